@@ -1,0 +1,164 @@
+#include "base/block_pool.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <jinduo/error.h>
+#include <string.h>
+
+/* Regions with a free block form a list: the first is used first, one that fills up leaves it, one that gets a block
+ * back joins it again at the front. */
+struct block_region {
+    struct block_region *next, *previous;
+    struct block *free; /* blocks put back, latest first */
+    unsigned carved;    /* blocks ever handed out: the others' memory has not been touched */
+    unsigned out;       /* blocks not here */
+    unsigned char memory[] __attribute__((aligned(16)));
+};
+
+void block_pool_init(struct block_pool *pool, size_t block_bytes, size_t region_bytes, size_t limit_bytes)
+{
+    assert(block_bytes % 16 == 0 && block_bytes > sizeof(struct block));
+    assert(region_bytes >= sizeof(struct block_region) + block_bytes);
+    *pool = (struct block_pool){
+        .block_bytes = block_bytes,
+        .region_bytes = region_bytes,
+        .blocks_per_region = (unsigned)((region_bytes - sizeof(struct block_region)) / block_bytes),
+        .limit_regions = limit_bytes / region_bytes,
+    };
+}
+
+static void unlink_region(struct block_pool *pool, struct block_region *region)
+{
+    if (region->previous != NULL)
+        region->previous->next = region->next;
+    else
+        pool->partial = region->next;
+    if (region->next != NULL)
+        region->next->previous = region->previous;
+}
+
+static void link_region(struct block_pool *pool, struct block_region *region)
+{
+    region->previous = NULL;
+    region->next = pool->partial;
+    if (region->next != NULL)
+        region->next->previous = region;
+    pool->partial = region;
+}
+
+static struct block_region *add_region(struct block_pool *pool)
+{
+    struct block_region *region;
+
+    if (pool->regions >= pool->limit_regions)
+        return NULL;
+    region = memory_allocate(pool->region_bytes);
+    if (region == NULL)
+        return NULL;
+    region->free = NULL;
+    region->carved = 0;
+    region->out = 0;
+    link_region(pool, region);
+    pool->regions++;
+    pool->idle_regions++;
+    return region;
+}
+
+static void remove_region(struct block_pool *pool, struct block_region *region)
+{
+    unlink_region(pool, region);
+    pool->regions--;
+    pool->idle_regions--;
+    memory_release(region, pool->region_bytes);
+}
+
+void block_pool_destroy(struct block_pool *pool)
+{
+    assert(pool->regions == pool->idle_regions && pool->heap_blocks == 0);
+    while (pool->partial != NULL)
+        remove_region(pool, pool->partial);
+}
+
+int block_pool_prefault(struct block_pool *pool)
+{
+    struct block_region *region = add_region(pool);
+
+    if (region == NULL)
+        return JD_ENOMEM;
+    memset(region->memory, 0, pool->region_bytes - sizeof(*region));
+    return 0;
+}
+
+static struct block *get_from_heap(struct block_pool *pool)
+{
+    struct block *block = memory_allocate(pool->block_bytes);
+
+    if (block == NULL)
+        return NULL;
+    block->region = NULL;
+    pool->heap_blocks++;
+    pool->overflow_count++;
+    return block;
+}
+
+static struct block *get_from_region(struct block_pool *pool, struct block_region *region)
+{
+    struct block *block = region->free;
+
+    if (block != NULL)
+        region->free = block->next;
+    else
+        block = (struct block *)(region->memory + pool->block_bytes * region->carved++);
+    if (region->out++ == 0)
+        pool->idle_regions--;
+    if (region->out == pool->blocks_per_region)
+        unlink_region(pool, region);
+    block->region = region;
+    return block;
+}
+
+struct block *block_pool_get(struct block_pool *pool)
+{
+    struct block_region *region = pool->partial != NULL ? pool->partial : add_region(pool);
+    struct block *block = region != NULL ? get_from_region(pool, region) : get_from_heap(pool);
+
+    if (block == NULL)
+        return NULL;
+    block->next = NULL;
+    block->pool = pool;
+    block->begin = 0;
+    block->end = 0;
+    block->capacity = (uint32_t)(pool->block_bytes - sizeof(*block));
+    return block;
+}
+
+static void put_to_region(struct block_pool *pool, struct block_region *region, struct block *block)
+{
+    block->next = region->free;
+    region->free = block;
+    if (region->out-- == pool->blocks_per_region)
+        link_region(pool, region);
+    if (region->out > 0)
+        return;
+    pool->idle_regions++;
+    if (pool->idle_regions > 1)
+        remove_region(pool, region);
+}
+
+void block_put(struct block *block)
+{
+    struct block_pool *pool = block->pool;
+
+    if (block->region != NULL) {
+        put_to_region(pool, block->region, block);
+        return;
+    }
+    pool->heap_blocks--;
+    memory_release(block, pool->block_bytes);
+}
+
+size_t block_pool_bytes(const struct block_pool *pool)
+{
+    return pool->regions * pool->region_bytes + pool->heap_blocks * pool->block_bytes;
+}

@@ -1,0 +1,65 @@
+/* Block pool: blocks of one size for bytes on their way in or out. Blocks are carved from regions; a region none of whose
+ * blocks is out is given back when there is another like it, so memory returns after a burst. At the limit blocks come
+ * from the heap, counted. Not locked: a pool belongs to a loop's thread. */
+#ifndef BASE_BLOCK_POOL_H
+#define BASE_BLOCK_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct block_pool;
+struct block_region;
+
+/* A block and the bytes in it: data[begin] to data[end - 1]. Once others may be reading it (the kernel), it never moves
+ * and bytes already in it never change. */
+struct block {
+    struct block *next;
+    struct block_pool *pool;
+    struct block_region *region; /* NULL: from the heap */
+    uint32_t begin, end;
+    uint32_t capacity; /* bytes in data */
+    uint8_t data[];
+};
+
+static inline size_t block_length(const struct block *block)
+{
+    return block->end - block->begin;
+}
+
+static inline size_t block_room(const struct block *block)
+{
+    return block->capacity - block->end;
+}
+
+struct block_pool {
+    struct block_region *partial; /* regions with a free block */
+    size_t block_bytes;           /* header included */
+    size_t region_bytes;
+    unsigned blocks_per_region;
+    unsigned idle_regions;   /* regions with every block free */
+    size_t regions;          /* all of them */
+    size_t limit_regions;    /* beyond: the heap */
+    size_t heap_blocks;      /* out now */
+    uint64_t overflow_count; /* heap blocks ever taken */
+};
+
+/* block_bytes and region_bytes include the headers; at least one block must fit a region. limit_bytes: what the regions
+ * may take together, SIZE_MAX for no limit. */
+void block_pool_init(struct block_pool *pool, size_t block_bytes, size_t region_bytes, size_t limit_bytes);
+
+/* Gives the regions back. Every block must have been put back. */
+void block_pool_destroy(struct block_pool *pool);
+
+/* Makes the first region and touches its memory, so that the first blocks cost no page faults. Returns 0 or JD_ENOMEM. */
+int block_pool_prefault(struct block_pool *pool);
+
+/* An empty block, of its region the one put back last (it is in the cache); NULL when there is no memory. */
+struct block *block_pool_get(struct block_pool *pool);
+
+/* Puts a block back to the pool it came from. */
+void block_put(struct block *block);
+
+/* Bytes held at this moment, heap blocks included. */
+size_t block_pool_bytes(const struct block_pool *pool);
+
+#endif

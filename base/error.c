@@ -1,0 +1,89 @@
+#include <jinduo/error.h>
+
+#include <limits.h>
+#include <string.h>
+
+/* strerror(3) is not thread-safe; glibc's strerrordesc_np gives static text, in English, and NULL for an unknown
+ * number. Elsewhere (musl) strerror itself gives static text. */
+static const char *system_description(int number)
+{
+#ifdef __GLIBC__
+    return strerrordesc_np(number);
+#else
+    return strerror(number);
+#endif
+}
+
+static const char *own_description(int error)
+{
+    switch (error) {
+    case JD_OK:
+        return "success";
+    case JD_EPERM:
+        return "not permitted, or not from this thread";
+    case JD_ENOENT:
+        return "not found";
+    case JD_EINTR:
+        return "interrupted by a signal";
+    case JD_EAGAIN:
+        return "not possible now, try again later";
+    case JD_ENOMEM:
+        return "out of memory";
+    case JD_EACCES:
+        return "permission denied";
+    case JD_EBUSY:
+        return "in use at the moment";
+    case JD_EEXIST:
+        return "exists already";
+    case JD_EINVAL:
+        return "invalid argument";
+    case JD_ENFILE:
+        return "the system is out of file descriptors";
+    case JD_EMFILE:
+        return "the process is out of file descriptors";
+    case JD_EPIPE:
+        return "broken pipe";
+    case JD_ERANGE:
+        return "value out of range";
+    case JD_ENOSYS:
+        return "not implemented by this system";
+    case JD_EPROTO:
+        return "protocol broken by peer";
+    case JD_EMSGSIZE:
+        return "frame longer than its maximum";
+    case JD_ENOTSUP:
+        return "not supported by this engine";
+    case JD_EADDRINUSE:
+        return "address already in use";
+    case JD_EADDRNOTAVAIL:
+        return "address not available on this host";
+    case JD_ECONNABORTED:
+        return "connection aborted";
+    case JD_ECONNRESET:
+        return "connection reset by peer";
+    case JD_ENOBUFS:
+        return "limit on queued bytes reached";
+    case JD_ENOTCONN:
+        return "connection closing or closed";
+    case JD_ETIMEDOUT:
+        return "timed out";
+    case JD_ECONNREFUSED:
+        return "connection refused";
+    case JD_EALREADY:
+        return "done or under way already";
+    case JD_ECANCELED:
+        return "cancelled";
+    default:
+        return NULL;
+    }
+}
+
+const char *jd_strerror(int error)
+{
+    int negative = error > 0 ? -error : error;
+    const char *text = own_description(negative);
+
+    if (text == NULL && negative != INT_MIN)
+        text = system_description(-negative);
+    return text != NULL ? text : "unknown error";
+}

@@ -1,0 +1,95 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static void write_to_stderr(jd_log_level level, const char *message, void *arg);
+
+/* Sink and argument change together. The lock is not held while the sink runs: a slow sink delays only its caller. */
+static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
+static jd_log_sink current_sink = write_to_stderr;
+static void *current_arg;
+
+static atomic_int lowest_level = JD_LOG_WARNING;
+
+static const char *level_name(jd_log_level level)
+{
+    switch (level) {
+    case JD_LOG_DEBUG:
+        return "debug";
+    case JD_LOG_INFO:
+        return "info";
+    case JD_LOG_WARNING:
+        return "warning";
+    default:
+        return "error";
+    }
+}
+
+/* Standard error may be a pipe whose reader is gone: that must not end the process by a signal it did not ask for.
+ * There is no MSG_NOSIGNAL for write(2), so SIGPIPE is blocked in this thread and collected if this write raised it. */
+static void write_without_signal(int fd, const char *text, size_t length)
+{
+    const struct timespec no_wait = { 0 };
+    sigset_t pipe_signal, pending, before;
+    bool was_pending;
+
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    sigemptyset(&pending);
+    sigpending(&pending);
+    was_pending = sigismember(&pending, SIGPIPE) == 1;
+    if (write(fd, text, length) < 0 && errno == EPIPE && !was_pending)
+        sigtimedwait(&pipe_signal, NULL, &no_wait);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void write_to_stderr(jd_log_level level, const char *message, void *arg)
+{
+    char line[LOG_MESSAGE_BYTES + sizeof("jinduo: warning: \n")];
+    int length = snprintf(line, sizeof(line), "jinduo: %s: %s\n", level_name(level), message);
+
+    write_without_signal(STDERR_FILENO, line, (size_t)length);
+}
+
+void jd_log_set_sink(jd_log_sink sink, void *arg)
+{
+    pthread_mutex_lock(&sink_lock);
+    current_sink = sink != NULL ? sink : write_to_stderr;
+    current_arg = arg;
+    pthread_mutex_unlock(&sink_lock);
+}
+
+void jd_log_set_level(jd_log_level level)
+{
+    atomic_store_explicit(&lowest_level, (int)level, memory_order_relaxed);
+}
+
+void log_message(jd_log_level level, const char *format, ...)
+{
+    char message[LOG_MESSAGE_BYTES];
+    int saved_errno = errno;
+    jd_log_sink sink;
+    void *sink_arg;
+    va_list arguments;
+
+    if ((int)level < atomic_load_explicit(&lowest_level, memory_order_relaxed))
+        return;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    pthread_mutex_lock(&sink_lock);
+    sink = current_sink;
+    sink_arg = current_arg;
+    pthread_mutex_unlock(&sink_lock);
+    sink(level, message, sink_arg);
+    errno = saved_errno;
+}

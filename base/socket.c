@@ -1,0 +1,269 @@
+#include "base/socket.h"
+
+#include "base/system_calls.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A security module that refuses accept4 itself answers EPERM without end, where a firewall's EPERM takes a connection
+ * off the queue: beyond this many in a row it is an error after all. */
+enum { ACCEPT_SKIPS = 128 };
+
+static int open_socket(int family, socket_handle *handle)
+{
+    *handle = system_calls.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return *handle < 0 ? -errno : 0;
+}
+
+static int set_option(socket_handle handle, int level, int name, int value)
+{
+    return system_calls.setsockopt(handle, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int set_tcp_options(socket_handle handle, int family, bool all_addresses, const struct socket_options *options)
+{
+    int error = set_option(handle, SOL_SOCKET, SO_REUSEADDR, 1);
+
+    if (error == 0 && family == AF_INET6)
+        error = set_option(handle, IPPROTO_IPV6, IPV6_V6ONLY, !all_addresses);
+    if (error == 0 && !options->nagle)
+        error = set_option(handle, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (error == 0 && options->keepalive)
+        error = set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (error == 0 && options->reuse_port)
+        error = set_option(handle, SOL_SOCKET, SO_REUSEPORT, 1);
+    return error;
+}
+
+static int set_options(socket_handle handle, const jd_endpoint *endpoint, const struct socket_options *options)
+{
+    int family = endpoint_sockaddr(endpoint)->sa_family;
+    int error = 0;
+
+    if (family != AF_UNIX)
+        error = set_tcp_options(handle, family, (endpoint->flags & ENDPOINT_ALL) != 0, options);
+    if (error == 0 && options->send_buffer_bytes > 0)
+        error = set_option(handle, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes);
+    if (error == 0 && options->receive_buffer_bytes > 0)
+        error = set_option(handle, SOL_SOCKET, SO_RCVBUF, options->receive_buffer_bytes);
+    return error;
+}
+
+static const char *unix_path(const jd_endpoint *endpoint)
+{
+    const struct sockaddr_un *address = (const struct sockaddr_un *)endpoint_sockaddr(endpoint);
+    bool has_path = endpoint->length > offsetof(struct sockaddr_un, sun_path) && address->sun_path[0] != '\0';
+
+    return address->sun_family == AF_UNIX && has_path ? address->sun_path : NULL;
+}
+
+/* Whether nobody listens at a Unix-domain path any more. Connecting to what is no socket is refused, too (Linux,
+ * net/unix/af_unix.c), so that is looked at first. */
+static bool is_stale_path(const jd_endpoint *endpoint, const char *path)
+{
+    struct stat status;
+    socket_handle probe;
+    bool refused;
+
+    if (lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode) || open_socket(AF_UNIX, &probe) < 0)
+        return false;
+    refused = system_calls.connect(probe, endpoint_sockaddr(endpoint), endpoint->length) < 0 && errno == ECONNREFUSED;
+    socket_close(probe);
+    return refused;
+}
+
+static int bind_endpoint(socket_handle handle, const jd_endpoint *endpoint)
+{
+    const struct sockaddr *address = endpoint_sockaddr(endpoint);
+    const char *path = unix_path(endpoint);
+
+    if (system_calls.bind(handle, address, endpoint->length) == 0)
+        return 0;
+    if (errno != EADDRINUSE || path == NULL)
+        return -errno;
+    if (!is_stale_path(endpoint, path) || unlink(path) < 0)
+        return JD_EADDRINUSE;
+    return system_calls.bind(handle, address, endpoint->length) < 0 ? -errno : 0;
+}
+
+static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const struct socket_options *options)
+{
+    int error = open_socket(endpoint_sockaddr(endpoint)->sa_family, handle);
+
+    if (error < 0)
+        return error;
+    error = set_options(*handle, endpoint, options);
+    if (error == 0)
+        error = bind_endpoint(*handle, endpoint);
+    if (error < 0)
+        socket_close(*handle);
+    return error;
+}
+
+static int start_listening(socket_handle handle, unsigned backlog, jd_endpoint *bound)
+{
+    /* The kernel cuts it down to net.core.somaxconn (listen(2)). */
+    if (system_calls.listen(handle, backlog == 0 || backlog > INT_MAX ? INT_MAX : (int)backlog) < 0)
+        return -errno;
+    return bound != NULL ? socket_local_endpoint(handle, bound) : 0;
+}
+
+static int listen_exactly(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                          jd_endpoint *bound)
+{
+    socket_handle handle;
+    int error = open_bound(&handle, endpoint, options);
+
+    if (error < 0)
+        return error;
+    error = start_listening(handle, options->backlog, bound);
+    if (error < 0) {
+        socket_close_listener(handle, endpoint);
+        return error;
+    }
+    if (bound != NULL)
+        bound->flags = endpoint->flags;
+    *listener = handle;
+    return 0;
+}
+
+int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                  jd_endpoint *bound)
+{
+    struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(jd_endpoint_port(endpoint)) };
+    jd_endpoint ipv4;
+    int error;
+
+    if (endpoint->length == 0)
+        return JD_EINVAL;
+    error = listen_exactly(listener, endpoint, options, bound);
+    if (!(endpoint->flags & ENDPOINT_ALL) || (error != -EAFNOSUPPORT && error != JD_EADDRNOTAVAIL))
+        return error;
+    endpoint_from_sockaddr(&ipv4, (const struct sockaddr *)&any, sizeof(any));
+    return listen_exactly(listener, &ipv4, options, bound);
+}
+
+void socket_close_listener(socket_handle listener, const jd_endpoint *bound)
+{
+    const char *path = unix_path(bound);
+
+    /* First the path: once closed, another server may take it over, and its path is not ours to remove. */
+    if (path != NULL)
+        unlink(path);
+    socket_close(listener);
+}
+
+/* Errors of the connection that was waiting, not of the listener (accept(2)). */
+static bool is_connection_error(int number)
+{
+    switch (number) {
+    case ECONNABORTED:
+    case EPERM:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENONET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+    int handle, skips = 0;
+
+    do {
+        length = sizeof(address);
+        handle = system_calls.accept4(listener, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } while (handle < 0 && (errno == EINTR || (is_connection_error(errno) && skips++ < ACCEPT_SKIPS)));
+    if (handle < 0)
+        return -errno;
+    *accepted = handle;
+    peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
+    return 0;
+}
+
+ssize_t socket_receive(socket_handle handle, void *data, size_t size)
+{
+    ssize_t received;
+
+    do
+        received = system_calls.recv(handle, data, size, 0);
+    while (received < 0 && errno == EINTR);
+    return received < 0 ? -errno : received;
+}
+
+/* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
+static ssize_t send_once(socket_handle handle, const struct iovec *pieces, int count)
+{
+    struct msghdr message = { .msg_iovlen = (size_t)(count < IOV_MAX ? count : IOV_MAX) };
+
+    if (count == 1)
+        return system_calls.send(handle, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL);
+    /* msg_iov is not const, as recvmsg(2) shares the struct; sendmsg does not change the pieces. */
+    message.msg_iov = (struct iovec *)(uintptr_t)pieces;
+    return system_calls.sendmsg(handle, &message, MSG_NOSIGNAL);
+}
+
+ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
+{
+    ssize_t sent;
+
+    do
+        sent = send_once(handle, pieces, count);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+int socket_shutdown_write(socket_handle handle)
+{
+    return system_calls.shutdown(handle, SHUT_WR) < 0 ? -errno : 0;
+}
+
+int socket_reset_on_close(socket_handle handle)
+{
+    /* Lingering for no time at all (socket(7), SO_LINGER; tcp(7)). */
+    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+    return system_calls.setsockopt(handle, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0 ? -errno : 0;
+}
+
+int socket_error(socket_handle handle)
+{
+    int error = 0;
+    socklen_t length = sizeof(error);
+
+    if (system_calls.getsockopt(handle, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        return -errno;
+    return -error;
+}
+
+int socket_local_endpoint(socket_handle handle, jd_endpoint *endpoint)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    if (system_calls.getsockname(handle, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
+    endpoint_from_sockaddr(endpoint, (const struct sockaddr *)&address, length);
+    return 0;
+}
+
+void socket_close(socket_handle handle)
+{
+    system_calls.close(handle);
+}

@@ -1,0 +1,35 @@
+/* The one table of system calls that sockets and engines go through. Tests replace entries to inject faults; nothing else
+ * writes to it. */
+#ifndef BASE_SYSTEM_CALLS_H
+#define BASE_SYSTEM_CALLS_H
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+struct system_calls {
+    int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
+    int (*bind)(int fd, const struct sockaddr *address, socklen_t length);
+    int (*close)(int fd);
+    int (*connect)(int fd, const struct sockaddr *address, socklen_t length);
+    int (*epoll_create1)(int flags);
+    int (*epoll_ctl)(int epoll, int operation, int fd, struct epoll_event *event);
+    int (*epoll_wait)(int epoll, struct epoll_event *events, int count, int timeout_ms);
+    int (*eventfd)(unsigned value, int flags);
+    int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
+    int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
+    int (*listen)(int fd, int backlog);
+    ssize_t (*recv)(int fd, void *data, size_t size, int flags);
+    ssize_t (*send)(int fd, const void *data, size_t size, int flags);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
+    int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t length);
+    int (*shutdown)(int fd, int how);
+    int (*socket)(int domain, int type, int protocol);
+};
+
+extern struct system_calls system_calls;
+
+/* Puts the system's own functions back. */
+void system_calls_reset(void);
+
+#endif

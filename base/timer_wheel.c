@@ -1,0 +1,166 @@
+#include "base/timer_wheel.h"
+
+#include <assert.h>
+
+/* A timer lies in the level of the highest digit (to the base of TIMER_SLOTS) in which its time differs from now, in
+ * the slot of that digit's value. Hence all timers of a level are due before those of the levels above, and a timer's
+ * place stays the same until now reaches its slot, when it moves down or is due: it can be computed at any time. */
+
+static const uint64_t latest_ms = (UINT64_C(1) << 56) - 1;
+
+_Static_assert(sizeof(struct timer) == 24, "part of every idle connection");
+_Static_assert(TIMER_LEVELS *TIMER_LEVEL_BITS >= 56, "every expiry has a level");
+
+struct place {
+    unsigned level, slot;
+};
+
+static struct place place_of(const struct timer_wheel *wheel, const struct timer *timer)
+{
+    /* One that has passed lies where now is: the next advance takes that slot first. */
+    uint64_t time_ms = timer->expiry_ms > wheel->now_ms ? timer->expiry_ms : wheel->now_ms;
+    uint64_t difference = time_ms ^ wheel->now_ms;
+    unsigned level = difference == 0 ? 0 : (63u - (unsigned)__builtin_clzll(difference)) / TIMER_LEVEL_BITS;
+
+    return (struct place){ level, (unsigned)(time_ms >> (level * TIMER_LEVEL_BITS)) % TIMER_SLOTS };
+}
+
+static void link_timer(struct timer **link, struct timer *timer)
+{
+    timer->link = link;
+    timer->next = *link;
+    if (timer->next != NULL)
+        timer->next->link = &timer->next;
+    *link = timer;
+}
+
+static void unlink_timer(struct timer *timer)
+{
+    *timer->link = timer->next;
+    if (timer->next != NULL)
+        timer->next->link = timer->link;
+    timer->link = NULL;
+}
+
+static void put_in_slot(struct timer_wheel *wheel, struct timer *timer)
+{
+    struct place place = place_of(wheel, timer);
+
+    link_timer(&wheel->slots[place.level][place.slot], timer);
+    wheel->occupied[place.level] |= UINT64_C(1) << place.slot;
+}
+
+/* Empties a slot. It has the latest started first: the chain returned has the earliest first. */
+static struct timer *take_slot(struct timer_wheel *wheel, struct place place)
+{
+    struct timer *timer = wheel->slots[place.level][place.slot];
+    struct timer *turned = NULL;
+
+    while (timer != NULL) {
+        struct timer *next = timer->next;
+        timer->next = turned;
+        turned = timer;
+        timer = next;
+    }
+    wheel->slots[place.level][place.slot] = NULL;
+    wheel->occupied[place.level] &= ~(UINT64_C(1) << place.slot);
+    return turned;
+}
+
+/* The first slot that has timers, and when it begins. False if none has. */
+static bool find_first_slot(const struct timer_wheel *wheel, struct place *place, uint64_t *begin_ms)
+{
+    for (unsigned level = 0; level < TIMER_LEVELS; level++) {
+        unsigned shift = level * TIMER_LEVEL_BITS;
+        unsigned shift_above = shift + TIMER_LEVEL_BITS;
+        uint64_t level_begin_ms = wheel->now_ms >> shift_above << shift_above;
+
+        if (wheel->occupied[level] == 0)
+            continue;
+        *place = (struct place){ level, (unsigned)__builtin_ctzll(wheel->occupied[level]) };
+        *begin_ms = level_begin_ms | (uint64_t)place->slot << shift;
+        return true;
+    }
+    return false;
+}
+
+/* Moves now on to now_ms, and all that is due by then to wheel->due, in order. */
+static void collect_due(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    struct timer **end = &wheel->due;
+    struct place place;
+    uint64_t begin_ms;
+
+    while (find_first_slot(wheel, &place, &begin_ms) && begin_ms <= now_ms) {
+        struct timer *timer = take_slot(wheel, place);
+
+        wheel->now_ms = begin_ms;
+        while (timer != NULL) {
+            struct timer *next = timer->next;
+            if (place.level > 0) {
+                put_in_slot(wheel, timer);
+            } else {
+                link_timer(end, timer);
+                end = &timer->next;
+            }
+            timer = next;
+        }
+    }
+    wheel->now_ms = now_ms;
+}
+
+void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    *wheel = (struct timer_wheel){ .now_ms = now_ms < latest_ms ? now_ms : latest_ms };
+}
+
+void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t expiry_ms)
+{
+    timer_cancel(wheel, timer);
+    timer->expiry_ms = expiry_ms < latest_ms ? expiry_ms : latest_ms;
+    put_in_slot(wheel, timer);
+    wheel->count++;
+}
+
+void timer_cancel(struct timer_wheel *wheel, struct timer *timer)
+{
+    struct place place;
+
+    if (!timer_is_started(timer))
+        return;
+    unlink_timer(timer);
+    wheel->count--;
+    /* One in wheel->due has no slot of its own; the slot looked at instead is then only found as it is. */
+    place = place_of(wheel, timer);
+    if (wheel->slots[place.level][place.slot] == NULL)
+        wheel->occupied[place.level] &= ~(UINT64_C(1) << place.slot);
+}
+
+uint64_t timer_wheel_next_ms(const struct timer_wheel *wheel)
+{
+    struct place place;
+    uint64_t begin_ms;
+
+    return find_first_slot(wheel, &place, &begin_ms) ? begin_ms : UINT64_MAX;
+}
+
+size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, timer_expired expired, void *arg)
+{
+    size_t ran = 0;
+
+    assert(wheel->due == NULL);
+    if (now_ms > latest_ms)
+        now_ms = latest_ms;
+    if (now_ms < wheel->now_ms)
+        now_ms = wheel->now_ms;
+    collect_due(wheel, now_ms);
+    while (wheel->due != NULL) {
+        struct timer *timer = wheel->due;
+
+        unlink_timer(timer);
+        wheel->count--;
+        ran++;
+        expired(timer, arg);
+    }
+    return ran;
+}

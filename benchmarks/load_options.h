@@ -1,0 +1,33 @@
+/* What jd-load is asked to do. */
+#ifndef BENCHMARKS_LOAD_OPTIONS_H
+#define BENCHMARKS_LOAD_OPTIONS_H
+
+#include "benchmarks/message.h"
+
+#include <jinduo/endpoint.h>
+#include <sys/types.h>
+
+enum load_mode { LOAD_PING_PONG, LOAD_PIPELINE, LOAD_STREAM, LOAD_CONNECT, LOAD_IDLE };
+
+struct load_options {
+    const char *server_text;
+    jd_endpoint server;
+    enum load_mode mode;
+    unsigned connections;
+    unsigned depth; /* messages in flight on a connection; 1 but for pipeline */
+    unsigned threads;
+    struct message_format format;
+    double seconds, warmup_seconds, timeout_seconds;
+    uint64_t messages; /* 0: no limit */
+    double rate;       /* messages a second over all connections; 0: as fast as replies allow */
+    pid_t server_pid;  /* 0: none */
+    bool spin;
+    bool json;
+};
+
+const char *load_mode_name(enum load_mode mode);
+
+/* Reads the command line. Returns -1 to go on, or the status to exit with: help and errors are printed here. */
+int load_options_parse(struct load_options *options, int argc, char **argv);
+
+#endif

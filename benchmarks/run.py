@@ -1,0 +1,440 @@
+#!/usr/bin/env python3
+"""Compares jinduo's servers with the loop written by hand, side by side in one run, and prints a table.
+
+For each row the two servers take turns, several rounds, each time freshly started. The server has one core, the load
+another. A ratio is the median of the rounds' own ratios, so that a slow moment of the machine meets both sides; absolute
+figures are medians too. Ratios are the way round that more is better for jinduo, 1.00 is as fast as by hand.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import platform
+import resource
+import select
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+
+BUSY_PERCENT = 95          # of its core: from here on messages/s tell how fast a server is
+WARMUP_SECONDS = 0.3
+READY_SECONDS = 10
+STOP_SECONDS = 5
+IDLE_CONNECTIONS = 9000
+IDLE_FIRST = 1000          # held before the rest comes, for the memory that one more connection takes
+IDLE_SETTLE_SECONDS = 0.5
+IDLE_BYTES_GOAL = 200
+SPARE_DESCRIPTORS = 64
+BAR_WIDTH = 40
+BAR_RATIO = 1.5            # of a full bar
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is compared, and the floors: of messages/s (jinduo / raw) and of CPU a message (raw / jinduo)."""
+    name: str
+    load: tuple
+    server: str = "jd-echo"
+    server_options: tuple = ()
+    raw_options: tuple = ()
+    messages_floor: float = 0.97
+    cpu_floor: float = 1 / 1.05
+    rule: str = "one"      # one: messages/s where both servers are busy, else CPU; both: CPU as well where they are busy;
+                           # messages: messages/s whatever the CPU, which spins
+
+
+def echo_load(mode, size, connections):
+    return ("--mode", mode, "--no-frames", "--size", str(size), "--connections", str(connections))
+
+
+def frame_load(depth):
+    # A whole frame of 60 bytes.
+    return ("--mode", "pipeline", "--size", "56", "--header-bytes", "4", "--connections", "50", "--depth", str(depth))
+
+
+ROWS = (
+    *(Row(f"ping-pong {text} x {connections}", echo_load("ping-pong", size, connections), rule="both")
+      for size, text in ((64, "64 B"), (4096, "4 KiB")) for connections in (1, 50, 500)),
+    Row("frames 60 B x 50, depth 16", frame_load(16), server="jd-frame-echo", messages_floor=0.85, cpu_floor=0.85),
+    Row("frames 60 B x 50, depth 64", frame_load(64), server="jd-frame-echo", messages_floor=0.75, cpu_floor=0.75),
+    Row("connect, message, close", echo_load("connect", 64, 16), cpu_floor=0.97),
+    *(Row(f"busy poll 64 B x {connections}", echo_load("ping-pong", 64, connections), messages_floor=0.85,
+          server_options=("--busy-poll", "200"), raw_options=("--spin",), rule="messages") for connections in (1, 4)),
+)
+IDLE_ROW = f"idle connection x {IDLE_CONNECTIONS}"
+
+
+class Failure(Exception):
+    """A program did not do what it must; the row is given up."""
+
+
+def errors_of(process):
+    process.errors.seek(0)
+    return process.errors.read().strip().replace("\n", "; ")
+
+
+class Programs:
+    """Starts programs, each on its core, and ends by pid all that still run."""
+
+    def __init__(self, build, cores):
+        self.build = build
+        self.server_core, self.load_core = cores
+        self.running = []
+
+    def path(self, name):
+        directory = "benchmarks" if name in ("jd-load", "raw-epoll") else "examples"
+        return os.path.join(self.build, directory, name)
+
+    def has(self, name):
+        return os.access(self.path(name), os.X_OK)
+
+    def start(self, core, name, *options):
+        # A file and not a pipe, which would stop a server that logs more than it holds.
+        errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        process = subprocess.Popen([self.path(name), *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=errors, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        process.errors = errors
+        self.running.append(process)
+        return process
+
+    def start_server(self, name, *options):
+        """Returns the process and where it listens, from its ready line."""
+        process = self.start(self.server_core, name, "--listen", "127.0.0.1:0", *options)
+        words = self.wait_line(process, name).split()
+        if words[:2] != ["listening", "on"] or len(words) < 3:
+            raise Failure(f"{name}: not a ready line: {' '.join(words)}")
+        return process, words[2]
+
+    def wait_line(self, process, name):
+        ready, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
+        line = process.stdout.readline() if ready else ""
+        if not line:
+            self.stop(process)
+            raise Failure(f"{name}: not ready: {errors_of(process) or 'no line within the time'}")
+        return line
+
+    def load(self, address, pid, *options, seconds):
+        """Runs the load to its end and returns its figures."""
+        process = self.start(self.load_core, "jd-load", address, "--json", "--server-pid", str(pid),
+                             "--seconds", str(seconds), *options)
+        output, _ = process.communicate()
+        self.running.remove(process)
+        if process.returncode != 0:
+            raise Failure(f"jd-load: {errors_of(process)}")
+        return json.loads(output)
+
+    def stop(self, process):
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process in self.running:
+            self.running.remove(process)
+
+    def stop_all(self):
+        for process in list(self.running):
+            self.stop(process)
+
+
+class Progress:
+    """A line for each step: in place on a terminal, one below the other elsewhere."""
+
+    def __init__(self, steps):
+        self.steps, self.step = steps, 0
+        self.in_place = sys.stderr.isatty()
+
+    def show(self, text):
+        self.step += 1
+        line = f"[{self.step}/{self.steps}] {text}"
+        print(f"\r\033[K{line}" if self.in_place else line, end="" if self.in_place else "\n", file=sys.stderr, flush=True)
+
+    def skip(self, steps):
+        self.step += steps
+
+    def clear(self):
+        if self.in_place:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def measure_once(programs, name, options, row, seconds):
+    process, address = programs.start_server(name, *options)
+    try:
+        return programs.load(address, process.pid, *row.load, "--verify", "sample", "--warmup", str(WARMUP_SECONDS),
+                             seconds=seconds)
+    finally:
+        programs.stop(process)
+
+
+def sides_of(programs, row, engine):
+    """What each side starts; without the library's programs the hand-written loop is measured alone."""
+    sides = {"raw": ("raw-epoll", row.raw_options)}
+    if programs.has(row.server):
+        sides["jinduo"] = (row.server, ("--threads", "0", "--engine", engine, *row.server_options))
+    return sides
+
+
+def measure_row(programs, row, arguments, progress):
+    sides = sides_of(programs, row, arguments.engine)
+    runs = {side: [] for side in sides}
+    for round_number in range(arguments.rounds):
+        # The other one goes first in the next round: neither always has the warmer machine.
+        for side in sorted(sides, reverse=round_number % 2 == 0):
+            progress.show(f"{row.name}, round {round_number + 1}: {side}")
+            runs[side].append(measure_once(programs, *sides[side], row, arguments.seconds))
+    progress.skip(arguments.rounds * (2 - len(sides)))
+    return summarize(row, runs)
+
+
+def median_of(runs, field):
+    return statistics.median(run[field] for run in runs)
+
+
+def median_ratio(over, under, field):
+    return statistics.median(a[field] / b[field] if b[field] else 0.0 for a, b in zip(over, under))
+
+
+def summarize(row, runs):
+    fields = ("messages_per_second", "server_cpu_us_per_message", "server_cpu_percent", "cpu_percent")
+    result = {"row": row.name, "runs": runs}
+    for side, figures in runs.items():
+        result[side] = {field: median_of(figures, field) for field in fields}
+        result[side]["latency_us"] = {name: statistics.median(run["latency_us"][name] for run in figures)
+                                      for name in figures[0]["latency_us"]}
+    if "jinduo" in runs:
+        result["messages_ratio"] = median_ratio(runs["jinduo"], runs["raw"], "messages_per_second")
+        result["cpu_ratio"] = median_ratio(runs["raw"], runs["jinduo"], "server_cpu_us_per_message")
+        judge(row, result)
+    return result
+
+
+def judge(row, result):
+    busy = min(result[side]["server_cpu_percent"] for side in ("jinduo", "raw")) >= BUSY_PERCENT
+    ratios = {"messages": (result["messages_ratio"], row.messages_floor), "cpu": (result["cpu_ratio"], row.cpu_floor)}
+    deciding = ["messages"] if row.rule == "messages" or busy else ["cpu"]
+    if row.rule == "both" and busy:
+        deciding.append("cpu")
+    result["goals"] = {name: ratios[name][1] for name in deciding}
+    result["met"] = all(ratios[name][0] >= ratios[name][1] for name in deciding)
+    # The tightest decides, and is drawn.
+    tightest = min(deciding, key=lambda name: ratios[name][0] / ratios[name][1])
+    result["deciding_ratio"], result["deciding_goal"] = ratios[tightest]
+
+
+def idle_load(programs, address, pid, connections):
+    figures = programs.load(address, pid, *echo_load("idle", 64, connections), seconds=IDLE_SETTLE_SECONDS)
+    return figures["server_anonymous_bytes_per_connection"]
+
+
+def measure_idle_side(programs, name, options, connections):
+    """Memory of one more connection, in two ways, each hiding what the other one shows: on top of held connections of a
+    fresh server (no memory of earlier ones to be had again), and from none held, after a round of as many (nothing that
+    is allocated once and for all)."""
+    process, address = programs.start_server(name, *options)
+    try:
+        first = programs.start(programs.load_core, "jd-load", address, *echo_load("idle", 64, IDLE_FIRST),
+                               "--seconds", "60")
+        programs.wait_line(first, "jd-load")
+        on_top = idle_load(programs, address, process.pid, connections - IDLE_FIRST)
+        programs.stop(first)
+        idle_load(programs, address, process.pid, connections)
+        again = idle_load(programs, address, process.pid, connections)
+    finally:
+        programs.stop(process)
+    return {"bytes_on_top": on_top, "bytes_again": again, "bytes": max(on_top, again)}
+
+
+def measure_idle(programs, arguments, progress):
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    connections = min(IDLE_CONNECTIONS, limit - SPARE_DESCRIPTORS)
+    if connections <= IDLE_FIRST:
+        raise Failure(f"{limit} descriptors a process are too few")
+    row = Row(IDLE_ROW, ())
+    result = {"row": IDLE_ROW, "connections": connections}
+    for side, (name, options) in sides_of(programs, row, arguments.engine).items():
+        progress.show(f"{IDLE_ROW}: {side}")
+        result[side] = measure_idle_side(programs, name, options, connections)
+    if "jinduo" in result:
+        result["met"] = result["jinduo"]["bytes"] <= IDLE_BYTES_GOAL
+    return result
+
+
+def cpu_model():
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+def machine():
+    return {"kernel": platform.release(), "cpu": cpu_model(), "cores": len(os.sched_getaffinity(0))}
+
+
+def print_machine(facts):
+    print(f"Linux {facts['kernel']}, {facts['cpu']}, {facts['cores']} cores to use")
+    if facts["cores"] < 2:
+        print("Only one core: server and load share it, and the figures tell little.")
+    print("Absolute figures of a noisy or virtual machine mean little; the ratios were taken side by side.\n")
+
+
+def verdict(result):
+    return {True: "met", False: "MISSED", None: "-"}[result.get("met")]
+
+
+def pair(result, field, form):
+    """The figures of jinduo and of raw."""
+    return [form.format(result[side][field]) if side in result else "-" for side in ("jinduo", "raw")]
+
+
+def goal_text(result):
+    names = {"messages": "msgs/s", "cpu": "CPU"}
+    return ", ".join(f"{names[name]} >= {goal:.2f}" for name, goal in result.get("goals", {}).items()) or "-"
+
+
+def table_line(result):
+    ratio = [f"{result[name]:.2f}" if name in result else "-" for name in ("messages_ratio", "cpu_ratio")]
+    return [result["row"], *pair(result, "messages_per_second", "{:.0f}"), ratio[0],
+            *pair(result, "server_cpu_us_per_message", "{:.3f}"), ratio[1],
+            *pair(result, "server_cpu_percent", "{:.0f}"), *pair(result, "cpu_percent", "{:.0f}"),
+            goal_text(result), verdict(result)]
+
+
+def print_table(results):
+    groups = ["", "messages/s", "", "", "server CPU us/message", "", "", "server core %", "", "load core %", "", "", ""]
+    heads = ["", "jinduo", "raw", "ratio", "jinduo", "raw", "ratio", "jinduo", "raw", "jinduo", "raw", "goal", ""]
+    lines = [table_line(result) for result in results]
+    widths = [max(len("server"), *(len(line[i]) for line in [heads, *lines])) for i in range(len(heads))]
+    starts = [sum(widths[:i]) + 2 * i for i in range(len(widths))]
+    above = ""
+    for start, group in zip(starts, groups):
+        above = above.ljust(start) + group if group else above
+    print(above)
+    for line in [heads, *lines]:
+        cells = [cell.ljust(width) if i in (0, 11, 12) else cell.rjust(width)
+                 for i, (cell, width) in enumerate(zip(line, widths))]
+        print("  ".join(cells).rstrip())
+    print(f"\nRatios: messages/s jinduo / raw, CPU raw / jinduo; more is better. Where a server uses less than "
+          f"{BUSY_PERCENT} % of its\ncore it waits for the load: CPU a message decides there.\n")
+
+
+def bar(ratio, goal):
+    """The ratio as a bar, its goal as a mark in it."""
+    def place(value):
+        return min(BAR_WIDTH - 1, round(value / BAR_RATIO * BAR_WIDTH))
+
+    cells = ["█" if i < place(ratio) else "·" for i in range(BAR_WIDTH)]
+    cells[place(goal)] = "|"
+    return "".join(cells)
+
+
+def print_bars(results):
+    width = max(len(result["row"]) for result in results)
+    for result in results:
+        if "deciding_ratio" in result:
+            print(f"{result['row'].ljust(width)}  {bar(result['deciding_ratio'], result['deciding_goal'])}  "
+                  f"{result['deciding_ratio']:.2f}  {verdict(result)}")
+    print(f"{''.ljust(width)}  0{'goal: |'.center(BAR_WIDTH - 4)}{BAR_RATIO:.1f}\n")
+
+
+def print_idle(result):
+    print(f"{result['row']} ({result['connections']} held), bytes of anonymous memory each:")
+    for side in ("jinduo", "raw"):
+        if side in result:
+            figures = result[side]
+            print(f"  {side:7} {figures['bytes']:6.0f}   {figures['bytes_on_top']:.0f} on top of {IDLE_FIRST} held, "
+                  f"{figures['bytes_again']:.0f} after a round of as many")
+    print(f"  goal    {IDLE_BYTES_GOAL:6}   {verdict(result)}\n")
+
+
+def print_results(results):
+    compared = [result for result in results if result["row"] != IDLE_ROW]
+    if compared:
+        print_table(compared)
+    if any("deciding_ratio" in result for result in compared):
+        print_bars(compared)
+    for result in results:
+        if result["row"] == IDLE_ROW:
+            print_idle(result)
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("build", help="build directory, with benchmarks/ and examples/ built")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements a side and row (default 5)")
+    parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default 2)")
+    parser.add_argument("--only", metavar="PATTERN", help="rows that match, with * and ?, or contain it; see --list")
+    parser.add_argument("--engine", default="reactor", help="of jinduo's servers (default reactor)")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there as well")
+    parser.add_argument("--list", action="store_true", help="print the rows' names and end")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.seconds <= 0:
+        parser.error("--rounds and --seconds are more than 0")
+    return arguments
+
+
+def wanted(name, pattern):
+    return pattern is None or pattern in name or fnmatch.fnmatch(name, pattern)
+
+
+def measure_all(programs, rows, arguments, progress, results):
+    """Returns whether every program did what it must; a goal that is missed is a result, not a failure."""
+    good = True
+    for name, row in rows:
+        try:
+            results.append(measure_row(programs, row, arguments, progress) if row else
+                           measure_idle(programs, arguments, progress))
+        except Failure as failure:
+            good = False
+            progress.clear()
+            print(f"{name}: {failure}", file=sys.stderr)
+    return good
+
+
+def prepare():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[0], cores[min(1, len(cores) - 1)]
+
+
+def main():
+    arguments = read_arguments()
+    rows = [(row.name, row) for row in ROWS] + [(IDLE_ROW, None)]
+    rows = [(name, row) for name, row in rows if wanted(name, arguments.only)]
+    if arguments.list or not rows:
+        print("\n".join(name for name, _ in rows) or f"--only {arguments.only}: no such row; see --list")
+        return 0 if rows else 2
+    programs = Programs(arguments.build, prepare())
+    missing = [name for name in ("jd-load", "raw-epoll") if not programs.has(name)]
+    if missing:
+        print(f"{programs.path(missing[0])}: not built", file=sys.stderr)
+        return 2
+    facts, results, good = machine(), [], False
+    print_machine(facts)
+    progress = Progress(sum(2 * arguments.rounds if row else 2 for _, row in rows))
+    try:
+        good = measure_all(programs, rows, arguments, progress, results)
+    except KeyboardInterrupt:
+        progress.clear()
+        print("interrupted: what was measured so far", file=sys.stderr)
+    finally:
+        programs.stop_all()
+    progress.clear()
+    if results:
+        print_results(results)
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump({"machine": facts, "rounds": arguments.rounds, "seconds": arguments.seconds,
+                       "results": results}, file, indent=1)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

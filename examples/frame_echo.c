@@ -1,0 +1,80 @@
+/* jd-frame-echo: returns length-prefixed frames. */
+#include "examples/program.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { OPTION_HEADER_BYTES = 1, OPTION_LITTLE_ENDIAN, OPTION_MAX_FRAME };
+
+static void on_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *codec)
+{
+    /* A peer that sends but never reads fills the output limit: it has had its chance. */
+    if (jd_codec_send(codec, connection, data, length) == JD_ENOBUFS)
+        jd_tcp_connection_close(connection);
+}
+
+static void print_help(void)
+{
+    printf(
+        "Usage: jd-frame-echo [OPTION]...\n"
+        "Returns each length-prefixed frame it gets, on every connection, until SIGINT or SIGTERM. A frame over the\n"
+        "maximum ends its connection.\n\n"
+        "      --header-bytes N      bytes of the length field: 1, 2, 3, 4, 8 or varint (default 4)\n"
+        "      --little-endian       its byte order (default big-endian)\n"
+        "      --max-frame BYTES     longest whole frame, length field included (default 16777216)\n%s",
+        program_common_help);
+}
+
+static unsigned header_bytes(const struct program *program, const char *value)
+{
+    unsigned long bytes;
+
+    if (strcmp(value, "varint") == 0)
+        return JD_LENGTH_VARINT;
+    bytes = program_number(program, "--header-bytes", value, 1, 8);
+    if (bytes > 4 && bytes < 8)
+        program_usage_error(program, "--header-bytes '%s': not 1, 2, 3, 4, 8 or varint", value);
+    return (unsigned)bytes;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { PROGRAM_LONG_OPTIONS,
+                                             { "header-bytes", required_argument, NULL, OPTION_HEADER_BYTES },
+                                             { "little-endian", no_argument, NULL, OPTION_LITTLE_ENDIAN },
+                                             { "max-frame", required_argument, NULL, OPTION_MAX_FRAME },
+                                             { 0 } };
+    struct program program = { .name = "jd-frame-echo", .server_options.name = "jd-frame-echo" };
+    jd_length_codec_options codec_options = { .strip_bytes = JD_STRIP_HEADER };
+    jd_codec *codec;
+    int option, status;
+
+    while ((option = getopt_long(argc, argv, PROGRAM_SHORT_OPTIONS, options, NULL)) != -1) {
+        switch (option) {
+        case 'h':
+            print_help();
+            return 0;
+        case OPTION_HEADER_BYTES:
+            codec_options.length_bytes = header_bytes(&program, optarg);
+            break;
+        case OPTION_LITTLE_ENDIAN:
+            codec_options.byte_order = JD_LITTLE_ENDIAN;
+            break;
+        case OPTION_MAX_FRAME:
+            codec_options.max_frame_bytes = program_number(&program, "--max-frame", optarg, 1, SIZE_MAX / 2);
+            break;
+        default:
+            program_option(&program, option, optarg);
+        }
+    }
+    if (optind < argc)
+        program_usage_error(&program, "'%s': not an option", argv[optind]);
+    if (jd_length_codec_create(&codec, &codec_options) < 0)
+        program_usage_error(&program, "--max-frame '%zu': shorter than the length field",
+                            codec_options.max_frame_bytes);
+    program_prepare(&program);
+    jd_tcp_server_set_codec(program.server, codec, on_frame, codec);
+    status = program_serve(&program);
+    jd_codec_destroy(codec);
+    return status;
+}

@@ -1,0 +1,161 @@
+#include "examples/program.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DRAIN_MS = 5000, THREADS_MAX = 128, BUSY_POLL_MAX_US = 1000000 };
+
+const char program_common_help[] =
+    "  -e, --engine NAME         auto (default), reactor\n"
+    "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path, unix:@name; may be given several times;\n"
+    "                            port 0 picks a free one (default 127.0.0.1:8000)\n"
+    "  -t, --threads N           sub-Reactors with a thread each; 0: all on one loop (default 0)\n"
+    "  -b, --busy-poll US        look for events without sleeping for so many microseconds (default 0)\n"
+    "  -h, --help                this text\n";
+
+void program_usage_error(const struct program *program, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    fprintf(stderr, "%s: ", program->name);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "; see %s --help\n", program->name);
+    va_end(arguments);
+    exit(PROGRAM_USAGE);
+}
+
+unsigned long program_number(const struct program *program, const char *option, const char *value, unsigned long least,
+                             unsigned long most)
+{
+    char *end;
+    unsigned long number;
+
+    errno = 0;
+    number = strtoul(value, &end, 10);
+    if (end == value || *end != '\0' || errno != 0 || strchr(value, '-') != NULL || number < least || number > most)
+        program_usage_error(program, "%s '%s': not a whole number from %lu to %lu", option, value, least, most);
+    return number;
+}
+
+static void add_endpoint(struct program *program, const char *text)
+{
+    const char *reason;
+
+    if (program->endpoint_count == PROGRAM_ENDPOINTS)
+        program_usage_error(program, "--listen '%s': at most %d endpoints", text, PROGRAM_ENDPOINTS);
+    if (jd_endpoint_parse(&program->endpoints[program->endpoint_count], text, &reason) < 0)
+        program_usage_error(program, "--listen '%s': %s", text, reason);
+    program->endpoint_count++;
+}
+
+void program_option(struct program *program, int option, const char *value)
+{
+    switch (option) {
+    case 'e':
+        if (jd_engine_parse(&program->loop_options.engine, value) < 0)
+            program_usage_error(program, "--engine '%s': no such engine (auto, reactor)", value);
+        break;
+    case 'l':
+        add_endpoint(program, value);
+        break;
+    case 't':
+        program->server_options.io_threads = (unsigned)program_number(program, "--threads", value, 0, THREADS_MAX);
+        break;
+    case 'b':
+        program->loop_options.busy_poll_us =
+            (uint32_t)program_number(program, "--busy-poll", value, 0, BUSY_POLL_MAX_US);
+        break;
+    default:
+        /* getopt_long has said what is wrong. */
+        fprintf(stderr, "%s: see %s --help\n", program->name, program->name);
+        exit(PROGRAM_USAGE);
+    }
+}
+
+static void fail(const struct program *program, const char *what, int error)
+{
+    fprintf(stderr, "%s: %s: %s\n", program->name, what, jd_strerror(error));
+    exit(PROGRAM_FAILED);
+}
+
+/* The library would refuse it too, but cannot say which word on the command line is meant. */
+static void check_environment(const struct program *program)
+{
+    const char *wish = getenv("JINDUO_ENGINE");
+    jd_engine engine;
+
+    if (program->loop_options.engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' &&
+        jd_engine_parse(&engine, wish) < 0)
+        program_usage_error(program, "JINDUO_ENGINE '%s': no such engine (auto, reactor)", wish);
+}
+
+void program_prepare(struct program *program)
+{
+    int result;
+
+    check_environment(program);
+    result = jd_event_loop_create(&program->loop, &program->loop_options);
+    if (result < 0)
+        fail(program, "cannot make the event loop", result);
+    result = jd_tcp_server_create(&program->server, program->loop, &program->server_options);
+    if (result < 0)
+        fail(program, "cannot make the server", result);
+    if (program->endpoint_count == 0)
+        add_endpoint(program, "127.0.0.1:8000");
+    for (size_t i = 0; i < program->endpoint_count && result == 0; i++)
+        result = jd_tcp_server_listen(program->server, &program->endpoints[i], NULL);
+    if (result < 0)
+        fail(program, "cannot make the server", result);
+}
+
+static void on_drained(void *arg)
+{
+    jd_event_loop_quit(arg);
+}
+
+/* The first signal drains; another one of impatience ends at once. */
+static void on_signal(int signal_number, void *arg)
+{
+    struct program *program = arg;
+
+    if (jd_tcp_server_stop(program->server, DRAIN_MS, on_drained, program->loop) < 0)
+        jd_event_loop_quit(program->loop);
+}
+
+static void print_ready_lines(const struct program *program)
+{
+    char text[JD_ENDPOINT_TEXT_BYTES];
+    jd_endpoint endpoint;
+
+    for (size_t i = 0; jd_tcp_server_endpoint(program->server, i, &endpoint) == 0; i++) {
+        jd_endpoint_format(&endpoint, text, sizeof(text));
+        printf("listening on %s engine=%s threads=%u\n", text, jd_engine_name(jd_event_loop_engine(program->loop)),
+               program->server_options.io_threads);
+    }
+    fflush(stdout);
+}
+
+int program_serve(struct program *program)
+{
+    char text[JD_ENDPOINT_TEXT_BYTES];
+    jd_endpoint failed = { 0 };
+    int result;
+
+    jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program);
+    jd_event_loop_watch_signal(program->loop, SIGTERM, on_signal, program);
+    result = jd_tcp_server_start(program->server, &failed);
+    if (result < 0) {
+        jd_endpoint_format(&failed, text, sizeof(text));
+        fail(program, failed.length > 0 ? text : "cannot start the server", result);
+    }
+    print_ready_lines(program);
+    result = jd_event_loop_run(program->loop);
+    jd_event_loop_destroy(program->loop);
+    if (result < 0)
+        fail(program, "the event loop ended", result);
+    return 0;
+}

@@ -1,0 +1,53 @@
+/* What the example servers share: the common options, the ready lines, an end in good order. */
+#ifndef EXAMPLES_PROGRAM_H
+#define EXAMPLES_PROGRAM_H
+
+#include <getopt.h>
+#include <jinduo/jinduo.h>
+
+enum {
+    PROGRAM_FAILED = 1, /* exit status: the system refused */
+    PROGRAM_USAGE = 2,  /* exit status: an option makes no sense */
+    PROGRAM_ENDPOINTS = 16,
+};
+
+struct program {
+    const char *name; /* of the executable, for messages */
+    jd_event_loop_options loop_options;
+    jd_tcp_server_options server_options;
+    jd_endpoint endpoints[PROGRAM_ENDPOINTS];
+    size_t endpoint_count;
+    jd_event_loop *loop;
+    jd_tcp_server *server;
+};
+
+/* For getopt_long: the common options; a program's own follow with values below 256. */
+#define PROGRAM_SHORT_OPTIONS "he:l:t:b:"
+#define PROGRAM_LONG_OPTIONS                                                                                           \
+    { "help", no_argument, NULL, 'h' }, { "engine", required_argument, NULL, 'e' },                                    \
+        { "listen", required_argument, NULL, 'l' }, { "threads", required_argument, NULL, 't' },                       \
+    {                                                                                                                  \
+        "busy-poll", required_argument, NULL, 'b'                                                                      \
+    }
+
+/* The lines of --help for them. */
+extern const char program_common_help[];
+
+/* Takes a common option; ends the program with a line of explanation when its value makes no sense. */
+void program_option(struct program *program, int option, const char *value);
+
+/* A whole number from least to most, or the end of the program as above. */
+unsigned long program_number(const struct program *program, const char *option, const char *value, unsigned long least,
+                             unsigned long most);
+
+/* Ends the program: usage errors with a pointer to --help, others without. */
+__attribute__((noreturn, format(printf, 2, 3))) void program_usage_error(const struct program *program,
+                                                                         const char *format, ...);
+
+/* Makes the loop and the server; set the server's callbacks then. */
+void program_prepare(struct program *program);
+
+/* Starts, prints a line for each endpoint, serves until SIGINT or SIGTERM, drains. Returns the exit status. */
+int program_serve(struct program *program);
+
+#endif

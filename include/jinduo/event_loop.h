@@ -1,0 +1,125 @@
+/* EventLoop: one thread's turn of waiting for events and running callbacks.
+ *
+ * A turn: wait for events; run their callbacks; run timers that are due; run queued tasks (those queued meanwhile wait
+ * for the next turn); send what was queued for sending, each connection's output in one gathered operation; free what
+ * died. See docs/architecture.md. */
+#ifndef JINDUO_EVENT_LOOP_H
+#define JINDUO_EVENT_LOOP_H
+
+#include <jinduo/types.h>
+
+JD_BEGIN_DECLS
+
+typedef enum jd_engine {
+    JD_ENGINE_AUTO,    /* JINDUO_ENGINE from the environment if set, else the Reactor */
+    JD_ENGINE_REACTOR, /* edge-triggered epoll (epoll(7)) */
+} jd_engine;
+
+/* The engine with this name ("auto", "reactor"). Returns 0, or JD_EINVAL with *engine untouched. From any thread. */
+JD_API int jd_engine_parse(jd_engine *engine, const char *name);
+
+/* The engine's name as a static string. From any thread. */
+JD_API const char *jd_engine_name(jd_engine engine);
+
+/* All zero is the default. */
+typedef struct jd_event_loop_options {
+    jd_engine engine;
+
+    /* After the last event, look for the next one without sleeping for this long, in microseconds, before the loop
+     * sleeps; 0 (default): sleep at once. Saves the wake-up of a sleeping core at the price of a busy one. A loop whose
+     * looking finds nothing several times in a row goes over to sleeping and looks again now and then. At most 1 s. */
+    uint32_t busy_poll_us;
+
+    /* Output is sent at the end of a turn, or earlier: when this many bytes wait on one connection (0: 64 KiB), when
+     * this many connections wait (0: 32), before the next callback once the oldest output is this old (0: 50 us). */
+    uint32_t flush_bytes;
+    uint32_t flush_connections;
+    uint32_t flush_age_us;
+} jd_event_loop_options;
+
+/* Makes a loop. options (copied; NULL: all defaults). Until a thread runs it, the loop belongs to the thread that made
+ * it; from then on to the thread that first ran it. Returns 0, JD_EINVAL (an option out of range, an unknown engine, a
+ * wrong value of JINDUO_ENGINE), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. */
+JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);
+
+/* Frees the loop: destroys its servers (which joins their threads), closes its connections (their down callbacks run
+ * here), runs each task still queued once, cancels its timers. Only in the owner's thread and never inside one of the
+ * loop's own callbacks (JD_EPERM, JD_EBUSY, and then nothing happened). NULL is allowed. */
+JD_API int jd_event_loop_destroy(jd_event_loop *loop);
+
+/* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a callback
+ * of the loop, or a negative error if the engine could not wait. If quit was called before, returns after one turn. */
+JD_API int jd_event_loop_run(jd_event_loop *loop);
+
+/* Runs one turn that waits at most timeout_ms for something to do (negative: without end). Returns the number of events
+ * and tasks handled, or an error as jd_event_loop_run. */
+JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
+
+/* Makes jd_event_loop_run return after the turn in which this is noticed. From any thread and from signal handlers. */
+JD_API void jd_event_loop_quit(jd_event_loop *loop);
+
+/* Runs task(arg) in the loop's thread: at once if this is it, else queued. From any thread. Returns 0 or an error as
+ * jd_event_loop_queue_in_loop. */
+JD_API int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task task, void *arg);
+
+/* Queues task(arg) for the loop's next turn; never runs it at once. Tasks of one thread keep their order. From any
+ * thread. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being destroyed; after an error the task never runs. */
+JD_API int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task task, void *arg);
+
+/* Whether the calling thread is the loop's owner. From any thread. */
+JD_API bool jd_event_loop_is_in_loop_thread(const jd_event_loop *loop);
+
+/* The monotonic time as of this turn: read once when the wait ended, so free of cost. In the loop's thread. */
+JD_API jd_timestamp jd_event_loop_now(const jd_event_loop *loop);
+
+/* The engine in use. From any thread. */
+JD_API jd_engine jd_event_loop_engine(const jd_event_loop *loop);
+
+/* Names a timer; 0 names none. */
+typedef uint64_t jd_timer_id;
+
+/* Runs task(arg) once, at the first turn not earlier than delay_ms from now (real time, not the turn's). In the loop's
+ * thread. *id (may be NULL) is for jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EPERM. A task whose loop is
+ * destroyed first is cancelled: it never runs. */
+JD_API int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task task, void *arg, jd_timer_id *id);
+
+/* Cancels a timer that has not run yet. In the loop's thread. Returns 0, JD_ENOENT if it has run, was cancelled or never
+ * was, JD_EPERM. */
+JD_API int jd_event_loop_cancel_timer(jd_event_loop *loop, jd_timer_id id);
+
+/* Called in the loop's thread after the process got the signal. */
+typedef void (*jd_signal_callback)(int signal_number, void *arg);
+
+/* Calls callback(signal_number, arg) in the loop when the process gets that signal (1 to 63); several arrivals may be
+ * told as one. Replaces the process's handler (sigaction(2)) until callback is NULL or the loop is destroyed, then
+ * restores the one before. One loop per signal: JD_EBUSY if another loop watches it. In the loop's thread. Returns 0,
+ * JD_EINVAL, JD_EPERM. */
+JD_API int jd_event_loop_watch_signal(jd_event_loop *loop, int signal_number, jd_signal_callback callback, void *arg);
+
+typedef struct jd_event_loop_statistics {
+    uint64_t turns;              /* turns run */
+    uint64_t idle_turns;         /* turns that woke up and found nothing to do */
+    uint64_t sleeps;             /* turns that blocked in the kernel */
+    uint64_t events;             /* readiness events or completions handled */
+    uint64_t tasks;              /* queued tasks run */
+    uint64_t timers;             /* timers run */
+    uint64_t wakeups_sent;       /* times another thread had to wake the loop */
+    uint64_t wakeups_saved;      /* times it would have, but the loop was awake or already woken */
+    uint64_t flushes;            /* gathered sends handed to the engine */
+    uint64_t bytes_received;
+    uint64_t bytes_sent;
+    uint64_t bytes_dropped;      /* queued for sending, but the connection closed first */
+    uint64_t connections_opened; /* seen by the user: the connection callback said up */
+    uint64_t connections_closed; /* the connection callback said down */
+    uint64_t connections_failed; /* accepted, but failed before the user saw them */
+    uint64_t accept_pauses;      /* times accepting stopped for want of descriptors or memory */
+    uint64_t block_overflows;    /* receive or output blocks taken from the heap, the pool being used up */
+    uint64_t pool_bytes;         /* held by the loop's block pools now */
+    uint64_t connection_bytes;   /* held for connections now */
+} jd_event_loop_statistics;
+
+/* Copies the loop's counters. Each is exact, all together a moment apart. From any thread while the loop exists. */
+JD_API void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_statistics *statistics);
+
+JD_END_DECLS
+#endif

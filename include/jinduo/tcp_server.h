@@ -1,0 +1,107 @@
+/* TcpServer: listens on endpoints and serves what connects, on its loop or on several loops with a thread each. */
+#ifndef JINDUO_TCP_SERVER_H
+#define JINDUO_TCP_SERVER_H
+
+#include <jinduo/codec.h>
+#include <jinduo/tcp_connection.h>
+
+JD_BEGIN_DECLS
+
+/* All zero is the default. Strings are copied. */
+typedef struct jd_tcp_server_options {
+    const char *name;   /* in log messages; default "server" */
+    const char *listen; /* endpoint (endpoint.h); default none: use jd_tcp_server_listen */
+
+    /* 0: connections live on the server's loop. N: the server makes N loops with a thread each, of the same engine and
+     * options, and its own loop only accepts, handing connections over in turn. At most 128. */
+    unsigned io_threads;
+
+    unsigned backlog;         /* queue of the listening socket; 0: the system's maximum (listen(2)) */
+    bool allow_half_open;     /* the peer's FIN only ends its side: see jd_half_close_callback */
+    bool nagle;               /* leave TCP_NODELAY off (tcp(7)); default: on, as output is gathered already */
+    bool keepalive;           /* SO_KEEPALIVE (socket(7)) */
+    int send_buffer_bytes;    /* SO_SNDBUF; 0: the system's choice */
+    int receive_buffer_bytes; /* SO_RCVBUF; 0: the system's choice */
+
+    /* Bytes queued for sending on one connection; a send that would go beyond fails whole. 0: 64 MiB. */
+    size_t output_limit;
+
+    /* Bytes that message callbacks left unread on one connection; one with more is closed with JD_ENOBUFS. Never less
+     * than the codec's maximum frame and 64 KiB. 0: 64 MiB. */
+    size_t input_limit;
+
+    /* Received bytes that one connection may dispatch in a turn before others have theirs. 0: 256 KiB. */
+    size_t read_budget_bytes;
+} jd_tcp_server_options;
+
+/* A frame that cannot be. */
+typedef struct jd_frame_error {
+    int error;              /* JD_EMSGSIZE: longer than the maximum; JD_EPROTO: a length that makes no sense */
+    uint64_t claimed_bytes; /* what the length field said (for a delimiter: what arrived without one) */
+    size_t limit_bytes;     /* the codec's maximum frame */
+    const char *reason;     /* a static phrase */
+} jd_frame_error;
+
+/* One whole frame, without what the codec strips; data is valid during the call. */
+typedef void (*jd_frame_callback)(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
+                                  void *arg);
+
+/* The peer sent what is no frame. The connection is being closed: sending is an error already. */
+typedef void (*jd_frame_error_callback)(jd_tcp_connection *connection, const jd_frame_error *error, void *arg);
+
+/* Called in the loop's thread when an asynchronous call is done. */
+typedef void (*jd_done_callback)(void *arg);
+
+/* Makes a server on loop, not listening yet. options (copied; NULL: all defaults). In the loop's thread. Returns 0,
+ * JD_EINVAL (options out of range, or listen is no endpoint), JD_ENOMEM, JD_EPERM. */
+JD_API int jd_tcp_server_create(jd_tcp_server **server, jd_event_loop *loop, const jd_tcp_server_options *options);
+
+/* Stops at once (jd_tcp_server_stop with 0), then frees the server; its connections' down callbacks still come. done (may
+ * be NULL) is called when nothing of it is left. Allowed in every callback. In the loop's thread. A loop that is
+ * destroyed destroys its servers. NULL is allowed (done is then called at once). */
+JD_API void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *arg);
+
+/* Callbacks, each with its own argument; NULL: none. Before start, in the loop's thread. With io_threads they come in
+ * several threads at once. */
+JD_API void jd_tcp_server_set_connection_callback(jd_tcp_server *server, jd_connection_callback callback, void *arg);
+JD_API void jd_tcp_server_set_message_callback(jd_tcp_server *server, jd_message_callback callback, void *arg);
+JD_API void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_write_complete_callback callback,
+                                                      void *arg);
+JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg);
+
+/* Cuts input into frames with codec: callback gets each frame instead of the message callback getting bytes. The codec
+ * must outlive the server's connections; one codec may serve many servers and threads. Before start, in the loop's
+ * thread. */
+JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg);
+JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg);
+
+/* Adds an endpoint to listen on, at once if the server is started. bound (may be NULL) gets the address, with the port
+ * the system picked, now or, before start, never: then use jd_tcp_server_endpoint. In the loop's thread. Returns 0, or
+ * the errors of socket(2), bind(2), listen(2): JD_EADDRINUSE, JD_EACCES ... */
+JD_API int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *endpoint, jd_endpoint *bound);
+
+/* Starts the io threads, listens on all endpoints and accepts. All or nothing. In the loop's thread. Returns 0,
+ * JD_EALREADY, JD_EINVAL (no endpoint), the errors of jd_tcp_server_listen and jd_event_loop_create, or JD_EAGAIN when a
+ * thread could not be made. After an error about an endpoint, failed (may be NULL) holds it. */
+JD_API int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed);
+
+/* The number of endpoints, and the address that endpoint index is bound to (after start, with its real port). In the
+ * loop's thread. Returns 0 or JD_ENOENT. */
+JD_API size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server);
+JD_API int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *endpoint);
+
+/* Stops listening and ends the connections: those with nothing queued for sending close at once, the others when it is
+ * sent, and all that are left after drain_ms (0: at once) are closed. done (may be NULL) is called in the server's loop
+ * when the last is down and the io threads have ended. Allowed in every callback; never calls done from inside. In the
+ * loop's thread. Returns 0, JD_EALREADY if stopping or never started. */
+JD_API int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg);
+
+/* Connections that the user has seen up and not down. From any thread while the server exists. */
+JD_API size_t jd_tcp_server_connection_count(const jd_tcp_server *server);
+
+/* Sums the statistics of the server's io loops (of its own loop, without threads). In the loop's thread. */
+struct jd_event_loop_statistics;
+JD_API void jd_tcp_server_get_statistics(const jd_tcp_server *server, struct jd_event_loop_statistics *statistics);
+
+JD_END_DECLS
+#endif

@@ -1,0 +1,37 @@
+/* Types that every public header shares. */
+#ifndef JINDUO_TYPES_H
+#define JINDUO_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define JD_BEGIN_DECLS extern "C" {
+#define JD_END_DECLS   }
+#else
+#define JD_BEGIN_DECLS
+#define JD_END_DECLS
+#endif
+
+/* Only what carries JD_API leaves the shared library. */
+#if defined(__GNUC__)
+#define JD_API __attribute__((visibility("default")))
+#else
+#define JD_API
+#endif
+
+/* Nanoseconds on the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC). Only differences mean anything. */
+typedef int64_t jd_timestamp;
+
+typedef struct jd_event_loop jd_event_loop;
+typedef struct jd_channel jd_channel;
+typedef struct jd_tcp_server jd_tcp_server;
+typedef struct jd_tcp_connection jd_tcp_connection;
+typedef struct jd_buffer jd_buffer;
+typedef struct jd_codec jd_codec;
+
+/* A function queued on, or run by, a loop. */
+typedef void (*jd_task)(void *arg);
+
+#endif

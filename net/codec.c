@@ -1,0 +1,66 @@
+/* What all codecs have in common. */
+#include "net/codec.h"
+
+#include "base/memory.h"
+#include "base/ring_buffer.h"
+#include "net/tcp_connection.h"
+
+#include <jinduo/error.h>
+
+void jd_codec_destroy(jd_codec *codec)
+{
+    memory_release(codec, codec != NULL ? codec->object_bytes : 0);
+}
+
+size_t jd_codec_max_frame(const jd_codec *codec)
+{
+    return codec->max_frame_bytes;
+}
+
+int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data, size_t *length, size_t *whole)
+{
+    size_t readable = jd_buffer_readable(buffer);
+    const uint8_t *bytes = readable > 0 ? jd_buffer_peek(buffer, readable) : NULL;
+    struct frame frame;
+    int result;
+
+    if (readable == 0)
+        return 0;
+    if (bytes == NULL)
+        return JD_ENOMEM;
+    result = codec->decode(codec, bytes, readable, &buffer->searched, &frame);
+    if (result == 1) {
+        *data = frame.data;
+        *length = frame.length;
+        *whole = frame.whole;
+    }
+    return result;
+}
+
+int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length)
+{
+    uint8_t field[FRAME_FIELD_BYTES];
+    struct iovec parts[FRAME_PARTS];
+    int count = codec->encode(codec, data, length, parts, field);
+
+    return count < 0 ? count : connection_send_parts(connection, parts, count);
+}
+
+int jd_codec_encode(const jd_codec *codec, jd_buffer *buffer, const void *data, size_t length)
+{
+    uint8_t field[FRAME_FIELD_BYTES];
+    struct iovec parts[FRAME_PARTS];
+    int count = codec->encode(codec, data, length, parts, field);
+    size_t total = 0;
+
+    if (count < 0)
+        return count;
+    for (int i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    /* The room for all first, so that a frame is added whole or not at all. */
+    if (jd_buffer_reserve(buffer, total) == NULL)
+        return JD_ENOMEM;
+    for (int i = 0; i < count; i++)
+        jd_buffer_append(buffer, parts[i].iov_base, parts[i].iov_len);
+    return 0;
+}

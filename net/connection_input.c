@@ -1,0 +1,306 @@
+/* What arrives on a connection: handed to the user where the engine received it, whole frames in place; only what is left
+ * over moves into the connection's ring buffer. */
+#include "base/log.h"
+#include "base/memory.h"
+#include "net/codec.h"
+#include "net/tcp_connection.h"
+
+#include <inttypes.h>
+#include <jinduo/error.h>
+
+static bool takes_input(const jd_tcp_connection *connection)
+{
+    return connection_state(connection) < CONNECTION_CLOSING && !(connection->flags & CONNECTION_PAUSED);
+}
+
+size_t stream_read_budget(const struct stream *stream)
+{
+    const jd_tcp_connection *connection =
+        (const jd_tcp_connection *)((const char *)stream - offsetof(jd_tcp_connection, stream));
+
+    return connection->profile->read_budget_bytes;
+}
+
+/* ---- leftovers ---- */
+
+static void check_input_limit(jd_tcp_connection *connection)
+{
+    size_t unread = jd_buffer_readable(connection->input);
+    char peer[JD_ENDPOINT_TEXT_BYTES];
+    jd_endpoint endpoint;
+
+    if (unread <= connection->profile->input_limit)
+        return;
+    jd_tcp_connection_peer_endpoint(connection, &endpoint);
+    jd_endpoint_format(&endpoint, peer, sizeof(peer));
+    log_message(JD_LOG_WARNING, "%s: %s: %zu bytes unread, the limit is %zu: closing", connection->profile->name, peer,
+                unread, connection->profile->input_limit);
+    connection_begin_close(connection, JD_ENOBUFS);
+}
+
+static void drop_empty_input(jd_tcp_connection *connection)
+{
+    if (connection->input == NULL || jd_buffer_readable(connection->input) > 0)
+        return;
+    jd_buffer_destroy(connection->input);
+    connection->input = NULL;
+}
+
+/* Adds to the leftovers; a connection for which there is no memory ends. */
+static bool keep(jd_tcp_connection *connection, const void *data, size_t length)
+{
+    int result = connection->input != NULL ? 0 : jd_buffer_create(&connection->input);
+
+    if (result == 0)
+        result = jd_buffer_append(connection->input, data, length);
+    if (result < 0)
+        connection_begin_close(connection, result);
+    return result == 0;
+}
+
+/* Bytes that came although reading is paused: told at resume. */
+static void hold(jd_tcp_connection *connection, const void *data, size_t length)
+{
+    if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING || !keep(connection, data, length))
+        return;
+    connection->flags |= CONNECTION_INPUT_HELD;
+    check_input_limit(connection);
+}
+
+/* ---- messages ---- */
+
+static void tell_message(jd_tcp_connection *connection, jd_buffer *input)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    if (profile->on_message != NULL)
+        profile->on_message(connection, input, connection_loop(connection)->now, profile->on_message_arg);
+    else
+        jd_buffer_consume(input, SIZE_MAX);
+}
+
+static void keep_view(jd_tcp_connection *connection, jd_buffer *view)
+{
+    int result;
+
+    if (jd_buffer_readable(view) > 0 && connection_state(connection) < CONNECTION_CLOSING) {
+        result = jd_buffer_create(&connection->input);
+        if (result == 0)
+            result = ring_buffer_move(connection->input, view);
+        if (result < 0)
+            connection_begin_close(connection, result);
+    }
+    ring_buffer_clear(view);
+}
+
+static void deliver_message(jd_tcp_connection *connection, struct block *block)
+{
+    jd_buffer *view = &connection_loop(connection)->view;
+
+    if (connection->input == NULL) {
+        ring_buffer_view(view, block);
+        tell_message(connection, view);
+        keep_view(connection, view);
+    } else if (keep(connection, block->data + block->begin, block_length(block))) {
+        tell_message(connection, connection->input);
+    }
+    drop_empty_input(connection);
+    if (connection->input != NULL)
+        check_input_limit(connection);
+}
+
+/* ---- frames ---- */
+
+static void refuse_frame(jd_tcp_connection *connection, int result, const struct frame *frame)
+{
+    const struct connection_profile *profile = connection->profile;
+    const jd_frame_error error = {
+        .error = result,
+        .claimed_bytes = frame->claimed,
+        .limit_bytes = profile->codec->max_frame_bytes,
+        .reason = frame->reason,
+    };
+    char peer[JD_ENDPOINT_TEXT_BYTES];
+    jd_endpoint endpoint;
+
+    jd_tcp_connection_peer_endpoint(connection, &endpoint);
+    jd_endpoint_format(&endpoint, peer, sizeof(peer));
+    log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes claimed, the limit is %zu: closing", profile->name, peer,
+                error.reason, error.claimed_bytes, error.limit_bytes);
+    connection_begin_close(connection, result);
+    if (profile->on_frame_error != NULL)
+        profile->on_frame_error(connection, &error, profile->on_frame_error_arg);
+}
+
+/* Cuts and delivers whole frames until one is incomplete or the connection takes no more. Returns the bytes used up. */
+static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, size_t length, size_t *searched)
+{
+    const struct connection_profile *profile = connection->profile;
+    const jd_codec *codec = profile->codec;
+    jd_event_loop *loop = connection_loop(connection);
+    size_t used = 0;
+
+    while (used < length && takes_input(connection)) {
+        struct frame frame;
+        int result = codec->decode(codec, data + used, length - used, searched, &frame);
+        if (result == 0)
+            break;
+        if (result < 0) {
+            refuse_frame(connection, result, &frame);
+            break;
+        }
+        *searched = 0;
+        used += frame.whole;
+        flush_before_callback(loop);
+        profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
+    }
+    return used;
+}
+
+/* Cuts what is in the leftovers. */
+static void cut_input(jd_tcp_connection *connection)
+{
+    jd_buffer *input = connection->input;
+    size_t length = jd_buffer_readable(input);
+    const uint8_t *data = jd_buffer_peek(input, length);
+    size_t searched = input->searched;
+    size_t used;
+
+    if (data == NULL) {
+        connection_begin_close(connection, JD_ENOMEM);
+        return;
+    }
+    used = cut_frames(connection, data, length, &searched);
+    jd_buffer_consume(input, used);
+    input->searched = searched;
+    drop_empty_input(connection);
+}
+
+/* With a part of a frame pending, just the bytes that it misses are copied to it. Returns the bytes used up. */
+static size_t complete_pending(jd_tcp_connection *connection, const uint8_t *data, size_t length)
+{
+    const jd_codec *codec = connection->profile->codec;
+    size_t used = 0;
+
+    while (used < length && connection->input != NULL && takes_input(connection)) {
+        size_t pending = jd_buffer_readable(connection->input);
+        const uint8_t *head = jd_buffer_peek(connection->input, pending);
+        size_t missing = head != NULL ? codec->missing(codec, head, pending, data + used, length - used) : 0;
+        if (head == NULL) {
+            connection_begin_close(connection, JD_ENOMEM);
+            break;
+        }
+        if (!keep(connection, data + used, missing))
+            break;
+        used += missing;
+        cut_input(connection);
+    }
+    return used;
+}
+
+static void deliver_frames(jd_tcp_connection *connection, const struct block *block)
+{
+    const uint8_t *data = block->data + block->begin;
+    size_t length = block_length(block);
+    size_t used = connection->input != NULL ? complete_pending(connection, data, length) : 0;
+    size_t searched = 0;
+
+    if (used < length && takes_input(connection))
+        used += cut_frames(connection, data + used, length - used, &searched);
+    if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    if (!takes_input(connection))
+        hold(connection, data + used, length - used);
+    else if (keep(connection, data + used, length - used))
+        connection->input->searched = searched;
+}
+
+/* ---- reports of the engine ---- */
+
+void stream_received(struct stream *stream, struct block **block)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+    jd_event_loop *loop = stream->loop;
+
+    counter_add(&loop->counters.bytes_received, block_length(*block));
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    if (connection->flags & (CONNECTION_PAUSED | CONNECTION_INPUT_HELD)) {
+        hold(connection, (*block)->data + (*block)->begin, block_length(*block));
+        return;
+    }
+    if (connection->profile->codec != NULL) {
+        deliver_frames(connection, *block);
+        return;
+    }
+    flush_before_callback(loop);
+    deliver_message(connection, *block);
+    if (loop->view_taken)
+        *block = NULL;
+    loop->view_taken = false;
+}
+
+void stream_ended(struct stream *stream)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+
+    if (connection->flags & (CONNECTION_PAUSED | CONNECTION_INPUT_HELD)) {
+        connection->flags |= CONNECTION_END_HELD;
+        return;
+    }
+    flush_before_callback(stream->loop);
+    connection_peer_ended(connection);
+}
+
+/* ---- pausing ---- */
+
+void connection_deliver_held(jd_tcp_connection *connection)
+{
+    if (takes_input(connection) && connection->flags & CONNECTION_INPUT_HELD) {
+        connection->flags &= (uint16_t)~CONNECTION_INPUT_HELD;
+        if (connection->profile->codec != NULL)
+            cut_input(connection);
+        else
+            tell_message(connection, connection->input);
+        drop_empty_input(connection);
+        /* Paused again with whole frames left: they are held still. */
+        if (connection->input != NULL && connection->flags & CONNECTION_PAUSED)
+            connection->flags |= CONNECTION_INPUT_HELD;
+    }
+    if (!takes_input(connection))
+        return;
+    if (connection->flags & CONNECTION_END_HELD) {
+        connection->flags &= (uint16_t)~CONNECTION_END_HELD;
+        connection_peer_ended(connection);
+        return;
+    }
+    connection_loop(connection)->ops->stream->resume(&connection->stream);
+}
+
+int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return JD_ENOTCONN;
+    if (connection->flags & CONNECTION_PAUSED)
+        return 0;
+    connection->flags |= CONNECTION_PAUSED;
+    loop->ops->stream->pause(&connection->stream);
+    return 0;
+}
+
+int jd_tcp_connection_resume_reading(jd_tcp_connection *connection)
+{
+    if (!event_loop_is_mine(connection_loop(connection)))
+        return JD_EPERM;
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return JD_ENOTCONN;
+    if (!(connection->flags & CONNECTION_PAUSED))
+        return 0;
+    connection->flags &= (uint16_t)~CONNECTION_PAUSED;
+    connection_touch(connection, TODO_INPUT);
+    return 0;
+}

@@ -1,0 +1,140 @@
+/* Orders to a connection from other threads than its loop's: each a message that holds a reference and whose bytes are
+ * counted from the moment of the call. */
+#include "base/memory.h"
+#include "net/tcp_connection.h"
+
+#include <jinduo/error.h>
+#include <string.h>
+
+struct connection_message {
+    struct loop_task task;
+    jd_tcp_connection *connection;
+    enum connection_order order;
+    size_t length;
+    size_t size; /* of the message, to free it */
+    uint8_t data[];
+};
+
+static struct connection_message *make_message(jd_tcp_connection *connection, enum connection_order order,
+                                               size_t length)
+{
+    size_t size = sizeof(struct connection_message) + length;
+    struct connection_message *message = length < SIZE_MAX / 2 ? memory_allocate(size) : NULL;
+
+    if (message == NULL)
+        return NULL;
+    message->connection = jd_tcp_connection_ref(connection);
+    message->order = order;
+    message->length = length;
+    message->size = size;
+    return message;
+}
+
+static void free_message(struct connection_message *message)
+{
+    jd_tcp_connection *connection = message->connection;
+
+    memory_release(message, message->size);
+    jd_tcp_connection_unref(connection);
+}
+
+/* The bytes join the output queue before they leave the count of those on their way: none is ever uncounted. */
+static void receive_bytes(jd_tcp_connection *connection, const struct connection_message *message)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    struct iovec part = { .iov_base = (void *)(uintptr_t)message->data, .iov_len = message->length };
+    int result = JD_ENOTCONN;
+
+    if (connection_state(connection) < CONNECTION_CLOSING) {
+        result = output_queue_append(&connection->stream.output, &loop->output_pools, &part, 1, message->length);
+        if (result < 0)
+            connection_begin_close(connection, result);
+    }
+    if (result < 0)
+        counter_add(&loop->counters.bytes_dropped, message->length);
+    atomic_fetch_sub(&connection->queued_elsewhere, message->length);
+}
+
+static void run_message(struct loop_task *task)
+{
+    struct connection_message *message = (struct connection_message *)task;
+    jd_tcp_connection *connection = message->connection;
+
+    if (message->order == ORDER_SEND)
+        receive_bytes(connection, message);
+    connection_carry_out(connection, message->order);
+    free_message(message);
+}
+
+/* Returns 0, or JD_ENOTCONN when the loop is gone: the message is the caller's still. */
+static int push_message(struct connection_message *message)
+{
+    message->task.run = run_message;
+    return event_loop_push(connection_loop(message->connection), &message->task) ? 0 : JD_ENOTCONN;
+}
+
+int connection_post_order(jd_tcp_connection *connection, enum connection_order order)
+{
+    struct connection_message *message;
+
+    if (connection_state(connection) == CONNECTION_DISCONNECTED)
+        return order == ORDER_SHUTDOWN ? JD_ENOTCONN : 0;
+    message = make_message(connection, order, 0);
+    if (message == NULL)
+        return JD_ENOMEM;
+    if (order == ORDER_SHUTDOWN && !connection_set_disconnecting(connection)) {
+        free_message(message);
+        return JD_ENOTCONN;
+    }
+    if (push_message(message) < 0)
+        free_message(message);
+    return 0;
+}
+
+/* Takes a reservation back. A shutdown that saw it may be waiting for bytes that will never come: the message tells it
+ * to look again. */
+static void withdraw(struct connection_message *message)
+{
+    jd_tcp_connection *connection = message->connection;
+
+    atomic_fetch_sub(&connection->queued_elsewhere, message->length);
+    message->order = ORDER_FINISH;
+    if (atomic_load(&connection->state) != CONNECTION_DISCONNECTING || push_message(message) < 0)
+        free_message(message);
+}
+
+int connection_post_send(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length)
+{
+    size_t limit = connection->profile->output_limit;
+    struct connection_message *message;
+    uint8_t *end;
+    size_t reserved;
+    int result = 0;
+
+    if (connection_state(connection) != CONNECTION_CONNECTED)
+        return JD_ENOTCONN;
+    if (length == 0)
+        return 0;
+    if (length > limit)
+        return JD_ENOBUFS;
+    message = make_message(connection, ORDER_SEND, length);
+    if (message == NULL)
+        return JD_ENOMEM;
+    end = message->data;
+    for (int i = 0; i < count; i++) {
+        memcpy(end, parts[i].iov_base, parts[i].iov_len);
+        end += parts[i].iov_len;
+    }
+    /* Reserved before the state is read, as a shutdown sets the state before it reads the reservations (both sequentially
+     * consistent): either the send is refused, or the FIN waits for its bytes. */
+    reserved = atomic_fetch_add(&connection->queued_elsewhere, length);
+    if (atomic_load(&connection->state) != CONNECTION_CONNECTED)
+        result = JD_ENOTCONN;
+    else if (reserved + output_queue_bytes(&connection->stream.output) > limit - length)
+        result = JD_ENOBUFS;
+    else
+        result = push_message(message);
+    if (result < 0)
+        withdraw(message);
+    return result;
+}

@@ -1,0 +1,115 @@
+/* What a connection sends: queued here, handed to the engine by flush.c. */
+#include "net/tcp_connection.h"
+
+#include <jinduo/error.h>
+
+static size_t queued_bytes(const jd_tcp_connection *connection)
+{
+    return output_queue_bytes(&connection->stream.output) +
+           atomic_load_explicit(&connection->queued_elsewhere, memory_order_relaxed);
+}
+
+size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection)
+{
+    return queued_bytes(connection);
+}
+
+static int may_send(const jd_tcp_connection *connection, size_t length)
+{
+    size_t limit = connection->profile->output_limit;
+
+    if (connection_state(connection) != CONNECTION_CONNECTED)
+        return JD_ENOTCONN;
+    return length <= limit && queued_bytes(connection) <= limit - length ? 0 : JD_ENOBUFS;
+}
+
+/* Much output goes out while the handler is still making more of it. */
+static void output_added(jd_tcp_connection *connection)
+{
+    connection_touch(connection, TODO_FLUSH);
+    if (output_queue_bytes(&connection->stream.output) >= connection_loop(connection)->flush_policy.bytes)
+        connection_flush(connection);
+}
+
+int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    size_t length = 0;
+    int result;
+
+    for (int i = 0; i < count; i++)
+        length += parts[i].iov_len;
+    if (!event_loop_is_mine(loop))
+        return connection_post_send(connection, parts, count, length);
+    result = may_send(connection, length);
+    if (result < 0 || length == 0)
+        return result;
+    result = output_queue_append(&connection->stream.output, &loop->output_pools, parts, count, length);
+    if (result < 0)
+        return result;
+    output_added(connection);
+    return 0;
+}
+
+int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length)
+{
+    struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = length };
+
+    return connection_send_parts(connection, &part, 1);
+}
+
+/* A receive block on loan that is well filled changes hands instead of being copied. A quarter: below, copying is cheap
+ * and a slow peer would pin much memory for few bytes. */
+static bool take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    struct block *block = buffer->loan;
+
+    if (buffer != &loop->view || block == NULL || jd_buffer_readable(buffer) < block->capacity / 4)
+        return false;
+    block->begin = block->end - (uint32_t)jd_buffer_readable(buffer);
+    ring_buffer_clear(buffer);
+    loop->view_taken = true;
+    output_queue_append_block(&connection->stream.output, block);
+    return true;
+}
+
+int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer)
+{
+    bool mine = event_loop_is_mine(connection_loop(connection));
+    struct iovec pieces[2];
+    int result = mine ? may_send(connection, jd_buffer_readable(buffer)) : 0;
+
+    if (result < 0)
+        return result;
+    if (mine && take_loan(connection, buffer)) {
+        output_added(connection);
+        return 0;
+    }
+    result = connection_send_parts(connection, pieces, jd_buffer_peek_iov(buffer, pieces));
+    if (result == 0)
+        ring_buffer_clear(buffer);
+    return result;
+}
+
+void stream_sent(struct stream *stream, size_t length)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+
+    output_queue_consume(&stream->output, length);
+    counter_add(&stream->loop->counters.bytes_sent, length);
+    if (output_queue_bytes(&stream->output) > 0)
+        return;
+    if (connection_state(connection) == CONNECTION_DISCONNECTING)
+        connection_touch(connection, TODO_FINISH);
+    if (connection->profile->on_write_complete != NULL)
+        connection_touch(connection, TODO_WRITE_COMPLETE);
+}
+
+void connection_tell_write_complete(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    if (connection_state(connection) < CONNECTION_CLOSING && output_queue_bytes(&connection->stream.output) == 0)
+        profile->on_write_complete(connection, profile->on_write_complete_arg);
+}

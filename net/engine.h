@@ -1,0 +1,150 @@
+/* The seam: two small tables are all that an engine implements, and seven functions are all that it calls.
+ *
+ * Above the seam (event loop, server, connection) nothing knows of epoll or rings; below it, nothing knows of
+ * connections. What users see, and in which order, is decided above, once.
+ *
+ * Everything here happens in the loop's thread, but for engine_ops.wake. */
+#ifndef NET_ENGINE_H
+#define NET_ENGINE_H
+
+#include "base/block_pool.h"
+#include "base/socket.h"
+#include "net/output_queue.h"
+
+#include <jinduo/event_loop.h>
+
+struct stream;
+struct listener;
+
+/* What an engine's own structure begins with. */
+struct engine {
+    const struct engine_ops *ops;
+    jd_event_loop *loop;
+};
+
+/* Stream side: what the connection asks of the engine. None of these calls back but as it says. */
+struct stream_ops {
+    /* Begins receiving on an adopted stream. Returns 0 or a negative error: then the stream was never started, and only
+     * close may follow. */
+    int (*start)(struct stream *stream);
+
+    /* Nothing is received any more (what the kernel has handed over already still comes), errors are noticed still; and
+     * goes on. */
+    void (*pause)(struct stream *stream);
+    void (*resume)(struct stream *stream);
+
+    /* Sends the output queue, as far as the kernel takes it now; the rest by itself when it takes more. Called again
+     * whenever output was added. Reports stream_sent and stream_failed, at once or later. */
+    void (*flush)(struct stream *stream);
+
+    /* FIN. The output queue is empty. */
+    void (*shutdown_write)(struct stream *stream);
+
+    /* Ends everything in flight and closes the socket: with RST if reset. Reports stream_closed exactly once, at once or
+     * later, when the kernel can touch nothing of the stream any more; nothing else is reported from now on. Never called
+     * from inside a report. Output flushed just before must reach the kernel as far as it takes it without waiting. */
+    void (*close)(struct stream *stream, bool reset);
+};
+
+/* Loop side. */
+struct engine_ops {
+    jd_engine id;
+    const char *name;
+    const struct stream_ops *stream;
+
+    /* May be used by the creating thread for set-up only; wait fixes the thread. Returns 0 or a negative error. */
+    int (*create)(struct engine **engine, jd_event_loop *loop);
+
+    /* No stream, listener or channel is left. */
+    void (*destroy)(struct engine *engine);
+
+    /* Waits for events at most timeout_ns (negative: without end; 0: only looks), not at all when work is left over from
+     * before; calls event_loop_woke; then reports what happened. Returns the number of events, or a negative error. */
+    int (*wait)(struct engine *engine, int64_t timeout_ns);
+
+    /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
+    void (*wake)(struct engine *engine);
+
+    jd_timestamp (*now)(const struct engine *engine);
+
+    /* Listens on listener->endpoint, sets listener->bound and accepts. Returns 0 or a negative error. unlisten closes it,
+     * if listen had succeeded; nothing is accepted from then on, and the listener may be freed when the turn has ended.
+     * Allowed inside accepted. */
+    int (*listen)(struct engine *engine, struct listener *listener);
+    void (*unlisten)(struct engine *engine, struct listener *listener);
+
+    /* Makes stream the engine's, with this socket; stream_ops.start comes next. The socket is the stream's from here on.
+     * Returns 0 or a negative error: then stream and socket are the caller's still. */
+    int (*adopt)(struct engine *engine, struct stream *stream, socket_handle socket);
+
+    /* Begins to watch a channel's descriptor for its events, or changes what is watched for; and stops. watch returns 0
+     * or a negative error. */
+    int (*watch)(struct engine *engine, jd_channel *channel);
+    void (*unwatch)(struct engine *engine, jd_channel *channel);
+};
+
+/* A socket's two directions as an engine sees them. Part of a connection (connection.h), so kept small. */
+struct stream {
+    jd_event_loop *loop;
+    struct stream *engine_next; /* the engine's: a list of its own */
+    void *engine_data;          /* the engine's */
+    socket_handle socket;       /* SOCKET_NONE before adopt and after close */
+    uint16_t engine_flags;      /* the engine's */
+    bool shared_descriptor;     /* the user has seen the descriptor: a duplicate may outlive it */
+    struct output_queue output; /* what is to be sent; changed above the seam only */
+};
+
+struct listener {
+    jd_event_loop *loop;
+    jd_endpoint endpoint; /* asked for */
+    jd_endpoint bound;    /* set by listen */
+    struct socket_options options;
+
+    /* Takes an accepted socket, which is the receiver's from here on. */
+    void (*accepted)(struct listener *listener, socket_handle socket, const struct peer_address *peer);
+
+    struct listener *engine_next; /* the engine's */
+    socket_handle socket;         /* the engine's */
+    bool engine_starved, engine_ready;
+};
+
+/* ---- What an engine calls ---- */
+
+/* The loop's engine. */
+struct engine *event_loop_engine(const jd_event_loop *loop);
+
+/* From wait, once, when the waiting is over and before any report. */
+void event_loop_woke(jd_event_loop *loop);
+
+/* Bytes have arrived: (*block)->begin to end. The receiver may keep the block by setting *block to NULL; otherwise it is
+ * the engine's again on return. Only from wait. User callbacks run here, which may pause the stream. */
+void stream_received(struct stream *stream, struct block **block);
+
+/* The peer's FIN, behind all its bytes. At most once, only from wait. User callbacks run here. */
+void stream_ended(struct stream *stream);
+
+/* The kernel has taken the first length bytes of the output queue, and does not need them any more: they leave the
+ * queue. */
+void stream_sent(struct stream *stream, size_t length);
+
+/* The connection is broken; the engine goes on waiting for close. Further failures are ignored. */
+void stream_failed(struct stream *stream, int error);
+
+/* See stream_ops.close. */
+void stream_closed(struct stream *stream);
+
+/* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */
+void listener_starved(struct listener *listener, int error);
+
+/* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
+struct block *event_loop_receive_block(jd_event_loop *loop);
+
+/* The most that one stream may report in a turn, in bytes. */
+size_t stream_read_budget(const struct stream *stream);
+
+/* A number that names the stream on its loop and no other ever after, below 2^56; and the stream it names, or NULL. For
+ * engines whose kernel may tell of a stream that is gone. */
+uint64_t stream_token(const struct stream *stream);
+struct stream *stream_by_token(jd_event_loop *loop, uint64_t token);
+
+#endif

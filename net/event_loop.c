@@ -1,0 +1,547 @@
+#include "net/event_loop.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "net/channel.h"
+#include "net/tcp_connection.h"
+#include "net/tcp_server.h"
+
+#include <assert.h>
+#include <jinduo/error.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_LOOPS = 255,
+    RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four and a header fit a region */
+    RECEIVE_REGION_BYTES = 256 * 1024,
+    RECEIVE_POOL_BYTES = 1024 * 1024,
+    OUTPUT_SMALL_REGION_BYTES = 64 * 1024,
+    OUTPUT_SMALL_POOL_BYTES = 8 * 1024 * 1024,
+    OUTPUT_LARGE_REGION_BYTES = 256 * 1024,
+    OUTPUT_LARGE_POOL_BYTES = 16 * 1024 * 1024,
+    FLUSH_BYTES = 64 * 1024,
+    FLUSH_CONNECTIONS = 32,
+    FLUSH_AGE_US = 50,
+    BUSY_POLL_MAX_US = 1000 * 1000,
+    BUSY_POLL_MAX_MISSES = 8,     /* in a row, then the loop sleeps at once */
+    BUSY_POLL_RETRY_EVERY = 16,   /* sleeps, then it looks again */
+    TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in a turn */
+    TASKS_PER_CLOCK = 32,
+};
+
+enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
+
+/* AWAKE: it will look at its queue before it sleeps. SLEEPING: whoever pushes first must wake it. SIGNALLED: one has. */
+enum { LOOP_AWAKE, LOOP_SLEEPING, LOOP_SIGNALLED };
+
+/* Only its address matters: another one in each thread. initial-exec: one instruction on the path of every send; its few
+ * bytes fit the space that dlopen keeps for such (glibc, "static TLS surplus"). */
+_Thread_local char event_loop_thread_token __attribute__((tls_model("initial-exec")));
+static _Thread_local jd_event_loop *current_loop __attribute__((tls_model("initial-exec")));
+
+/* Loops by index, so that a connection's id finds its loop from any thread. */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static jd_event_loop *registry[MAX_LOOPS + 1];      /* index 0 is not used: no id is 0 */
+static uint32_t registry_generation[MAX_LOOPS + 1]; /* where the next loop's connections go on counting */
+
+jd_event_loop *event_loop_current(void)
+{
+    return current_loop;
+}
+
+/* ---- creation ---- */
+
+static int register_loop(jd_event_loop *loop, uint32_t *first_generation)
+{
+    int result = JD_EMFILE;
+
+    pthread_mutex_lock(&registry_lock);
+    for (int i = 1; i <= MAX_LOOPS; i++) {
+        if (registry[i] == NULL) {
+            registry[i] = loop;
+            loop->index = (uint8_t)i;
+            *first_generation = registry_generation[i];
+            result = 0;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&registry_lock);
+    return result;
+}
+
+static void unregister_loop(jd_event_loop *loop, uint32_t generation)
+{
+    pthread_mutex_lock(&registry_lock);
+    registry[loop->index] = NULL;
+    registry_generation[loop->index] = generation;
+    pthread_mutex_unlock(&registry_lock);
+}
+
+static int options_check(const jd_event_loop_options *options)
+{
+    return options->busy_poll_us <= BUSY_POLL_MAX_US ? 0 : JD_EINVAL;
+}
+
+static uint32_t or_default(uint32_t value, uint32_t default_value)
+{
+    return value != 0 ? value : default_value;
+}
+
+static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, uint32_t first_generation)
+{
+    loop->options = *options;
+    loop->busy_poll_ns = (int64_t)options->busy_poll_us * NS_PER_US;
+    loop->flush_policy = (struct flush_policy){
+        .bytes = or_default(options->flush_bytes, FLUSH_BYTES),
+        .connections = or_default(options->flush_connections, FLUSH_CONNECTIONS),
+        .age_ns = (int64_t)or_default(options->flush_age_us, FLUSH_AGE_US) * NS_PER_US,
+    };
+    loop->age_step = 1;
+    loop->age_check = 1;
+    loop->touched_link = &loop->touched_first;
+    atomic_init(&loop->owner, &event_loop_thread_token);
+    mpsc_queue_init(&loop->queue);
+    ring_buffer_init(&loop->view);
+    slot_map_init(&loop->connections, sizeof(jd_tcp_connection), first_generation);
+    loop_timers_init(loop);
+    atomic_init(&loop->shell_references, 1);
+    block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
+    block_pool_init(&loop->output_pools.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
+}
+
+int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *options, const struct engine_ops *ops)
+{
+    static const jd_event_loop_options defaults;
+    jd_event_loop *loop;
+    uint32_t first_generation;
+    int result;
+
+    if (options == NULL)
+        options = &defaults;
+    result = options_check(options);
+    if (result < 0)
+        return result;
+    loop = memory_allocate_zeroed(sizeof(*loop));
+    if (loop == NULL)
+        return JD_ENOMEM;
+    result = register_loop(loop, &first_generation);
+    if (result < 0)
+        goto free_loop;
+    loop_init(loop, options, first_generation);
+    loop->ops = ops;
+    result = block_pool_prefault(&loop->receive_blocks);
+    if (result < 0)
+        goto unregister;
+    result = ops->create(&loop->engine, loop);
+    if (result < 0)
+        goto unregister;
+    loop->now = event_loop_clock(loop);
+    timer_wheel_init(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS));
+    *out = loop;
+    return 0;
+
+unregister:
+    block_pool_destroy(&loop->receive_blocks);
+    unregister_loop(loop, first_generation);
+free_loop:
+    memory_release(loop, sizeof(*loop));
+    return result;
+}
+
+/* ---- waking and queueing ---- */
+
+void event_loop_wake(jd_event_loop *loop)
+{
+    int sleeping = LOOP_SLEEPING;
+
+    /* Sequentially consistent on both sides: the pusher has pushed before it reads the state, the loop writes SLEEPING
+     * before it looks at the queue a last time. One of them sees the other. */
+    if (atomic_load(&loop->wake_state) == LOOP_SLEEPING &&
+        atomic_compare_exchange_strong(&loop->wake_state, &sleeping, LOOP_SIGNALLED)) {
+        atomic_fetch_add_explicit(&loop->wakeups_sent, 1, memory_order_relaxed);
+        loop->ops->wake(loop->engine);
+        return;
+    }
+    atomic_fetch_add_explicit(&loop->wakeups_saved, 1, memory_order_relaxed);
+}
+
+bool event_loop_push(jd_event_loop *loop, struct loop_task *task)
+{
+    bool mine = event_loop_is_mine(loop);
+
+    /* Once pushed, the task may run and, in another thread, the loop end: then loop must not be touched. That is the
+     * caller's to rule out, by a reference or by being the owner. */
+    if (!mpsc_queue_push(&loop->queue, &task->node))
+        return false;
+    if (!mine)
+        event_loop_wake(loop);
+    return true;
+}
+
+int event_loop_push_by_index(uint8_t index, struct loop_task *task)
+{
+    bool pushed;
+
+    /* The lock keeps the loop from being freed meanwhile. */
+    pthread_mutex_lock(&registry_lock);
+    pushed = registry[index] != NULL && event_loop_push(registry[index], task);
+    pthread_mutex_unlock(&registry_lock);
+    return pushed ? 0 : JD_ENOENT;
+}
+
+struct user_task {
+    struct loop_task task;
+    jd_task function;
+    void *arg;
+};
+
+static void run_user_task(struct loop_task *task)
+{
+    struct user_task user = *(struct user_task *)task;
+
+    memory_release(task, sizeof(struct user_task));
+    user.function(user.arg);
+}
+
+int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
+{
+    struct user_task *user = memory_allocate(sizeof(*user));
+
+    if (user == NULL)
+        return JD_ENOMEM;
+    *user = (struct user_task){ .task.run = run_user_task, .function = function, .arg = arg };
+    if (event_loop_push(loop, &user->task))
+        return 0;
+    memory_release(user, sizeof(*user));
+    return JD_ECANCELED;
+}
+
+int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task function, void *arg)
+{
+    if (!event_loop_is_mine(loop))
+        return jd_event_loop_queue_in_loop(loop, function, arg);
+    function(arg);
+    return 0;
+}
+
+/* ---- the turn ---- */
+
+void event_loop_woke(jd_event_loop *loop)
+{
+    atomic_store(&loop->wake_state, LOOP_AWAKE);
+    loop->now = event_loop_clock(loop);
+    loop->age_clock = loop->now;
+}
+
+static bool something_is_queued(const jd_event_loop *loop)
+{
+    return loop->touched_first != NULL || loop->backlog != NULL || !mpsc_queue_is_empty(&loop->queue) ||
+           atomic_load(&loop->quit) || atomic_load(&loop->pending_signals) != 0;
+}
+
+/* Until the next timer, at most timeout_ns. */
+static int64_t time_to_wait(const jd_event_loop *loop, int64_t timeout_ns)
+{
+    uint64_t next_ms = timer_wheel_next_ms(&loop->wheel);
+    int64_t until_ns;
+
+    if (next_ms == UINT64_MAX)
+        return timeout_ns;
+    if (next_ms >= INT64_MAX / NS_PER_MS)
+        return timeout_ns;
+    until_ns = (int64_t)next_ms * NS_PER_MS - event_loop_clock(loop);
+    if (until_ns < 0)
+        until_ns = 0;
+    return timeout_ns < 0 || until_ns < timeout_ns ? until_ns : timeout_ns;
+}
+
+/* Whether spinning is worth it now. A loop that found nothing many times in a row sleeps at once, and tries again now
+ * and then: so an idle loop, or one whose events are further apart than busy_poll_us, does not burn its core. */
+static bool may_busy_poll(jd_event_loop *loop)
+{
+    if (loop->busy_poll_ns == 0)
+        return false;
+    if (loop->busy_poll_misses < BUSY_POLL_MAX_MISSES)
+        return true;
+    return ++loop->busy_poll_misses % BUSY_POLL_RETRY_EVERY == 0;
+}
+
+/* Looks for events without sleeping. Returns their number, an error, or 0 when the time is up or a task has come. */
+static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
+{
+    int64_t span_ns = timeout_ns >= 0 && timeout_ns < loop->busy_poll_ns ? timeout_ns : loop->busy_poll_ns;
+    jd_timestamp deadline = event_loop_clock(loop) + span_ns;
+
+    do {
+        int events = loop->ops->wait(loop->engine, 0);
+        if (events != 0 || something_is_queued(loop)) {
+            loop->busy_poll_misses = 0;
+            return events;
+        }
+    } while (loop->now < deadline);
+    if (loop->busy_poll_misses < BUSY_POLL_MAX_MISSES)
+        loop->busy_poll_misses++;
+    return 0;
+}
+
+static int wait_for_events(jd_event_loop *loop, int64_t timeout_ns)
+{
+    int events;
+
+    timeout_ns = something_is_queued(loop) ? 0 : time_to_wait(loop, timeout_ns);
+    if (timeout_ns == 0)
+        return loop->ops->wait(loop->engine, 0);
+    if (may_busy_poll(loop)) {
+        events = busy_poll(loop, timeout_ns);
+        if (events != 0 || something_is_queued(loop))
+            return events;
+        timeout_ns = time_to_wait(loop, timeout_ns);
+    }
+    atomic_store(&loop->wake_state, LOOP_SLEEPING);
+    if (something_is_queued(loop)) {
+        atomic_store(&loop->wake_state, LOOP_AWAKE);
+        timeout_ns = 0;
+    }
+    counter_add(&loop->counters.sleeps, timeout_ns != 0);
+    return loop->ops->wait(loop->engine, timeout_ns);
+}
+
+/* Runs what was queued when it began; what tasks queue waits for the next turn. */
+static unsigned run_tasks(jd_event_loop *loop)
+{
+    struct loop_task *task = loop->backlog;
+    jd_timestamp deadline;
+    unsigned count = 0;
+
+    loop->backlog = NULL;
+    if (task == NULL)
+        task = (struct loop_task *)mpsc_queue_take_all(&loop->queue);
+    if (task == NULL)
+        return 0;
+    deadline = event_loop_clock(loop) + TASK_BUDGET_NS;
+    while (task != NULL) {
+        struct loop_task *next = (struct loop_task *)task->node.next;
+        flush_before_callback(loop);
+        task->run(task);
+        task = next;
+        if (++count % TASKS_PER_CLOCK == 0 && event_loop_clock(loop) >= deadline)
+            break;
+    }
+    loop->backlog = task;
+    counter_add(&loop->counters.tasks, count);
+    return count;
+}
+
+static void free_dead(jd_event_loop *loop)
+{
+    channels_free_dead(loop);
+    connections_free_dead(loop);
+}
+
+static void publish_memory(jd_event_loop *loop)
+{
+    struct loop_counters *counters = &loop->counters;
+
+    atomic_store_explicit(&counters->pool_bytes,
+                          block_pool_bytes(&loop->receive_blocks) + block_pool_bytes(&loop->output_pools.small) +
+                              block_pool_bytes(&loop->output_pools.large),
+                          memory_order_relaxed);
+    atomic_store_explicit(&counters->block_overflows,
+                          loop->receive_blocks.overflow_count + loop->output_pools.small.overflow_count +
+                              loop->output_pools.large.overflow_count,
+                          memory_order_relaxed);
+    atomic_store_explicit(&counters->connection_bytes, loop->connections.bytes, memory_order_relaxed);
+}
+
+int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
+{
+    int events = wait_for_events(loop, timeout_ns);
+    uint64_t timers_before = atomic_load_explicit(&loop->counters.timers, memory_order_relaxed);
+    unsigned tasks, settled;
+
+    if (events < 0)
+        return events;
+    loop_timers_run(loop);
+    tasks = loop_signals_run(loop) + run_tasks(loop);
+    settled = settle_connections(loop);
+    free_dead(loop);
+    publish_memory(loop);
+    counter_add(&loop->counters.turns, 1);
+    counter_add(&loop->counters.events, (uint64_t)events);
+    if (events == 0 && tasks == 0 && settled == 0 &&
+        timers_before == atomic_load_explicit(&loop->counters.timers, memory_order_relaxed))
+        counter_add(&loop->counters.idle_turns, 1);
+    return events + (int)tasks;
+}
+
+/* Makes the calling thread the owner if none has run the loop yet. */
+static int enter(jd_event_loop *loop)
+{
+    if (loop->has_run && !event_loop_is_mine(loop))
+        return JD_EPERM;
+    if (loop->running)
+        return JD_EBUSY;
+    loop->has_run = true;
+    loop->running = true;
+    atomic_store_explicit(&loop->owner, &event_loop_thread_token, memory_order_relaxed);
+    return 0;
+}
+
+static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool once)
+{
+    jd_event_loop *outer = current_loop;
+    int result = enter(loop);
+
+    if (result < 0)
+        return result;
+    current_loop = loop;
+    do {
+        result = event_loop_turn(loop, timeout_ns);
+    } while (!once && result >= 0 && !atomic_load(&loop->quit));
+    atomic_store(&loop->quit, false);
+    current_loop = outer;
+    loop->running = false;
+    return result;
+}
+
+int jd_event_loop_run(jd_event_loop *loop)
+{
+    int result = run_turns(loop, -1, false);
+
+    return result < 0 ? result : 0;
+}
+
+int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms)
+{
+    return run_turns(loop, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS, true);
+}
+
+void jd_event_loop_quit(jd_event_loop *loop)
+{
+    atomic_store(&loop->quit, true);
+    event_loop_wake(loop);
+}
+
+/* ---- destruction ---- */
+
+/* Runs what is queued and refuses the rest. Tasks run here may queue others until the queue is closed. */
+static void finish_tasks(jd_event_loop *loop)
+{
+    struct loop_task *task;
+
+    while (run_tasks(loop) > 0 && loop->backlog != NULL)
+        continue;
+    task = (struct loop_task *)mpsc_queue_close(&loop->queue);
+    while (task != NULL) {
+        struct loop_task *next = (struct loop_task *)task->node.next;
+        task->run(task);
+        task = next;
+    }
+}
+
+void event_loop_release_shell(jd_event_loop *loop)
+{
+    if (atomic_fetch_sub(&loop->shell_references, 1) > 1)
+        return;
+    loop->connections.count = 0; /* those that outlived the loop end with it */
+    slot_map_destroy(&loop->connections);
+    memory_release(loop, sizeof(*loop));
+}
+
+static void free_loop(jd_event_loop *loop)
+{
+    free_dead(loop);
+    /* No thread is its owner any more: what the user still holds of its connections goes the way of other threads. */
+    atomic_store_explicit(&loop->owner, NULL, memory_order_relaxed);
+    loop->ops->destroy(loop->engine);
+    block_pool_destroy(&loop->receive_blocks);
+    block_pool_destroy(&loop->output_pools.small);
+    block_pool_destroy(&loop->output_pools.large);
+    slot_map_destroy(&loop->user_timers);
+    event_loop_release_shell(loop);
+}
+
+int jd_event_loop_destroy(jd_event_loop *loop)
+{
+    jd_event_loop *outer = current_loop;
+
+    if (loop == NULL)
+        return 0;
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    if (loop->running)
+        return JD_EBUSY;
+    loop->running = true;
+    current_loop = loop;
+    loop_signals_forget(loop);
+    servers_destroy_all(loop);
+    connections_close_all(loop);
+    loop_timers_cancel_all(loop);
+    /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
+    unregister_loop(loop, slot_map_next_generation(&loop->connections));
+    finish_tasks(loop);
+    connections_close_all(loop);
+    channels_destroy_all(loop);
+    free_loop(loop);
+    current_loop = outer;
+    return 0;
+}
+
+/* ---- the rest ---- */
+
+bool jd_event_loop_is_in_loop_thread(const jd_event_loop *loop)
+{
+    return event_loop_is_mine(loop);
+}
+
+jd_timestamp jd_event_loop_now(const jd_event_loop *loop)
+{
+    return loop->now;
+}
+
+jd_engine jd_event_loop_engine(const jd_event_loop *loop)
+{
+    return loop->ops->id;
+}
+
+struct engine *event_loop_engine(const jd_event_loop *loop)
+{
+    return loop->engine;
+}
+
+struct block *event_loop_receive_block(jd_event_loop *loop)
+{
+    return block_pool_get(&loop->receive_blocks);
+}
+
+void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_statistics *statistics)
+{
+    const struct loop_counters *counters = &loop->counters;
+
+#define READ(name) .name = atomic_load_explicit(&counters->name, memory_order_relaxed)
+    *statistics = (jd_event_loop_statistics){
+        READ(turns),
+        READ(idle_turns),
+        READ(sleeps),
+        READ(events),
+        READ(tasks),
+        READ(timers),
+        READ(flushes),
+        READ(bytes_received),
+        READ(bytes_sent),
+        READ(bytes_dropped),
+        READ(connections_opened),
+        READ(connections_closed),
+        READ(connections_failed),
+        READ(accept_pauses),
+        READ(block_overflows),
+        READ(pool_bytes),
+        READ(connection_bytes),
+        .wakeups_sent = atomic_load_explicit(&loop->wakeups_sent, memory_order_relaxed),
+        .wakeups_saved = atomic_load_explicit(&loop->wakeups_saved, memory_order_relaxed),
+    };
+#undef READ
+}

@@ -1,0 +1,153 @@
+/* The event loop's inside, for the parts of the core. Engines use net/engine.h only. */
+#ifndef NET_EVENT_LOOP_H
+#define NET_EVENT_LOOP_H
+
+#include "base/mpsc_queue.h"
+#include "base/ring_buffer.h"
+#include "base/slot_map.h"
+#include "base/timer_wheel.h"
+#include "net/engine.h"
+#include "net/output_queue.h"
+
+#include <jinduo/event_loop.h>
+
+/* A task without memory of its own: embedded in what it is about, or allocated by who queues it. */
+struct loop_task {
+    struct mpsc_node node;
+    void (*run)(struct loop_task *task);
+};
+
+/* Counters are written by one thread and read by any: relaxed loads and stores, no read-modify-write. */
+typedef _Atomic uint64_t loop_counter;
+
+static inline void counter_add(loop_counter *counter, uint64_t count)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count, memory_order_relaxed);
+}
+
+struct loop_counters {
+    loop_counter turns, idle_turns, sleeps, events, tasks, timers, flushes;
+    loop_counter bytes_received, bytes_sent, bytes_dropped;
+    loop_counter connections_opened, connections_closed, connections_failed;
+    loop_counter accept_pauses, block_overflows, pool_bytes, connection_bytes;
+};
+
+/* When connections' output is flushed before the turn's end. */
+struct flush_policy {
+    uint32_t bytes;
+    uint32_t connections;
+    int64_t age_ns;
+};
+
+struct jd_event_loop {
+    const struct engine_ops *ops;
+    struct engine *engine;
+    _Atomic(const void *) owner; /* the owning thread's token */
+    uint8_t index;               /* in the process: part of connection ids */
+    bool has_run, running;
+    uint32_t open_connections; /* not down yet */
+    jd_timestamp now;
+
+    /* Connections with something to do at the turn's end. */
+    jd_tcp_connection *touched_first, **touched_link;
+    uint32_t unflushed;           /* how many of them wait for a flush */
+    jd_timestamp oldest_output;   /* not later than the first of that output */
+    jd_timestamp age_clock;       /* the clock's last reading */
+    uint32_t age_step, age_check; /* callbacks between, and until the next, reading of the clock */
+    struct flush_policy flush_policy;
+
+    jd_tcp_connection *dead_connections;
+    jd_channel *dead_channels;
+    jd_channel *channels;
+
+    struct slot_map connections;
+    struct block_pool receive_blocks;
+    struct output_pools output_pools;
+    jd_buffer view; /* what a message callback sees of a block on loan */
+    bool view_taken;
+
+    struct timer_wheel wheel;
+    struct slot_map user_timers;
+
+    struct loop_task *backlog; /* tasks taken from the queue that did not fit the turn's budget */
+    jd_tcp_server *servers;
+    struct loop_counters counters;
+
+    int64_t busy_poll_ns;
+    uint32_t busy_poll_misses;
+    jd_event_loop_options options;
+
+    /* Written by other threads: on a cache line of its own. */
+    _Alignas(64) struct mpsc_queue queue;
+    _Atomic int wake_state;
+    _Atomic bool quit;
+    _Atomic uint64_t pending_signals;
+    _Atomic uint64_t wakeups_sent, wakeups_saved;
+    /* What keeps this memory: the loop itself, each connection (the user's references may outlive the loop), and a
+     * thread that is giving back its last reference to one. */
+    _Atomic uint32_t shell_references;
+};
+
+/* The engines compiled in, ending with NULL (engines.c). */
+extern const struct engine_ops *const engines_compiled_in[];
+
+/* jd_event_loop_create on an engine that need not be compiled in: tests have one of their own. */
+int event_loop_create_on(jd_event_loop **loop, const jd_event_loop_options *options, const struct engine_ops *ops);
+
+/* The loop whose callback the calling thread is in, or NULL. */
+jd_event_loop *event_loop_current(void);
+
+static inline bool event_loop_is_mine(const jd_event_loop *loop)
+{
+    extern _Thread_local char event_loop_thread_token __attribute__((tls_model("initial-exec")));
+    return atomic_load_explicit(&loop->owner, memory_order_relaxed) == &event_loop_thread_token;
+}
+
+/* From any thread. False when the loop is being destroyed: the task is the caller's still. */
+bool event_loop_push(jd_event_loop *loop, struct loop_task *task);
+
+/* Queues task on the loop with this index, if there is one: JD_ENOENT otherwise. From any thread. */
+int event_loop_push_by_index(uint8_t index, struct loop_task *task);
+
+/* From any thread and from signal handlers. */
+void event_loop_wake(jd_event_loop *loop);
+
+/* The clock, read now. */
+static inline jd_timestamp event_loop_clock(const jd_event_loop *loop)
+{
+    return loop->ops->now(loop->engine);
+}
+
+/* Runs one turn. Returns the number of events and tasks, or a negative error. */
+int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns);
+
+/* One of shell_references. */
+void event_loop_release_shell(jd_event_loop *loop);
+
+/* ---- flush.c: output waiting for the turn's end ---- */
+
+/* Sends early what the flush policy says cannot wait for the turn's end. Before each callback; it calls none itself. */
+void flush_early(jd_event_loop *loop);
+static inline void flush_before_callback(jd_event_loop *loop)
+{
+    if (loop->unflushed == 0)
+        return;
+    if (loop->unflushed < loop->flush_policy.connections && --loop->age_check > 0)
+        return;
+    flush_early(loop);
+}
+
+/* Does what touched connections have to do: flush, close, deferred callbacks. What they touch meanwhile stays for the
+ * next turn. Returns how many there were. */
+unsigned settle_connections(jd_event_loop *loop);
+
+/* ---- loop_timers.c ---- */
+void loop_timers_init(jd_event_loop *loop);
+void loop_timers_run(jd_event_loop *loop);
+void loop_timers_cancel_all(jd_event_loop *loop);
+
+/* ---- signal_watch.c ---- */
+unsigned loop_signals_run(jd_event_loop *loop);
+void loop_signals_forget(jd_event_loop *loop);
+
+#endif

@@ -1,0 +1,128 @@
+/* Flushing: output that handlers queued is sent at the turn's end, each connection's in one gathered operation, or
+ * earlier when the policy says so (jd_event_loop_options). */
+#include "net/event_loop.h"
+#include "net/tcp_connection.h"
+
+/* At most so many callbacks between two readings of the clock: a handler that has been fast may be slow this time. */
+enum { AGE_STEP_MAX = 16 };
+
+void connection_flush(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (!(connection->todo & TODO_FLUSH))
+        return;
+    connection->todo &= (uint8_t)~TODO_FLUSH;
+    loop->unflushed--;
+    if (connection->flags & CONNECTION_RESET)
+        return;
+    counter_add(&loop->counters.flushes, 1);
+    loop->ops->stream->flush(&connection->stream);
+}
+
+/* Reading the clock before each callback would cost more than a small handler: the distance between readings doubles
+ * while they find that the handlers are quick. */
+static bool output_is_old(jd_event_loop *loop)
+{
+    jd_timestamp clock = event_loop_clock(loop);
+    int64_t passed_ns = clock - loop->age_clock;
+    bool quick = passed_ns < loop->flush_policy.age_ns / 4;
+
+    loop->age_step = !quick ? 1 : loop->age_step < AGE_STEP_MAX ? loop->age_step * 2 : AGE_STEP_MAX;
+    loop->age_check = loop->age_step;
+    loop->age_clock = clock;
+    return clock - loop->oldest_output >= loop->flush_policy.age_ns;
+}
+
+/* Flushes what is on the list; connections with nothing else to do leave it. */
+static void flush_touched(jd_event_loop *loop)
+{
+    jd_tcp_connection **link = &loop->touched_first;
+
+    while (*link != NULL) {
+        jd_tcp_connection *connection = *link;
+        connection_flush(connection);
+        if (connection->todo != 0) {
+            link = &connection->next;
+            continue;
+        }
+        *link = connection->next;
+        connection->flags &= (uint16_t)~CONNECTION_TOUCHED;
+    }
+    loop->touched_link = link;
+}
+
+void flush_early(jd_event_loop *loop)
+{
+    if (loop->unflushed >= loop->flush_policy.connections || output_is_old(loop))
+        flush_touched(loop);
+}
+
+static void append_touched(jd_event_loop *loop, jd_tcp_connection *connection)
+{
+    connection->next = NULL;
+    *loop->touched_link = connection;
+    loop->touched_link = &connection->next;
+}
+
+void connection_touch(jd_tcp_connection *connection, unsigned todo)
+{
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (todo & ~(unsigned)connection->todo & TODO_FLUSH && loop->unflushed++ == 0)
+        loop->oldest_output = loop->age_clock;
+    connection->todo |= (uint8_t)todo;
+    if (connection->flags & CONNECTION_TOUCHED)
+        return;
+    connection->flags |= CONNECTION_TOUCHED;
+    append_touched(loop, connection);
+}
+
+static bool take_todo(jd_tcp_connection *connection, unsigned todo)
+{
+    bool is_set = (connection->todo & todo) != 0;
+
+    connection->todo &= (uint8_t)~todo;
+    return is_set;
+}
+
+/* In this order: what is sent before what is told, closing when nothing else can be asked, down last. A step may ask for
+ * a later one, which is then done here, or an earlier one, which waits for the next turn. */
+static void settle(jd_tcp_connection *connection)
+{
+    if (take_todo(connection, TODO_FINISH))
+        connection_finish_output(connection);
+    if (take_todo(connection, TODO_WRITE_COMPLETE))
+        connection_tell_write_complete(connection);
+    if (take_todo(connection, TODO_INPUT))
+        connection_deliver_held(connection);
+    if (connection->todo & TODO_CLOSE) {
+        connection_flush(connection);
+        connection->todo = (uint8_t)(connection->todo & TODO_DOWN);
+        connection_close_stream(connection);
+    }
+    if (take_todo(connection, TODO_DOWN))
+        connection_tell_down(connection);
+}
+
+unsigned settle_connections(jd_event_loop *loop)
+{
+    jd_tcp_connection *connection;
+    unsigned count = loop->unflushed;
+
+    flush_touched(loop);
+    connection = loop->touched_first;
+    loop->touched_first = NULL;
+    loop->touched_link = &loop->touched_first;
+    for (jd_tcp_connection *next; connection != NULL; connection = next, count++) {
+        next = connection->next;
+        flush_before_callback(loop);
+        /* It counts as touched meanwhile, so that nothing links it into the new list while it may die here. */
+        settle(connection);
+        if (connection->todo != 0)
+            append_touched(loop, connection);
+        else
+            connection->flags &= (uint16_t)~CONNECTION_TOUCHED;
+    }
+    return count;
+}

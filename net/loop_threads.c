@@ -1,0 +1,144 @@
+#include "net/loop_threads.h"
+
+#include "base/memory.h"
+
+#include <jinduo/error.h>
+#include <signal.h>
+#include <stdio.h>
+
+void statistics_add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)
+{
+    /* All members are counters of one type (jinduo/event_loop.h). */
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)more;
+
+    for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+        to[i] += from[i];
+}
+
+static void set_name(const struct loop_thread *thread)
+{
+    char name[16]; /* the longest the kernel keeps (pthread_setname_np(3)) */
+
+    snprintf(name, sizeof(name), "%.10s-%u", thread->all->name, (unsigned)(thread - thread->all->threads) % 1000);
+    pthread_setname_np(pthread_self(), name);
+}
+
+static void report_ready(struct loop_thread *thread)
+{
+    struct loop_threads *all = thread->all;
+
+    pthread_mutex_lock(&all->lock);
+    all->ready++;
+    pthread_cond_signal(&all->changed);
+    pthread_mutex_unlock(&all->lock);
+}
+
+static void *run_thread(void *arg)
+{
+    struct loop_thread *thread = arg;
+    struct loop_threads *all = thread->all;
+    jd_event_loop *loop;
+
+    set_name(thread);
+    thread->result = event_loop_create_on(&thread->loop, all->options, all->ops);
+    loop = thread->loop;
+    report_ready(thread);
+    if (thread->result < 0)
+        return NULL;
+    jd_event_loop_run(loop);
+    jd_event_loop_destroy(loop);
+    return NULL;
+}
+
+/* Signals are for the user's threads: ours take none. */
+static int start_thread(struct loop_thread *thread)
+{
+    sigset_t all_signals, before;
+    int result;
+
+    sigfillset(&all_signals);
+    pthread_sigmask(SIG_SETMASK, &all_signals, &before);
+    result = pthread_create(&thread->thread, NULL, run_thread, thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -result;
+}
+
+static size_t bytes_for(unsigned count)
+{
+    return sizeof(struct loop_threads) + count * sizeof(struct loop_thread);
+}
+
+static void free_threads(struct loop_threads *threads, unsigned allocated)
+{
+    pthread_cond_destroy(&threads->changed);
+    pthread_mutex_destroy(&threads->lock);
+    memory_release(threads, bytes_for(allocated));
+}
+
+static int wait_until_ready(struct loop_threads *threads)
+{
+    pthread_mutex_lock(&threads->lock);
+    while (threads->ready < threads->count)
+        pthread_cond_wait(&threads->changed, &threads->lock);
+    pthread_mutex_unlock(&threads->lock);
+    for (unsigned i = 0; i < threads->count; i++)
+        if (threads->threads[i].result < 0)
+            return threads->threads[i].result;
+    return 0;
+}
+
+static void join_all(struct loop_threads *threads)
+{
+    for (unsigned i = 0; i < threads->count; i++)
+        if (threads->threads[i].result == 0)
+            jd_event_loop_quit(threads->threads[i].loop);
+    for (unsigned i = 0; i < threads->count; i++)
+        pthread_join(threads->threads[i].thread, NULL);
+}
+
+int loop_threads_start(struct loop_threads **out, unsigned count, const char *name,
+                       const jd_event_loop_options *options, const struct engine_ops *ops)
+{
+    struct loop_threads *threads = memory_allocate_zeroed(bytes_for(count));
+    int result = 0, ready;
+
+    if (threads == NULL)
+        return JD_ENOMEM;
+    threads->name = name;
+    threads->options = options;
+    threads->ops = ops;
+    pthread_mutex_init(&threads->lock, NULL);
+    pthread_cond_init(&threads->changed, NULL);
+    while (threads->count < count && result == 0) {
+        struct loop_thread *thread = &threads->threads[threads->count];
+        thread->all = threads;
+        result = start_thread(thread);
+        if (result == 0)
+            threads->count++;
+    }
+    ready = wait_until_ready(threads);
+    if (result == 0)
+        result = ready;
+    if (result < 0) {
+        join_all(threads);
+        free_threads(threads, count);
+        return result;
+    }
+    *out = threads;
+    return 0;
+}
+
+void loop_threads_stop(struct loop_threads *threads)
+{
+    join_all(threads);
+    free_threads(threads, threads->count);
+}
+
+jd_event_loop *loop_threads_next(struct loop_threads *threads)
+{
+    jd_event_loop *loop = threads->threads[threads->next].loop;
+
+    threads->next = (threads->next + 1) % threads->count;
+    return loop;
+}

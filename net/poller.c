@@ -1,0 +1,55 @@
+#include "net/poller.h"
+
+#include "base/system_calls.h"
+
+#include <errno.h>
+#include <limits.h>
+
+int poller_open(struct poller *poller)
+{
+    poller->epoll = system_calls.epoll_create1(EPOLL_CLOEXEC);
+    return poller->epoll < 0 ? -errno : 0;
+}
+
+void poller_close(struct poller *poller)
+{
+    system_calls.close(poller->epoll);
+}
+
+static int control(struct poller *poller, int operation, int fd, uint32_t events, uint64_t token)
+{
+    struct epoll_event event = { .events = events, .data.u64 = token };
+
+    return system_calls.epoll_ctl(poller->epoll, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+int poller_add(struct poller *poller, int fd, uint32_t events, uint64_t token)
+{
+    return control(poller, EPOLL_CTL_ADD, fd, events, token);
+}
+
+int poller_modify(struct poller *poller, int fd, uint32_t events, uint64_t token)
+{
+    return control(poller, EPOLL_CTL_MOD, fd, events, token);
+}
+
+int poller_remove(struct poller *poller, int fd)
+{
+    return control(poller, EPOLL_CTL_DEL, fd, 0, 0);
+}
+
+static int to_milliseconds(int64_t timeout_ns)
+{
+    int64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
+
+    return timeout_ns < 0 ? -1 : ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+int poller_wait(struct poller *poller, int64_t timeout_ns)
+{
+    int count = system_calls.epoll_wait(poller->epoll, poller->events, POLLER_BATCH, to_milliseconds(timeout_ns));
+
+    if (count < 0)
+        return errno == EINTR ? 0 : -errno;
+    return count;
+}

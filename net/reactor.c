@@ -1,0 +1,177 @@
+/* The loop side of the Reactor. */
+#include "net/reactor.h"
+
+#include "base/memory.h"
+#include "base/system_calls.h"
+#include "net/channel.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+static int reactor_create(struct engine **engine, jd_event_loop *loop)
+{
+    struct reactor *reactor = memory_allocate_zeroed(sizeof(*reactor));
+    int result;
+
+    if (reactor == NULL)
+        return JD_ENOMEM;
+    reactor->engine.ops = &reactor_engine;
+    reactor->engine.loop = loop;
+    reactor->ready_link = &reactor->ready_first;
+    result = poller_open(&reactor->poller);
+    if (result < 0)
+        goto free_reactor;
+    reactor->wakeup = system_calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (reactor->wakeup < 0) {
+        result = -errno;
+        goto close_poller;
+    }
+    /* Edge-triggered: each write to it is an edge, so it never needs to be read; its counter cannot fill up in a
+     * lifetime (eventfd(2): 2^64 - 2). */
+    result = poller_add(&reactor->poller, reactor->wakeup, EPOLLIN | EPOLLET, reactor_token(TOKEN_WAKEUP, 0));
+    if (result < 0)
+        goto close_wakeup;
+    *engine = &reactor->engine;
+    return 0;
+
+close_wakeup:
+    system_calls.close(reactor->wakeup);
+close_poller:
+    poller_close(&reactor->poller);
+free_reactor:
+    memory_release(reactor, sizeof(*reactor));
+    return result;
+}
+
+static void reactor_destroy(struct engine *engine)
+{
+    struct reactor *reactor = reactor_of(engine);
+
+    if (reactor->block != NULL)
+        block_put(reactor->block);
+    system_calls.close(reactor->wakeup);
+    poller_close(&reactor->poller);
+    memory_release(reactor, sizeof(*reactor));
+}
+
+static void reactor_wake(struct engine *engine)
+{
+    /* Its only error, EAGAIN with the counter full, would mean that the wake-up is there already. */
+    eventfd_write(reactor_of(engine)->wakeup, 1);
+}
+
+static jd_timestamp reactor_now(const struct engine *engine)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (jd_timestamp)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void dispatch_channel(jd_channel *channel, uint32_t events)
+{
+    unsigned ready = 0;
+
+    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP))
+        ready |= JD_READABLE;
+    if (events & EPOLLOUT)
+        ready |= JD_WRITABLE;
+    if (events & (EPOLLHUP | EPOLLERR))
+        ready |= JD_HANGUP;
+    channel_ready(channel, ready);
+}
+
+static void dispatch(struct reactor *reactor, const struct epoll_event *event)
+{
+    uint64_t value = event->data.u64 & (((uint64_t)1 << TOKEN_KIND_SHIFT) - 1);
+    struct stream *stream;
+
+    switch ((enum reactor_token)(event->data.u64 >> TOKEN_KIND_SHIFT)) {
+    case TOKEN_WAKEUP:
+        break;
+    case TOKEN_STREAM:
+        stream = stream_by_token(reactor->engine.loop, value);
+        if (stream != NULL)
+            reactor_stream_event(reactor, stream, event->events);
+        break;
+    case TOKEN_LISTENER:
+        acceptor_event(reactor, (struct listener *)(uintptr_t)value);
+        break;
+    case TOKEN_CHANNEL:
+        dispatch_channel((jd_channel *)(uintptr_t)value, event->events);
+        break;
+    }
+}
+
+static int64_t time_to_wait(const struct reactor *reactor, int64_t timeout_ns)
+{
+    int64_t until_retry_ns;
+
+    if (reactor->ready_first != NULL || reactor->ready_listeners != NULL)
+        return 0;
+    if (reactor->starved_listeners == NULL)
+        return timeout_ns;
+    if (reactor->descriptor_freed)
+        return 0;
+    until_retry_ns = reactor->retry_accept_at - reactor_now(&reactor->engine);
+    if (until_retry_ns < 0)
+        until_retry_ns = 0;
+    return timeout_ns < 0 || until_retry_ns < timeout_ns ? until_retry_ns : timeout_ns;
+}
+
+static int reactor_wait(struct engine *engine, int64_t timeout_ns)
+{
+    struct reactor *reactor = reactor_of(engine);
+    int count = poller_wait(&reactor->poller, time_to_wait(reactor, timeout_ns));
+    unsigned more;
+
+    event_loop_woke(engine->loop);
+    if (count < 0)
+        return count;
+    /* What is left over from the last turn goes first, before new events can add to it. */
+    more = reactor_receive_ready(reactor) + acceptor_run_ready(reactor);
+    for (int i = 0; i < count; i++)
+        dispatch(reactor, &reactor->poller.events[i]);
+    if (reactor->starved_listeners != NULL)
+        more += acceptor_retry(reactor);
+    return count + (int)more;
+}
+
+static int reactor_watch(struct engine *engine, jd_channel *channel)
+{
+    struct poller *poller = &reactor_of(engine)->poller;
+    uint64_t token = reactor_token(TOKEN_CHANNEL, (uint64_t)(uintptr_t)channel);
+    uint32_t events = 0;
+
+    if (channel->events & JD_READABLE)
+        events |= EPOLLIN | EPOLLRDHUP;
+    if (channel->events & JD_WRITABLE)
+        events |= EPOLLOUT;
+    if (channel->events & JD_EDGE)
+        events |= EPOLLET;
+    return channel->watched ? poller_modify(poller, channel->fd, events, token)
+                            : poller_add(poller, channel->fd, events, token);
+}
+
+static void reactor_unwatch(struct engine *engine, jd_channel *channel)
+{
+    poller_remove(&reactor_of(engine)->poller, channel->fd);
+}
+
+const struct engine_ops reactor_engine = {
+    .id = JD_ENGINE_REACTOR,
+    .name = "reactor",
+    .stream = &reactor_stream_ops,
+    .create = reactor_create,
+    .destroy = reactor_destroy,
+    .wait = reactor_wait,
+    .wake = reactor_wake,
+    .now = reactor_now,
+    .listen = acceptor_listen,
+    .unlisten = acceptor_unlisten,
+    .adopt = reactor_adopt,
+    .watch = reactor_watch,
+    .unwatch = reactor_unwatch,
+};

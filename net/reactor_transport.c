@@ -1,0 +1,244 @@
+/* The stream side of the Reactor: each socket is in the poller once, edge-triggered, for everything, and never changed
+ * again. An edge is told once, so what it means is remembered here. */
+#include "base/system_calls.h"
+#include "net/reactor.h"
+
+#include <jinduo/error.h>
+
+enum {
+    STREAM_WRITABLE = 1, /* the kernel has not said EAGAIN since the last edge */
+    STREAM_PAUSED = 2,
+    STREAM_READY = 4,  /* on the ready list */
+    STREAM_UNSURE = 8, /* a short receive does not mean that all is received */
+    STREAM_ENDED = 16, /* the FIN has been reported */
+    STREAM_FAILED = 32,
+    STREAM_CLOSED = 64, /* closed, but on the ready list still: reported when the list gets there */
+    STREAM_REGISTERED = 128,
+};
+
+enum {
+    EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
+    /* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge
+     * (tcp(7), "out-of-band data"). */
+    EVENTS_UNSURE = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI,
+    SEND_PIECES = 64, /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
+};
+
+static void set_flag(struct stream *stream, unsigned flag)
+{
+    stream->engine_flags |= (uint16_t)flag;
+}
+
+static void clear_flag(struct stream *stream, unsigned flag)
+{
+    stream->engine_flags &= (uint16_t)~flag;
+}
+
+static bool has_flag(const struct stream *stream, unsigned flag)
+{
+    return (stream->engine_flags & flag) != 0;
+}
+
+int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
+{
+    stream->socket = socket;
+    stream->engine_flags = STREAM_WRITABLE;
+    return 0;
+}
+
+static int stream_start(struct stream *stream)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+    int result =
+        poller_add(&reactor->poller, stream->socket, EVENTS, reactor_token(TOKEN_STREAM, stream_token(stream)));
+
+    if (result == 0)
+        set_flag(stream, STREAM_REGISTERED);
+    return result;
+}
+
+static void put_on_ready_list(struct stream *stream)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+
+    if (has_flag(stream, STREAM_READY))
+        return;
+    set_flag(stream, STREAM_READY);
+    stream->engine_next = NULL;
+    *reactor->ready_link = stream;
+    reactor->ready_link = &stream->engine_next;
+}
+
+static void stream_pause(struct stream *stream)
+{
+    set_flag(stream, STREAM_PAUSED);
+}
+
+/* No new edge comes for what has arrived meanwhile. */
+static void stream_resume(struct stream *stream)
+{
+    if (!has_flag(stream, STREAM_PAUSED))
+        return;
+    clear_flag(stream, STREAM_PAUSED);
+    put_on_ready_list(stream);
+}
+
+/* ---- receiving ---- */
+
+static void fail(struct stream *stream, int error)
+{
+    set_flag(stream, STREAM_FAILED);
+    stream_failed(stream, error);
+}
+
+static bool may_receive(const struct stream *stream)
+{
+    return !has_flag(stream, STREAM_PAUSED | STREAM_ENDED | STREAM_FAILED | STREAM_CLOSED);
+}
+
+/* One receive. Returns the bytes received, or 0 when there is nothing more to receive now. */
+static size_t receive_once(struct reactor *reactor, struct stream *stream)
+{
+    struct block *block = reactor->block != NULL ? reactor->block : event_loop_receive_block(stream->loop);
+    ssize_t received;
+    size_t capacity;
+
+    reactor->block = block;
+    if (block == NULL) {
+        fail(stream, JD_ENOMEM);
+        return 0;
+    }
+    capacity = block->capacity;
+    received = socket_receive(stream->socket, block->data, capacity);
+    if (received > 0) {
+        bool drained = (size_t)received < capacity && !has_flag(stream, STREAM_UNSURE);
+        block->begin = 0;
+        block->end = (uint32_t)received;
+        stream_received(stream, &reactor->block);
+        return drained ? 0 : (size_t)received;
+    }
+    clear_flag(stream, STREAM_UNSURE);
+    if (received == 0) {
+        set_flag(stream, STREAM_ENDED);
+        stream_ended(stream);
+    } else if (received != JD_EAGAIN) {
+        fail(stream, (int)received);
+    }
+    return 0;
+}
+
+/* Receives until the kernel has no more, or the budget is used up: the rest waits on the ready list. */
+static void receive(struct reactor *reactor, struct stream *stream)
+{
+    size_t budget = stream_read_budget(stream);
+    size_t received = 0;
+
+    while (may_receive(stream)) {
+        size_t count = receive_once(reactor, stream);
+        if (count == 0)
+            return;
+        received += count;
+        if (received >= budget) {
+            put_on_ready_list(stream);
+            return;
+        }
+    }
+}
+
+unsigned reactor_receive_ready(struct reactor *reactor)
+{
+    struct stream *stream = reactor->ready_first;
+    unsigned count = 0;
+
+    reactor->ready_first = NULL;
+    reactor->ready_link = &reactor->ready_first;
+    for (struct stream *next; stream != NULL; stream = next, count++) {
+        next = stream->engine_next;
+        clear_flag(stream, STREAM_READY);
+        if (has_flag(stream, STREAM_CLOSED))
+            stream_closed(stream);
+        else
+            receive(reactor, stream);
+    }
+    return count;
+}
+
+/* ---- sending ---- */
+
+/* Until the kernel takes no more: only then does an edge tell when it takes more again. */
+static void stream_flush(struct stream *stream)
+{
+    while (output_queue_bytes(&stream->output) > 0 && has_flag(stream, STREAM_WRITABLE) &&
+           !has_flag(stream, STREAM_FAILED | STREAM_CLOSED)) {
+        struct iovec pieces[SEND_PIECES];
+        size_t total;
+        int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total);
+        ssize_t sent = socket_send(stream->socket, pieces, count);
+
+        if (sent >= 0)
+            stream_sent(stream, (size_t)sent);
+        else if (sent == JD_EAGAIN)
+            clear_flag(stream, STREAM_WRITABLE);
+        else
+            fail(stream, (int)sent);
+    }
+}
+
+static void stream_shutdown_write(struct stream *stream)
+{
+    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_shutdown_write(stream->socket);
+
+    if (result < 0)
+        fail(stream, result);
+}
+
+/* ---- events ---- */
+
+void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32_t events)
+{
+    if (has_flag(stream, STREAM_FAILED | STREAM_CLOSED))
+        return;
+    if (events & EPOLLOUT && !has_flag(stream, STREAM_WRITABLE)) {
+        set_flag(stream, STREAM_WRITABLE);
+        stream_flush(stream);
+    }
+    if (events & EVENTS_UNSURE)
+        set_flag(stream, STREAM_UNSURE);
+    /* One that is on the ready list has had its budget in this turn, or waits for its place in the next. */
+    if (events & (EPOLLIN | EVENTS_UNSURE) && !has_flag(stream, STREAM_READY))
+        receive(reactor, stream);
+    /* Not received from, as it is paused or has ended: a reset is noticed all the same. */
+    if (events & EPOLLERR && !may_receive(stream) && !has_flag(stream, STREAM_FAILED)) {
+        int error = socket_error(stream->socket);
+        if (error < 0)
+            fail(stream, error);
+    }
+}
+
+/* ---- the end ---- */
+
+static void stream_close(struct stream *stream, bool reset)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+
+    if (reset)
+        socket_reset_on_close(stream->socket);
+    /* Closing removes it from the poller, unless there is a duplicate of the descriptor (epoll(7), question 6). */
+    if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
+        poller_remove(&reactor->poller, stream->socket);
+    socket_close(stream->socket);
+    stream->socket = SOCKET_NONE;
+    set_flag(stream, STREAM_CLOSED);
+    reactor->descriptor_freed = true;
+    if (!has_flag(stream, STREAM_READY))
+        stream_closed(stream);
+}
+
+const struct stream_ops reactor_stream_ops = {
+    .start = stream_start,
+    .pause = stream_pause,
+    .resume = stream_resume,
+    .flush = stream_flush,
+    .shutdown_write = stream_shutdown_write,
+    .close = stream_close,
+};

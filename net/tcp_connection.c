@@ -1,0 +1,401 @@
+/* The life of a connection: accepted, connected, disconnecting, closing, disconnected. */
+#include "net/tcp_connection.h"
+
+#include "base/memory.h"
+#include "net/tcp_server.h"
+
+#include <jinduo/error.h>
+
+/* ---- birth ---- */
+
+static void free_connection(jd_tcp_connection *connection)
+{
+    if (connection->context_destructor != NULL)
+        connection->context_destructor(connection->context);
+    connection_profile_release(connection->profile);
+}
+
+static void free_in_loop(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+
+    free_connection(connection);
+    slot_map_free(&loop->connections, connection);
+    event_loop_release_shell(loop);
+}
+
+int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,
+                    const struct peer_address *peer)
+{
+    jd_tcp_connection *connection = slot_map_allocate(&loop->connections);
+    int result = connection != NULL ? 0 : JD_ENOMEM;
+
+    if (connection != NULL) {
+        connection->stream.loop = loop;
+        connection->stream.socket = SOCKET_NONE;
+        connection->profile = profile;
+        connection->peer = *peer;
+        atomic_fetch_add_explicit(&profile->references, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&loop->shell_references, 1, memory_order_relaxed);
+        atomic_store_explicit(&connection->references, 1, memory_order_relaxed);
+        result = loop->ops->adopt(loop->engine, &connection->stream, socket);
+        if (result < 0)
+            free_in_loop(connection);
+    }
+    if (result < 0) {
+        socket_close(socket);
+        counter_add(&loop->counters.connections_failed, 1);
+        server_connection_gone(profile->server);
+        return result;
+    }
+    loop->open_connections++;
+    result = loop->ops->stream->start(&connection->stream);
+    if (result < 0) {
+        connection_begin_close(connection, result);
+        return result;
+    }
+    atomic_store(&connection->state, CONNECTION_CONNECTED);
+    connection->flags |= CONNECTION_SEEN;
+    counter_add(&loop->counters.connections_opened, 1);
+    server_connection_seen(profile->server, 1);
+    flush_before_callback(loop);
+    if (profile->on_connection != NULL)
+        profile->on_connection(connection, profile->on_connection_arg);
+    return 0;
+}
+
+/* ---- the end ---- */
+
+void connection_begin_close(jd_tcp_connection *connection, int error)
+{
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    atomic_store(&connection->state, CONNECTION_CLOSING);
+    connection->error = error;
+    connection_touch(connection, TODO_CLOSE);
+}
+
+bool connection_set_disconnecting(jd_tcp_connection *connection)
+{
+    uint8_t connected = CONNECTION_CONNECTED;
+
+    return atomic_compare_exchange_strong(&connection->state, &connected, CONNECTION_DISCONNECTING);
+}
+
+/* FIN, or the close that stands for it, when nothing is left to be sent: neither here nor on its way from other threads,
+ * whose sends have been promised. */
+void connection_finish_output(jd_tcp_connection *connection)
+{
+    if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)
+        return;
+    if (output_queue_bytes(&connection->stream.output) > 0 || atomic_load(&connection->queued_elsewhere) > 0)
+        return;
+    if (connection->flags & (CONNECTION_CLOSE_DRAINED | CONNECTION_PEER_ENDED)) {
+        connection_begin_close(connection, 0);
+        return;
+    }
+    connection->flags |= CONNECTION_FIN_SENT;
+    connection_loop(connection)->ops->stream->shutdown_write(&connection->stream);
+}
+
+void connection_peer_ended(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    connection->flags |= CONNECTION_PEER_ENDED;
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    if (connection->flags & CONNECTION_FIN_SENT) {
+        connection_begin_close(connection, 0);
+        return;
+    }
+    if (profile->allow_half_open) {
+        if (profile->on_half_close != NULL)
+            profile->on_half_close(connection, profile->on_half_close_arg);
+        return;
+    }
+    connection_set_disconnecting(connection);
+    connection_touch(connection, TODO_FINISH);
+}
+
+void connection_close_stream(jd_tcp_connection *connection)
+{
+    connection_loop(connection)->ops->stream->close(&connection->stream, connection->flags & CONNECTION_RESET);
+}
+
+void stream_failed(struct stream *stream, int error)
+{
+    connection_begin_close(connection_of_stream(stream), error);
+}
+
+void stream_closed(struct stream *stream)
+{
+    counter_add(&stream->loop->counters.bytes_dropped, output_queue_clear(&stream->output));
+    connection_touch(connection_of_stream(stream), TODO_DOWN);
+}
+
+void connection_tell_down(jd_tcp_connection *connection)
+{
+    struct connection_profile *profile = connection->profile;
+    jd_event_loop *loop = connection_loop(connection);
+
+    atomic_store(&connection->state, CONNECTION_DISCONNECTED);
+    jd_buffer_destroy(connection->input);
+    connection->input = NULL;
+    loop->open_connections--;
+    if (connection->flags & CONNECTION_SEEN) {
+        counter_add(&loop->counters.connections_closed, 1);
+        server_connection_seen(profile->server, -1);
+        if (profile->on_connection != NULL)
+            profile->on_connection(connection, profile->on_connection_arg);
+    } else {
+        counter_add(&loop->counters.connections_failed, 1);
+    }
+    server_connection_gone(profile->server);
+    jd_tcp_connection_unref(connection);
+}
+
+void connection_carry_out(jd_tcp_connection *connection, enum connection_order order)
+{
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    switch (order) {
+    case ORDER_SEND:
+        connection_touch(connection, TODO_FLUSH);
+        break;
+    case ORDER_SHUTDOWN:
+    case ORDER_FINISH:
+        connection_touch(connection, TODO_FINISH);
+        break;
+    case ORDER_RESET:
+        connection->flags |= CONNECTION_RESET;
+        connection_begin_close(connection, 0);
+        break;
+    case ORDER_CLOSE:
+        connection_begin_close(connection, 0);
+        break;
+    }
+}
+
+static int give_order(jd_tcp_connection *connection, enum connection_order order)
+{
+    if (!event_loop_is_mine(connection_loop(connection)))
+        return connection_post_order(connection, order);
+    if (order == ORDER_SHUTDOWN && !connection_set_disconnecting(connection))
+        return JD_ENOTCONN;
+    connection_carry_out(connection, order);
+    return 0;
+}
+
+int jd_tcp_connection_shutdown(jd_tcp_connection *connection)
+{
+    return give_order(connection, ORDER_SHUTDOWN);
+}
+
+int jd_tcp_connection_close(jd_tcp_connection *connection)
+{
+    return give_order(connection, ORDER_CLOSE);
+}
+
+int jd_tcp_connection_reset(jd_tcp_connection *connection)
+{
+    return give_order(connection, ORDER_RESET);
+}
+
+/* ---- references ---- */
+
+static void bury(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+
+    connection->next = loop->dead_connections;
+    loop->dead_connections = connection;
+}
+
+static void arrive_home(struct loop_task *task)
+{
+    bury((jd_tcp_connection *)((char *)task - offsetof(jd_tcp_connection, home)));
+}
+
+jd_tcp_connection *jd_tcp_connection_ref(jd_tcp_connection *connection)
+{
+    atomic_fetch_add_explicit(&connection->references, 1, memory_order_relaxed);
+    return connection;
+}
+
+void jd_tcp_connection_unref(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
+        return;
+    if (event_loop_is_mine(loop)) {
+        bury(connection);
+        return;
+    }
+    /* Once pushed, the loop may free the connection and end: a reference on its shell keeps it for the wake-up. */
+    atomic_fetch_add_explicit(&loop->shell_references, 1, memory_order_relaxed);
+    connection->home.run = arrive_home;
+    if (!event_loop_push(loop, &connection->home)) {
+        free_connection(connection);
+        event_loop_release_shell(loop);
+    }
+    event_loop_release_shell(loop);
+}
+
+void connections_free_dead(jd_event_loop *loop)
+{
+    /* One by one: a context's destructor may give back further references. */
+    while (loop->dead_connections != NULL) {
+        jd_tcp_connection *connection = loop->dead_connections;
+        loop->dead_connections = connection->next;
+        free_in_loop(connection);
+    }
+}
+
+void connections_close(jd_event_loop *loop, const struct connection_profile *profile, bool drain)
+{
+    jd_tcp_connection *connection;
+
+    for (uint32_t slot = 0; (connection = slot_map_next(&loop->connections, slot)) != NULL;
+         slot = connection->slot.slot + 1) {
+        if (connection_state(connection) >= CONNECTION_CLOSING || (profile != NULL && connection->profile != profile))
+            continue;
+        if (!drain || jd_tcp_connection_queued_bytes(connection) == 0) {
+            connection_begin_close(connection, 0);
+            continue;
+        }
+        connection->flags |= CONNECTION_CLOSE_DRAINED;
+        connection_set_disconnecting(connection);
+        connection_touch(connection, TODO_FINISH);
+    }
+}
+
+void connections_close_all(jd_event_loop *loop)
+{
+    connections_close(loop, NULL, false);
+    while (loop->open_connections > 0 && event_loop_turn(loop, -1) >= 0)
+        continue;
+}
+
+/* ---- ids ---- */
+
+static jd_tcp_connection *find_on(const jd_event_loop *loop, jd_connection_id id)
+{
+    jd_tcp_connection *connection =
+        slot_map_find(&loop->connections, (uint32_t)(id >> 32) & (SLOT_MAP_MAX_SLOTS - 1), (uint32_t)id);
+
+    return connection != NULL && connection_state(connection) < CONNECTION_DISCONNECTED ? connection : NULL;
+}
+
+uint64_t stream_token(const struct stream *stream)
+{
+    const jd_tcp_connection *connection =
+        (const jd_tcp_connection *)((const char *)stream - offsetof(jd_tcp_connection, stream));
+
+    return (uint64_t)connection->slot.slot << 32 | connection->slot.generation;
+}
+
+struct stream *stream_by_token(jd_event_loop *loop, uint64_t token)
+{
+    jd_tcp_connection *connection = slot_map_find(&loop->connections, (uint32_t)(token >> 32), (uint32_t)token);
+
+    return connection != NULL ? &connection->stream : NULL;
+}
+
+jd_connection_id jd_tcp_connection_id(const jd_tcp_connection *connection)
+{
+    return (uint64_t)connection_loop(connection)->index << 56 | stream_token(&connection->stream);
+}
+
+jd_tcp_connection *jd_tcp_connection_find(jd_connection_id id)
+{
+    const jd_event_loop *loop = event_loop_current();
+
+    return loop != NULL && loop->index == id >> 56 ? find_on(loop, id) : NULL;
+}
+
+struct id_task {
+    struct loop_task task;
+    jd_connection_id id;
+    jd_connection_task function;
+    void *arg;
+};
+
+static void run_id_task(struct loop_task *task)
+{
+    struct id_task posted = *(struct id_task *)task;
+
+    memory_release(task, sizeof(posted));
+    posted.function(jd_tcp_connection_find(posted.id), posted.arg);
+}
+
+int jd_tcp_connection_post(jd_connection_id id, jd_connection_task function, void *arg)
+{
+    struct id_task *posted = memory_allocate(sizeof(*posted));
+    int result;
+
+    if (posted == NULL)
+        return JD_ENOMEM;
+    *posted = (struct id_task){ .task.run = run_id_task, .id = id, .function = function, .arg = arg };
+    result = event_loop_push_by_index((uint8_t)(id >> 56), &posted->task);
+    if (result < 0)
+        memory_release(posted, sizeof(*posted));
+    return result;
+}
+
+/* ---- what can be asked ---- */
+
+bool jd_tcp_connection_is_connected(const jd_tcp_connection *connection)
+{
+    enum connection_state state = connection_state(connection);
+
+    return state == CONNECTION_CONNECTED || state == CONNECTION_DISCONNECTING;
+}
+
+int jd_tcp_connection_error(const jd_tcp_connection *connection)
+{
+    return connection->error;
+}
+
+void jd_tcp_connection_set_context(jd_tcp_connection *connection, void *context, void (*destructor)(void *))
+{
+    void *old_context = connection->context;
+    void (*old_destructor)(void *) = connection->context_destructor;
+
+    connection->context = context;
+    connection->context_destructor = destructor;
+    if (old_destructor != NULL)
+        old_destructor(old_context);
+}
+
+void *jd_tcp_connection_context(const jd_tcp_connection *connection)
+{
+    return connection->context;
+}
+
+jd_event_loop *jd_tcp_connection_loop(const jd_tcp_connection *connection)
+{
+    return connection_loop(connection);
+}
+
+int jd_tcp_connection_local_endpoint(const jd_tcp_connection *connection, jd_endpoint *endpoint)
+{
+    if (connection->stream.socket == SOCKET_NONE)
+        return JD_ENOTCONN;
+    return socket_local_endpoint(connection->stream.socket, endpoint);
+}
+
+int jd_tcp_connection_peer_endpoint(const jd_tcp_connection *connection, jd_endpoint *endpoint)
+{
+    peer_address_to_endpoint(&connection->peer, endpoint);
+    return 0;
+}
+
+int jd_tcp_connection_native_handle(jd_tcp_connection *connection)
+{
+    if (connection->stream.socket == SOCKET_NONE)
+        return JD_ENOTCONN;
+    connection->stream.shared_descriptor = true;
+    return connection->stream.socket;
+}

@@ -1,0 +1,163 @@
+/* The connection's inside, shared by the files that make it up: tcp_connection.c (life), connection_input.c (what
+ * arrives), connection_output.c (what is sent), flush.c (the turn's end). */
+#ifndef NET_TCP_CONNECTION_H
+#define NET_TCP_CONNECTION_H
+
+#include "base/slot_map.h"
+#include "base/timer_wheel.h"
+#include "net/engine.h"
+#include "net/event_loop.h"
+
+#include <jinduo/tcp_server.h>
+#include <stdatomic.h>
+
+/* What all connections of a server have in common: one shared record instead of a copy in each. */
+struct connection_profile {
+    _Atomic uint32_t references;
+    jd_tcp_server *server; /* not to be followed after the down callback */
+    char name[32];
+
+    jd_connection_callback on_connection;
+    void *on_connection_arg;
+    jd_message_callback on_message;
+    void *on_message_arg;
+    jd_write_complete_callback on_write_complete;
+    void *on_write_complete_arg;
+    jd_half_close_callback on_half_close;
+    void *on_half_close_arg;
+    const jd_codec *codec;
+    jd_frame_callback on_frame;
+    void *on_frame_arg;
+    jd_frame_error_callback on_frame_error;
+    void *on_frame_error_arg;
+
+    size_t output_limit;
+    size_t input_limit;
+    size_t read_budget_bytes;
+    bool allow_half_open;
+};
+
+void connection_profile_release(struct connection_profile *profile);
+
+/* In the order of life; a state is never left backwards. */
+enum connection_state {
+    CONNECTION_ACCEPTED,
+    CONNECTION_CONNECTED,     /* the user has seen it */
+    CONNECTION_DISCONNECTING, /* sends what is queued, then FIN; takes no more */
+    CONNECTION_CLOSING,       /* the engine has been or will be told to close it */
+    CONNECTION_DISCONNECTED,  /* the user has seen it go */
+};
+
+/* What is to be done at the turn's end (todo), and what else is true of the connection (flags). */
+enum {
+    TODO_FLUSH = 1,          /* hand the output queue to the engine */
+    TODO_INPUT = 2,          /* input held back while reading was paused */
+    TODO_FINISH = 4,         /* see whether the output is drained */
+    TODO_WRITE_COMPLETE = 8, /* tell the user that it is */
+    TODO_CLOSE = 16,
+    TODO_DOWN = 32,
+};
+
+enum {
+    CONNECTION_TOUCHED = 1,        /* on the loop's list of connections with something to do */
+    CONNECTION_PAUSED = 2,         /* by the user */
+    CONNECTION_INPUT_HELD = 4,     /* input arrived that the user has not been told of */
+    CONNECTION_END_HELD = 8,       /* and behind it the peer's FIN */
+    CONNECTION_PEER_ENDED = 16,    /* the peer has sent its FIN */
+    CONNECTION_FIN_SENT = 32,      /* we have */
+    CONNECTION_CLOSE_DRAINED = 64, /* close when the output is drained, instead of FIN */
+    CONNECTION_RESET = 128,        /* close with RST */
+    CONNECTION_SEEN = 256,         /* the user has been told up */
+};
+
+struct jd_tcp_connection {
+    struct slot_header slot;
+    struct stream stream;
+    struct connection_profile *profile;
+    void *context;
+    void (*context_destructor)(void *);
+    jd_buffer *input;        /* what callbacks left behind; NULL: nothing */
+    jd_tcp_connection *next; /* on the loop's list of touched, or of dead ones */
+    union {
+        struct timer timer;    /* while it lives */
+        struct loop_task home; /* the last reference on its way home to the loop */
+    };
+    struct peer_address peer;
+    _Atomic size_t queued_elsewhere; /* bytes that other threads' sends have reserved, on their way to the loop */
+    _Atomic uint32_t references;
+    int error;
+    _Atomic uint8_t state;
+    uint8_t todo;
+    uint16_t flags;
+};
+
+/* An idle connection must stay small: docs/architecture.md. */
+_Static_assert(sizeof(jd_tcp_connection) <= 184, "an idle connection has grown");
+
+static inline jd_tcp_connection *connection_of_stream(struct stream *stream)
+{
+    return (jd_tcp_connection *)((char *)stream - offsetof(jd_tcp_connection, stream));
+}
+
+static inline jd_event_loop *connection_loop(const jd_tcp_connection *connection)
+{
+    return connection->stream.loop;
+}
+
+static inline enum connection_state connection_state(const jd_tcp_connection *connection)
+{
+    return (enum connection_state)atomic_load_explicit(&connection->state, memory_order_relaxed);
+}
+
+/* Makes a connection of an accepted socket, which it owns from here on, starts it and tells the user (up). Takes a
+ * reference on profile. In the loop's thread, not inside a callback of another connection. Returns 0, or a negative error
+ * and the socket is closed. */
+int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,
+                    const struct peer_address *peer);
+
+/* Queues todo for the turn's end (flush.c). */
+void connection_touch(jd_tcp_connection *connection, unsigned todo);
+
+/* Hands queued output to the engine now, if any waits for that (flush.c). */
+void connection_flush(jd_tcp_connection *connection);
+
+/* No sends from now on; the engine is told at the turn's end. error: 0, or why. */
+void connection_begin_close(jd_tcp_connection *connection, int error);
+
+/* The peer's FIN, when the input before it has been dealt with. */
+void connection_peer_ended(jd_tcp_connection *connection);
+
+/* The steps of the turn's end, in their order. */
+void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
+void connection_tell_write_complete(jd_tcp_connection *connection);
+void connection_deliver_held(jd_tcp_connection *connection);
+void connection_close_stream(jd_tcp_connection *connection);
+void connection_tell_down(jd_tcp_connection *connection);
+
+/* Sends the parts as one, as jd_tcp_connection_send. */
+int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count);
+
+/* What one thread asks of a connection that belongs to another. */
+enum connection_order { ORDER_SEND, ORDER_SHUTDOWN, ORDER_CLOSE, ORDER_RESET, ORDER_FINISH };
+
+/* connection_message.c: orders from other threads. */
+int connection_post_order(jd_tcp_connection *connection, enum connection_order order);
+int connection_post_send(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length);
+
+/* In the loop's thread. */
+void connection_carry_out(jd_tcp_connection *connection, enum connection_order order);
+
+/* From CONNECTED, from any thread. False if it was in another state. */
+bool connection_set_disconnecting(jd_tcp_connection *connection);
+
+/* ---- all connections of a loop ---- */
+
+/* Closes those of profile (NULL: all) at once; with drain, those with queued output when it is sent. */
+void connections_close(jd_event_loop *loop, const struct connection_profile *profile, bool drain);
+
+/* Closes all and runs turns until they are gone. */
+void connections_close_all(jd_event_loop *loop);
+
+void connections_free_dead(jd_event_loop *loop);
+
+#endif

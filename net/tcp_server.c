@@ -1,0 +1,533 @@
+#include "net/tcp_server.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "net/codec.h"
+#include "net/loop_threads.h"
+#include "net/tcp_connection.h"
+
+#include <jinduo/error.h>
+#include <stdio.h>
+
+enum {
+    IO_THREADS_MAX = 128,
+    OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024,
+    INPUT_LIMIT_BYTES = 64 * 1024 * 1024,
+    INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
+    READ_BUDGET_BYTES = 256 * 1024,
+};
+
+enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_STOPPED };
+
+struct server_listener {
+    struct listener listener;
+    jd_tcp_server *server;
+    struct server_listener *next;
+    bool starvation_told;
+};
+
+/* What is asked of an io loop when the server stops. */
+struct stop_order {
+    struct loop_task drain, close;
+    jd_event_loop *loop;
+    struct connection_profile *profile;
+};
+
+struct jd_tcp_server {
+    jd_event_loop *loop;
+    jd_tcp_server *next, *previous; /* on the loop's list of servers */
+    struct connection_profile *profile;
+    struct socket_options socket_options;
+    struct server_listener *listeners, **listeners_link;
+    unsigned io_threads;
+    struct loop_threads *threads;
+    struct stop_order *stop_orders; /* one for each thread */
+    enum server_state state;
+    jd_timer_id drain_timer;
+    jd_done_callback stopped, destroyed;
+    void *stopped_arg, *destroyed_arg;
+    bool destroying;
+    struct loop_task finish;
+    _Atomic size_t seen;  /* connections up and not down */
+    _Atomic size_t alive; /* connections accepted and not gone, and 1 until the server stops */
+};
+
+/* ---- creation ---- */
+
+void connection_profile_release(struct connection_profile *profile)
+{
+    if (atomic_fetch_sub_explicit(&profile->references, 1, memory_order_acq_rel) == 1)
+        memory_release(profile, sizeof(*profile));
+}
+
+static size_t or_default(size_t value, size_t default_value)
+{
+    return value != 0 ? value : default_value;
+}
+
+static struct connection_profile *make_profile(jd_tcp_server *server, const jd_tcp_server_options *options)
+{
+    struct connection_profile *profile = memory_allocate_zeroed(sizeof(*profile));
+
+    if (profile == NULL)
+        return NULL;
+    atomic_init(&profile->references, 1);
+    profile->server = server;
+    snprintf(profile->name, sizeof(profile->name), "%s", options->name != NULL ? options->name : "server");
+    profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
+    profile->read_budget_bytes = or_default(options->read_budget_bytes, READ_BUDGET_BYTES);
+    profile->allow_half_open = options->allow_half_open;
+    return profile;
+}
+
+static void link_server(jd_tcp_server *server)
+{
+    jd_event_loop *loop = server->loop;
+
+    server->next = loop->servers;
+    if (server->next != NULL)
+        server->next->previous = server;
+    loop->servers = server;
+}
+
+static void unlink_server(jd_tcp_server *server)
+{
+    if (server->previous != NULL)
+        server->previous->next = server->next;
+    else
+        server->loop->servers = server->next;
+    if (server->next != NULL)
+        server->next->previous = server->previous;
+}
+
+static void free_server(jd_tcp_server *server)
+{
+    while (server->listeners != NULL) {
+        struct server_listener *listener = server->listeners;
+        server->listeners = listener->next;
+        memory_release(listener, sizeof(*listener));
+    }
+    connection_profile_release(server->profile);
+    memory_release(server, sizeof(*server));
+}
+
+static void run_finish(struct loop_task *task);
+
+int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_server_options *options)
+{
+    static const jd_tcp_server_options defaults;
+    jd_tcp_server *server;
+    jd_endpoint endpoint;
+    int result;
+
+    if (options == NULL)
+        options = &defaults;
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    if (options->io_threads > IO_THREADS_MAX || options->send_buffer_bytes < 0 || options->receive_buffer_bytes < 0)
+        return JD_EINVAL;
+    if (options->listen != NULL && jd_endpoint_parse(&endpoint, options->listen, NULL) < 0)
+        return JD_EINVAL;
+    server = memory_allocate_zeroed(sizeof(*server));
+    if (server == NULL)
+        return JD_ENOMEM;
+    server->profile = make_profile(server, options);
+    if (server->profile == NULL) {
+        memory_release(server, sizeof(*server));
+        return JD_ENOMEM;
+    }
+    server->loop = loop;
+    server->listeners_link = &server->listeners;
+    server->io_threads = options->io_threads;
+    server->finish.run = run_finish;
+    server->socket_options = (struct socket_options){
+        .backlog = options->backlog,
+        .nagle = options->nagle,
+        .keepalive = options->keepalive,
+        .send_buffer_bytes = options->send_buffer_bytes,
+        .receive_buffer_bytes = options->receive_buffer_bytes,
+    };
+    atomic_init(&server->alive, 1);
+    result = options->listen != NULL ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
+    if (result < 0) {
+        free_server(server);
+        return result;
+    }
+    link_server(server);
+    *out = server;
+    return 0;
+}
+
+void jd_tcp_server_set_connection_callback(jd_tcp_server *server, jd_connection_callback callback, void *arg)
+{
+    server->profile->on_connection = callback;
+    server->profile->on_connection_arg = arg;
+}
+
+void jd_tcp_server_set_message_callback(jd_tcp_server *server, jd_message_callback callback, void *arg)
+{
+    server->profile->on_message = callback;
+    server->profile->on_message_arg = arg;
+}
+
+void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_write_complete_callback callback, void *arg)
+{
+    server->profile->on_write_complete = callback;
+    server->profile->on_write_complete_arg = arg;
+}
+
+void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg)
+{
+    server->profile->on_half_close = callback;
+    server->profile->on_half_close_arg = arg;
+}
+
+void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg)
+{
+    struct connection_profile *profile = server->profile;
+    size_t least = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
+
+    profile->codec = codec;
+    profile->on_frame = callback;
+    profile->on_frame_arg = arg;
+    if (profile->input_limit < least)
+        profile->input_limit = least;
+}
+
+void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg)
+{
+    server->profile->on_frame_error = callback;
+    server->profile->on_frame_error_arg = arg;
+}
+
+/* ---- accepting ---- */
+
+void listener_starved(struct listener *base, int error)
+{
+    struct server_listener *listener = (struct server_listener *)base;
+    char endpoint[JD_ENDPOINT_TEXT_BYTES];
+
+    if (listener->starvation_told)
+        return;
+    listener->starvation_told = true;
+    counter_add(&base->loop->counters.accept_pauses, 1);
+    jd_endpoint_format(&base->bound, endpoint, sizeof(endpoint));
+    log_message(JD_LOG_WARNING, "%s: %s: accepting paused: %s", listener->server->profile->name, endpoint,
+                jd_strerror(error));
+}
+
+/* An accepted socket on its way to the loop it will live on. */
+struct handover {
+    struct loop_task task;
+    jd_event_loop *loop;
+    struct connection_profile *profile;
+    socket_handle socket;
+    struct peer_address peer;
+};
+
+static void run_handover(struct loop_task *task)
+{
+    struct handover handover = *(struct handover *)task;
+
+    memory_release(task, sizeof(handover));
+    connection_open(handover.loop, handover.profile, handover.socket, &handover.peer);
+}
+
+static void hand_over(jd_tcp_server *server, socket_handle socket, const struct peer_address *peer)
+{
+    struct handover *handover = memory_allocate(sizeof(*handover));
+
+    if (handover == NULL) {
+        socket_close(socket);
+        counter_add(&server->loop->counters.connections_failed, 1);
+        server_connection_gone(server);
+        return;
+    }
+    *handover = (struct handover){
+        .task.run = run_handover,
+        .loop = loop_threads_next(server->threads),
+        .profile = server->profile,
+        .socket = socket,
+        .peer = *peer,
+    };
+    /* The io loops take tasks as long as a connection is alive, and this one is. */
+    event_loop_push(handover->loop, &handover->task);
+}
+
+static void on_accepted(struct listener *base, socket_handle socket, const struct peer_address *peer)
+{
+    struct server_listener *listener = (struct server_listener *)base;
+    jd_tcp_server *server = listener->server;
+
+    listener->starvation_told = false;
+    atomic_fetch_add_explicit(&server->alive, 1, memory_order_relaxed);
+    if (server->threads != NULL)
+        hand_over(server, socket, peer);
+    else
+        connection_open(server->loop, server->profile, socket, peer);
+}
+
+static int listen_on(jd_tcp_server *server, struct server_listener *listener)
+{
+    return server->loop->ops->listen(server->loop->engine, &listener->listener);
+}
+
+static void unlisten_all(jd_tcp_server *server)
+{
+    for (struct server_listener *listener = server->listeners; listener != NULL; listener = listener->next)
+        if (listener->listener.socket != SOCKET_NONE)
+            server->loop->ops->unlisten(server->loop->engine, &listener->listener);
+}
+
+int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *endpoint, jd_endpoint *bound)
+{
+    struct server_listener *listener;
+    int result;
+
+    if (!event_loop_is_mine(server->loop))
+        return JD_EPERM;
+    if (endpoint->length == 0 || server->state > SERVER_STARTED)
+        return JD_EINVAL;
+    listener = memory_allocate_zeroed(sizeof(*listener));
+    if (listener == NULL)
+        return JD_ENOMEM;
+    listener->server = server;
+    listener->listener.loop = server->loop;
+    listener->listener.endpoint = *endpoint;
+    listener->listener.options = server->socket_options;
+    listener->listener.accepted = on_accepted;
+    listener->listener.socket = SOCKET_NONE;
+    result = server->state == SERVER_STARTED ? listen_on(server, listener) : 0;
+    if (result < 0) {
+        memory_release(listener, sizeof(*listener));
+        return result;
+    }
+    *server->listeners_link = listener;
+    server->listeners_link = &listener->next;
+    if (bound != NULL)
+        *bound = listener->listener.bound;
+    return 0;
+}
+
+static void close_orders_run(struct loop_task *task);
+static void drain_orders_run(struct loop_task *task);
+
+static void free_threads(jd_tcp_server *server)
+{
+    if (server->threads != NULL)
+        loop_threads_stop(server->threads);
+    memory_release(server->stop_orders, server->io_threads * sizeof(*server->stop_orders));
+    server->threads = NULL;
+    server->stop_orders = NULL;
+}
+
+static int start_threads(jd_tcp_server *server)
+{
+    int result;
+
+    if (server->io_threads == 0)
+        return 0;
+    server->stop_orders = memory_allocate_zeroed(server->io_threads * sizeof(*server->stop_orders));
+    if (server->stop_orders == NULL)
+        return JD_ENOMEM;
+    result = loop_threads_start(&server->threads, server->io_threads, server->profile->name, &server->loop->options,
+                                server->loop->ops);
+    for (unsigned i = 0; result == 0 && i < server->io_threads; i++)
+        server->stop_orders[i] = (struct stop_order){
+            .drain.run = drain_orders_run,
+            .close.run = close_orders_run,
+            .loop = server->threads->threads[i].loop,
+            .profile = server->profile,
+        };
+    return result;
+}
+
+int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
+{
+    int result;
+
+    if (!event_loop_is_mine(server->loop))
+        return JD_EPERM;
+    if (server->state != SERVER_CREATED)
+        return JD_EALREADY;
+    if (server->listeners == NULL)
+        return JD_EINVAL;
+    result = start_threads(server);
+    for (struct server_listener *listener = server->listeners; listener != NULL && result == 0;
+         listener = listener->next) {
+        result = listen_on(server, listener);
+        if (result < 0 && failed != NULL)
+            *failed = listener->listener.endpoint;
+    }
+    if (result < 0) {
+        unlisten_all(server);
+        free_threads(server);
+        return result;
+    }
+    server->state = SERVER_STARTED;
+    return 0;
+}
+
+size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server)
+{
+    size_t count = 0;
+
+    for (struct server_listener *listener = server->listeners; listener != NULL; listener = listener->next)
+        count++;
+    return count;
+}
+
+int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *endpoint)
+{
+    struct server_listener *listener = server->listeners;
+
+    while (listener != NULL && index-- > 0)
+        listener = listener->next;
+    if (listener == NULL)
+        return JD_ENOENT;
+    *endpoint = listener->listener.bound.length > 0 ? listener->listener.bound : listener->listener.endpoint;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+void server_connection_seen(jd_tcp_server *server, int change)
+{
+    atomic_fetch_add_explicit(&server->seen, (size_t)change, memory_order_relaxed);
+}
+
+void server_connection_gone(jd_tcp_server *server)
+{
+    /* The last one: nothing but the finish task holds the server any more. A sub-loop's thread is joined by it, so this
+     * push has ended before the loop can. */
+    if (atomic_fetch_sub_explicit(&server->alive, 1, memory_order_acq_rel) == 1)
+        event_loop_push(server->loop, &server->finish);
+}
+
+static void drain_orders_run(struct loop_task *task)
+{
+    struct stop_order *order = (struct stop_order *)task;
+
+    connections_close(order->loop, order->profile, true);
+}
+
+static void close_orders_run(struct loop_task *task)
+{
+    struct stop_order *order = (struct stop_order *)((char *)task - offsetof(struct stop_order, close));
+
+    connections_close(order->loop, order->profile, false);
+}
+
+static void close_connections(jd_tcp_server *server, bool drain)
+{
+    if (server->threads == NULL)
+        connections_close(server->loop, server->profile, drain);
+    for (unsigned i = 0; server->threads != NULL && i < server->io_threads; i++) {
+        struct stop_order *order = &server->stop_orders[i];
+        event_loop_push(order->loop, drain ? &order->drain : &order->close);
+    }
+}
+
+static void drain_is_over(void *arg)
+{
+    jd_tcp_server *server = arg;
+
+    server->drain_timer = 0;
+    close_connections(server, false);
+}
+
+int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
+{
+    bool drain = drain_ms > 0;
+
+    if (!event_loop_is_mine(server->loop))
+        return JD_EPERM;
+    if (server->state != SERVER_STARTED)
+        return JD_EALREADY;
+    server->state = SERVER_STOPPING;
+    server->stopped = done;
+    server->stopped_arg = arg;
+    unlisten_all(server);
+    /* Without memory for the timer nothing would end the draining: then there is none. */
+    if (drain && jd_event_loop_run_after(server->loop, drain_ms, drain_is_over, server, &server->drain_timer) < 0)
+        drain = false;
+    close_connections(server, drain);
+    server_connection_gone(server);
+    return 0;
+}
+
+static void run_finish(struct loop_task *task)
+{
+    jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
+    jd_done_callback stopped = server->stopped, destroyed = server->destroyed;
+    void *stopped_arg = server->stopped_arg, *destroyed_arg = server->destroyed_arg;
+    bool destroying = server->destroying;
+
+    if (server->drain_timer != 0)
+        jd_event_loop_cancel_timer(server->loop, server->drain_timer);
+    server->drain_timer = 0;
+    server->state = SERVER_STOPPED;
+    server->stopped = NULL;
+    free_threads(server);
+    if (destroying) {
+        unlink_server(server);
+        free_server(server);
+    }
+    if (stopped != NULL)
+        stopped(stopped_arg);
+    if (destroying && destroyed != NULL)
+        destroyed(destroyed_arg);
+}
+
+void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *arg)
+{
+    if (server == NULL) {
+        if (done != NULL)
+            done(arg);
+        return;
+    }
+    if (server->destroying)
+        return;
+    server->destroying = true;
+    server->destroyed = done;
+    server->destroyed_arg = arg;
+    if (server->state == SERVER_STARTED)
+        jd_tcp_server_stop(server, 0, NULL, NULL);
+    else if (server->state != SERVER_STOPPING)
+        event_loop_push(server->loop, &server->finish);
+    else if (server->drain_timer != 0) {
+        jd_event_loop_cancel_timer(server->loop, server->drain_timer);
+        drain_is_over(server);
+    }
+}
+
+void servers_destroy_all(jd_event_loop *loop)
+{
+    for (jd_tcp_server *server = loop->servers; server != NULL; server = server->next)
+        jd_tcp_server_destroy(server, NULL, NULL);
+    while (loop->servers != NULL && event_loop_turn(loop, -1) >= 0)
+        continue;
+}
+
+/* ---- what can be asked ---- */
+
+size_t jd_tcp_server_connection_count(const jd_tcp_server *server)
+{
+    return atomic_load_explicit(&server->seen, memory_order_relaxed);
+}
+
+void jd_tcp_server_get_statistics(const jd_tcp_server *server, jd_event_loop_statistics *statistics)
+{
+    jd_event_loop_statistics one;
+
+    if (server->threads == NULL) {
+        jd_event_loop_get_statistics(server->loop, statistics);
+        return;
+    }
+    *statistics = (jd_event_loop_statistics){ 0 };
+    for (unsigned i = 0; i < server->io_threads; i++) {
+        jd_event_loop_get_statistics(server->threads->threads[i].loop, &one);
+        statistics_add(statistics, &one);
+    }
+}

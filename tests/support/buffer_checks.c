@@ -1,0 +1,49 @@
+#include "tests/support/buffer_checks.h"
+
+#include "base/ring_buffer.h"
+
+#include <check.h>
+#include <string.h>
+
+void put_text(jd_buffer *buffer, const char *text)
+{
+    ck_assert_int_eq(jd_buffer_append(buffer, text, strlen(text)), 0);
+}
+
+void assert_content(const jd_buffer *buffer, const void *expected, size_t length)
+{
+    const uint8_t *next = expected;
+    uint8_t copy[8192];
+    struct iovec pieces[2];
+    int count;
+
+    ck_assert_uint_eq(jd_buffer_readable(buffer), length);
+    ck_assert_int_eq(jd_buffer_copy_out(buffer, 0, copy, length), 0);
+    if (length > 0)
+        ck_assert_mem_eq(copy, expected, length);
+    count = jd_buffer_peek_iov(buffer, pieces);
+    for (int i = 0; i < count; i++) {
+        ck_assert_uint_gt(pieces[i].iov_len, 0);
+        ck_assert_mem_eq(pieces[i].iov_base, next, pieces[i].iov_len);
+        next += pieces[i].iov_len;
+    }
+    ck_assert_ptr_eq(next, (const uint8_t *)expected + length);
+}
+
+void assert_text(const jd_buffer *buffer, const char *text)
+{
+    assert_content(buffer, text, strlen(text));
+}
+
+jd_buffer *buffer_wrapped_at(const char *text, size_t offset)
+{
+    uint8_t filler[RING_MIN_BYTES] = { 0 };
+    jd_buffer *buffer;
+
+    ck_assert_int_eq(jd_buffer_create(&buffer), 0);
+    ck_assert_int_eq(jd_buffer_append(buffer, filler, RING_MIN_BYTES - offset), 0);
+    ck_assert_int_eq(jd_buffer_append(buffer, text, offset), 0);
+    ck_assert_uint_eq(jd_buffer_consume(buffer, RING_MIN_BYTES - offset), RING_MIN_BYTES - offset);
+    put_text(buffer, text + offset);
+    return buffer;
+}

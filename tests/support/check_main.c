@@ -1,0 +1,48 @@
+#include "tests/support/check_main.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t test_seed(void)
+{
+    const char *text = getenv("JD_TEST_SEED");
+    struct timespec now;
+    uint64_t seed;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)now.tv_nsec * 1000003u + (uint64_t)getpid();
+    printf("# JD_TEST_SEED=%llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    return seed;
+}
+
+uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+uint64_t random_below(uint64_t *state, uint64_t bound)
+{
+    return random_next(state) % bound;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create(suite_name);
+    SRunner *runner;
+    int failed;
+
+    suite_add_tests(suite);
+    runner = srunner_create(suite);
+    srunner_set_tap(runner, "-");
+    srunner_run_all(runner, CK_SILENT);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,88 @@
+#include "tests/support/checking_memory.h"
+
+#include <check.h>
+#include <jinduo/memory.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* In front of each block, so that a write before it and a wrong size are noticed at release. What is read or written
+ * behind it is left to AddressSanitizer. */
+struct header {
+    size_t size;
+    size_t check;
+};
+
+_Static_assert(sizeof(struct header) % _Alignof(max_align_t) == 0, "blocks must be aligned for any type");
+
+static const size_t header_magic = (size_t)0x6a696e64756f2121u;
+static size_t blocks_out;
+static unsigned until_failure; /* 0: none is to fail */
+
+static void *checking_allocate(size_t size, void *arg)
+{
+    struct header *header;
+
+    ck_assert_uint_gt(size, 0);
+    if (until_failure > 0 && --until_failure == 0)
+        return NULL;
+    header = malloc(sizeof(*header) + size);
+    ck_assert_ptr_nonnull(header);
+    *header = (struct header){ .size = size, .check = size ^ header_magic };
+    blocks_out++;
+    return memset(header + 1, CHECKING_MEMORY_PATTERN, size);
+}
+
+static void checking_release(void *block, size_t size, void *arg)
+{
+    struct header *header = (struct header *)block - 1;
+
+    ck_assert_uint_eq(header->check, header->size ^ header_magic);
+    ck_assert_uint_eq(header->size, size);
+    header->check = 0;
+    blocks_out--;
+    free(header);
+}
+
+/* Always moves, so that pointers into the old block are found out. */
+static void *checking_reallocate(void *block, size_t old_size, size_t new_size, void *arg)
+{
+    void *fresh = checking_allocate(new_size, arg);
+
+    if (fresh == NULL || block == NULL)
+        return fresh;
+    memcpy(fresh, block, old_size < new_size ? old_size : new_size);
+    checking_release(block, old_size, arg);
+    return fresh;
+}
+
+void checking_memory_install(void)
+{
+    jd_memory_functions functions = {
+        .allocate = checking_allocate,
+        .reallocate = checking_reallocate,
+        .release = checking_release,
+    };
+
+    until_failure = 0;
+    ck_assert_int_eq(jd_memory_set_functions(&functions), 0);
+}
+
+void checking_memory_remove(void)
+{
+    ck_assert_uint_eq(blocks_out, 0);
+    ck_assert_uint_eq(jd_memory_in_use(), 0);
+    ck_assert_int_eq(jd_memory_set_functions(NULL), 0);
+}
+
+void checking_memory_fail_at(unsigned number)
+{
+    until_failure = number;
+}
+
+bool checking_memory_has_failed(void)
+{
+    bool failed = until_failure == 0;
+
+    until_failure = 0;
+    return failed;
+}
