@@ -13,7 +13,7 @@ struct slot_header {
     uint32_t generation; /* odd: the object is alive */
 };
 
-enum { SLOT_MAP_MAX_SLOTS = 1 << 24, SLOT_REGION_OBJECTS = 256 };
+enum { SLOT_MAP_MAX_SLOTS = 1 << 24, SLOT_REGION_OBJECTS = 1024 };
 
 struct slot_region;
 

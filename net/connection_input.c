@@ -229,15 +229,19 @@ void stream_received(struct stream *stream, struct block **block)
         hold(connection, (*block)->data + (*block)->begin, block_length(*block));
         return;
     }
+    loop->arrived_bytes = block_length(*block);
     if (connection->profile->codec != NULL) {
         deliver_frames(connection, *block);
-        return;
+    } else {
+        flush_before_callback(loop);
+        deliver_message(connection, *block);
+        if (loop->view_taken)
+            *block = NULL;
+        loop->view_taken = false;
     }
-    flush_before_callback(loop);
-    deliver_message(connection, *block);
-    if (loop->view_taken)
-        *block = NULL;
-    loop->view_taken = false;
+    loop->arrived_bytes = 0;
+    /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. */
+    connection_flush(connection);
 }
 
 void stream_ended(struct stream *stream)

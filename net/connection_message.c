@@ -46,7 +46,7 @@ static void receive_bytes(jd_tcp_connection *connection, const struct connection
     int result = JD_ENOTCONN;
 
     if (connection_state(connection) < CONNECTION_CLOSING) {
-        result = output_queue_append(&connection->stream.output, &loop->output_pools, &part, 1, message->length);
+        result = output_queue_append(&connection->stream.output, &loop->output_pools, &part, 1, message->length, 0);
         if (result < 0)
             connection_begin_close(connection, result);
     }

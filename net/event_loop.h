@@ -65,6 +65,7 @@ struct jd_event_loop {
     struct output_pools output_pools;
     jd_buffer view; /* what a message callback sees of a block on loan */
     bool view_taken;
+    size_t arrived_bytes; /* on the connection whose input is being dealt with: answers are often as long */
 
     struct timer_wheel wheel;
     struct slot_map user_timers;

@@ -29,16 +29,14 @@ static void put_chain(struct block *block)
     }
 }
 
-/* A chain of empty blocks with room for length bytes, or NULL. The first block of a queue is small, so that a thousand
- * waiting answers are cheap; a queue that needs more than that is on its way to need much more. */
-static struct block *get_chain(struct output_pools *pools, bool small, size_t length, struct block **last)
+/* A chain of empty blocks with room for length bytes, or NULL. */
+static struct block *get_chain(struct block_pool *pool, size_t length, struct block **last)
 {
     struct block *first = NULL;
     struct block **link = &first;
 
     for (size_t room = 0; room < length; room += (*last)->capacity) {
-        bool fits = small && length <= OUTPUT_SMALL_BYTES - sizeof(struct block);
-        struct block *block = block_pool_get(fits ? &pools->small : &pools->large);
+        struct block *block = block_pool_get(pool);
         if (block == NULL) {
             put_chain(first);
             return NULL;
@@ -48,6 +46,28 @@ static struct block *get_chain(struct output_pools *pools, bool small, size_t le
         *last = block;
     }
     return first;
+}
+
+/* Makes room for length bytes behind the last block's. A queue that needs a second block is on its way to need much
+ * more. Returns the block where the room begins, or NULL. */
+static struct block *grow(struct output_queue *queue, struct output_pools *pools, size_t length, size_t expected)
+{
+    struct block *tail = queue->last;
+    size_t room = tail != NULL ? block_room(tail) : 0;
+    bool is_small =
+        tail == NULL && length <= OUTPUT_SMALL_BYTES - sizeof(struct block) && expected <= OUTPUT_SMALL_BYTES;
+    struct block *last = NULL;
+    struct block *chain = get_chain(is_small ? &pools->small : &pools->large, length - room, &last);
+
+    if (chain == NULL)
+        return NULL;
+    queue->last = last;
+    if (tail != NULL) {
+        tail->next = chain;
+        return tail;
+    }
+    queue->first = chain;
+    return chain;
 }
 
 /* Copies into block and those behind it, which have the room. */
@@ -70,23 +90,15 @@ static void copy_to_blocks(struct block *block, const struct iovec *parts, int c
 }
 
 int output_queue_append(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,
-                        size_t length)
+                        size_t length, size_t expected)
 {
-    struct block *tail = queue->last;
-    size_t room = tail != NULL ? block_room(tail) : 0;
+    struct block *block = queue->last;
 
-    if (room < length) {
-        struct block *last = NULL;
-        struct block *chain = get_chain(pools, tail == NULL, length - room, &last);
-        if (chain == NULL)
-            return JD_ENOMEM;
-        if (tail != NULL)
-            tail->next = chain;
-        else
-            queue->first = tail = chain;
-        queue->last = last;
-    }
-    copy_to_blocks(tail, parts, count);
+    if (block == NULL || block_room(block) < length)
+        block = grow(queue, pools, length, expected);
+    if (block == NULL)
+        return JD_ENOMEM;
+    copy_to_blocks(block, parts, count);
     output_queue_count(queue, output_queue_bytes(queue) + length);
     return 0;
 }

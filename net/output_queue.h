@@ -13,7 +13,7 @@ struct output_queue {
     _Atomic size_t bytes; /* written in the loop's thread only, read from others too */
 };
 
-/* Where blocks for copied output come from: the first small, the next large. */
+/* Where blocks for copied output come from: small ones, so that a thousand waiting answers are cheap, and large ones. */
 struct output_pools {
     struct block_pool small, large;
 };
@@ -34,9 +34,10 @@ static inline void output_queue_count(struct output_queue *queue, size_t bytes)
     atomic_store_explicit(&queue->bytes, bytes, memory_order_relaxed);
 }
 
-/* Copies the parts, length bytes in all (> 0), behind what is queued, whole or not at all. Returns 0 or JD_ENOMEM. */
+/* Copies the parts, length bytes in all (> 0), behind what is queued, whole or not at all. expected: how much more is
+ * likely to come soon. Returns 0 or JD_ENOMEM. */
 int output_queue_append(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,
-                        size_t length);
+                        size_t length, size_t expected);
 
 /* Appends a block that has bytes; it is the queue's from here on. */
 void output_queue_append_block(struct output_queue *queue, struct block *block);

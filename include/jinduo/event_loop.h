@@ -1,8 +1,7 @@
 /* EventLoop: one thread's turn of waiting for events and running callbacks.
  *
  * A turn: wait for events; run their callbacks; run timers that are due; run queued tasks (those queued meanwhile wait
- * for the next turn); send what was queued for sending, each connection's output in one gathered operation; free what
- * died. See docs/architecture.md. */
+ * for the next turn); send what is still queued for sending; free what died. See docs/architecture.md. */
 #ifndef JINDUO_EVENT_LOOP_H
 #define JINDUO_EVENT_LOOP_H
 
@@ -30,8 +29,10 @@ typedef struct jd_event_loop_options {
      * looking finds nothing several times in a row goes over to sleeping and looks again now and then. At most 1 s. */
     uint32_t busy_poll_us;
 
-    /* Output is sent at the end of a turn, or earlier: when this many bytes wait on one connection (0: 64 KiB), when
-     * this many connections wait (0: 32), before the next callback once the oldest output is this old (0: 50 us). */
+    /* Output is gathered, each connection's being sent in one operation: what a connection's callbacks send to that same
+     * connection when they have dealt with what was received, everything else at the end of the turn; or earlier, when
+     * this many bytes wait on one connection (0: 64 KiB), when this many connections wait (0: 32), or before the next
+     * callback once the oldest output is this old (0: 50 us). */
     uint32_t flush_bytes;
     uint32_t flush_connections;
     uint32_t flush_age_us;

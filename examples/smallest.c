@@ -1,0 +1,28 @@
+#include <jinduo/jinduo.h>
+#include <stdio.h>
+
+static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    jd_tcp_connection_send_buffer(connection, input); /* echo: takes the bytes, leaves input empty */
+}
+
+int main(int argc, char **argv)
+{
+    jd_tcp_server_options options = { .listen = argc > 1 ? argv[1] : "127.0.0.1:8000" };
+    jd_event_loop *loop = NULL;
+    jd_tcp_server *server;
+    int error = jd_event_loop_create(&loop, NULL);
+
+    if (error == 0)
+        error = jd_tcp_server_create(&server, loop, &options);
+    if (error == 0) {
+        jd_tcp_server_set_message_callback(server, on_message, NULL);
+        error = jd_tcp_server_start(server, NULL);
+    }
+    if (error == 0)
+        error = jd_event_loop_run(loop); /* until something calls jd_event_loop_quit */
+    if (error < 0)
+        fprintf(stderr, "%s: %s\n", options.listen, jd_strerror(error));
+    jd_event_loop_destroy(loop); /* and its servers */
+    return error < 0;
+}
