@@ -8,11 +8,6 @@
 #include <inttypes.h>
 #include <jinduo/error.h>
 
-static bool takes_input(const jd_tcp_connection *connection)
-{
-    return connection_state(connection) < CONNECTION_CLOSING && !(connection->flags & CONNECTION_PAUSED);
-}
-
 size_t stream_read_budget(const struct stream *stream)
 {
     const jd_tcp_connection *connection =
@@ -72,11 +67,14 @@ static void hold(jd_tcp_connection *connection, const void *data, size_t length)
 static void tell_message(jd_tcp_connection *connection, jd_buffer *input)
 {
     const struct connection_profile *profile = connection->profile;
+    size_t before = jd_buffer_readable(input);
 
     if (profile->on_message != NULL)
         profile->on_message(connection, input, connection_loop(connection)->now, profile->on_message_arg);
     else
         jd_buffer_consume(input, SIZE_MAX);
+    if (jd_buffer_readable(input) < before)
+        connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
 }
 
 static void keep_view(jd_tcp_connection *connection, jd_buffer *view)
@@ -140,7 +138,7 @@ static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, siz
     jd_event_loop *loop = connection_loop(connection);
     size_t used = 0;
 
-    while (used < length && takes_input(connection)) {
+    while (used < length && connection_takes_input(connection)) {
         struct frame frame;
         int result = codec->decode(codec, data + used, length - used, searched, &frame);
         if (result == 0)
@@ -151,6 +149,7 @@ static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, siz
         }
         *searched = 0;
         used += frame.whole;
+        connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
         flush_before_callback(loop);
         profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
     }
@@ -182,7 +181,7 @@ static size_t complete_pending(jd_tcp_connection *connection, const uint8_t *dat
     const jd_codec *codec = connection->profile->codec;
     size_t used = 0;
 
-    while (used < length && connection->input != NULL && takes_input(connection)) {
+    while (used < length && connection->input != NULL && connection_takes_input(connection)) {
         size_t pending = jd_buffer_readable(connection->input);
         const uint8_t *head = jd_buffer_peek(connection->input, pending);
         size_t missing = head != NULL ? codec->missing(codec, head, pending, data + used, length - used) : 0;
@@ -205,11 +204,11 @@ static void deliver_frames(jd_tcp_connection *connection, const struct block *bl
     size_t used = connection->input != NULL ? complete_pending(connection, data, length) : 0;
     size_t searched = 0;
 
-    if (used < length && takes_input(connection))
+    if (used < length && connection_takes_input(connection))
         used += cut_frames(connection, data + used, length - used, &searched);
     if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    if (!takes_input(connection))
+    if (!connection_takes_input(connection))
         hold(connection, data + used, length - used);
     else if (keep(connection, data + used, length - used))
         connection->input->searched = searched;
@@ -223,9 +222,10 @@ void stream_received(struct stream *stream, struct block **block)
     jd_event_loop *loop = stream->loop;
 
     counter_add(&loop->counters.bytes_received, block_length(*block));
+    connection->received_ms = loop->now_ms;
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    if (connection->flags & (CONNECTION_PAUSED | CONNECTION_INPUT_HELD)) {
+    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
         hold(connection, (*block)->data + (*block)->begin, block_length(*block));
         return;
     }
@@ -248,7 +248,7 @@ void stream_ended(struct stream *stream)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
-    if (connection->flags & (CONNECTION_PAUSED | CONNECTION_INPUT_HELD)) {
+    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
         connection->flags |= CONNECTION_END_HELD;
         return;
     }
@@ -260,7 +260,7 @@ void stream_ended(struct stream *stream)
 
 void connection_deliver_held(jd_tcp_connection *connection)
 {
-    if (takes_input(connection) && connection->flags & CONNECTION_INPUT_HELD) {
+    if (connection_takes_input(connection) && connection->flags & CONNECTION_INPUT_HELD) {
         connection->flags &= (uint16_t)~CONNECTION_INPUT_HELD;
         if (connection->profile->codec != NULL)
             cut_input(connection);
@@ -268,10 +268,10 @@ void connection_deliver_held(jd_tcp_connection *connection)
             tell_message(connection, connection->input);
         drop_empty_input(connection);
         /* Paused again with whole frames left: they are held still. */
-        if (connection->input != NULL && connection->flags & CONNECTION_PAUSED)
+        if (connection->input != NULL && connection->flags & CONNECTION_ANY_PAUSE)
             connection->flags |= CONNECTION_INPUT_HELD;
     }
-    if (!takes_input(connection))
+    if (!connection_takes_input(connection))
         return;
     if (connection->flags & CONNECTION_END_HELD) {
         connection->flags &= (uint16_t)~CONNECTION_END_HELD;

@@ -43,12 +43,15 @@ static void receive_bytes(jd_tcp_connection *connection, const struct connection
 {
     jd_event_loop *loop = connection_loop(connection);
     struct iovec part = { .iov_base = (void *)(uintptr_t)message->data, .iov_len = message->length };
+    size_t before = output_queue_bytes(&connection->stream.output);
     int result = JD_ENOTCONN;
 
     if (connection_state(connection) < CONNECTION_CLOSING) {
         result = output_queue_append(&connection->stream.output, &loop->output_pools, &part, 1, message->length, 0);
         if (result < 0)
             connection_begin_close(connection, result);
+        else
+            connection_output_added(connection, before);
     }
     if (result < 0)
         counter_add(&loop->counters.bytes_dropped, message->length);
@@ -62,7 +65,8 @@ static void run_message(struct loop_task *task)
 
     if (message->order == ORDER_SEND)
         receive_bytes(connection, message);
-    connection_carry_out(connection, message->order);
+    else
+        connection_carry_out(connection, message->order);
     free_message(message);
 }
 

@@ -23,17 +23,49 @@ static int may_send(const jd_tcp_connection *connection, size_t length)
     return length <= limit && queued_bytes(connection) <= limit - length ? 0 : JD_ENOBUFS;
 }
 
-/* Much output goes out while the handler is still making more of it. */
-static void output_added(jd_tcp_connection *connection)
+static void rise_above_watermark(jd_tcp_connection *connection)
 {
+    const struct connection_profile *profile = connection->profile;
+
+    connection->flags |= CONNECTION_ABOVE_WATERMARK;
+    if (profile->on_high_watermark != NULL)
+        connection_touch(connection, TODO_HIGH);
+    if (profile->read_above_watermark)
+        return;
+    connection->flags |= CONNECTION_PAUSED_BY_OUTPUT;
+    connection_loop(connection)->ops->stream->pause(&connection->stream);
+}
+
+static void sink_to_watermark(jd_tcp_connection *connection)
+{
+    connection->flags &= (uint16_t)~CONNECTION_ABOVE_WATERMARK;
+    if (connection->profile->on_low_watermark != NULL)
+        connection_touch(connection, TODO_LOW);
+    if (!(connection->flags & CONNECTION_PAUSED_BY_OUTPUT))
+        return;
+    connection->flags &= (uint16_t)~CONNECTION_PAUSED_BY_OUTPUT;
+    connection_touch(connection, TODO_INPUT);
+}
+
+/* Much output goes out while the handler is still making more of it. */
+void connection_output_added(jd_tcp_connection *connection, size_t queued_before)
+{
+    const struct connection_profile *profile = connection->profile;
+    struct output_queue *output = &connection->stream.output;
+
     connection_touch(connection, TODO_FLUSH);
-    if (output_queue_bytes(&connection->stream.output) >= connection_loop(connection)->flush_policy.bytes)
+    if (queued_before == 0 && profile->has_timeouts)
+        connection_expect_progress(connection);
+    if (output_queue_bytes(output) >= connection_loop(connection)->flush_policy.bytes)
         connection_flush(connection);
+    if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
+        rise_above_watermark(connection);
 }
 
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count)
 {
     jd_event_loop *loop = connection_loop(connection);
+    size_t before = output_queue_bytes(&connection->stream.output);
     size_t length = 0;
     int result;
 
@@ -48,7 +80,7 @@ int connection_send_parts(jd_tcp_connection *connection, const struct iovec *par
         output_queue_append(&connection->stream.output, &loop->output_pools, parts, count, length, loop->arrived_bytes);
     if (result < 0)
         return result;
-    output_added(connection);
+    connection_output_added(connection, before);
     return 0;
 }
 
@@ -79,12 +111,14 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
 {
     bool mine = event_loop_is_mine(connection_loop(connection));
     struct iovec pieces[2];
+    size_t before;
     int result = mine ? may_send(connection, jd_buffer_readable(buffer)) : 0;
 
     if (result < 0)
         return result;
+    before = output_queue_bytes(&connection->stream.output);
     if (mine && take_loan(connection, buffer)) {
-        output_added(connection);
+        connection_output_added(connection, before);
         return 0;
     }
     result = connection_send_parts(connection, pieces, jd_buffer_peek_iov(buffer, pieces));
@@ -99,12 +133,32 @@ void stream_sent(struct stream *stream, size_t length)
 
     output_queue_consume(&stream->output, length);
     counter_add(&stream->loop->counters.bytes_sent, length);
+    connection->sent_ms = stream->loop->now_ms;
+    if (connection->flags & CONNECTION_ABOVE_WATERMARK &&
+        output_queue_bytes(&stream->output) <= connection->profile->low_watermark)
+        sink_to_watermark(connection);
     if (output_queue_bytes(&stream->output) > 0)
         return;
     if (connection_state(connection) == CONNECTION_DISCONNECTING)
         connection_touch(connection, TODO_FINISH);
     if (connection->profile->on_write_complete != NULL)
         connection_touch(connection, TODO_WRITE_COMPLETE);
+}
+
+void connection_tell_high_watermark(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    if (connection_state(connection) < CONNECTION_CLOSING)
+        profile->on_high_watermark(connection, queued_bytes(connection), profile->on_high_watermark_arg);
+}
+
+void connection_tell_low_watermark(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    if (connection_state(connection) < CONNECTION_CLOSING)
+        profile->on_low_watermark(connection, queued_bytes(connection), profile->on_low_watermark_arg);
 }
 
 void connection_tell_write_complete(jd_tcp_connection *connection)

@@ -233,6 +233,7 @@ void event_loop_woke(jd_event_loop *loop)
 {
     atomic_store(&loop->wake_state, LOOP_AWAKE);
     loop->now = event_loop_clock(loop);
+    loop->now_ms = (uint32_t)(loop->now / NS_PER_MS);
     loop->age_clock = loop->now;
 }
 
@@ -460,7 +461,7 @@ static void free_loop(jd_event_loop *loop)
     block_pool_destroy(&loop->receive_blocks);
     block_pool_destroy(&loop->output_pools.small);
     block_pool_destroy(&loop->output_pools.large);
-    slot_map_destroy(&loop->user_timers);
+    loop_timers_destroy(loop);
     event_loop_release_shell(loop);
 }
 

@@ -10,12 +10,16 @@
 #include "net/output_queue.h"
 
 #include <jinduo/event_loop.h>
+#include <pthread.h>
 
 /* A task without memory of its own: embedded in what it is about, or allocated by who queues it. */
 struct loop_task {
     struct mpsc_node node;
     void (*run)(struct loop_task *task);
 };
+
+/* What a timer of the wheel is part of. */
+enum timer_kind { TIMER_USER, TIMER_USER_POSTED, TIMER_CONNECTION };
 
 /* Counters are written by one thread and read by any: relaxed loads and stores, no read-modify-write. */
 typedef _Atomic uint64_t loop_counter;
@@ -47,6 +51,7 @@ struct jd_event_loop {
     bool has_run, running;
     uint32_t open_connections; /* not down yet */
     jd_timestamp now;
+    uint32_t now_ms; /* the same for connections' timeouts; wraps around */
 
     /* Connections with something to do at the turn's end. */
     jd_tcp_connection *touched_first, **touched_link;
@@ -69,6 +74,8 @@ struct jd_event_loop {
 
     struct timer_wheel wheel;
     struct slot_map user_timers;
+    struct slot_map posted_timers; /* started by other threads; under the lock */
+    pthread_mutex_t posted_timers_lock;
 
     struct loop_task *backlog; /* tasks taken from the queue that did not fit the turn's budget */
     jd_tcp_server *servers;
@@ -146,6 +153,7 @@ unsigned settle_connections(jd_event_loop *loop);
 void loop_timers_init(jd_event_loop *loop);
 void loop_timers_run(jd_event_loop *loop);
 void loop_timers_cancel_all(jd_event_loop *loop);
+void loop_timers_destroy(jd_event_loop *loop);
 
 /* ---- signal_watch.c ---- */
 unsigned loop_signals_run(jd_event_loop *loop);

@@ -92,6 +92,10 @@ static void settle(jd_tcp_connection *connection)
 {
     if (take_todo(connection, TODO_FINISH))
         connection_finish_output(connection);
+    if (take_todo(connection, TODO_HIGH))
+        connection_tell_high_watermark(connection);
+    if (take_todo(connection, TODO_LOW))
+        connection_tell_low_watermark(connection);
     if (take_todo(connection, TODO_WRITE_COMPLETE))
         connection_tell_write_complete(connection);
     if (take_todo(connection, TODO_INPUT))

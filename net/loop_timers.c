@@ -1,22 +1,39 @@
-/* The user's timers: each a slot with a generation, so that an id names one timer and never a later one. */
+/* The user's timers: each a slot with a generation, so that an id names one timer and never a later one. Those started in
+ * the loop's thread and those posted from others lie in two maps: only the second needs a lock. */
 #include "net/event_loop.h"
+
+#include "base/memory.h"
+#include "net/tcp_connection.h"
 
 #include <jinduo/error.h>
 
 enum { NS_PER_MS = 1000000 };
 
 static const uint64_t delay_max_ms = (uint64_t)1 << 46; /* 2 000 years: the sum with any time does not overflow */
+static const jd_timer_id posted_bit = (uint64_t)1 << 63; /* of an id: which map */
 
 struct loop_timer {
     struct slot_header slot;
     struct timer timer;
     jd_task function;
     void *arg;
+    uint64_t interval_ms; /* 0: once */
+};
+
+/* A posted one carries what it is asked for to the loop. */
+struct posted_timer {
+    struct loop_timer timer;
+    struct loop_task start;
+    jd_event_loop *loop;
+    uint64_t expiry_ms;
+    bool arrived;
 };
 
 void loop_timers_init(jd_event_loop *loop)
 {
     slot_map_init(&loop->user_timers, sizeof(struct loop_timer), 0);
+    slot_map_init(&loop->posted_timers, sizeof(struct posted_timer), 0);
+    pthread_mutex_init(&loop->posted_timers_lock, NULL);
 }
 
 static jd_timer_id timer_id(const struct loop_timer *timer)
@@ -24,31 +41,158 @@ static jd_timer_id timer_id(const struct loop_timer *timer)
     return (uint64_t)timer->slot.slot << 32 | timer->slot.generation;
 }
 
-int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task function, void *arg, jd_timer_id *id)
+static void *find_timer(jd_event_loop *loop, jd_timer_id id)
 {
-    uint64_t now_ns = (uint64_t)event_loop_clock(loop);
+    uint32_t slot = (uint32_t)((id & ~posted_bit) >> 32);
     struct loop_timer *timer;
 
-    if (!event_loop_is_mine(loop))
-        return JD_EPERM;
-    timer = slot_map_allocate(&loop->user_timers);
-    if (timer == NULL)
-        return JD_ENOMEM;
-    timer->function = function;
-    timer->arg = arg;
-    if (delay_ms > delay_max_ms)
-        delay_ms = delay_max_ms;
-    /* Rounded up: a timer is never early. */
-    timer_start(&loop->wheel, &timer->timer, (now_ns + NS_PER_MS - 1) / NS_PER_MS + delay_ms);
-    if (id != NULL)
-        *id = timer_id(timer);
-    return 0;
+    if (!(id & posted_bit))
+        return slot_map_find(&loop->user_timers, slot, (uint32_t)id);
+    pthread_mutex_lock(&loop->posted_timers_lock);
+    timer = slot_map_find(&loop->posted_timers, slot, (uint32_t)id);
+    pthread_mutex_unlock(&loop->posted_timers_lock);
+    return timer;
 }
 
 static void free_timer(jd_event_loop *loop, struct loop_timer *timer)
 {
     timer_cancel(&loop->wheel, &timer->timer);
-    slot_map_free(&loop->user_timers, timer);
+    if (timer->timer.kind == TIMER_USER) {
+        slot_map_free(&loop->user_timers, timer);
+        return;
+    }
+    pthread_mutex_lock(&loop->posted_timers_lock);
+    slot_map_free(&loop->posted_timers, timer);
+    pthread_mutex_unlock(&loop->posted_timers_lock);
+}
+
+/* One on its way from another thread is in the queue still: it is freed when it arrives. */
+static void cancel(jd_event_loop *loop, struct loop_timer *timer)
+{
+    if (timer->timer.kind == TIMER_USER_POSTED && !((struct posted_timer *)timer)->arrived)
+        timer->function = NULL;
+    else
+        free_timer(loop, timer);
+}
+
+/* ---- starting ---- */
+
+static void fill(struct loop_timer *timer, enum timer_kind kind, jd_task function, void *arg, uint64_t interval_ms)
+{
+    timer->timer.kind = kind;
+    timer->function = function;
+    timer->arg = arg;
+    timer->interval_ms = interval_ms;
+}
+
+static void start_posted(struct loop_task *task)
+{
+    struct posted_timer *posted = (struct posted_timer *)((char *)task - offsetof(struct posted_timer, start));
+
+    posted->arrived = true;
+    if (posted->timer.function != NULL)
+        timer_start(&posted->loop->wheel, &posted->timer.timer, posted->expiry_ms);
+    else
+        free_timer(posted->loop, &posted->timer);
+}
+
+static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval_ms, jd_task function, void *arg,
+                      jd_timer_id *id)
+{
+    struct posted_timer *posted;
+    jd_timer_id posted_id;
+
+    pthread_mutex_lock(&loop->posted_timers_lock);
+    posted = slot_map_allocate(&loop->posted_timers);
+    pthread_mutex_unlock(&loop->posted_timers_lock);
+    if (posted == NULL)
+        return JD_ENOMEM;
+    fill(&posted->timer, TIMER_USER_POSTED, function, arg, interval_ms);
+    posted->loop = loop;
+    posted->expiry_ms = expiry_ms;
+    posted->start.run = start_posted;
+    posted_id = timer_id(&posted->timer) | posted_bit;
+    if (!event_loop_push(loop, &posted->start)) {
+        free_timer(loop, &posted->timer);
+        return JD_ECANCELED;
+    }
+    if (id != NULL)
+        *id = posted_id;
+    return 0;
+}
+
+static int start_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval_ms, jd_task function, void *arg,
+                       jd_timer_id *id)
+{
+    struct loop_timer *timer;
+
+    if (!event_loop_is_mine(loop))
+        return post_timer(loop, expiry_ms, interval_ms, function, arg, id);
+    timer = slot_map_allocate(&loop->user_timers);
+    if (timer == NULL)
+        return JD_ENOMEM;
+    fill(timer, TIMER_USER, function, arg, interval_ms);
+    timer_start(&loop->wheel, &timer->timer, expiry_ms);
+    if (id != NULL)
+        *id = timer_id(timer);
+    return 0;
+}
+
+/* Rounded up: a timer is never early. */
+static uint64_t to_ms(jd_timestamp when)
+{
+    return when <= 0 ? 0 : ((uint64_t)when + NS_PER_MS - 1) / NS_PER_MS;
+}
+
+static uint64_t after_ms(const jd_event_loop *loop, uint64_t delay_ms)
+{
+    return to_ms(event_loop_clock(loop)) + (delay_ms < delay_max_ms ? delay_ms : delay_max_ms);
+}
+
+int jd_event_loop_run_at(jd_event_loop *loop, jd_timestamp when, jd_task function, void *arg, jd_timer_id *id)
+{
+    return start_timer(loop, to_ms(when), 0, function, arg, id);
+}
+
+int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task function, void *arg, jd_timer_id *id)
+{
+    return start_timer(loop, after_ms(loop, delay_ms), 0, function, arg, id);
+}
+
+int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task function, void *arg, jd_timer_id *id)
+{
+    if (interval_ms == 0 || interval_ms > delay_max_ms)
+        return JD_EINVAL;
+    return start_timer(loop, after_ms(loop, interval_ms), interval_ms, function, arg, id);
+}
+
+/* ---- cancelling ---- */
+
+struct cancel_task {
+    struct loop_task task;
+    jd_event_loop *loop;
+    jd_timer_id id;
+};
+
+static void run_cancel(struct loop_task *task)
+{
+    struct cancel_task asked = *(struct cancel_task *)task;
+
+    memory_release(task, sizeof(asked));
+    jd_event_loop_cancel_timer(asked.loop, asked.id);
+}
+
+static int post_cancel(jd_event_loop *loop, jd_timer_id id)
+{
+    struct cancel_task *asked = memory_allocate(sizeof(*asked));
+
+    if (asked == NULL)
+        return JD_ENOMEM;
+    *asked = (struct cancel_task){ .task.run = run_cancel, .loop = loop, .id = id };
+    if (event_loop_push(loop, &asked->task))
+        return 0;
+    memory_release(asked, sizeof(*asked));
+    return JD_ENOENT;
 }
 
 int jd_event_loop_cancel_timer(jd_event_loop *loop, jd_timer_id id)
@@ -56,24 +200,40 @@ int jd_event_loop_cancel_timer(jd_event_loop *loop, jd_timer_id id)
     struct loop_timer *timer;
 
     if (!event_loop_is_mine(loop))
-        return JD_EPERM;
-    timer = slot_map_find(&loop->user_timers, (uint32_t)(id >> 32), (uint32_t)id);
-    if (timer == NULL)
+        return post_cancel(loop, id);
+    timer = find_timer(loop, id);
+    if (timer == NULL || timer->function == NULL)
         return JD_ENOENT;
-    free_timer(loop, timer);
+    cancel(loop, timer);
     return 0;
+}
+
+/* ---- running ---- */
+
+static void run_user_timer(jd_event_loop *loop, struct loop_timer *timer)
+{
+    jd_task function = timer->function;
+    void *arg = timer->arg;
+    uint64_t next_ms = timer->timer.expiry_ms + timer->interval_ms;
+    uint64_t now_ms = loop->wheel.now_ms;
+
+    /* Rounds that were missed are not made up for. */
+    if (timer->interval_ms > 0)
+        timer_start(&loop->wheel, &timer->timer, next_ms > now_ms ? next_ms : now_ms + timer->interval_ms);
+    else
+        free_timer(loop, timer);
+    flush_before_callback(loop);
+    function(arg);
 }
 
 static void run_expired(struct timer *expired, void *arg)
 {
     jd_event_loop *loop = arg;
-    struct loop_timer *timer = (struct loop_timer *)((char *)expired - offsetof(struct loop_timer, timer));
-    jd_task function = timer->function;
-    void *function_arg = timer->arg;
 
-    slot_map_free(&loop->user_timers, timer);
-    flush_before_callback(loop);
-    function(function_arg);
+    if (expired->kind == TIMER_CONNECTION)
+        connection_check_timeouts((jd_tcp_connection *)((char *)expired - offsetof(jd_tcp_connection, timer)));
+    else
+        run_user_timer(loop, (struct loop_timer *)((char *)expired - offsetof(struct loop_timer, timer)));
 }
 
 void loop_timers_run(jd_event_loop *loop)
@@ -83,10 +243,32 @@ void loop_timers_run(jd_event_loop *loop)
                     timer_wheel_advance(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS), run_expired, loop));
 }
 
+static struct loop_timer *next_posted(jd_event_loop *loop, uint32_t slot)
+{
+    struct loop_timer *timer;
+
+    pthread_mutex_lock(&loop->posted_timers_lock);
+    timer = slot_map_next(&loop->posted_timers, slot);
+    pthread_mutex_unlock(&loop->posted_timers_lock);
+    return timer;
+}
+
 void loop_timers_cancel_all(jd_event_loop *loop)
 {
     struct loop_timer *timer;
 
     while ((timer = slot_map_next(&loop->user_timers, 0)) != NULL)
         free_timer(loop, timer);
+    for (uint32_t slot = 0; (timer = next_posted(loop, slot)) != NULL;) {
+        slot = timer->slot.slot + 1;
+        cancel(loop, timer);
+    }
+}
+
+void loop_timers_destroy(jd_event_loop *loop)
+{
+    loop_timers_cancel_all(loop);
+    slot_map_destroy(&loop->user_timers);
+    slot_map_destroy(&loop->posted_timers);
+    pthread_mutex_destroy(&loop->posted_timers_lock);
 }

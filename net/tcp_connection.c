@@ -58,6 +58,8 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     connection->flags |= CONNECTION_SEEN;
     counter_add(&loop->counters.connections_opened, 1);
     server_connection_seen(profile->server, 1);
+    if (profile->has_timeouts)
+        connection_start_timeouts(connection);
     flush_before_callback(loop);
     if (profile->on_connection != NULL)
         profile->on_connection(connection, profile->on_connection_arg);
@@ -72,6 +74,7 @@ void connection_begin_close(jd_tcp_connection *connection, int error)
         return;
     atomic_store(&connection->state, CONNECTION_CLOSING);
     connection->error = error;
+    timer_cancel(&connection_loop(connection)->wheel, &connection->timer);
     connection_touch(connection, TODO_CLOSE);
 }
 
@@ -160,8 +163,7 @@ void connection_carry_out(jd_tcp_connection *connection, enum connection_order o
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
     switch (order) {
-    case ORDER_SEND:
-        connection_touch(connection, TODO_FLUSH);
+    case ORDER_SEND: /* connection_message.c does it */
         break;
     case ORDER_SHUTDOWN:
     case ORDER_FINISH:
@@ -355,7 +357,7 @@ bool jd_tcp_connection_is_connected(const jd_tcp_connection *connection)
 
 int jd_tcp_connection_error(const jd_tcp_connection *connection)
 {
-    return connection->error;
+    return connection_state(connection) >= CONNECTION_CLOSING ? connection->error : 0;
 }
 
 void jd_tcp_connection_set_context(jd_tcp_connection *connection, void *context, void (*destructor)(void *))

@@ -25,6 +25,12 @@ struct connection_profile {
     void *on_write_complete_arg;
     jd_half_close_callback on_half_close;
     void *on_half_close_arg;
+    jd_watermark_callback on_high_watermark;
+    void *on_high_watermark_arg;
+    jd_watermark_callback on_low_watermark;
+    void *on_low_watermark_arg;
+    jd_heartbeat_callback on_heartbeat;
+    void *on_heartbeat_arg;
     const jd_codec *codec;
     jd_frame_callback on_frame;
     void *on_frame_arg;
@@ -34,7 +40,15 @@ struct connection_profile {
     size_t output_limit;
     size_t input_limit;
     size_t read_budget_bytes;
+    size_t high_watermark, low_watermark;
     bool allow_half_open;
+    bool read_above_watermark;
+    bool has_timeouts; /* any of these */
+    uint32_t first_message_timeout_ms;
+    uint32_t idle_timeout_ms;
+    uint32_t read_timeout_ms;
+    uint32_t write_timeout_ms;
+    uint32_t heartbeat_ms;
 };
 
 void connection_profile_release(struct connection_profile *profile);
@@ -56,6 +70,8 @@ enum {
     TODO_WRITE_COMPLETE = 8, /* tell the user that it is */
     TODO_CLOSE = 16,
     TODO_DOWN = 32,
+    TODO_HIGH = 64, /* tell the user of the high watermark, */
+    TODO_LOW = 128, /* of the low one */
 };
 
 enum {
@@ -68,6 +84,10 @@ enum {
     CONNECTION_CLOSE_DRAINED = 64, /* close when the output is drained, instead of FIN */
     CONNECTION_RESET = 128,        /* close with RST */
     CONNECTION_SEEN = 256,         /* the user has been told up */
+    CONNECTION_ABOVE_WATERMARK = 512,
+    CONNECTION_PAUSED_BY_OUTPUT = 1024,
+    CONNECTION_FIRST_MESSAGE = 2048, /* has not come yet, and must before first_message_by_ms */
+    CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT,
 };
 
 struct jd_tcp_connection {
@@ -85,7 +105,11 @@ struct jd_tcp_connection {
     struct peer_address peer;
     _Atomic size_t queued_elsewhere; /* bytes that other threads' sends have reserved, on their way to the loop */
     _Atomic uint32_t references;
-    int error;
+    union {
+        int error;                    /* once it is closing */
+        uint32_t first_message_by_ms; /* before */
+    };
+    uint32_t received_ms, sent_ms; /* when last, by the loop's clock; differences are right for 2^31 ms */
     _Atomic uint8_t state;
     uint8_t todo;
     uint16_t flags;
@@ -129,10 +153,27 @@ void connection_peer_ended(jd_tcp_connection *connection);
 
 /* The steps of the turn's end, in their order. */
 void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
+void connection_tell_high_watermark(jd_tcp_connection *connection);
+void connection_tell_low_watermark(jd_tcp_connection *connection);
 void connection_tell_write_complete(jd_tcp_connection *connection);
 void connection_deliver_held(jd_tcp_connection *connection);
 void connection_close_stream(jd_tcp_connection *connection);
 void connection_tell_down(jd_tcp_connection *connection);
+
+/* connection_timeouts.c. */
+void connection_start_timeouts(jd_tcp_connection *connection);
+void connection_check_timeouts(jd_tcp_connection *connection);
+void connection_expect_progress(jd_tcp_connection *connection); /* of output that begins to wait */
+
+/* Whether input may be given to the user now. */
+static inline bool connection_takes_input(const jd_tcp_connection *connection)
+{
+    return connection_state(connection) < CONNECTION_CLOSING &&
+           !(connection->flags & CONNECTION_ANY_PAUSE);
+}
+
+/* What follows from output having been queued. */
+void connection_output_added(jd_tcp_connection *connection, size_t queued_before);
 
 /* Sends the parts as one, as jd_tcp_connection_send. */
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count);

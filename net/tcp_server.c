@@ -15,6 +15,7 @@ enum {
     INPUT_LIMIT_BYTES = 64 * 1024 * 1024,
     INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
     READ_BUDGET_BYTES = 256 * 1024,
+    HIGH_WATERMARK_BYTES = 1024 * 1024,
 };
 
 enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_STOPPED };
@@ -77,7 +78,17 @@ static struct connection_profile *make_profile(jd_tcp_server *server, const jd_t
     profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
     profile->read_budget_bytes = or_default(options->read_budget_bytes, READ_BUDGET_BYTES);
+    profile->high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
+    profile->low_watermark = or_default(options->low_watermark, profile->high_watermark / 4);
+    profile->read_above_watermark = options->read_above_watermark;
     profile->allow_half_open = options->allow_half_open;
+    profile->first_message_timeout_ms = options->first_message_timeout_ms;
+    profile->idle_timeout_ms = options->idle_timeout_ms;
+    profile->read_timeout_ms = options->read_timeout_ms;
+    profile->write_timeout_ms = options->write_timeout_ms;
+    profile->heartbeat_ms = options->heartbeat_ms;
+    profile->has_timeouts = (options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
+                             options->write_timeout_ms | options->heartbeat_ms) != 0;
     return profile;
 }
 
@@ -112,6 +123,17 @@ static void free_server(jd_tcp_server *server)
     memory_release(server, sizeof(*server));
 }
 
+static bool options_make_sense(const jd_tcp_server_options *options)
+{
+    /* With the highest bit clear in all, a connection's 32-bit clock is right for them. */
+    uint32_t timeouts = options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
+                        options->write_timeout_ms | options->heartbeat_ms;
+    size_t high = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
+
+    return options->io_threads <= IO_THREADS_MAX && options->send_buffer_bytes >= 0 &&
+           options->receive_buffer_bytes >= 0 && timeouts <= INT32_MAX && options->low_watermark < high;
+}
+
 static void run_finish(struct loop_task *task);
 
 int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_server_options *options)
@@ -125,7 +147,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         options = &defaults;
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
-    if (options->io_threads > IO_THREADS_MAX || options->send_buffer_bytes < 0 || options->receive_buffer_bytes < 0)
+    if (!options_make_sense(options))
         return JD_EINVAL;
     if (options->listen != NULL && jd_endpoint_parse(&endpoint, options->listen, NULL) < 0)
         return JD_EINVAL;
@@ -175,6 +197,24 @@ void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_write_c
 {
     server->profile->on_write_complete = callback;
     server->profile->on_write_complete_arg = arg;
+}
+
+void jd_tcp_server_set_high_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg)
+{
+    server->profile->on_high_watermark = callback;
+    server->profile->on_high_watermark_arg = arg;
+}
+
+void jd_tcp_server_set_low_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg)
+{
+    server->profile->on_low_watermark = callback;
+    server->profile->on_low_watermark_arg = arg;
+}
+
+void jd_tcp_server_set_heartbeat_callback(jd_tcp_server *server, jd_heartbeat_callback callback, void *arg)
+{
+    server->profile->on_heartbeat = callback;
+    server->profile->on_heartbeat_arg = arg;
 }
 
 void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg)

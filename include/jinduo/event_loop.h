@@ -79,13 +79,18 @@ JD_API jd_engine jd_event_loop_engine(const jd_event_loop *loop);
 /* Names a timer; 0 names none. */
 typedef uint64_t jd_timer_id;
 
-/* Runs task(arg) once, at the first turn not earlier than delay_ms from now (real time, not the turn's). In the loop's
- * thread. *id (may be NULL) is for jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EPERM. A task whose loop is
- * destroyed first is cancelled: it never runs. */
+/* Runs task(arg) in the loop's thread: once, at the first turn not earlier than when (jd_timestamp), or than delay_ms from
+ * now (real time, not the turn's); or every interval_ms (at least 1), counted from the first, without making up for
+ * rounds that were missed. A delay has no limit; a time already past, or a delay of 0, is due in the next turn. From any
+ * thread. *id (may be NULL) is for jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EINVAL (an interval of 0), or
+ * JD_ECANCELED when the loop is being destroyed. A task whose loop is destroyed first never runs. */
+JD_API int jd_event_loop_run_at(jd_event_loop *loop, jd_timestamp when, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task task, void *arg, jd_timer_id *id);
+JD_API int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task task, void *arg, jd_timer_id *id);
 
-/* Cancels a timer that has not run yet. In the loop's thread. Returns 0, JD_ENOENT if it has run, was cancelled or never
- * was, JD_EPERM. */
+/* Cancels a timer. In the loop's thread it never runs after this, not even when it is due in this very turn; returns 0,
+ * or JD_ENOENT if it has run, was cancelled or never was. From another thread the wish is queued, and the timer may run
+ * meanwhile; returns 0, JD_ENOMEM, or JD_ENOENT when the loop is being destroyed. */
 JD_API int jd_event_loop_cancel_timer(jd_event_loop *loop, jd_timer_id id);
 
 /* Called in the loop's thread after the process got the signal. */

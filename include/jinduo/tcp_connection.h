@@ -32,6 +32,13 @@ typedef void (*jd_write_complete_callback)(jd_tcp_connection *connection, void *
  * queued and closes. */
 typedef void (*jd_half_close_callback)(jd_tcp_connection *connection, void *arg);
 
+/* Queued output has risen above the high watermark, has sunk to the low one (jd_tcp_server_options); they come in turn.
+ * queued_bytes: as of now. */
+typedef void (*jd_watermark_callback)(jd_tcp_connection *connection, size_t queued_bytes, void *arg);
+
+/* Nothing has been sent for heartbeat_ms: time for a sign of life. */
+typedef void (*jd_heartbeat_callback)(jd_tcp_connection *connection, void *arg);
+
 /* Names a connection for the life of the process: loop (8 bits), slot (24), generation (32); never 0. */
 typedef uint64_t jd_connection_id;
 

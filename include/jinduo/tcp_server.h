@@ -30,6 +30,25 @@ typedef struct jd_tcp_server_options {
      * than the codec's maximum frame and 64 KiB. 0: 64 MiB. */
     size_t input_limit;
 
+    /* Back-pressure: when more than high_watermark bytes are queued for sending on one connection (0: 1 MiB), the
+     * high-watermark callback comes and reading from it pauses, so that a peer that asks but never takes its answers
+     * costs bounded memory; when no more than low_watermark are left (0: a quarter of high_watermark), the low-watermark
+     * callback comes and reading goes on. read_above_watermark: only the callbacks. */
+    size_t high_watermark;
+    size_t low_watermark;
+    bool read_above_watermark;
+
+    /* Timeouts in milliseconds, 0: none, at most 2^31 - 1. A connection that meets one closes with JD_ETIMEDOUT. They are
+     * looked at when they may be due, not at each message: exact to a few milliseconds, never early. */
+    uint32_t first_message_timeout_ms; /* no whole frame (without a codec: no byte used up) since it came up */
+    uint32_t idle_timeout_ms;          /* nothing received and nothing sent */
+    uint32_t read_timeout_ms;          /* nothing received, while reading is not paused */
+    uint32_t write_timeout_ms;         /* output is queued and the peer takes none of it */
+
+    /* Calls the heartbeat callback whenever nothing has been sent for so long (0: never). A heartbeat is output: with it
+     * idle_timeout_ms does not come, read_timeout_ms does. */
+    uint32_t heartbeat_ms;
+
     /* Received bytes that one connection may dispatch in a turn before others have theirs. 0: 256 KiB. */
     size_t read_budget_bytes;
 } jd_tcp_server_options;
@@ -67,6 +86,9 @@ JD_API void jd_tcp_server_set_connection_callback(jd_tcp_server *server, jd_conn
 JD_API void jd_tcp_server_set_message_callback(jd_tcp_server *server, jd_message_callback callback, void *arg);
 JD_API void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_write_complete_callback callback,
                                                       void *arg);
+JD_API void jd_tcp_server_set_high_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg);
+JD_API void jd_tcp_server_set_low_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg);
+JD_API void jd_tcp_server_set_heartbeat_callback(jd_tcp_server *server, jd_heartbeat_callback callback, void *arg);
 JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg);
 
 /* Cuts input into frames with codec: callback gets each frame instead of the message callback getting bytes. The codec
