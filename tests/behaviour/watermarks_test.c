@@ -1,0 +1,187 @@
+/* Watermarks: a peer that asks and never takes its answers costs bounded memory (pitfall 33), and is served again when it
+ * takes them. */
+#include "tests/behaviour/harness.h"
+
+#include <jinduo/error.h>
+#include <jinduo/memory.h>
+#include <string.h>
+
+const char *const suite_name = "watermarks";
+
+enum { HIGH = 64 * 1024, LOW = 8 * 1024, KERNEL_BYTES = 4096, MESSAGE = 4096, MANY = 2 * 1024 * 1024 };
+
+static char calls[64];
+static size_t most_queued;
+
+static void on_high(jd_tcp_connection *connection, size_t queued, void *arg)
+{
+    ck_assert_uint_le(strlen(calls) + 2, sizeof(calls));
+    strcat(calls, "H");
+    ck_assert_uint_eq(queued, jd_tcp_connection_queued_bytes(connection));
+}
+
+static void on_low(jd_tcp_connection *connection, size_t queued, void *arg)
+{
+    ck_assert_uint_le(strlen(calls) + 2, sizeof(calls));
+    strcat(calls, "L");
+    ck_assert_uint_le(queued, LOW);
+}
+
+static void answer_twice(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    size_t length = jd_buffer_readable(input);
+    const void *data = jd_buffer_peek(input, length);
+
+    ck_assert_int_eq(jd_tcp_connection_send(connection, data, length), 0);
+    ck_assert_int_eq(jd_tcp_connection_send(connection, data, length), 0);
+    jd_buffer_consume(input, length);
+    if (jd_tcp_connection_queued_bytes(connection) > most_queued)
+        most_queued = jd_tcp_connection_queued_bytes(connection);
+}
+
+static struct service doubling_service(void)
+{
+    return (struct service){
+        .options = { .high_watermark = HIGH,
+                     .low_watermark = LOW,
+                     .send_buffer_bytes = KERNEL_BYTES,
+                     .receive_buffer_bytes = KERNEL_BYTES,
+                     .read_budget_bytes = MESSAGE },
+        .on_message = answer_twice,
+        .on_high_watermark = on_high,
+        .on_low_watermark = on_low,
+    };
+}
+
+/* Sends until the server takes no more, for many turns on end. */
+static size_t send_until_stuck(int client, size_t most)
+{
+    char data[MESSAGE];
+    size_t sent = 0;
+
+    for (unsigned stuck = 0; stuck < 200 && sent < most;) {
+        size_t now;
+        pattern_fill(data, sent, sizeof(data));
+        now = client_send_some(client, data, sizeof(data));
+        stuck = now > 0 ? 0 : stuck + 1;
+        sent += now;
+        jd_event_loop_run_once(the_loop, now > 0 ? 0 : 1);
+    }
+    return sent;
+}
+
+START_TEST(a_peer_that_never_reads_is_not_read_from_either)
+{
+    struct service service = doubling_service();
+    size_t before, sent;
+    int client;
+
+    serve(&service);
+    client = client_connect_with_receive_buffer(KERNEL_BYTES);
+    PUMP_UNTIL(connections_up() == 1);
+    before = jd_memory_in_use();
+
+    sent = send_until_stuck(client, MANY);
+
+    ck_assert_uint_lt(sent, MANY);
+    ck_assert_str_eq(calls, "H");
+    ck_assert_uint_gt(most_queued, HIGH);
+    /* The message that crossed the mark, and what the engine had received by then. */
+    ck_assert_uint_le(most_queued, HIGH + 4 * 64 * 1024);
+    ck_assert_uint_le(jd_memory_in_use(), before + 1024 * 1024);
+    ck_assert_uint_eq(connections_down(), 0);
+}
+END_TEST
+
+START_TEST(when_it_reads_again_it_is_served_again_in_order_and_whole)
+{
+    struct service service = doubling_service();
+    int client;
+
+    service.on_message = echo;
+    serve(&service);
+    client = client_connect_with_receive_buffer(KERNEL_BYTES);
+    size_t sent = send_until_stuck(client, MANY);
+
+    client_expect_pattern(client, 0, sent);
+
+    client_send_pattern(client, sent, MESSAGE);
+    client_expect_pattern(client, sent, MESSAGE);
+    ck_assert_int_eq(calls[0], 'H');
+    ck_assert_int_eq(calls[strlen(calls) - 1], 'L');
+    for (size_t i = 0; i < strlen(calls); i++)
+        ck_assert_int_eq(calls[i], i % 2 == 0 ? 'H' : 'L');
+}
+END_TEST
+
+static void pause_too(jd_tcp_connection *connection, size_t queued, void *arg)
+{
+    on_high(connection, queued, arg);
+    ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
+}
+
+START_TEST(the_users_pause_outlasts_the_low_watermark)
+{
+    struct service service = doubling_service();
+    size_t received;
+    int client;
+
+    service.on_message = echo;
+    service.on_high_watermark = pause_too;
+    serve(&service);
+    client = client_connect_with_receive_buffer(KERNEL_BYTES);
+    send_until_stuck(client, MANY);
+    received = bytes_received();
+
+    client_expect_pattern(client, 0, received);
+    pump_until_quiet();
+
+    ck_assert_str_eq(calls, "HL");
+    ck_assert_uint_eq(bytes_received(), received);
+}
+END_TEST
+
+static void send_above(jd_tcp_connection *connection, void *arg)
+{
+    static char data[2 * HIGH];
+
+    ck_assert_int_eq(jd_tcp_connection_send(connection, data, sizeof(data)), 0);
+}
+
+START_TEST(reading_above_the_watermark_can_be_asked_for)
+{
+    struct service service = doubling_service();
+    int client;
+
+    service.options.read_above_watermark = true;
+    service.on_up = send_above;
+    service.on_message = NULL;
+    serve(&service);
+    client = client_connect_with_receive_buffer(KERNEL_BYTES);
+    PUMP_UNTIL(connections_up() == 1);
+    PUMP_UNTIL(calls[0] == 'H');
+
+    client_send_pattern(client, 0, MANY / 8);
+    PUMP_UNTIL(bytes_received() == MANY / 8);
+}
+END_TEST
+
+START_TEST(a_low_watermark_that_is_not_below_the_high_one_is_refused)
+{
+    jd_tcp_server_options options = { .high_watermark = 100, .low_watermark = 100 };
+    jd_tcp_server *server;
+
+    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), JD_EINVAL);
+}
+END_TEST
+
+void suite_add_tests(Suite *suite)
+{
+    TCase *tests = harness_case(suite, "watermarks");
+
+    tcase_add_test(tests, a_peer_that_never_reads_is_not_read_from_either);
+    tcase_add_test(tests, when_it_reads_again_it_is_served_again_in_order_and_whole);
+    tcase_add_test(tests, the_users_pause_outlasts_the_low_watermark);
+    tcase_add_test(tests, reading_above_the_watermark_can_be_asked_for);
+    tcase_add_test(tests, a_low_watermark_that_is_not_below_the_high_one_is_refused);
+}
