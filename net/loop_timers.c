@@ -31,6 +31,8 @@ int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task func
 
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
+    if (loop->destroying)
+        return JD_ECANCELED;
     timer = slot_map_allocate(&loop->user_timers);
     if (timer == NULL)
         return JD_ENOMEM;

@@ -78,8 +78,9 @@ static void dispatch_channel(jd_channel *channel, uint32_t events)
         ready |= JD_READABLE;
     if (events & EPOLLOUT)
         ready |= JD_WRITABLE;
+    /* Then neither reading nor writing would block; a pipe whose writer is gone tells nothing but EPOLLHUP (poll(2)). */
     if (events & (EPOLLHUP | EPOLLERR))
-        ready |= JD_HANGUP;
+        ready |= JD_HANGUP | JD_READABLE | JD_WRITABLE;
     channel_ready(channel, ready);
 }
 
@@ -128,15 +129,13 @@ static int reactor_wait(struct engine *engine, int64_t timeout_ns)
     unsigned more;
 
     event_loop_woke(engine->loop);
-    if (count < 0)
-        return count;
     /* What is left over from the last turn goes first, before new events can add to it. */
-    more = reactor_receive_ready(reactor) + acceptor_run_ready(reactor);
+    more = reactor_run_ready(reactor) + acceptor_run_ready(reactor);
     for (int i = 0; i < count; i++)
         dispatch(reactor, &reactor->poller.events[i]);
     if (reactor->starved_listeners != NULL)
         more += acceptor_retry(reactor);
-    return count + (int)more;
+    return count < 0 ? count : count + (int)more;
 }
 
 static int reactor_watch(struct engine *engine, jd_channel *channel)
@@ -158,6 +157,7 @@ static int reactor_watch(struct engine *engine, jd_channel *channel)
 static void reactor_unwatch(struct engine *engine, jd_channel *channel)
 {
     poller_remove(&reactor_of(engine)->poller, channel->fd);
+    channel_released(channel);
 }
 
 const struct engine_ops reactor_engine = {

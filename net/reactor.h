@@ -25,7 +25,7 @@ struct reactor {
     int wakeup;          /* an eventfd */
     struct block *block; /* receives; NULL: one is taken from the pool when needed */
 
-    /* Streams that may have more to receive although no edge will tell, and listeners likewise. */
+    /* Streams that have used up their budget, or may have more to receive although no edge will tell; listeners likewise. */
     struct stream *ready_first, **ready_link;
     struct listener *ready_listeners;
 
@@ -52,7 +52,7 @@ int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle so
 void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32_t events);
 
 /* Streams put on the ready list before. Returns how many. */
-unsigned reactor_receive_ready(struct reactor *reactor);
+unsigned reactor_run_ready(struct reactor *reactor);
 
 /* ---- acceptor.c ---- */
 int acceptor_listen(struct engine *engine, struct listener *listener);

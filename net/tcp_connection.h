@@ -33,7 +33,7 @@ struct connection_profile {
 
     size_t output_limit;
     size_t input_limit;
-    size_t read_budget_bytes;
+    size_t budget_bytes;
     bool allow_half_open;
 };
 
@@ -59,22 +59,23 @@ enum {
 };
 
 enum {
-    CONNECTION_TOUCHED = 1,        /* on the loop's list of connections with something to do */
-    CONNECTION_PAUSED = 2,         /* by the user */
-    CONNECTION_INPUT_HELD = 4,     /* input arrived that the user has not been told of */
-    CONNECTION_END_HELD = 8,       /* and behind it the peer's FIN */
-    CONNECTION_PEER_ENDED = 16,    /* the peer has sent its FIN */
-    CONNECTION_FIN_SENT = 32,      /* we have */
-    CONNECTION_CLOSE_DRAINED = 64, /* close when the output is drained, instead of FIN */
-    CONNECTION_RESET = 128,        /* close with RST */
-    CONNECTION_SEEN = 256,         /* the user has been told up */
+    CONNECTION_TOUCHED = 1,          /* on the loop's list of connections with something to do */
+    CONNECTION_PAUSED = 2,           /* by the user */
+    CONNECTION_INPUT_HELD = 4,       /* input arrived that the user has not been told of */
+    CONNECTION_END_HELD = 8,         /* and behind it the peer's FIN */
+    CONNECTION_PEER_ENDED = 16,      /* the peer has sent its FIN */
+    CONNECTION_FIN_SENT = 32,        /* we have */
+    CONNECTION_CLOSE_DRAINED = 64,   /* close when the output is drained, instead of FIN */
+    CONNECTION_RESET = 128,          /* close with RST */
+    CONNECTION_SEEN = 256,           /* the user has been told up */
+    CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
 };
 
 struct jd_tcp_connection {
     struct slot_header slot;
     struct stream stream;
     struct connection_profile *profile;
-    void *context;
+    _Atomic(void *) context;
     void (*context_destructor)(void *);
     jd_buffer *input;        /* what callbacks left behind; NULL: nothing */
     jd_tcp_connection *next; /* on the loop's list of touched, or of dead ones */
@@ -128,11 +129,14 @@ void connection_begin_close(jd_tcp_connection *connection, int error);
 void connection_peer_ended(jd_tcp_connection *connection);
 
 /* The steps of the turn's end, in their order. */
-void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
 void connection_tell_write_complete(jd_tcp_connection *connection);
 void connection_deliver_held(jd_tcp_connection *connection);
+void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
 void connection_close_stream(jd_tcp_connection *connection);
 void connection_tell_down(jd_tcp_connection *connection);
+
+/* From now on input is dropped, until the peer's FIN. */
+void connection_discard_input(jd_tcp_connection *connection);
 
 /* Sends the parts as one, as jd_tcp_connection_send. */
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count);

@@ -14,4 +14,7 @@ void assert_text(const jd_buffer *buffer, const char *expected);
 /* A new ring of the smallest size that holds text, offset bytes of it before the wrap and the others behind. */
 jd_buffer *buffer_wrapped_at(const char *text, size_t offset);
 
+/* The same with any bytes. */
+jd_buffer *buffer_with_wrap(const void *bytes, size_t length, size_t offset);
+
 #endif
