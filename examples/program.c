@@ -89,10 +89,8 @@ __attribute__((noreturn)) static void refuse_option(const struct program *progra
 
 int program_next_option(const struct program *program, int argc, char **argv, const struct option *options)
 {
-    int result;
+    int result = getopt_long(argc, argv, PROGRAM_SHORT_OPTIONS, options, NULL);
 
-    opterr = 0;
-    result = getopt_long(argc, argv, PROGRAM_SHORT_OPTIONS, options, NULL);
     if (result == '?' || result == ':')
         refuse_option(program, result, argv);
     if (result == -1 && optind < argc)

@@ -21,8 +21,8 @@ struct program {
     jd_tcp_server *server;
 };
 
-/* For getopt_long: the common options; a program's own follow with values up to 31. The colon in front: a missing value
- * is told apart from an unknown option. */
+/* For getopt_long: the common options; a program's own follow with values up to 31. The colon in front: it prints
+ * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
 #define PROGRAM_SHORT_OPTIONS ":he:l:t:b:"
 #define PROGRAM_LONG_OPTIONS                                                                                           \
     { "help", no_argument, NULL, 'h' }, { "engine", required_argument, NULL, 'e' },                                    \

@@ -379,7 +379,7 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "callbacks");
 
-    tcase_add_loop_test(tests, everything_may_be_asked_for_inside_every_callback, 0, PLACES *ACTS);
+    tcase_add_loop_test(tests, everything_may_be_asked_for_inside_every_callback, 0, PLACES * ACTS);
     tcase_add_loop_test(tests, a_callback_may_end_or_pause_others_whose_events_come_later_in_the_batch, 0, 3);
     tcase_add_test(tests, a_down_callback_may_close_others);
     tcase_add_test(tests, a_descriptors_number_used_again_mixes_nothing_up);

@@ -60,9 +60,8 @@ static void respond_and_close(jd_tcp_connection *connection, jd_buffer *input, j
 /* Close does not wait: what the kernel takes at once is delivered, so the response is one that fits a socket's buffer. */
 START_TEST(a_response_then_close_is_delivered_in_full)
 {
-    serve(&(struct service){ .options.send_buffer_bytes = 256 * KIB,
-                             .on_message = respond_and_close,
-                             .on_down = note_error });
+    serve(&(struct service){
+        .options.send_buffer_bytes = 256 * KIB, .on_message = respond_and_close, .on_down = note_error });
     int client = client_connect();
 
     client_send(client, "?", 1);

@@ -4,8 +4,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const suite_name = "endpoints";
@@ -51,10 +51,8 @@ static void expect_peer_to_be_known_still(jd_tcp_connection *connection, void *a
 
 static jd_tcp_server *serve_at(const char *listen)
 {
-    return serve(&(struct service){ .options.listen = listen,
-                                    .on_up = note_ends,
-                                    .on_down = expect_peer_to_be_known_still,
-                                    .on_message = echo });
+    return serve(&(struct service){
+        .options.listen = listen, .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
 }
 
 static void expect_service(const jd_endpoint *endpoint)
@@ -180,9 +178,8 @@ END_TEST
 START_TEST(a_server_listens_on_several_endpoints)
 {
     jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_path("@jinduo-test-")), bound, told;
-    jd_tcp_server *server =
-        make_server(&(struct service){ .on_up = note_ends, .on_down = expect_peer_to_be_known_still,
-                                       .on_message = echo });
+    jd_tcp_server *server = make_server(
+        &(struct service){ .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
     ck_assert_int_eq(jd_tcp_server_listen(server, &second, NULL), 0);
     start_server(server);
     ck_assert_int_eq(jd_tcp_server_listen(server, &third, &bound), 0);

@@ -34,7 +34,7 @@ struct run_peer {
     unsigned frames;
     bool over;
     bool broken; /* nothing can be sent any more */
-    bool is_cut; /* a reset takes with it what has not come back yet */
+    bool is_cut; /* asks for an end that may take with it what has not come back yet */
 
     /* What the server's side knows, under the run's lock. */
     unsigned frames_served, ups, downs;
@@ -48,7 +48,7 @@ static struct {
     jd_tcp_server *server;
     jd_codec *codec;
     jd_endpoint endpoint;
-    bool threaded, stopping, stopped, destroyed, has_recovered;
+    bool stopping, stopped, destroyed, has_recovered;
     struct run_peer peers[PEERS_MAX];
     unsigned peer_count;
     unsigned struck, to_report; /* before the loop's destruction, which reports nothing */
@@ -367,7 +367,6 @@ void run_serve(const struct run_server *server)
 
     if (run_loop() == NULL || !make_codec() || !create_server(server))
         return;
-    run.threaded = server->io_threads > 0;
     jd_tcp_server_set_connection_callback(run.server, on_connection, NULL);
     jd_tcp_server_set_codec(run.server, run.codec, on_frame, NULL);
     if (server->listen[1] != NULL && !add_endpoint(server->listen[1]))
@@ -389,10 +388,16 @@ static void note(void *arg)
 
 void run_stop(unsigned drain_ms)
 {
+    int result, tries = 0;
+
     if (run.endpoint.length == 0)
         return;
+    do
+        result = jd_tcp_server_stop(run.server, drain_ms, note, &run.stopped);
+    while (is_worth_another_try(result, tries++));
+    if (result < 0)
+        return;
     run.stopping = true;
-    RUN_CHECK(jd_tcp_server_stop(run.server, drain_ms, note, &run.stopped) == 0);
     RUN_UNTIL(run.stopped);
 }
 
@@ -455,7 +460,7 @@ void run_send_frame(struct run_peer *peer, enum run_order order, size_t body_byt
     frame[HEADER_BYTES] = (unsigned char)order;
     peer->script_bytes += HEADER_BYTES + body_bytes;
     peer->frames++;
-    peer->is_cut |= order == ORDER_RESET_NOW;
+    peer->is_cut |= order == ORDER_RESET_NOW || order == ORDER_CLOSE_NOW;
     if (order != ORDER_RESET_NOW)
         peer->expected = peer->script_bytes;
 }
@@ -560,16 +565,12 @@ static unsigned peers_never_up(void)
     return count;
 }
 
-static jd_event_loop_statistics statistics_of_all(void)
+static jd_event_loop_statistics server_statistics(void)
 {
-    jd_event_loop_statistics all, threads;
+    jd_event_loop_statistics now;
 
-    jd_event_loop_get_statistics(run.loop, &all);
-    if (run.threaded) {
-        jd_tcp_server_get_statistics(run.server, &threads);
-        all.connections_failed += threads.connections_failed;
-    }
-    return all;
+    jd_tcp_server_get_statistics(run.server, &now);
+    return now;
 }
 
 static void check_that_it_serves(void)
@@ -589,12 +590,12 @@ void run_peers(void)
     if (run.endpoint.length == 0)
         return;
     RUN_UNTIL(run_peers_are_done());
-    RUN_UNTIL(statistics_of_all().connections_failed == peers_never_up());
+    RUN_UNTIL(server_statistics().connections_failed == peers_never_up());
     for (unsigned i = peers_never_up(); i > 0; i--)
         report(0);
     struck = times_struck();
     if (run.plan.count == 1)
-        RUN_CHECK(statistics_of_all().accept_pauses == (pauses ? struck : 0));
+        RUN_CHECK(server_statistics().accept_pauses == (pauses ? struck : 0));
     if (struck == 0)
         return;
     stop_failing();
@@ -628,10 +629,7 @@ static bool is_normal_end(const struct run_peer *peer)
 /* Whether it got all that it was to get. */
 static bool is_complete(const struct run_peer *peer)
 {
-    /* Without memory for the drain's timer there is no drain. */
-    bool may_be_cut = peer->kind == PEER_READS_LATE && run.plan.fault == NULL && run.plan.number > 0;
-
-    return peer->received == peer->expected || peer->kind == PEER_NEVER_READS || peer->is_cut || may_be_cut;
+    return peer->received == peer->expected || peer->is_cut || !may_read(peer);
 }
 
 static void check_peer(const struct run_peer *peer)

@@ -206,7 +206,8 @@ START_TEST(frames_of_all_sizes_come_back)
 }
 END_TEST
 
-static void count_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *arg)
+static void count_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
+                        void *arg)
 {
     unsigned *count = arg;
     char expected[16];
@@ -417,8 +418,8 @@ END_TEST
 
 /* ---- frames and the connection's life ---- */
 
-static void close_at_second_frame(jd_tcp_connection *connection, const void *data, size_t length,
-                                  jd_timestamp received, void *arg)
+static void close_at_second_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
+                                  void *arg)
 {
     note_frame(connection, data, length, received, arg);
     if (strcmp(frames.text, "[one][two]") == 0)

@@ -187,6 +187,11 @@ static void set_callbacks(jd_tcp_server *server, struct service *service)
     jd_tcp_server_set_frame_error_callback(server, on_frame_error, service);
 }
 
+void forget_services(void)
+{
+    service_count = 0;
+}
+
 jd_tcp_server *make_server(const struct service *service)
 {
     struct running_service *running = &services[service_count++];

@@ -112,6 +112,9 @@ struct service {
 enum { SERVICES_MAX = 8 };
 jd_tcp_server *serve(const struct service *service);
 
+/* Makes room for others, when all servers are gone. */
+void forget_services(void);
+
 /* The same before start, for a test that has something to do between. */
 jd_tcp_server *make_server(const struct service *service);
 void start_server(jd_tcp_server *server);

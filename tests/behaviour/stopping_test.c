@@ -42,8 +42,7 @@ static bool is_refused(const jd_endpoint *endpoint)
 START_TEST(destroying_a_server_closes_its_connections_then_says_that_it_is_done)
 {
     int clients[LIVE];
-    jd_tcp_server *server =
-        serve(&(struct service){ .options.io_threads = (unsigned)_i, .on_message = echo });
+    jd_tcp_server *server = serve(&(struct service){ .options.io_threads = (unsigned)_i, .on_message = echo });
     for (int i = 0; i < LIVE; i++) {
         clients[i] = client_connect_up();
         client_send(clients[i], "x", 1);
@@ -125,8 +124,7 @@ static void respond(jd_tcp_connection *connection, jd_buffer *input, jd_timestam
 /* Three connections: idle; with a response under way that is read; with one that is not. */
 static jd_tcp_server *serve_three(int clients[3])
 {
-    jd_tcp_server *server = serve(
-        &(struct service){ .options.send_buffer_bytes = 4 * KIB, .on_message = respond });
+    jd_tcp_server *server = serve(&(struct service){ .options.send_buffer_bytes = 4 * KIB, .on_message = respond });
 
     clients[0] = client_connect_up();
     for (int i = 1; i < 3; i++) {
@@ -149,6 +147,7 @@ START_TEST(draining_ends_the_idle_at_once_the_read_when_sent_and_the_rest_at_the
     client_expect_end(clients[0]);
     client_expect_pattern(clients[1], 0, 4 * MIB);
     client_expect_end(clients[1]);
+    client_close(clients[1]);
     PUMP_UNTIL(connections_down() == 2);
     ck_assert_uint_eq(done_count, 0);
     ck_assert_str_eq(story(2), "up message");
@@ -179,8 +178,8 @@ END_TEST
 START_TEST(draining_works_on_io_threads_too)
 {
     static const unsigned threads = 2;
-    jd_tcp_server *server = serve(&(struct service){
-        .options = { .io_threads = threads, .send_buffer_bytes = 4 * KIB }, .on_message = respond });
+    jd_tcp_server *server = serve(
+        &(struct service){ .options = { .io_threads = threads, .send_buffer_bytes = 4 * KIB }, .on_message = respond });
     int reading = client_connect_up(), idle = client_connect_up();
     client_send(reading, "?", 1);
     client_expect_pattern(reading, 0, 100);
@@ -190,6 +189,7 @@ START_TEST(draining_works_on_io_threads_too)
     client_expect_end(idle);
     client_expect_pattern(reading, 100, 4 * MIB - 100);
     client_expect_end(reading);
+    client_close(reading);
     PUMP_UNTIL(done_count == 1);
     ck_assert_uint_eq(downs_when_done, 2);
 }

@@ -30,6 +30,12 @@ struct late_accept {
     struct peer_address peer;
 };
 
+/* A listener may listen again before the end of its last time is told. */
+struct ended_listener {
+    struct ended_listener *next;
+    struct listener *listener;
+};
+
 /* One thing that could be done: for a stream, or an accept, or the channels. */
 enum item_kind { ITEM_STREAM, ITEM_ACCEPT, ITEM_CHANNELS, ITEM_ENDED_LISTENER, ITEM_RELEASED_CHANNEL };
 
@@ -46,8 +52,8 @@ struct late {
     int channels; /* an epoll instance of the channels' alone */
     bool channels_ready;
     struct listener *listeners;
-    struct listener *ended_listeners; /* that have not been told so */
-    jd_channel *released_channels;    /* likewise; linked by engine_data */
+    struct ended_listener *ended_listeners; /* that have not been told so */
+    jd_channel *released_channels;          /* likewise; linked by engine_data */
     struct late_accept *accepted;
     jd_timestamp retry_accept_at;
 
@@ -181,6 +187,7 @@ static void drop_accepted(struct late *late, const struct listener *listener)
 static void late_unlisten(struct engine *engine, struct listener *listener)
 {
     struct late *late = late_of(engine);
+    struct ended_listener *ended = must(malloc(sizeof(*ended)));
     struct listener **link = &late->listeners;
 
     while (*link != listener)
@@ -189,16 +196,18 @@ static void late_unlisten(struct engine *engine, struct listener *listener)
     drop_accepted(late, listener);
     socket_close_listener(listener->socket, &listener->bound);
     listener->socket = SOCKET_NONE;
-    listener->engine_next = late->ended_listeners;
-    late->ended_listeners = listener;
+    ended->listener = listener;
+    ended->next = late->ended_listeners;
+    late->ended_listeners = ended;
 }
 
 static void tell_ended_listener(struct late *late)
 {
-    struct listener *listener = late->ended_listeners;
+    struct ended_listener ended = *late->ended_listeners;
 
-    late->ended_listeners = listener->engine_next;
-    listener_closed(listener);
+    free(late->ended_listeners);
+    late->ended_listeners = ended.next;
+    listener_closed(ended.listener);
 }
 
 static void accept_ahead(struct late *late, struct listener *listener)
@@ -267,7 +276,8 @@ static int late_watch(struct engine *engine, jd_channel *channel)
         event.events |= EPOLLOUT;
     if (channel->events & JD_EDGE)
         event.events |= EPOLLET;
-    result = epoll_ctl(late_of(engine)->channels, channel->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, channel->fd, &event);
+    result =
+        epoll_ctl(late_of(engine)->channels, channel->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, channel->fd, &event);
     return result < 0 ? -errno : 0;
 }
 

@@ -458,10 +458,8 @@ START_TEST(options_that_make_no_sense_are_refused)
 END_TEST
 
 static const jd_delimiter_codec_options accepted_options[] = {
-    { .delimiter = NULL, .delimiter_bytes = 1 },
-    { .delimiter = "\0", .delimiter_bytes = 1 },
-    { .delimiter = "0123456789abcdef" },
-    { .delimiter = "\r\n", .max_frame_bytes = 2 },
+    { .delimiter = NULL, .delimiter_bytes = 1 }, { .delimiter = "\0", .delimiter_bytes = 1 },
+    { .delimiter = "0123456789abcdef" },         { .delimiter = "\r\n", .max_frame_bytes = 2 },
     { .max_frame_bytes = SIZE_MAX / 2 },
 };
 

@@ -59,6 +59,18 @@ START_TEST(a_timer_is_never_early)
 }
 END_TEST
 
+START_TEST(a_timer_is_never_early_in_a_loop_that_never_sleeps)
+{
+    for (size_t i = 1; i <= 40; i++) {
+        jd_timestamp before = monotonic_now();
+        start(1, note_time, letter('a'));
+        while (strlen(noted) < i)
+            jd_event_loop_run_once(test_loop, 0);
+        ck_assert_int_ge(ran_at - before, NS_PER_MS);
+    }
+}
+END_TEST
+
 START_TEST(a_timer_started_in_a_long_turn_counts_from_the_real_time_and_not_from_the_turns)
 {
     jd_event_loop_run_once(test_loop, 0);
@@ -429,6 +441,7 @@ void suite_add_tests(Suite *suite)
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, loop_fixture_set_up, loop_fixture_tear_down);
     tcase_add_loop_test(tests, a_timer_is_never_early, 0, 8);
+    tcase_add_test(tests, a_timer_is_never_early_in_a_loop_that_never_sleeps);
     tcase_add_test(tests, a_timer_started_in_a_long_turn_counts_from_the_real_time_and_not_from_the_turns);
     tcase_add_test(tests, timers_run_once_in_the_order_of_their_times);
     tcase_add_test(tests, timers_of_one_time_run_in_the_order_they_were_started);

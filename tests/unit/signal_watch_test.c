@@ -194,6 +194,22 @@ START_TEST(a_signal_that_arrived_is_not_told_when_it_is_watched_no_more)
 }
 END_TEST
 
+START_TEST(a_signal_that_arrived_is_not_told_by_a_loop_that_gave_it_to_another)
+{
+    jd_event_loop *other;
+    ck_assert_int_eq(jd_event_loop_create(&other, NULL), 0);
+    ck_assert_int_eq(watch(SIGUSR1, on_signal, NULL), 0);
+    raise(SIGUSR1);
+    ck_assert_int_eq(watch(SIGUSR1, NULL, NULL), 0);
+    ck_assert_int_eq(jd_event_loop_watch_signal(other, SIGUSR1, on_signal, NULL), 0);
+
+    jd_event_loop_run_once(test_loop, 0);
+
+    ck_assert_uint_eq(told[SIGUSR1], 0);
+    ck_assert_int_eq(jd_event_loop_destroy(other), 0);
+}
+END_TEST
+
 static void stop_watching(int number, void *arg)
 {
     told[number]++;
@@ -280,6 +296,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_watch_begun_while_the_loop_is_destroyed_does_not_outlive_it);
     tcase_add_test(tests, an_ignored_signal_is_ignored_again);
     tcase_add_test(tests, a_signal_that_arrived_is_not_told_when_it_is_watched_no_more);
+    tcase_add_test(tests, a_signal_that_arrived_is_not_told_by_a_loop_that_gave_it_to_another);
     tcase_add_test(tests, a_callback_may_end_its_own_watch_and_that_of_a_signal_to_be_told_in_the_same_turn);
     tcase_add_test(tests, ending_a_watch_that_never_was_does_nothing);
     tcase_add_test(tests, a_signal_that_another_loop_watches_is_busy_until_that_loop_lets_go);
