@@ -56,6 +56,7 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned ev
         return result;
     }
     channel->watched = true;
+    loop->watched_channels++;
     link_channel(channel);
     *out = channel;
     return 0;
@@ -92,6 +93,7 @@ void jd_channel_destroy(jd_channel *channel)
 
 void channel_released(jd_channel *channel)
 {
+    channel->loop->watched_channels--;
     channel->next = channel->loop->dead_channels;
     channel->loop->dead_channels = channel;
 }

@@ -154,4 +154,7 @@ size_t stream_budget(const struct stream *stream);
 uint64_t stream_token(const struct stream *stream);
 struct stream *stream_by_token(jd_event_loop *loop, uint64_t token);
 
+/* Where a stream with that token would lie, if it is alive, without looking at it; or NULL. */
+const void *stream_address(const jd_event_loop *loop, uint64_t token);
+
 #endif

@@ -379,6 +379,8 @@ int jd_event_loop_destroy(jd_event_loop *loop)
     connections_close_all(loop);
     connections_free_dead(loop); /* the contexts' destructors may destroy channels and cancel timers */
     channels_destroy_all(loop);
+    while (loop->watched_channels > 0)
+        event_loop_turn(loop, -1);
     channels_free_dead(loop);
     loop_timers_cancel_all(loop);
     free_loop(loop);

@@ -65,6 +65,7 @@ struct jd_event_loop {
     jd_tcp_connection *dead_connections;
     jd_channel *dead_channels;
     jd_channel *channels;
+    uint32_t watched_channels; /* the engine has not let go of */
 
     struct slot_map connections;
     struct block_pool receive_blocks;

@@ -14,6 +14,8 @@ extern const struct stream_ops reactor_stream_ops;
 enum reactor_token { TOKEN_WAKEUP, TOKEN_STREAM, TOKEN_LISTENER, TOKEN_CHANNEL };
 enum { TOKEN_KIND_SHIFT = 56 };
 
+static const uint64_t token_value_mask = ((uint64_t)1 << TOKEN_KIND_SHIFT) - 1;
+
 static inline uint64_t reactor_token(enum reactor_token kind, uint64_t value)
 {
     return (uint64_t)kind << TOKEN_KIND_SHIFT | value;

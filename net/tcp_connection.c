@@ -309,6 +309,11 @@ struct stream *stream_by_token(jd_event_loop *loop, uint64_t token)
     return connection != NULL ? &connection->stream : NULL;
 }
 
+const void *stream_address(const jd_event_loop *loop, uint64_t token)
+{
+    return slot_map_address(&loop->connections, (uint32_t)(token >> 32));
+}
+
 jd_connection_id jd_tcp_connection_id(const jd_tcp_connection *connection)
 {
     return (uint64_t)connection_loop(connection)->index << 56 | stream_token(&connection->stream);

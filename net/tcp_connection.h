@@ -71,25 +71,27 @@ enum {
     CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
 };
 
+/* What each message touches comes first, together: with many connections it has left the cache in between. */
 struct jd_tcp_connection {
     struct slot_header slot;
     struct stream stream;
     struct connection_profile *profile;
+    jd_buffer *input;                /* what callbacks left behind; NULL: nothing */
+    jd_tcp_connection *next;         /* on the loop's list of touched, or of dead ones */
+    _Atomic size_t queued_elsewhere; /* bytes that other threads' sends have reserved, on their way to the loop */
+    _Atomic uint8_t state;
+    uint8_t todo;
+    uint16_t flags;
+    _Atomic uint32_t references;
     _Atomic(void *) context;
+
     void (*context_destructor)(void *);
-    jd_buffer *input;        /* what callbacks left behind; NULL: nothing */
-    jd_tcp_connection *next; /* on the loop's list of touched, or of dead ones */
     union {
         struct timer timer;    /* while it lives */
         struct loop_task home; /* the last reference on its way home to the loop */
     };
     struct peer_address peer;
-    _Atomic size_t queued_elsewhere; /* bytes that other threads' sends have reserved, on their way to the loop */
-    _Atomic uint32_t references;
     int error;
-    _Atomic uint8_t state;
-    uint8_t todo;
-    uint16_t flags;
 };
 
 /* An idle connection must stay small: docs/architecture.md. */

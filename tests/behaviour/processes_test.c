@@ -30,7 +30,7 @@ static void send_on(jd_tcp_connection *connection, void *arg)
 START_TEST(sending_to_a_peer_that_is_gone_raises_no_signal)
 {
     struct sigaction action;
-    ck_assert_ptr_eq(signal(SIGPIPE, SIG_DFL), SIG_DFL);
+    ck_assert(signal(SIGPIPE, SIG_DFL) == SIG_DFL);
     serve(&(struct service){
         .options = { .allow_half_open = true, .listen = _i == 0 ? "127.0.0.1:0" : "unix:@jinduo-test-pipe" } });
 
@@ -50,7 +50,7 @@ START_TEST(sending_to_a_peer_that_is_gone_raises_no_signal)
     }
 
     ck_assert_int_eq(sigaction(SIGPIPE, NULL, &action), 0);
-    ck_assert_ptr_eq(action.sa_handler, SIG_DFL);
+    ck_assert(action.sa_handler == SIG_DFL);
 }
 END_TEST
 

@@ -127,9 +127,9 @@ def assert_echo(client, sent, expected=None):
 
 
 class Barrier:
-    """What was sent on other connections before pass_through returned has been read by the server: each of its loops has
-    answered a message that came later. (Loopback: send puts the bytes into the receiver's queue before it returns, and
-    a loop handles its connections in the order they became ready, or in one turn.)"""
+    """What was sent on other connections before pass_through was called has been read by the server when it returns:
+    each of its loops has answered a message that came later. (Loopback: send puts the bytes into the receiver's queue
+    before it returns, and a loop handles its connections in the order they became ready, or in one turn.)"""
 
     def __init__(self, endpoint, loops, message):
         # Connections are dealt out to the loops in turn.

@@ -35,6 +35,15 @@ void assert_text(const jd_buffer *buffer, const char *text)
     assert_content(buffer, text, strlen(text));
 }
 
+jd_buffer *buffer_with(const void *bytes, size_t length)
+{
+    jd_buffer *buffer;
+
+    ck_assert_int_eq(jd_buffer_create(&buffer), 0);
+    ck_assert_int_eq(jd_buffer_append(buffer, bytes, length), 0);
+    return buffer;
+}
+
 jd_buffer *buffer_wrapped_at(const char *text, size_t offset)
 {
     return buffer_with_wrap(text, strlen(text), offset);

@@ -30,7 +30,8 @@ void join_thread(pthread_t thread);
 /* Spends at least so many milliseconds. */
 void spend_ms(unsigned ms);
 
-/* A task that notes its letter, and what was noted so far: jd_event_loop_queue_in_loop(loop, note_letter, letter('a')). */
+/* A task that notes its letter, and what was noted so far:
+ * jd_event_loop_queue_in_loop(loop, note_letter, letter('a')). */
 extern char noted[64];
 void *letter(char name);
 void note_letter(void *letter);
