@@ -16,7 +16,8 @@ struct jd_buffer {
     size_t head, tail; /* run freely: tail - head bytes are readable, from data[head & mask] on; so full is not empty */
     size_t reserved;   /* room after tail that jd_buffer_reserve promised */
     size_t searched;   /* bytes from head on that a codec has searched already */
-    struct block *loan; /* the block of a view, else NULL */
+    const void *searched_by; /* which codec, where there may be several */
+    struct block *loan;      /* the block of a view, else NULL */
 };
 
 /* An empty buffer in memory of the caller's. */

@@ -221,6 +221,16 @@ void *slot_map_find(const struct slot_map *map, uint32_t slot, uint32_t generati
     return header->generation == generation && generation % 2 == 1 ? header : NULL;
 }
 
+const void *slot_map_address(const struct slot_map *map, uint32_t slot)
+{
+    const struct slot_region *region;
+
+    if (slot / SLOT_REGION_OBJECTS >= map->region_count)
+        return NULL;
+    region = &map->regions[slot / SLOT_REGION_OBJECTS];
+    return region->memory != NULL ? object_at(map, region, slot % SLOT_REGION_OBJECTS) : NULL;
+}
+
 void *slot_map_next(const struct slot_map *map, uint32_t slot)
 {
     for (uint32_t number = slot / SLOT_REGION_OBJECTS; number < map->region_count; number++) {

@@ -47,6 +47,9 @@ void slot_map_free(struct slot_map *map, void *object);
 /* The live object, or NULL. Any numbers may be asked for. */
 void *slot_map_find(const struct slot_map *map, uint32_t slot, uint32_t generation);
 
+/* Where the object of that slot lies, alive or not, without looking at it; NULL if there is no memory for it. */
+const void *slot_map_address(const struct slot_map *map, uint32_t slot);
+
 /* The live object with the smallest slot >= slot, or NULL: walks all objects, of which any may be freed or added on the
  * way. */
 void *slot_map_next(const struct slot_map *map, uint32_t slot);

@@ -23,15 +23,13 @@ int main(int argc, char **argv)
     struct program program = { .name = "jd-echo", .server_options.name = "jd-echo" };
     int option;
 
-    while ((option = getopt_long(argc, argv, PROGRAM_SHORT_OPTIONS, options, NULL)) != -1) {
+    while ((option = program_next_option(&program, argc, argv, options)) != -1) {
         if (option == 'h') {
             print_help();
             return 0;
         }
         program_option(&program, option, optarg);
     }
-    if (optind < argc)
-        program_usage_error(&program, "'%s': not an option", argv[optind]);
     program_prepare(&program);
     jd_tcp_server_set_message_callback(program.server, on_message, NULL);
     return program_serve(&program);

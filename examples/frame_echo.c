@@ -27,14 +27,15 @@ static void print_help(void)
 
 static unsigned header_bytes(const struct program *program, const char *value)
 {
-    unsigned long bytes;
+    static const struct {
+        const char *name;
+        unsigned bytes;
+    } widths[] = { { "1", 1 }, { "2", 2 }, { "3", 3 }, { "4", 4 }, { "8", 8 }, { "varint", JD_LENGTH_VARINT } };
 
-    if (strcmp(value, "varint") == 0)
-        return JD_LENGTH_VARINT;
-    bytes = program_number(program, "--header-bytes", value, 1, 8);
-    if (bytes > 4 && bytes < 8)
-        program_usage_error(program, "--header-bytes '%s': not 1, 2, 3, 4, 8 or varint", value);
-    return (unsigned)bytes;
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
+        if (strcmp(value, widths[i].name) == 0)
+            return widths[i].bytes;
+    program_usage_error(program, "--header-bytes '%s': not 1, 2, 3, 4, 8 or varint", value);
 }
 
 int main(int argc, char **argv)
@@ -49,7 +50,7 @@ int main(int argc, char **argv)
     jd_codec *codec;
     int option, status;
 
-    while ((option = getopt_long(argc, argv, PROGRAM_SHORT_OPTIONS, options, NULL)) != -1) {
+    while ((option = program_next_option(&program, argc, argv, options)) != -1) {
         switch (option) {
         case 'h':
             print_help();
@@ -67,8 +68,6 @@ int main(int argc, char **argv)
             program_option(&program, option, optarg);
         }
     }
-    if (optind < argc)
-        program_usage_error(&program, "'%s': not an option", argv[optind]);
     if (jd_length_codec_create(&codec, &codec_options) < 0)
         program_usage_error(&program, "--max-frame '%zu': shorter than the length field",
                             codec_options.max_frame_bytes);

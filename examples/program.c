@@ -69,11 +69,33 @@ void program_option(struct program *program, int option, const char *value)
         program->loop_options.busy_poll_us =
             (uint32_t)program_number(program, "--busy-poll", value, 0, BUSY_POLL_MAX_US);
         break;
-    default:
-        /* getopt_long has said what is wrong. */
-        fprintf(stderr, "%s: see %s --help\n", program->name, program->name);
-        exit(PROGRAM_USAGE);
     }
+}
+
+/* Names what getopt_long refused, which tells it apart by optopt: 0 for an unknown long option, the letter for a short
+ * one, a known option's value when that option has one too few or too many (getopt(3)). */
+__attribute__((noreturn)) static void refuse_option(const struct program *program, int result, char **argv)
+{
+    const char *word = argv[optind - 1];
+
+    if (result == ':')
+        program_usage_error(program, "'%s': needs a value", word);
+    if (optopt == 0)
+        program_usage_error(program, "'%s': no such option", word);
+    if (optopt > ' ' && strchr(PROGRAM_SHORT_OPTIONS, optopt) == NULL)
+        program_usage_error(program, "'-%c': no such option", optopt);
+    program_usage_error(program, "'%s': takes no value", word);
+}
+
+int program_next_option(const struct program *program, int argc, char **argv, const struct option *options)
+{
+    int result = getopt_long(argc, argv, PROGRAM_SHORT_OPTIONS, options, NULL);
+
+    if (result == '?' || result == ':')
+        refuse_option(program, result, argv);
+    if (result == -1 && optind < argc)
+        program_usage_error(program, "'%s': not an option", argv[optind]);
+    return result;
 }
 
 static void fail(const struct program *program, const char *what, int error)

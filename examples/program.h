@@ -21,8 +21,9 @@ struct program {
     jd_tcp_server *server;
 };
 
-/* For getopt_long: the common options; a program's own follow with values below 256. */
-#define PROGRAM_SHORT_OPTIONS "he:l:t:b:"
+/* For getopt_long: the common options; a program's own follow with values up to 31. The colon in front: it prints
+ * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
+#define PROGRAM_SHORT_OPTIONS ":he:l:t:b:"
 #define PROGRAM_LONG_OPTIONS                                                                                           \
     { "help", no_argument, NULL, 'h' }, { "engine", required_argument, NULL, 'e' },                                    \
         { "listen", required_argument, NULL, 'l' }, { "threads", required_argument, NULL, 't' },                       \
@@ -32,6 +33,10 @@ struct program {
 
 /* The lines of --help for them. */
 extern const char program_common_help[];
+
+/* The next option of the command line, or -1 at its end; its value is in optarg. Ends the program with a line of
+ * explanation for what is no option. */
+int program_next_option(const struct program *program, int argc, char **argv, const struct option *options);
 
 /* Takes a common option; ends the program with a line of explanation when its value makes no sense. */
 void program_option(struct program *program, int option, const char *value);

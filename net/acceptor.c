@@ -40,11 +40,10 @@ void acceptor_unlisten(struct engine *engine, struct listener *listener)
     take_from(&reactor->ready_listeners, listener);
     take_from(&reactor->starved_listeners, listener);
     listener->engine_ready = listener->engine_starved = false;
-    if (listener->socket == SOCKET_NONE)
-        return;
     poller_remove(&reactor->poller, listener->socket);
     socket_close_listener(listener->socket, &listener->bound);
     listener->socket = SOCKET_NONE;
+    listener_closed(listener);
 }
 
 static void put_on(struct listener **list, struct listener *listener)
@@ -76,7 +75,7 @@ static void accept_some(struct reactor *reactor, struct listener *listener)
             return;
         }
         listener->accepted(listener, socket, &peer);
-        if (listener->socket == SOCKET_NONE) /* a callback has stopped it */
+        if (listener->socket == SOCKET_NONE) /* a callback has stopped it; it is freed in a later task only */
             return;
     }
     listener->engine_ready = true;

@@ -40,6 +40,8 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned ev
         return JD_EINVAL;
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
+    if (loop->destroying)
+        return JD_ECANCELED;
     channel = memory_allocate_zeroed(sizeof(*channel));
     if (channel == NULL)
         return JD_ENOMEM;
@@ -54,6 +56,7 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned ev
         return result;
     }
     channel->watched = true;
+    loop->watched_channels++;
     link_channel(channel);
     *out = channel;
     return 0;
@@ -83,11 +86,16 @@ void jd_channel_destroy(jd_channel *channel)
     if (channel == NULL || channel->dead)
         return;
     loop = channel->loop;
-    loop->ops->unwatch(loop->engine, channel);
-    unlink_channel(channel);
     channel->dead = true;
-    channel->next = loop->dead_channels;
-    loop->dead_channels = channel;
+    unlink_channel(channel);
+    loop->ops->unwatch(loop->engine, channel);
+}
+
+void channel_released(jd_channel *channel)
+{
+    channel->loop->watched_channels--;
+    channel->next = channel->loop->dead_channels;
+    channel->loop->dead_channels = channel;
 }
 
 void channel_ready(jd_channel *channel, unsigned events)

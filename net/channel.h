@@ -11,14 +11,18 @@ struct jd_channel {
     void *arg;
     int fd;
     unsigned events;
-    bool watched; /* the engine's: watch has succeeded before */
+    void *engine_data; /* the engine's */
+    bool watched;      /* the engine's: watch has succeeded before */
     bool dead;
 };
 
 /* What an engine calls when the descriptor is ready. */
 void channel_ready(jd_channel *channel, unsigned events);
 
-/* Frees those destroyed since the last call: nothing that the engine has collected points to them any more. */
+/* The engine has let go of a channel that was unwatched: nothing that it has collected points to it after this turn. */
+void channel_released(jd_channel *channel);
+
+/* Frees those released. */
 void channels_free_dead(jd_event_loop *loop);
 void channels_destroy_all(jd_event_loop *loop);
 

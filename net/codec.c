@@ -28,6 +28,9 @@ int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data,
         return 0;
     if (bytes == NULL)
         return JD_ENOMEM;
+    if (buffer->searched_by != codec)
+        buffer->searched = 0;
+    buffer->searched_by = codec;
     result = codec->decode(codec, bytes, readable, &buffer->searched, &frame);
     if (result == 1) {
         *data = frame.data;

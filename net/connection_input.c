@@ -8,12 +8,12 @@
 #include <inttypes.h>
 #include <jinduo/error.h>
 
-size_t stream_read_budget(const struct stream *stream)
+size_t stream_budget(const struct stream *stream)
 {
     const jd_tcp_connection *connection =
         (const jd_tcp_connection *)((const char *)stream - offsetof(jd_tcp_connection, stream));
 
-    return connection->profile->read_budget_bytes;
+    return connection->profile->budget_bytes;
 }
 
 /* ---- leftovers ---- */
@@ -103,8 +103,12 @@ static void deliver_message(jd_tcp_connection *connection, struct block *block)
         tell_message(connection, connection->input);
     }
     drop_empty_input(connection);
-    if (connection->input != NULL)
-        check_input_limit(connection);
+    if (connection->input == NULL)
+        return;
+    /* A handler that pauses with bytes left waits for resume, and no more bytes may ever come. */
+    if (connection->flags & CONNECTION_ANY_PAUSE)
+        connection->flags |= CONNECTION_INPUT_HELD;
+    check_input_limit(connection);
 }
 
 /* ---- frames ---- */
@@ -151,7 +155,8 @@ static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, siz
         used += frame.whole;
         connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
         flush_before_callback(loop);
-        profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
+        if (profile->on_frame != NULL)
+            profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
     }
     return used;
 }
@@ -223,12 +228,13 @@ void stream_received(struct stream *stream, struct block **block)
 
     counter_add(&loop->counters.bytes_received, block_length(*block));
     connection->received_ms = loop->now_ms;
-    if (connection_state(connection) >= CONNECTION_CLOSING)
+    if (connection_state(connection) >= CONNECTION_CLOSING || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
     if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
         hold(connection, (*block)->data + (*block)->begin, block_length(*block));
         return;
     }
+    loop->answering = connection;
     loop->arrived_bytes = block_length(*block);
     if (connection->profile->codec != NULL) {
         deliver_frames(connection, *block);
@@ -239,7 +245,7 @@ void stream_received(struct stream *stream, struct block **block)
             *block = NULL;
         loop->view_taken = false;
     }
-    loop->arrived_bytes = 0;
+    loop->answering = NULL;
     /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. */
     connection_flush(connection);
 }
@@ -267,7 +273,7 @@ void connection_deliver_held(jd_tcp_connection *connection)
         else
             tell_message(connection, connection->input);
         drop_empty_input(connection);
-        /* Paused again with whole frames left: they are held still. */
+        /* Paused again with bytes left, whole frames perhaps: they are held still. */
         if (connection->input != NULL && connection->flags & CONNECTION_ANY_PAUSE)
             connection->flags |= CONNECTION_INPUT_HELD;
     }
@@ -281,16 +287,33 @@ void connection_deliver_held(jd_tcp_connection *connection)
     connection_loop(connection)->ops->stream->resume(&connection->stream);
 }
 
+void connection_discard_input(jd_tcp_connection *connection)
+{
+    bool end_held = (connection->flags & CONNECTION_END_HELD) != 0;
+
+    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD | CONNECTION_END_HELD);
+    connection->flags |= CONNECTION_DISCARDS_INPUT;
+    jd_buffer_destroy(connection->input);
+    connection->input = NULL;
+    connection_loop(connection)->ops->stream->resume(&connection->stream);
+    if (end_held)
+        connection_peer_ended(connection);
+}
+
+static int may_pause(const jd_tcp_connection *connection)
+{
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return JD_ENOTCONN;
+    return event_loop_is_mine(connection_loop(connection)) ? 0 : JD_EPERM;
+}
+
 int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)
 {
     jd_event_loop *loop = connection_loop(connection);
+    int result = may_pause(connection);
 
-    if (!event_loop_is_mine(loop))
-        return JD_EPERM;
-    if (connection_state(connection) >= CONNECTION_CLOSING)
-        return JD_ENOTCONN;
-    if (connection->flags & CONNECTION_PAUSED)
-        return 0;
+    if (result < 0 || connection->flags & (CONNECTION_PAUSED | CONNECTION_DISCARDS_INPUT))
+        return result;
     connection->flags |= CONNECTION_PAUSED;
     loop->ops->stream->pause(&connection->stream);
     return 0;
@@ -298,12 +321,10 @@ int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)
 
 int jd_tcp_connection_resume_reading(jd_tcp_connection *connection)
 {
-    if (!event_loop_is_mine(connection_loop(connection)))
-        return JD_EPERM;
-    if (connection_state(connection) >= CONNECTION_CLOSING)
-        return JD_ENOTCONN;
-    if (!(connection->flags & CONNECTION_PAUSED))
-        return 0;
+    int result = may_pause(connection);
+
+    if (result < 0 || !(connection->flags & CONNECTION_PAUSED))
+        return result;
     connection->flags &= (uint16_t)~CONNECTION_PAUSED;
     connection_touch(connection, TODO_INPUT);
     return 0;

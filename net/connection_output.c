@@ -76,8 +76,8 @@ int connection_send_parts(jd_tcp_connection *connection, const struct iovec *par
     result = may_send(connection, length);
     if (result < 0 || length == 0)
         return result;
-    result =
-        output_queue_append(&connection->stream.output, &loop->output_pools, parts, count, length, loop->arrived_bytes);
+    result = output_queue_append(&connection->stream.output, &loop->output_pools, parts, count, length,
+                                 loop->answering == connection ? loop->arrived_bytes : 0);
     if (result < 0)
         return result;
     connection_output_added(connection, before);

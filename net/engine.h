@@ -1,4 +1,4 @@
-/* The seam: two small tables are all that an engine implements, and seven functions are all that it calls.
+/* The seam: two small tables are all that an engine implements, and a dozen functions are all that it calls.
  *
  * Above the seam (event loop, server, connection) nothing knows of epoll or rings; below it, nothing knows of
  * connections. What users see, and in which order, is decided above, once.
@@ -41,8 +41,10 @@ struct stream_ops {
     void (*shutdown_write)(struct stream *stream);
 
     /* Ends everything in flight and closes the socket: with RST if reset. Reports stream_closed exactly once, at once or
-     * later, when the kernel can touch nothing of the stream any more; nothing else is reported from now on. Never called
-     * from inside a report. Output flushed just before must reach the kernel as far as it takes it without waiting. */
+     * later, when the kernel can touch nothing of the stream any more; until then stream_sent may still be reported, nothing
+     * else. Never called from inside a report. Without reset, the kernel is first given what it takes of the output queue
+     * without waiting, and input that has arrived is dropped: closing over unread bytes would send RST, which takes from
+     * the peer what it has not read yet (RFC 2525, 2.17). */
     void (*close)(struct stream *stream, bool reset);
 };
 
@@ -55,7 +57,7 @@ struct engine_ops {
     /* May be used by the creating thread for set-up only; wait fixes the thread. Returns 0 or a negative error. */
     int (*create)(struct engine **engine, jd_event_loop *loop);
 
-    /* No stream, listener or channel is left. */
+    /* No stream, listener or channel is left, and no thread is in wake. */
     void (*destroy)(struct engine *engine);
 
     /* Waits for events at most timeout_ns (negative: without end; 0: only looks), not at all when work is left over from
@@ -67,9 +69,9 @@ struct engine_ops {
 
     jd_timestamp (*now)(const struct engine *engine);
 
-    /* Listens on listener->endpoint, sets listener->bound and accepts. Returns 0 or a negative error. unlisten closes it,
-     * if listen had succeeded; nothing is accepted from then on, and the listener may be freed when the turn has ended.
-     * Allowed inside accepted. */
+    /* Listens on listener->endpoint, sets listener->bound and accepts. Returns 0 or a negative error. unlisten, after a
+     * listen that succeeded, ends that: nothing is accepted from then on, and listener_closed is reported exactly once, at
+     * once or later. Allowed inside accepted. */
     int (*listen)(struct engine *engine, struct listener *listener);
     void (*unlisten)(struct engine *engine, struct listener *listener);
 
@@ -78,7 +80,7 @@ struct engine_ops {
     int (*adopt)(struct engine *engine, struct stream *stream, socket_handle socket);
 
     /* Begins to watch a channel's descriptor for its events, or changes what is watched for; and stops. watch returns 0
-     * or a negative error. */
+     * or a negative error; after unwatch, channel_released (channel.h) is reported exactly once, at once or later. */
     int (*watch)(struct engine *engine, jd_channel *channel);
     void (*unwatch)(struct engine *engine, jd_channel *channel);
 };
@@ -91,6 +93,7 @@ struct stream {
     socket_handle socket;       /* SOCKET_NONE before adopt and after close */
     uint16_t engine_flags;      /* the engine's */
     bool shared_descriptor;     /* the user has seen the descriptor: a duplicate may outlive it */
+    bool is_local;              /* a Unix-domain socket; set before adopt */
     struct output_queue output; /* what is to be sent; changed above the seam only */
 };
 
@@ -104,7 +107,8 @@ struct listener {
     void (*accepted)(struct listener *listener, socket_handle socket, const struct peer_address *peer);
 
     struct listener *engine_next; /* the engine's */
-    socket_handle socket;         /* the engine's */
+    void *engine_data;            /* the engine's */
+    socket_handle socket;         /* the engine's; SOCKET_NONE before listen and after unlisten */
     bool engine_starved, engine_ready;
 };
 
@@ -133,18 +137,24 @@ void stream_failed(struct stream *stream, int error);
 /* See stream_ops.close. */
 void stream_closed(struct stream *stream);
 
+/* See engine_ops.unlisten: the kernel can touch nothing of the listener any more, which may be freed now. */
+void listener_closed(struct listener *listener);
+
 /* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */
 void listener_starved(struct listener *listener, int error);
 
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *event_loop_receive_block(jd_event_loop *loop);
 
-/* The most that one stream may report in a turn, in bytes. */
-size_t stream_read_budget(const struct stream *stream);
+/* The most that one stream may report as received, and may send, in a turn, in bytes: others want their turn too. */
+size_t stream_budget(const struct stream *stream);
 
 /* A number that names the stream on its loop and no other ever after, below 2^56; and the stream it names, or NULL. For
  * engines whose kernel may tell of a stream that is gone. */
 uint64_t stream_token(const struct stream *stream);
 struct stream *stream_by_token(jd_event_loop *loop, uint64_t token);
+
+/* Where a stream with that token would lie, if it is alive, without looking at it; or NULL. */
+const void *stream_address(const jd_event_loop *loop, uint64_t token);
 
 #endif

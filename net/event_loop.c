@@ -8,12 +8,10 @@
 
 #include <assert.h>
 #include <jinduo/error.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    MAX_LOOPS = 255,
     RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four and a header fit a region */
     RECEIVE_REGION_BYTES = 256 * 1024,
     RECEIVE_POOL_BYTES = 1024 * 1024,
@@ -33,18 +31,10 @@ enum {
 
 enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
 
-/* AWAKE: it will look at its queue before it sleeps. SLEEPING: whoever pushes first must wake it. SIGNALLED: one has. */
-enum { LOOP_AWAKE, LOOP_SLEEPING, LOOP_SIGNALLED };
-
 /* Only its address matters: another one in each thread. initial-exec: one instruction on the path of every send; its few
  * bytes fit the space that dlopen keeps for such (glibc, "static TLS surplus"). */
 _Thread_local char event_loop_thread_token __attribute__((tls_model("initial-exec")));
 static _Thread_local jd_event_loop *current_loop __attribute__((tls_model("initial-exec")));
-
-/* Loops by index, so that a connection's id finds its loop from any thread. */
-static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-static jd_event_loop *registry[MAX_LOOPS + 1];      /* index 0 is not used: no id is 0 */
-static uint32_t registry_generation[MAX_LOOPS + 1]; /* where the next loop's connections go on counting */
 
 jd_event_loop *event_loop_current(void)
 {
@@ -52,32 +42,6 @@ jd_event_loop *event_loop_current(void)
 }
 
 /* ---- creation ---- */
-
-static int register_loop(jd_event_loop *loop, uint32_t *first_generation)
-{
-    int result = JD_EMFILE;
-
-    pthread_mutex_lock(&registry_lock);
-    for (int i = 1; i <= MAX_LOOPS; i++) {
-        if (registry[i] == NULL) {
-            registry[i] = loop;
-            loop->index = (uint8_t)i;
-            *first_generation = registry_generation[i];
-            result = 0;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&registry_lock);
-    return result;
-}
-
-static void unregister_loop(jd_event_loop *loop, uint32_t generation)
-{
-    pthread_mutex_lock(&registry_lock);
-    registry[loop->index] = NULL;
-    registry_generation[loop->index] = generation;
-    pthread_mutex_unlock(&registry_lock);
-}
 
 static int options_check(const jd_event_loop_options *options)
 {
@@ -127,104 +91,29 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     loop = memory_allocate_zeroed(sizeof(*loop));
     if (loop == NULL)
         return JD_ENOMEM;
-    result = register_loop(loop, &first_generation);
+    result = loop_registry_take(&loop->index, &first_generation);
     if (result < 0)
         goto free_loop;
     loop_init(loop, options, first_generation);
     loop->ops = ops;
     result = block_pool_prefault(&loop->receive_blocks);
     if (result < 0)
-        goto unregister;
+        goto give_back_index;
     result = ops->create(&loop->engine, loop);
     if (result < 0)
-        goto unregister;
+        goto give_back_index;
     loop->now = event_loop_clock(loop);
     timer_wheel_init(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS));
+    loop_registry_publish(loop);
     *out = loop;
     return 0;
 
-unregister:
+give_back_index:
     block_pool_destroy(&loop->receive_blocks);
-    unregister_loop(loop, first_generation);
+    loop_registry_give_back(loop->index, first_generation);
 free_loop:
     memory_release(loop, sizeof(*loop));
     return result;
-}
-
-/* ---- waking and queueing ---- */
-
-void event_loop_wake(jd_event_loop *loop)
-{
-    int sleeping = LOOP_SLEEPING;
-
-    /* Sequentially consistent on both sides: the pusher has pushed before it reads the state, the loop writes SLEEPING
-     * before it looks at the queue a last time. One of them sees the other. */
-    if (atomic_load(&loop->wake_state) == LOOP_SLEEPING &&
-        atomic_compare_exchange_strong(&loop->wake_state, &sleeping, LOOP_SIGNALLED)) {
-        atomic_fetch_add_explicit(&loop->wakeups_sent, 1, memory_order_relaxed);
-        loop->ops->wake(loop->engine);
-        return;
-    }
-    atomic_fetch_add_explicit(&loop->wakeups_saved, 1, memory_order_relaxed);
-}
-
-bool event_loop_push(jd_event_loop *loop, struct loop_task *task)
-{
-    bool mine = event_loop_is_mine(loop);
-
-    /* Once pushed, the task may run and, in another thread, the loop end: then loop must not be touched. That is the
-     * caller's to rule out, by a reference or by being the owner. */
-    if (!mpsc_queue_push(&loop->queue, &task->node))
-        return false;
-    if (!mine)
-        event_loop_wake(loop);
-    return true;
-}
-
-int event_loop_push_by_index(uint8_t index, struct loop_task *task)
-{
-    bool pushed;
-
-    /* The lock keeps the loop from being freed meanwhile. */
-    pthread_mutex_lock(&registry_lock);
-    pushed = registry[index] != NULL && event_loop_push(registry[index], task);
-    pthread_mutex_unlock(&registry_lock);
-    return pushed ? 0 : JD_ENOENT;
-}
-
-struct user_task {
-    struct loop_task task;
-    jd_task function;
-    void *arg;
-};
-
-static void run_user_task(struct loop_task *task)
-{
-    struct user_task user = *(struct user_task *)task;
-
-    memory_release(task, sizeof(struct user_task));
-    user.function(user.arg);
-}
-
-int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
-{
-    struct user_task *user = memory_allocate(sizeof(*user));
-
-    if (user == NULL)
-        return JD_ENOMEM;
-    *user = (struct user_task){ .task.run = run_user_task, .function = function, .arg = arg };
-    if (event_loop_push(loop, &user->task))
-        return 0;
-    memory_release(user, sizeof(*user));
-    return JD_ECANCELED;
-}
-
-int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task function, void *arg)
-{
-    if (!event_loop_is_mine(loop))
-        return jd_event_loop_queue_in_loop(loop, function, arg);
-    function(arg);
-    return 0;
 }
 
 /* ---- the turn ---- */
@@ -240,7 +129,7 @@ void event_loop_woke(jd_event_loop *loop)
 static bool something_is_queued(const jd_event_loop *loop)
 {
     return loop->touched_first != NULL || loop->backlog != NULL || !mpsc_queue_is_empty(&loop->queue) ||
-           atomic_load(&loop->quit) || atomic_load(&loop->pending_signals) != 0;
+           (loop->runs_until_quit && atomic_load(&loop->quit)) || atomic_load(&loop->pending_signals) != 0;
 }
 
 /* Until the next timer, at most timeout_ns. */
@@ -336,10 +225,11 @@ static unsigned run_tasks(jd_event_loop *loop)
     return count;
 }
 
+/* Connections first: the destructors of their contexts may destroy channels. */
 static void free_dead(jd_event_loop *loop)
 {
-    channels_free_dead(loop);
     connections_free_dead(loop);
+    channels_free_dead(loop);
 }
 
 static void publish_memory(jd_event_loop *loop)
@@ -359,12 +249,11 @@ static void publish_memory(jd_event_loop *loop)
 
 int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
 {
-    int events = wait_for_events(loop, timeout_ns);
+    int result = wait_for_events(loop, timeout_ns);
+    int events = result > 0 ? result : 0;
     uint64_t timers_before = atomic_load_explicit(&loop->counters.timers, memory_order_relaxed);
     unsigned tasks, settled;
 
-    if (events < 0)
-        return events;
     loop_timers_run(loop);
     tasks = loop_signals_run(loop) + run_tasks(loop);
     settled = settle_connections(loop);
@@ -375,23 +264,23 @@ int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
     if (events == 0 && tasks == 0 && settled == 0 &&
         timers_before == atomic_load_explicit(&loop->counters.timers, memory_order_relaxed))
         counter_add(&loop->counters.idle_turns, 1);
-    return events + (int)tasks;
+    return result < 0 ? result : events + (int)tasks;
 }
 
 /* Makes the calling thread the owner if none has run the loop yet. */
 static int enter(jd_event_loop *loop)
 {
-    if (loop->has_run && !event_loop_is_mine(loop))
+    if (atomic_load(&loop->has_run) && !event_loop_is_mine(loop))
         return JD_EPERM;
     if (loop->running)
         return JD_EBUSY;
-    loop->has_run = true;
     loop->running = true;
     atomic_store_explicit(&loop->owner, &event_loop_thread_token, memory_order_relaxed);
+    atomic_store(&loop->has_run, true);
     return 0;
 }
 
-static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool once)
+static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
 {
     jd_event_loop *outer = current_loop;
     int result = enter(loop);
@@ -399,10 +288,13 @@ static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool once)
     if (result < 0)
         return result;
     current_loop = loop;
+    loop->runs_until_quit = until_quit;
     do {
         result = event_loop_turn(loop, timeout_ns);
-    } while (!once && result >= 0 && !atomic_load(&loop->quit));
-    atomic_store(&loop->quit, false);
+    } while (until_quit && result >= 0 && !atomic_load(&loop->quit));
+    if (until_quit)
+        atomic_store(&loop->quit, false);
+    loop->runs_until_quit = false;
     current_loop = outer;
     loop->running = false;
     return result;
@@ -410,14 +302,14 @@ static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool once)
 
 int jd_event_loop_run(jd_event_loop *loop)
 {
-    int result = run_turns(loop, -1, false);
+    int result = run_turns(loop, -1, true);
 
     return result < 0 ? result : 0;
 }
 
 int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms)
 {
-    return run_turns(loop, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS, true);
+    return run_turns(loop, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS, false);
 }
 
 void jd_event_loop_quit(jd_event_loop *loop)
@@ -454,14 +346,15 @@ void event_loop_release_shell(jd_event_loop *loop)
 
 static void free_loop(jd_event_loop *loop)
 {
-    free_dead(loop);
     /* No thread is its owner any more: what the user still holds of its connections goes the way of other threads. */
     atomic_store_explicit(&loop->owner, NULL, memory_order_relaxed);
+    event_loop_wait_for_wakers(loop);
     loop->ops->destroy(loop->engine);
     block_pool_destroy(&loop->receive_blocks);
     block_pool_destroy(&loop->output_pools.small);
     block_pool_destroy(&loop->output_pools.large);
     loop_timers_destroy(loop);
+    loop_registry_give_back(loop->index, slot_map_next_generation(&loop->connections));
     event_loop_release_shell(loop);
 }
 
@@ -476,16 +369,21 @@ int jd_event_loop_destroy(jd_event_loop *loop)
     if (loop->running)
         return JD_EBUSY;
     loop->running = true;
+    loop->destroying = true; /* nothing new can be made on it from here on */
     current_loop = loop;
     loop_signals_forget(loop);
     servers_destroy_all(loop);
     connections_close_all(loop);
-    loop_timers_cancel_all(loop);
     /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
-    unregister_loop(loop, slot_map_next_generation(&loop->connections));
+    loop_registry_withdraw(loop);
     finish_tasks(loop);
     connections_close_all(loop);
+    connections_free_dead(loop); /* the contexts' destructors may destroy channels and cancel timers */
     channels_destroy_all(loop);
+    while (loop->watched_channels > 0)
+        event_loop_turn(loop, -1);
+    channels_free_dead(loop);
+    loop_timers_cancel_all(loop);
     free_loop(loop);
     current_loop = outer;
     return 0;

@@ -12,6 +12,9 @@
 #include <jinduo/event_loop.h>
 #include <pthread.h>
 
+/* AWAKE: it will look at its queue before it sleeps. SLEEPING: whoever pushes first must wake it. SIGNALLED: one has. */
+enum { LOOP_AWAKE, LOOP_SLEEPING, LOOP_SIGNALLED };
+
 /* A task without memory of its own: embedded in what it is about, or allocated by who queues it. */
 struct loop_task {
     struct mpsc_node node;
@@ -43,12 +46,15 @@ struct flush_policy {
     int64_t age_ns;
 };
 
+enum { CACHE_LINE_BYTES = 64 };
+
 struct jd_event_loop {
     const struct engine_ops *ops;
     struct engine *engine;
     _Atomic(const void *) owner; /* the owning thread's token */
     uint8_t index;               /* in the process: part of connection ids */
-    bool has_run, running;
+    _Atomic bool has_run;
+    bool running, runs_until_quit, destroying;
     uint32_t open_connections; /* not down yet */
     jd_timestamp now;
     uint32_t now_ms; /* the same for connections' timeouts; wraps around */
@@ -64,13 +70,16 @@ struct jd_event_loop {
     jd_tcp_connection *dead_connections;
     jd_channel *dead_channels;
     jd_channel *channels;
+    uint32_t watched_channels; /* the engine has not let go of */
 
     struct slot_map connections;
     struct block_pool receive_blocks;
     struct output_pools output_pools;
     jd_buffer view; /* what a message callback sees of a block on loan */
     bool view_taken;
-    size_t arrived_bytes; /* on the connection whose input is being dealt with: answers are often as long */
+    /* The connection whose input is being dealt with, and how much that is: answers are often as long. */
+    const jd_tcp_connection *answering;
+    size_t arrived_bytes;
 
     struct timer_wheel wheel;
     struct slot_map user_timers;
@@ -85,15 +94,18 @@ struct jd_event_loop {
     uint32_t busy_poll_misses;
     jd_event_loop_options options;
 
-    /* Written by other threads: on a cache line of its own. */
-    _Alignas(64) struct mpsc_queue queue;
+    /* Written by other threads: on cache lines of their own, by distance, as allocated memory is aligned to 16 only. */
+    char distance_before[CACHE_LINE_BYTES];
+    struct mpsc_queue queue;
     _Atomic int wake_state;
     _Atomic bool quit;
     _Atomic uint64_t pending_signals;
+    _Atomic uint32_t wakers; /* threads that may be about to call the engine's wake */
     _Atomic uint64_t wakeups_sent, wakeups_saved;
     /* What keeps this memory: the loop itself, each connection (the user's references may outlive the loop), and a
      * thread that is giving back its last reference to one. */
     _Atomic uint32_t shell_references;
+    char distance_behind[CACHE_LINE_BYTES];
 };
 
 /* The engines compiled in, ending with NULL (engines.c). */
@@ -111,6 +123,17 @@ static inline bool event_loop_is_mine(const jd_event_loop *loop)
     return atomic_load_explicit(&loop->owner, memory_order_relaxed) == &event_loop_thread_token;
 }
 
+/* ---- loop_queue.c ---- */
+
+/* An index for a loop, or JD_EMFILE; from publish to withdraw the loop can be found by it. */
+int loop_registry_take(uint8_t *index, uint32_t *first_generation);
+void loop_registry_publish(jd_event_loop *loop);
+void loop_registry_withdraw(jd_event_loop *loop);
+void loop_registry_give_back(uint8_t index, uint32_t generation);
+
+/* Returns when no thread is in the engine's wake any more. The loop sleeps no more. */
+void event_loop_wait_for_wakers(jd_event_loop *loop);
+
 /* From any thread. False when the loop is being destroyed: the task is the caller's still. */
 bool event_loop_push(jd_event_loop *loop, struct loop_task *task);
 
@@ -126,7 +149,8 @@ static inline jd_timestamp event_loop_clock(const jd_event_loop *loop)
     return loop->ops->now(loop->engine);
 }
 
-/* Runs one turn. Returns the number of events and tasks, or a negative error. */
+/* Runs one turn. Returns the number of events and tasks, or a negative error if the engine could not wait; everything
+ * else in the turn is done all the same. */
 int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns);
 
 /* One of shell_references. */

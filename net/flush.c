@@ -1,5 +1,6 @@
-/* Flushing: output that handlers queued is sent at the turn's end, each connection's in one gathered operation, or
- * earlier when the policy says so (jd_event_loop_options). */
+/* Flushing: output that handlers queued is sent in one gathered operation for each connection: answers to its own input
+ * when that has been dealt with (stream_received), the rest at the turn's end, or earlier when the policy says so
+ * (jd_event_loop_options). */
 #include "net/event_loop.h"
 #include "net/tcp_connection.h"
 
@@ -86,12 +87,10 @@ static bool take_todo(jd_tcp_connection *connection, unsigned todo)
     return is_set;
 }
 
-/* In this order: what is sent before what is told, closing when nothing else can be asked, down last. A step may ask for
- * a later one, which is then done here, or an earlier one, which waits for the next turn. */
+/* In this order: what is told before the end that it may ask for or that would leave it untold, down last. A step may ask
+ * for a later one, which is then done here, or an earlier one, which waits for the next turn. */
 static void settle(jd_tcp_connection *connection)
 {
-    if (take_todo(connection, TODO_FINISH))
-        connection_finish_output(connection);
     if (take_todo(connection, TODO_HIGH))
         connection_tell_high_watermark(connection);
     if (take_todo(connection, TODO_LOW))
@@ -100,6 +99,8 @@ static void settle(jd_tcp_connection *connection)
         connection_tell_write_complete(connection);
     if (take_todo(connection, TODO_INPUT))
         connection_deliver_held(connection);
+    if (take_todo(connection, TODO_FINISH))
+        connection_finish_output(connection);
     if (connection->todo & TODO_CLOSE) {
         connection_flush(connection);
         connection->todo = (uint8_t)(connection->todo & TODO_DOWN);

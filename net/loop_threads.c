@@ -1,10 +1,14 @@
 #include "net/loop_threads.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <jinduo/error.h>
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
+
+enum { RETRY_AFTER_NS = 10 * 1000000 };
 
 void statistics_add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)
 {
@@ -34,6 +38,24 @@ static void report_ready(struct loop_thread *thread)
     pthread_mutex_unlock(&all->lock);
 }
 
+/* Until the server ends, whatever fails and whoever calls quit: connections are handed over to it that no other loop would
+ * serve. */
+static void run_until_stopped(jd_event_loop *loop, struct loop_threads *all)
+{
+    const struct timespec pause = { .tv_nsec = RETRY_AFTER_NS };
+
+    while (!atomic_load(&all->stopping)) {
+        int result = jd_event_loop_run(loop);
+        if (result >= 0)
+            continue;
+        log_message(JD_LOG_ERROR, "%s: waiting for events: %s", all->name, jd_strerror(result));
+        nanosleep(&pause, NULL);
+    }
+    /* Whoever asked for the end has let go of the loop when it has let go of the lock. */
+    pthread_mutex_lock(&all->lock);
+    pthread_mutex_unlock(&all->lock);
+}
+
 static void *run_thread(void *arg)
 {
     struct loop_thread *thread = arg;
@@ -46,7 +68,7 @@ static void *run_thread(void *arg)
     report_ready(thread);
     if (thread->result < 0)
         return NULL;
-    jd_event_loop_run(loop);
+    run_until_stopped(loop, all);
     jd_event_loop_destroy(loop);
     return NULL;
 }
@@ -90,9 +112,12 @@ static int wait_until_ready(struct loop_threads *threads)
 
 static void join_all(struct loop_threads *threads)
 {
+    pthread_mutex_lock(&threads->lock);
+    atomic_store(&threads->stopping, true);
     for (unsigned i = 0; i < threads->count; i++)
         if (threads->threads[i].result == 0)
             jd_event_loop_quit(threads->threads[i].loop);
+    pthread_mutex_unlock(&threads->lock);
     for (unsigned i = 0; i < threads->count; i++)
         pthread_join(threads->threads[i].thread, NULL);
 }

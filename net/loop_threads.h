@@ -22,6 +22,7 @@ struct loop_threads {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned ready; /* threads that have made their loop, or failed to */
+    _Atomic bool stopping;
     struct loop_thread threads[];
 };
 

@@ -10,7 +10,9 @@
 enum { NS_PER_MS = 1000000 };
 
 static const uint64_t delay_max_ms = (uint64_t)1 << 46; /* 2 000 years: the sum with any time does not overflow */
-static const jd_timer_id posted_bit = (uint64_t)1 << 63; /* of an id: which map */
+/* An id: the loop's index (8 bits), which map (1), slot (23), generation (32). */
+static const jd_timer_id posted_bit = (uint64_t)1 << 55;
+enum { LOOP_SHIFT = 56, SLOT_SHIFT = 32, SLOT_MASK = (1 << 23) - 1 };
 
 struct loop_timer {
     struct slot_header slot;
@@ -36,16 +38,18 @@ void loop_timers_init(jd_event_loop *loop)
     pthread_mutex_init(&loop->posted_timers_lock, NULL);
 }
 
-static jd_timer_id timer_id(const struct loop_timer *timer)
+static jd_timer_id timer_id(const jd_event_loop *loop, const struct loop_timer *timer)
 {
-    return (uint64_t)timer->slot.slot << 32 | timer->slot.generation;
+    return (uint64_t)loop->index << LOOP_SHIFT | (uint64_t)timer->slot.slot << SLOT_SHIFT | timer->slot.generation;
 }
 
 static void *find_timer(jd_event_loop *loop, jd_timer_id id)
 {
-    uint32_t slot = (uint32_t)((id & ~posted_bit) >> 32);
+    uint32_t slot = (uint32_t)(id >> SLOT_SHIFT) & SLOT_MASK;
     struct loop_timer *timer;
 
+    if (id >> LOOP_SHIFT != loop->index)
+        return NULL;
     if (!(id & posted_bit))
         return slot_map_find(&loop->user_timers, slot, (uint32_t)id);
     pthread_mutex_lock(&loop->posted_timers_lock);
@@ -111,7 +115,7 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
     posted->loop = loop;
     posted->expiry_ms = expiry_ms;
     posted->start.run = start_posted;
-    posted_id = timer_id(&posted->timer) | posted_bit;
+    posted_id = timer_id(loop, &posted->timer) | posted_bit;
     if (!event_loop_push(loop, &posted->start)) {
         free_timer(loop, &posted->timer);
         return JD_ECANCELED;
@@ -128,13 +132,15 @@ static int start_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interva
 
     if (!event_loop_is_mine(loop))
         return post_timer(loop, expiry_ms, interval_ms, function, arg, id);
+    if (loop->destroying)
+        return JD_ECANCELED;
     timer = slot_map_allocate(&loop->user_timers);
     if (timer == NULL)
         return JD_ENOMEM;
     fill(timer, TIMER_USER, function, arg, interval_ms);
     timer_start(&loop->wheel, &timer->timer, expiry_ms);
     if (id != NULL)
-        *id = timer_id(timer);
+        *id = timer_id(loop, timer);
     return 0;
 }
 

@@ -14,6 +14,8 @@ extern const struct stream_ops reactor_stream_ops;
 enum reactor_token { TOKEN_WAKEUP, TOKEN_STREAM, TOKEN_LISTENER, TOKEN_CHANNEL };
 enum { TOKEN_KIND_SHIFT = 56 };
 
+static const uint64_t token_value_mask = ((uint64_t)1 << TOKEN_KIND_SHIFT) - 1;
+
 static inline uint64_t reactor_token(enum reactor_token kind, uint64_t value)
 {
     return (uint64_t)kind << TOKEN_KIND_SHIFT | value;
@@ -25,7 +27,7 @@ struct reactor {
     int wakeup;          /* an eventfd */
     struct block *block; /* receives; NULL: one is taken from the pool when needed */
 
-    /* Streams that may have more to receive although no edge will tell, and listeners likewise. */
+    /* Streams that have used up their budget, or may have more to receive although no edge will tell; listeners likewise. */
     struct stream *ready_first, **ready_link;
     struct listener *ready_listeners;
 
@@ -52,7 +54,7 @@ int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle so
 void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32_t events);
 
 /* Streams put on the ready list before. Returns how many. */
-unsigned reactor_receive_ready(struct reactor *reactor);
+unsigned reactor_run_ready(struct reactor *reactor);
 
 /* ---- acceptor.c ---- */
 int acceptor_listen(struct engine *engine, struct listener *listener);

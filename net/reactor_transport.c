@@ -8,21 +8,23 @@
 enum {
     STREAM_WRITABLE = 1, /* the kernel has not said EAGAIN since the last edge */
     STREAM_PAUSED = 2,
-    STREAM_READY = 4,  /* on the ready list */
-    STREAM_UNSURE = 8, /* a short receive does not mean that all is received */
-    STREAM_ENDED = 16, /* the FIN has been reported */
-    STREAM_FAILED = 32,
-    STREAM_CLOSED = 64, /* closed, but on the ready list still: reported when the list gets there */
-    STREAM_REGISTERED = 128,
+    STREAM_READY = 4,       /* on the ready list, because it */
+    STREAM_MAY_RECEIVE = 8, /* may have more to receive although no edge will tell, or */
+    STREAM_MAY_SEND = 16,   /* has used up its budget for sending */
+    STREAM_UNSURE = 32,     /* a short receive does not mean that all is received */
+    STREAM_ENDED = 64,      /* the FIN has been reported */
+    STREAM_FAILED = 128,
+    STREAM_CLOSED = 256, /* closed, but on the ready list still: reported when the list gets there */
+    STREAM_REGISTERED = 512,
 };
 
-enum {
-    EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
-    /* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge
-     * (tcp(7), "out-of-band data"). */
-    EVENTS_UNSURE = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI,
-    SEND_PIECES = 64, /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
-};
+static const uint32_t events_watched = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | (uint32_t)EPOLLET;
+
+/* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge (tcp(7),
+ * "out-of-band data"). */
+static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
+
+enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
 
 static void set_flag(struct stream *stream, unsigned flag)
 {
@@ -42,7 +44,8 @@ static bool has_flag(const struct stream *stream, unsigned flag)
 int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
 {
     stream->socket = socket;
-    stream->engine_flags = STREAM_WRITABLE;
+    /* A receive on a Unix-domain socket stops short where descriptors were sent along (unix(7), SCM_RIGHTS). */
+    stream->engine_flags = stream->is_local ? STREAM_WRITABLE | STREAM_UNSURE : STREAM_WRITABLE;
     return 0;
 }
 
@@ -50,17 +53,19 @@ static int stream_start(struct stream *stream)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
     int result =
-        poller_add(&reactor->poller, stream->socket, EVENTS, reactor_token(TOKEN_STREAM, stream_token(stream)));
+        poller_add(&reactor->poller, stream->socket, events_watched, reactor_token(TOKEN_STREAM, stream_token(stream)));
 
     if (result == 0)
         set_flag(stream, STREAM_REGISTERED);
     return result;
 }
 
-static void put_on_ready_list(struct stream *stream)
+/* why: STREAM_MAY_RECEIVE or STREAM_MAY_SEND. */
+static void put_on_ready_list(struct stream *stream, unsigned why)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
 
+    set_flag(stream, why);
     if (has_flag(stream, STREAM_READY))
         return;
     set_flag(stream, STREAM_READY);
@@ -80,7 +85,7 @@ static void stream_resume(struct stream *stream)
     if (!has_flag(stream, STREAM_PAUSED))
         return;
     clear_flag(stream, STREAM_PAUSED);
-    put_on_ready_list(stream);
+    put_on_ready_list(stream, STREAM_MAY_RECEIVE);
 }
 
 /* ---- receiving ---- */
@@ -117,7 +122,8 @@ static size_t receive_once(struct reactor *reactor, struct stream *stream)
         stream_received(stream, &reactor->block);
         return drained ? 0 : (size_t)received;
     }
-    clear_flag(stream, STREAM_UNSURE);
+    if (!stream->is_local)
+        clear_flag(stream, STREAM_UNSURE);
     if (received == 0) {
         set_flag(stream, STREAM_ENDED);
         stream_ended(stream);
@@ -130,7 +136,7 @@ static size_t receive_once(struct reactor *reactor, struct stream *stream)
 /* Receives until the kernel has no more, or the budget is used up: the rest waits on the ready list. */
 static void receive(struct reactor *reactor, struct stream *stream)
 {
-    size_t budget = stream_read_budget(stream);
+    size_t budget = stream_budget(stream);
     size_t received = 0;
 
     while (may_receive(stream)) {
@@ -139,34 +145,16 @@ static void receive(struct reactor *reactor, struct stream *stream)
             return;
         received += count;
         if (received >= budget) {
-            put_on_ready_list(stream);
+            put_on_ready_list(stream, STREAM_MAY_RECEIVE);
             return;
         }
     }
 }
 
-unsigned reactor_receive_ready(struct reactor *reactor)
-{
-    struct stream *stream = reactor->ready_first;
-    unsigned count = 0;
-
-    reactor->ready_first = NULL;
-    reactor->ready_link = &reactor->ready_first;
-    for (struct stream *next; stream != NULL; stream = next, count++) {
-        next = stream->engine_next;
-        clear_flag(stream, STREAM_READY);
-        if (has_flag(stream, STREAM_CLOSED))
-            stream_closed(stream);
-        else
-            receive(reactor, stream);
-    }
-    return count;
-}
-
 /* ---- sending ---- */
 
-/* Until the kernel takes no more: only then does an edge tell when it takes more again. */
-static void stream_flush(struct stream *stream)
+/* Until the kernel takes no more, as only then an edge tells when it takes more again; or until the budget is used up. */
+static void send_output(struct stream *stream, size_t budget)
 {
     while (output_queue_bytes(&stream->output) > 0 && has_flag(stream, STREAM_WRITABLE) &&
            !has_flag(stream, STREAM_FAILED | STREAM_CLOSED)) {
@@ -175,21 +163,60 @@ static void stream_flush(struct stream *stream)
         int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total);
         ssize_t sent = socket_send(stream->socket, pieces, count);
 
-        if (sent >= 0)
-            stream_sent(stream, (size_t)sent);
-        else if (sent == JD_EAGAIN)
+        if (sent == JD_EAGAIN) {
             clear_flag(stream, STREAM_WRITABLE);
-        else
+        } else if (sent < 0) {
             fail(stream, (int)sent);
+        } else {
+            stream_sent(stream, (size_t)sent);
+            if ((size_t)sent >= budget && output_queue_bytes(&stream->output) > 0) {
+                put_on_ready_list(stream, STREAM_MAY_SEND);
+                return;
+            }
+            budget -= (size_t)sent < budget ? (size_t)sent : budget;
+        }
     }
+}
+
+static void stream_flush(struct stream *stream)
+{
+    /* On the ready list it has had its budget in this turn. */
+    if (!has_flag(stream, STREAM_MAY_SEND))
+        send_output(stream, stream_budget(stream));
 }
 
 static void stream_shutdown_write(struct stream *stream)
 {
     int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_shutdown_write(stream->socket);
 
+    /* ENOTCONN: reset meanwhile; what by is waiting on the socket. */
+    if (result == JD_ENOTCONN && socket_error(stream->socket) < 0)
+        result = JD_ECONNRESET;
     if (result < 0)
         fail(stream, result);
+}
+
+/* ---- the ready list ---- */
+
+unsigned reactor_run_ready(struct reactor *reactor)
+{
+    struct stream *stream = reactor->ready_first;
+    unsigned count = 0;
+
+    reactor->ready_first = NULL;
+    reactor->ready_link = &reactor->ready_first;
+    for (struct stream *next; stream != NULL; stream = next, count++) {
+        unsigned why = stream->engine_flags;
+        next = stream->engine_next;
+        clear_flag(stream, STREAM_READY | STREAM_MAY_RECEIVE | STREAM_MAY_SEND);
+        if (why & STREAM_CLOSED)
+            stream_closed(stream);
+        if (why & STREAM_MAY_SEND)
+            stream_flush(stream);
+        if (why & STREAM_MAY_RECEIVE)
+            receive(reactor, stream);
+    }
+    return count;
 }
 
 /* ---- events ---- */
@@ -202,10 +229,10 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
         set_flag(stream, STREAM_WRITABLE);
         stream_flush(stream);
     }
-    if (events & EVENTS_UNSURE)
+    if (events & events_unsure)
         set_flag(stream, STREAM_UNSURE);
     /* One that is on the ready list has had its budget in this turn, or waits for its place in the next. */
-    if (events & (EPOLLIN | EVENTS_UNSURE) && !has_flag(stream, STREAM_READY))
+    if (events & (EPOLLIN | events_unsure) && !has_flag(stream, STREAM_MAY_RECEIVE))
         receive(reactor, stream);
     /* Not received from, as it is paused or has ended: a reset is noticed all the same. */
     if (events & EPOLLERR && !may_receive(stream) && !has_flag(stream, STREAM_FAILED)) {
@@ -217,12 +244,31 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
 
 /* ---- the end ---- */
 
+/* Input that has arrived and nobody wants any more: closing over it would send RST. Bounded, as a peer may send for ever. */
+static void drop_input(struct reactor *reactor, struct stream *stream)
+{
+    size_t left = stream_budget(stream);
+    ssize_t received = 1;
+
+    if (reactor->block == NULL)
+        reactor->block = event_loop_receive_block(stream->loop);
+    while (reactor->block != NULL && received > 0 && left > 0) {
+        received = socket_receive(stream->socket, reactor->block->data, reactor->block->capacity);
+        left -= received > 0 && (size_t)received < left ? (size_t)received : left;
+    }
+}
+
 static void stream_close(struct stream *stream, bool reset)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
 
-    if (reset)
+    if (reset) {
         socket_reset_on_close(stream->socket);
+    } else if (!has_flag(stream, STREAM_FAILED)) {
+        send_output(stream, SIZE_MAX);
+        if (!has_flag(stream, STREAM_ENDED))
+            drop_input(reactor, stream);
+    }
     /* Closing removes it from the poller, unless there is a duplicate of the descriptor (epoll(7), question 6). */
     if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
         poller_remove(&reactor->poller, stream->socket);

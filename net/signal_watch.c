@@ -4,6 +4,7 @@
 
 #include <jinduo/error.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 enum { SIGNALS = 64 };
@@ -17,15 +18,21 @@ static struct watched_signal {
 
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* Threads in the handler: one that has read a loop there may still touch it. */
+static _Atomic unsigned handlers;
+
 static void on_signal(int number)
 {
     int saved_errno = errno;
-    jd_event_loop *loop = atomic_load(&watched[number].loop);
+    jd_event_loop *loop;
 
+    atomic_fetch_add(&handlers, 1);
+    loop = atomic_load(&watched[number].loop);
     if (loop != NULL) {
         atomic_fetch_or(&loop->pending_signals, (uint64_t)1 << number);
         event_loop_wake(loop);
     }
+    atomic_fetch_sub(&handlers, 1);
     errno = saved_errno;
 }
 
@@ -46,6 +53,8 @@ static void end_watch(int number)
     sigaction(number, &watched[number].before, NULL);
     atomic_store(&watched[number].loop, NULL);
     watched[number].callback = NULL;
+    while (atomic_load(&handlers) > 0)
+        sched_yield();
 }
 
 int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callback callback, void *arg)
@@ -57,6 +66,8 @@ int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callba
         return JD_EINVAL;
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
+    if (loop->destroying)
+        return JD_ECANCELED;
     pthread_mutex_lock(&watch_lock);
     watcher = atomic_load(&watched[number].loop);
     if (watcher != NULL && watcher != loop)

@@ -33,6 +33,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     if (connection != NULL) {
         connection->stream.loop = loop;
         connection->stream.socket = SOCKET_NONE;
+        connection->stream.is_local = peer->family == AF_UNIX;
         connection->profile = profile;
         connection->peer = *peer;
         atomic_fetch_add_explicit(&profile->references, 1, memory_order_relaxed);
@@ -93,12 +94,15 @@ void connection_finish_output(jd_tcp_connection *connection)
         return;
     if (output_queue_bytes(&connection->stream.output) > 0 || atomic_load(&connection->queued_elsewhere) > 0)
         return;
-    if (connection->flags & (CONNECTION_CLOSE_DRAINED | CONNECTION_PEER_ENDED)) {
+    if (connection->flags & CONNECTION_PEER_ENDED) {
         connection_begin_close(connection, 0);
         return;
     }
     connection->flags |= CONNECTION_FIN_SENT;
     connection_loop(connection)->ops->stream->shutdown_write(&connection->stream);
+    /* Closing now could cost the peer bytes it has not read yet, see stream_ops.close: its FIN says that it has. */
+    if (connection->flags & CONNECTION_CLOSE_DRAINED)
+        connection_discard_input(connection);
 }
 
 void connection_peer_ended(jd_tcp_connection *connection)
@@ -112,9 +116,9 @@ void connection_peer_ended(jd_tcp_connection *connection)
         connection_begin_close(connection, 0);
         return;
     }
-    if (profile->allow_half_open) {
-        if (profile->on_half_close != NULL)
-            profile->on_half_close(connection, profile->on_half_close_arg);
+    /* Without anyone to tell, nobody would ever close it. */
+    if (profile->allow_half_open && profile->on_half_close != NULL) {
+        profile->on_half_close(connection, profile->on_half_close_arg);
         return;
     }
     connection_set_disconnecting(connection);
@@ -276,8 +280,8 @@ void connections_close(jd_event_loop *loop, const struct connection_profile *pro
 void connections_close_all(jd_event_loop *loop)
 {
     connections_close(loop, NULL, false);
-    while (loop->open_connections > 0 && event_loop_turn(loop, -1) >= 0)
-        continue;
+    while (loop->open_connections > 0)
+        event_loop_turn(loop, -1);
 }
 
 /* ---- ids ---- */
@@ -287,7 +291,9 @@ static jd_tcp_connection *find_on(const jd_event_loop *loop, jd_connection_id id
     jd_tcp_connection *connection =
         slot_map_find(&loop->connections, (uint32_t)(id >> 32) & (SLOT_MAP_MAX_SLOTS - 1), (uint32_t)id);
 
-    return connection != NULL && connection_state(connection) < CONNECTION_DISCONNECTED ? connection : NULL;
+    if (connection == NULL || !(connection->flags & CONNECTION_SEEN))
+        return NULL;
+    return connection_state(connection) < CONNECTION_DISCONNECTED ? connection : NULL;
 }
 
 uint64_t stream_token(const struct stream *stream)
@@ -303,6 +309,11 @@ struct stream *stream_by_token(jd_event_loop *loop, uint64_t token)
     jd_tcp_connection *connection = slot_map_find(&loop->connections, (uint32_t)(token >> 32), (uint32_t)token);
 
     return connection != NULL ? &connection->stream : NULL;
+}
+
+const void *stream_address(const jd_event_loop *loop, uint64_t token)
+{
+    return slot_map_address(&loop->connections, (uint32_t)(token >> 32));
 }
 
 jd_connection_id jd_tcp_connection_id(const jd_tcp_connection *connection)
@@ -362,10 +373,9 @@ int jd_tcp_connection_error(const jd_tcp_connection *connection)
 
 void jd_tcp_connection_set_context(jd_tcp_connection *connection, void *context, void (*destructor)(void *))
 {
-    void *old_context = connection->context;
     void (*old_destructor)(void *) = connection->context_destructor;
+    void *old_context = atomic_exchange_explicit(&connection->context, context, memory_order_acq_rel);
 
-    connection->context = context;
     connection->context_destructor = destructor;
     if (old_destructor != NULL)
         old_destructor(old_context);
@@ -373,7 +383,7 @@ void jd_tcp_connection_set_context(jd_tcp_connection *connection, void *context,
 
 void *jd_tcp_connection_context(const jd_tcp_connection *connection)
 {
-    return connection->context;
+    return atomic_load_explicit(&connection->context, memory_order_acquire);
 }
 
 jd_event_loop *jd_tcp_connection_loop(const jd_tcp_connection *connection)

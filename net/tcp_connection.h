@@ -39,7 +39,7 @@ struct connection_profile {
 
     size_t output_limit;
     size_t input_limit;
-    size_t read_budget_bytes;
+    size_t budget_bytes;
     size_t high_watermark, low_watermark;
     bool allow_half_open;
     bool read_above_watermark;
@@ -75,44 +75,47 @@ enum {
 };
 
 enum {
-    CONNECTION_TOUCHED = 1,        /* on the loop's list of connections with something to do */
-    CONNECTION_PAUSED = 2,         /* by the user */
-    CONNECTION_INPUT_HELD = 4,     /* input arrived that the user has not been told of */
-    CONNECTION_END_HELD = 8,       /* and behind it the peer's FIN */
-    CONNECTION_PEER_ENDED = 16,    /* the peer has sent its FIN */
-    CONNECTION_FIN_SENT = 32,      /* we have */
-    CONNECTION_CLOSE_DRAINED = 64, /* close when the output is drained, instead of FIN */
-    CONNECTION_RESET = 128,        /* close with RST */
-    CONNECTION_SEEN = 256,         /* the user has been told up */
-    CONNECTION_ABOVE_WATERMARK = 512,
-    CONNECTION_PAUSED_BY_OUTPUT = 1024,
-    CONNECTION_FIRST_MESSAGE = 2048, /* has not come yet, and must before first_message_by_ms */
+    CONNECTION_TOUCHED = 1,          /* on the loop's list of connections with something to do */
+    CONNECTION_PAUSED = 2,           /* by the user */
+    CONNECTION_INPUT_HELD = 4,       /* input arrived that the user has not been told of */
+    CONNECTION_END_HELD = 8,         /* and behind it the peer's FIN */
+    CONNECTION_PEER_ENDED = 16,      /* the peer has sent its FIN */
+    CONNECTION_FIN_SENT = 32,        /* we have */
+    CONNECTION_CLOSE_DRAINED = 64,   /* close when the output is drained, instead of FIN */
+    CONNECTION_RESET = 128,          /* close with RST */
+    CONNECTION_SEEN = 256,           /* the user has been told up */
+    CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
+    CONNECTION_ABOVE_WATERMARK = 1024,
+    CONNECTION_PAUSED_BY_OUTPUT = 2048,
+    CONNECTION_FIRST_MESSAGE = 4096, /* has not come yet, and must before first_message_by_ms */
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT,
 };
 
+/* What each message touches comes first, together: with many connections it has left the cache in between. */
 struct jd_tcp_connection {
     struct slot_header slot;
     struct stream stream;
     struct connection_profile *profile;
-    void *context;
+    jd_buffer *input;                /* what callbacks left behind; NULL: nothing */
+    jd_tcp_connection *next;         /* on the loop's list of touched, or of dead ones */
+    _Atomic size_t queued_elsewhere; /* bytes that other threads' sends have reserved, on their way to the loop */
+    _Atomic uint8_t state;
+    uint8_t todo;
+    uint16_t flags;
+    _Atomic uint32_t references;
+    uint32_t received_ms, sent_ms; /* when last, by the loop's clock; differences are right for 2^31 ms */
+    _Atomic(void *) context;
+
     void (*context_destructor)(void *);
-    jd_buffer *input;        /* what callbacks left behind; NULL: nothing */
-    jd_tcp_connection *next; /* on the loop's list of touched, or of dead ones */
     union {
         struct timer timer;    /* while it lives */
         struct loop_task home; /* the last reference on its way home to the loop */
     };
     struct peer_address peer;
-    _Atomic size_t queued_elsewhere; /* bytes that other threads' sends have reserved, on their way to the loop */
-    _Atomic uint32_t references;
     union {
         int error;                    /* once it is closing */
         uint32_t first_message_by_ms; /* before */
     };
-    uint32_t received_ms, sent_ms; /* when last, by the loop's clock; differences are right for 2^31 ms */
-    _Atomic uint8_t state;
-    uint8_t todo;
-    uint16_t flags;
 };
 
 /* An idle connection must stay small: docs/architecture.md. */
@@ -152,11 +155,11 @@ void connection_begin_close(jd_tcp_connection *connection, int error);
 void connection_peer_ended(jd_tcp_connection *connection);
 
 /* The steps of the turn's end, in their order. */
-void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
 void connection_tell_high_watermark(jd_tcp_connection *connection);
 void connection_tell_low_watermark(jd_tcp_connection *connection);
 void connection_tell_write_complete(jd_tcp_connection *connection);
 void connection_deliver_held(jd_tcp_connection *connection);
+void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
 void connection_close_stream(jd_tcp_connection *connection);
 void connection_tell_down(jd_tcp_connection *connection);
 
@@ -168,12 +171,14 @@ void connection_expect_progress(jd_tcp_connection *connection); /* of output tha
 /* Whether input may be given to the user now. */
 static inline bool connection_takes_input(const jd_tcp_connection *connection)
 {
-    return connection_state(connection) < CONNECTION_CLOSING &&
-           !(connection->flags & CONNECTION_ANY_PAUSE);
+    return connection_state(connection) < CONNECTION_CLOSING && !(connection->flags & CONNECTION_ANY_PAUSE);
 }
 
 /* What follows from output having been queued. */
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before);
+
+/* From now on input is dropped, until the peer's FIN. */
+void connection_discard_input(jd_tcp_connection *connection);
 
 /* Sends the parts as one, as jd_tcp_connection_send. */
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count);

@@ -14,9 +14,11 @@ enum {
     OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024,
     INPUT_LIMIT_BYTES = 64 * 1024 * 1024,
     INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
-    READ_BUDGET_BYTES = 256 * 1024,
+    BUDGET_BYTES = 256 * 1024,
     HIGH_WATERMARK_BYTES = 1024 * 1024,
 };
+
+static const int64_t tell_again_after_ns = 10 * (int64_t)1000000000;
 
 enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_STOPPED };
 
@@ -24,7 +26,8 @@ struct server_listener {
     struct listener listener;
     jd_tcp_server *server;
     struct server_listener *next;
-    bool starvation_told;
+    bool starving;                   /* since it has accepted last */
+    jd_timestamp starvation_told_at; /* in the log */
 };
 
 /* What is asked of an io loop when the server stops. */
@@ -47,10 +50,11 @@ struct jd_tcp_server {
     jd_timer_id drain_timer;
     jd_done_callback stopped, destroyed;
     void *stopped_arg, *destroyed_arg;
-    bool destroying;
-    struct loop_task finish;
+    _Atomic bool destroying; /* asked for */
+    bool destroy_begun;      /* in the loop */
+    struct loop_task finish, destroy;
     _Atomic size_t seen;  /* connections up and not down */
-    _Atomic size_t alive; /* connections accepted and not gone, and 1 until the server stops */
+    _Atomic size_t alive; /* connections accepted and not gone, open listeners, and 1 until the server stops */
 };
 
 /* ---- creation ---- */
@@ -77,7 +81,7 @@ static struct connection_profile *make_profile(jd_tcp_server *server, const jd_t
     snprintf(profile->name, sizeof(profile->name), "%s", options->name != NULL ? options->name : "server");
     profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
-    profile->read_budget_bytes = or_default(options->read_budget_bytes, READ_BUDGET_BYTES);
+    profile->budget_bytes = or_default(options->budget_bytes, BUDGET_BYTES);
     profile->high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
     profile->low_watermark = or_default(options->low_watermark, profile->high_watermark / 4);
     profile->read_above_watermark = options->read_above_watermark;
@@ -147,6 +151,8 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         options = &defaults;
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
+    if (loop->destroying)
+        return JD_ECANCELED;
     if (!options_make_sense(options))
         return JD_EINVAL;
     if (options->listen != NULL && jd_endpoint_parse(&endpoint, options->listen, NULL) < 0)
@@ -246,12 +252,17 @@ void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_erro
 void listener_starved(struct listener *base, int error)
 {
     struct server_listener *listener = (struct server_listener *)base;
+    jd_timestamp now = jd_event_loop_now(base->loop);
     char endpoint[JD_ENDPOINT_TEXT_BYTES];
 
-    if (listener->starvation_told)
+    if (listener->starving)
         return;
-    listener->starvation_told = true;
+    listener->starving = true;
     counter_add(&base->loop->counters.accept_pauses, 1);
+    /* At the edge of the limit accepting stops and goes on with each connection. */
+    if (listener->starvation_told_at != 0 && now - listener->starvation_told_at < tell_again_after_ns)
+        return;
+    listener->starvation_told_at = now;
     jd_endpoint_format(&base->bound, endpoint, sizeof(endpoint));
     log_message(JD_LOG_WARNING, "%s: %s: accepting paused: %s", listener->server->profile->name, endpoint,
                 jd_strerror(error));
@@ -300,7 +311,7 @@ static void on_accepted(struct listener *base, socket_handle socket, const struc
     struct server_listener *listener = (struct server_listener *)base;
     jd_tcp_server *server = listener->server;
 
-    listener->starvation_told = false;
+    listener->starving = false;
     atomic_fetch_add_explicit(&server->alive, 1, memory_order_relaxed);
     if (server->threads != NULL)
         hand_over(server, socket, peer);
@@ -308,9 +319,19 @@ static void on_accepted(struct listener *base, socket_handle socket, const struc
         connection_open(server->loop, server->profile, socket, peer);
 }
 
+/* An open listener counts as alive: its memory is the engine's until listener_closed. */
 static int listen_on(jd_tcp_server *server, struct server_listener *listener)
 {
-    return server->loop->ops->listen(server->loop->engine, &listener->listener);
+    int result = server->loop->ops->listen(server->loop->engine, &listener->listener);
+
+    if (result == 0)
+        atomic_fetch_add_explicit(&server->alive, 1, memory_order_relaxed);
+    return result;
+}
+
+void listener_closed(struct listener *listener)
+{
+    server_connection_gone(((struct server_listener *)listener)->server);
 }
 
 static void unlisten_all(jd_tcp_server *server)
@@ -389,7 +410,7 @@ int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
 
     if (!event_loop_is_mine(server->loop))
         return JD_EPERM;
-    if (server->state != SERVER_CREATED)
+    if (server->state != SERVER_CREATED || atomic_load(&server->destroying))
         return JD_EALREADY;
     if (server->listeners == NULL)
         return JD_EINVAL;
@@ -477,24 +498,59 @@ static void drain_is_over(void *arg)
     close_connections(server, false);
 }
 
-int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
+static int stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
 {
     bool drain = drain_ms > 0;
+    int result;
 
-    if (!event_loop_is_mine(server->loop))
-        return JD_EPERM;
     if (server->state != SERVER_STARTED)
         return JD_EALREADY;
+    /* First what can fail: without the timer nothing would end the draining. */
+    result = drain ? jd_event_loop_run_after(server->loop, drain_ms, drain_is_over, server, &server->drain_timer) : 0;
+    if (result < 0)
+        return result;
     server->state = SERVER_STOPPING;
     server->stopped = done;
     server->stopped_arg = arg;
     unlisten_all(server);
-    /* Without memory for the timer nothing would end the draining: then there is none. */
-    if (drain && jd_event_loop_run_after(server->loop, drain_ms, drain_is_over, server, &server->drain_timer) < 0)
-        drain = false;
     close_connections(server, drain);
     server_connection_gone(server);
     return 0;
+}
+
+/* From another thread, an io thread's callback perhaps. */
+struct stop_task {
+    struct loop_task task;
+    jd_tcp_server *server;
+    uint64_t drain_ms;
+    jd_done_callback done;
+    void *arg;
+};
+
+static void run_stop(struct loop_task *task)
+{
+    struct stop_task stop = *(struct stop_task *)task;
+
+    memory_release(task, sizeof(stop));
+    /* What could not be told at the call: then there is nothing to wait for. */
+    if (stop_in_loop(stop.server, stop.drain_ms, stop.done, stop.arg) < 0 && stop.done != NULL)
+        stop.done(stop.arg);
+}
+
+int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
+{
+    struct stop_task *stop;
+
+    if (event_loop_is_mine(server->loop))
+        return stop_in_loop(server, drain_ms, done, arg);
+    stop = memory_allocate(sizeof(*stop));
+    if (stop == NULL)
+        return JD_ENOMEM;
+    *stop = (struct stop_task){ { .run = run_stop }, server, drain_ms, done, arg };
+    if (event_loop_push(server->loop, &stop->task))
+        return 0;
+    memory_release(stop, sizeof(*stop));
+    return JD_ECANCELED;
 }
 
 static void run_finish(struct loop_task *task)
@@ -502,7 +558,7 @@ static void run_finish(struct loop_task *task)
     jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
     jd_done_callback stopped = server->stopped, destroyed = server->destroyed;
     void *stopped_arg = server->stopped_arg, *destroyed_arg = server->destroyed_arg;
-    bool destroying = server->destroying;
+    bool destroying = server->destroy_begun;
 
     if (server->drain_timer != 0)
         jd_event_loop_cancel_timer(server->loop, server->drain_timer);
@@ -520,6 +576,27 @@ static void run_finish(struct loop_task *task)
         destroyed(destroyed_arg);
 }
 
+static void destroy_in_loop(jd_tcp_server *server)
+{
+    server->destroy_begun = true;
+    if (server->state == SERVER_STARTED) {
+        stop_in_loop(server, 0, NULL, NULL);
+    } else if (server->state == SERVER_CREATED) {
+        server->state = SERVER_STOPPING;
+        server_connection_gone(server);
+    } else if (server->state == SERVER_STOPPED) {
+        event_loop_push(server->loop, &server->finish);
+    } else if (server->drain_timer != 0) {
+        jd_event_loop_cancel_timer(server->loop, server->drain_timer);
+        drain_is_over(server);
+    }
+}
+
+static void run_destroy(struct loop_task *task)
+{
+    destroy_in_loop((jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, destroy)));
+}
+
 void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *arg)
 {
     if (server == NULL) {
@@ -527,27 +604,24 @@ void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *a
             done(arg);
         return;
     }
-    if (server->destroying)
+    if (atomic_exchange(&server->destroying, true))
         return;
-    server->destroying = true;
     server->destroyed = done;
     server->destroyed_arg = arg;
-    if (server->state == SERVER_STARTED)
-        jd_tcp_server_stop(server, 0, NULL, NULL);
-    else if (server->state != SERVER_STOPPING)
-        event_loop_push(server->loop, &server->finish);
-    else if (server->drain_timer != 0) {
-        jd_event_loop_cancel_timer(server->loop, server->drain_timer);
-        drain_is_over(server);
-    }
+    server->destroy.run = run_destroy;
+    if (event_loop_is_mine(server->loop))
+        destroy_in_loop(server);
+    else
+        event_loop_push(server->loop, &server->destroy);
 }
 
 void servers_destroy_all(jd_event_loop *loop)
 {
     for (jd_tcp_server *server = loop->servers; server != NULL; server = server->next)
         jd_tcp_server_destroy(server, NULL, NULL);
-    while (loop->servers != NULL && event_loop_turn(loop, -1) >= 0)
-        continue;
+    /* An error of waiting must not leave one behind: its threads and connections would use the loop when it is gone. */
+    while (loop->servers != NULL)
+        event_loop_turn(loop, -1);
 }
 
 /* ---- what can be asked ---- */
@@ -565,7 +639,12 @@ void jd_tcp_server_get_statistics(const jd_tcp_server *server, jd_event_loop_sta
         jd_event_loop_get_statistics(server->loop, statistics);
         return;
     }
-    *statistics = (jd_event_loop_statistics){ 0 };
+    /* The server's own loop only accepts. */
+    jd_event_loop_get_statistics(server->loop, &one);
+    *statistics = (jd_event_loop_statistics){
+        .accept_pauses = one.accept_pauses,
+        .connections_failed = one.connections_failed,
+    };
     for (unsigned i = 0; i < server->io_threads; i++) {
         jd_event_loop_get_statistics(server->threads->threads[i].loop, &one);
         statistics_add(statistics, &one);

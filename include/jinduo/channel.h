@@ -7,10 +7,10 @@
 JD_BEGIN_DECLS
 
 enum {
-    JD_READABLE = 1,       /* asked for and told: reading would not block (data, or the end) */
-    JD_WRITABLE = 2,       /* asked for and told: writing would not block */
-    JD_EDGE = 4,           /* asked for: tell only changes (epoll(7), edge-triggered) instead of the level */
-    JD_HANGUP = 8,         /* told: the other end is gone, or an error waits on the descriptor */
+    JD_READABLE = 1, /* asked for and told: reading would not block (data, or the end) */
+    JD_WRITABLE = 2, /* asked for and told: writing would not block */
+    JD_EDGE = 4,     /* asked for: tell only changes (epoll(7), edge-triggered) instead of the level */
+    JD_HANGUP = 8,   /* told: the other end is gone, or an error waits on the descriptor */
 };
 
 /* events: what is ready, of JD_READABLE, JD_WRITABLE, JD_HANGUP. */

@@ -32,7 +32,8 @@ typedef struct jd_event_loop_options {
     /* Output is gathered, each connection's being sent in one operation: what a connection's callbacks send to that same
      * connection when they have dealt with what was received, everything else at the end of the turn; or earlier, when
      * this many bytes wait on one connection (0: 64 KiB), when this many connections wait (0: 32), or before the next
-     * callback once the oldest output is this old (0: 50 us). */
+     * callback once the oldest output is this old (0: 50 us; the clock is read between every 1 to 16 callbacks, the
+     * quicker they have been the more seldom). */
     uint32_t flush_bytes;
     uint32_t flush_connections;
     uint32_t flush_age_us;
@@ -49,22 +50,24 @@ JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_option
 JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 
 /* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a callback
- * of the loop, or a negative error if the engine could not wait. If quit was called before, returns after one turn. */
+ * of the loop, or a negative error if the engine could not wait. */
 JD_API int jd_event_loop_run(jd_event_loop *loop);
 
 /* Runs one turn that waits at most timeout_ms for something to do (negative: without end). Returns the number of events
  * and tasks handled, or an error as jd_event_loop_run. */
 JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
 
-/* Makes jd_event_loop_run return after the turn in which this is noticed. From any thread and from signal handlers. */
+/* Makes jd_event_loop_run return after the turn in which this is noticed; called before, the next jd_event_loop_run returns
+ * after one turn. Does not end the loops of a server's io threads: those run as long as the server. From any thread and
+ * from signal handlers; the loop must exist until this has returned. */
 JD_API void jd_event_loop_quit(jd_event_loop *loop);
 
-/* Runs task(arg) in the loop's thread: at once if this is it, else queued. From any thread. Returns 0 or an error as
- * jd_event_loop_queue_in_loop. */
+/* Runs task(arg) in the loop's thread: at once when called inside one of the loop's callbacks, else queued. From any
+ * thread. Returns 0 or an error as jd_event_loop_queue_in_loop. */
 JD_API int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Queues task(arg) for the loop's next turn; never runs it at once. Tasks of one thread keep their order. From any
- * thread. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being destroyed; after an error the task never runs. */
+ * thread, as long as the loop exists until this has returned. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being destroyed; after an error the task never runs. */
 JD_API int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Whether the calling thread is the loop's owner. From any thread. */
@@ -103,15 +106,15 @@ typedef void (*jd_signal_callback)(int signal_number, void *arg);
 JD_API int jd_event_loop_watch_signal(jd_event_loop *loop, int signal_number, jd_signal_callback callback, void *arg);
 
 typedef struct jd_event_loop_statistics {
-    uint64_t turns;              /* turns run */
-    uint64_t idle_turns;         /* turns that woke up and found nothing to do */
-    uint64_t sleeps;             /* turns that blocked in the kernel */
-    uint64_t events;             /* readiness events or completions handled */
-    uint64_t tasks;              /* queued tasks run */
-    uint64_t timers;             /* timers run */
-    uint64_t wakeups_sent;       /* times another thread had to wake the loop */
-    uint64_t wakeups_saved;      /* times it would have, but the loop was awake or already woken */
-    uint64_t flushes;            /* gathered sends handed to the engine */
+    uint64_t turns;         /* turns run */
+    uint64_t idle_turns;    /* turns that woke up and found nothing to do */
+    uint64_t sleeps;        /* turns that blocked in the kernel */
+    uint64_t events;        /* readiness events or completions handled */
+    uint64_t tasks;         /* queued tasks run */
+    uint64_t timers;        /* timers run */
+    uint64_t wakeups_sent;  /* times another thread had to wake the loop */
+    uint64_t wakeups_saved; /* times it would have, but the loop was awake or already woken */
+    uint64_t flushes;       /* gathered sends handed to the engine */
     uint64_t bytes_received;
     uint64_t bytes_sent;
     uint64_t bytes_dropped;      /* queued for sending, but the connection closed first */

@@ -83,12 +83,12 @@ JD_BEGIN_DECLS
 
 /* All zero is the default: 4 bytes, big-endian, at the beginning, counting the body, nothing stripped. */
 typedef struct jd_length_codec_options {
-    size_t length_offset;     /* bytes in front of the length field; at most 65 535 */
-    unsigned length_bytes;    /* 1, 2, 3, 4, 8 or JD_LENGTH_VARINT; 0: 4 */
-    jd_byte_order byte_order; /* of the length field; not for varint */
+    size_t length_offset;      /* bytes in front of the length field; at most 65 535 */
+    unsigned length_bytes;     /* 1, 2, 3, 4, 8 or JD_LENGTH_VARINT; 0: 4 */
+    jd_byte_order byte_order;  /* of the length field; not for varint */
     int64_t length_adjustment; /* added to the field's value to get the bytes that follow the field */
-    size_t strip_bytes;       /* taken off the frame's beginning before the callback gets it */
-    size_t max_frame_bytes;   /* the whole frame, header included; 0: 16 MiB */
+    size_t strip_bytes;        /* taken off the frame's beginning before the callback gets it */
+    size_t max_frame_bytes;    /* the whole frame, header included; 0: 16 MiB */
 } jd_length_codec_options;
 
 /* Makes a codec. options (copied; NULL: all defaults). A frame whose claimed length is over the maximum fails as soon as

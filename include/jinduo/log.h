@@ -11,7 +11,7 @@ typedef enum jd_log_level {
     JD_LOG_INFO,
     JD_LOG_WARNING, /* default: this and worse */
     JD_LOG_ERROR,
-    JD_LOG_NONE,    /* silence, as a level to set */
+    JD_LOG_NONE, /* silence, as a level to set */
 } jd_log_level;
 
 /* Gets one message, without newline, valid during the call. Called from whichever thread has something to say, at once

@@ -67,7 +67,8 @@ JD_API int jd_tcp_connection_close(jd_tcp_connection *connection);
 JD_API int jd_tcp_connection_reset(jd_tcp_connection *connection);
 
 /* Stops message and frame callbacks, leaving bytes in the kernel, so that TCP slows the peer down; and goes on. A reset
- * by the peer is noticed while paused, a FIN at resume. In the loop's thread. Returns 0, JD_ENOTCONN, JD_EPERM. */
+ * by the peer is noticed while paused, a FIN at resume. What a message callback that pauses has left in its buffer comes
+ * again at resume. In the loop's thread. Returns 0, JD_ENOTCONN, JD_EPERM. */
 JD_API int jd_tcp_connection_pause_reading(jd_tcp_connection *connection);
 JD_API int jd_tcp_connection_resume_reading(jd_tcp_connection *connection);
 

@@ -17,7 +17,7 @@ typedef struct jd_tcp_server_options {
     unsigned io_threads;
 
     unsigned backlog;         /* queue of the listening socket; 0: the system's maximum (listen(2)) */
-    bool allow_half_open;     /* the peer's FIN only ends its side: see jd_half_close_callback */
+    bool allow_half_open;     /* the peer's FIN only ends its side; needs a half-close callback, or has no effect */
     bool nagle;               /* leave TCP_NODELAY off (tcp(7)); default: on, as output is gathered already */
     bool keepalive;           /* SO_KEEPALIVE (socket(7)) */
     int send_buffer_bytes;    /* SO_SNDBUF; 0: the system's choice */
@@ -26,8 +26,8 @@ typedef struct jd_tcp_server_options {
     /* Bytes queued for sending on one connection; a send that would go beyond fails whole. 0: 64 MiB. */
     size_t output_limit;
 
-    /* Bytes that message callbacks left unread on one connection; one with more is closed with JD_ENOBUFS. Never less
-     * than the codec's maximum frame and 64 KiB. 0: 64 MiB. */
+    /* Bytes that message callbacks left unread on one connection; one with more is closed with JD_ENOBUFS. 0: 64 MiB. With
+     * a codec never less than its maximum frame + 64 KiB. */
     size_t input_limit;
 
     /* Back-pressure: when more than high_watermark bytes are queued for sending on one connection (0: 1 MiB), the
@@ -49,8 +49,8 @@ typedef struct jd_tcp_server_options {
      * idle_timeout_ms does not come, read_timeout_ms does. */
     uint32_t heartbeat_ms;
 
-    /* Received bytes that one connection may dispatch in a turn before others have theirs. 0: 256 KiB. */
-    size_t read_budget_bytes;
+    /* Bytes that one connection may receive, and send, in a turn before others have theirs. 0: 256 KiB. */
+    size_t budget_bytes;
 } jd_tcp_server_options;
 
 /* A frame that cannot be. */
@@ -72,12 +72,14 @@ typedef void (*jd_frame_error_callback)(jd_tcp_connection *connection, const jd_
 typedef void (*jd_done_callback)(void *arg);
 
 /* Makes a server on loop, not listening yet. options (copied; NULL: all defaults). In the loop's thread. Returns 0,
- * JD_EINVAL (options out of range, or listen is no endpoint), JD_ENOMEM, JD_EPERM. */
+ * JD_EINVAL (options out of range, or listen is no endpoint), JD_ENOMEM, JD_EPERM, JD_ECANCELED (the loop is being
+ * destroyed). */
 JD_API int jd_tcp_server_create(jd_tcp_server **server, jd_event_loop *loop, const jd_tcp_server_options *options);
 
 /* Stops at once (jd_tcp_server_stop with 0), then frees the server; its connections' down callbacks still come. done (may
- * be NULL) is called when nothing of it is left. Allowed in every callback. In the loop's thread. A loop that is
- * destroyed destroys its servers. NULL is allowed (done is then called at once). */
+ * be NULL) is called in the server's loop when nothing of it is left. Allowed in every callback, and from any thread that
+ * knows the server to exist. A loop that is destroyed destroys its servers. NULL is allowed (done is then called at
+ * once); a second call changes nothing. */
 JD_API void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *arg);
 
 /* Callbacks, each with its own argument; NULL: none. Before start, in the loop's thread. With io_threads they come in
@@ -94,7 +96,8 @@ JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half
 /* Cuts input into frames with codec: callback gets each frame instead of the message callback getting bytes. The codec
  * must outlive the server's connections; one codec may serve many servers and threads. Before start, in the loop's
  * thread. */
-JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg);
+JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback,
+                                    void *arg);
 JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg);
 
 /* Adds an endpoint to listen on, at once if the server is started. bound (may be NULL) gets the address, with the port
@@ -112,10 +115,12 @@ JD_API int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed);
 JD_API size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server);
 JD_API int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *endpoint);
 
-/* Stops listening and ends the connections: those with nothing queued for sending close at once, the others when it is
- * sent, and all that are left after drain_ms (0: at once) are closed. done (may be NULL) is called in the server's loop
- * when the last is down and the io threads have ended. Allowed in every callback; never calls done from inside. In the
- * loop's thread. Returns 0, JD_EALREADY if stopping or never started. */
+/* Stops listening and ends the connections: those with nothing queued for sending close at once; the others send what is
+ * queued, then FIN, and close when the peer has ended its side too; all that are left after drain_ms (0: at once) are
+ * closed. done (may be NULL) is called in the server's loop, never from inside, when the last is down and the io threads
+ * have ended. Allowed in every callback, and from any thread that knows the server to exist. Returns 0; JD_EALREADY if
+ * stopping or never started (from another thread: 0, and done is called); JD_ENOMEM, JD_ECANCELED (the loop is being
+ * destroyed), and then nothing has changed. */
 JD_API int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg);
 
 /* Connections that the user has seen up and not down. From any thread while the server exists. */

@@ -35,15 +35,33 @@ void assert_text(const jd_buffer *buffer, const char *text)
     assert_content(buffer, text, strlen(text));
 }
 
-jd_buffer *buffer_wrapped_at(const char *text, size_t offset)
+jd_buffer *buffer_with(const void *bytes, size_t length)
 {
-    uint8_t filler[RING_MIN_BYTES] = { 0 };
     jd_buffer *buffer;
 
     ck_assert_int_eq(jd_buffer_create(&buffer), 0);
-    ck_assert_int_eq(jd_buffer_append(buffer, filler, RING_MIN_BYTES - offset), 0);
-    ck_assert_int_eq(jd_buffer_append(buffer, text, offset), 0);
-    ck_assert_uint_eq(jd_buffer_consume(buffer, RING_MIN_BYTES - offset), RING_MIN_BYTES - offset);
-    put_text(buffer, text + offset);
+    ck_assert_int_eq(jd_buffer_append(buffer, bytes, length), 0);
+    return buffer;
+}
+
+jd_buffer *buffer_wrapped_at(const char *text, size_t offset)
+{
+    return buffer_with_wrap(text, strlen(text), offset);
+}
+
+jd_buffer *buffer_with_wrap(const void *bytes, size_t length, size_t offset)
+{
+    uint8_t filler[8192] = { 0 };
+    size_t capacity = RING_MIN_BYTES;
+    jd_buffer *buffer;
+
+    while (capacity < length)
+        capacity *= 2;
+    ck_assert_uint_le(capacity, sizeof(filler));
+    ck_assert_int_eq(jd_buffer_create(&buffer), 0);
+    ck_assert_int_eq(jd_buffer_append(buffer, filler, capacity - offset), 0);
+    ck_assert_int_eq(jd_buffer_append(buffer, bytes, offset), 0);
+    ck_assert_uint_eq(jd_buffer_consume(buffer, capacity - offset), capacity - offset);
+    ck_assert_int_eq(jd_buffer_append(buffer, (const uint8_t *)bytes + offset, length - offset), 0);
     return buffer;
 }

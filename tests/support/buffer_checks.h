@@ -11,7 +11,13 @@ void put_text(jd_buffer *buffer, const char *text);
 void assert_content(const jd_buffer *buffer, const void *expected, size_t length);
 void assert_text(const jd_buffer *buffer, const char *expected);
 
+/* A new buffer with these bytes. */
+jd_buffer *buffer_with(const void *bytes, size_t length);
+
 /* A new ring of the smallest size that holds text, offset bytes of it before the wrap and the others behind. */
 jd_buffer *buffer_wrapped_at(const char *text, size_t offset);
+
+/* The same with any bytes. */
+jd_buffer *buffer_with_wrap(const void *bytes, size_t length, size_t offset);
 
 #endif

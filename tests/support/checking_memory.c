@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <jinduo/memory.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,15 +16,29 @@ struct header {
 _Static_assert(sizeof(struct header) % _Alignof(max_align_t) == 0, "blocks must be aligned for any type");
 
 static const size_t header_magic = (size_t)0x6a696e64756f2121u;
-static size_t blocks_out;
-static unsigned until_failure; /* 0: none is to fail */
+static atomic_size_t blocks_out;
+static atomic_uint allocations; /* tried since it was installed */
+
+/* Which of them fail. Set while no other thread allocates. */
+static unsigned first_failure, failures_wanted;
+static atomic_uint failures;
+
+/* Counts, too. */
+static bool is_to_fail(void)
+{
+    /* Unsigned: what comes before the first is far behind the last. */
+    if (atomic_fetch_add(&allocations, 1) - first_failure >= failures_wanted)
+        return false;
+    atomic_fetch_add(&failures, 1);
+    return true;
+}
 
 static void *checking_allocate(size_t size, void *arg)
 {
     struct header *header;
 
     ck_assert_uint_gt(size, 0);
-    if (until_failure > 0 && --until_failure == 0)
+    if (is_to_fail())
         return NULL;
     header = malloc(sizeof(*header) + size);
     ck_assert_ptr_nonnull(header);
@@ -63,7 +78,7 @@ void checking_memory_install(void)
         .release = checking_release,
     };
 
-    until_failure = 0;
+    checking_memory_fail(1, 0);
     ck_assert_int_eq(jd_memory_set_functions(&functions), 0);
 }
 
@@ -74,15 +89,32 @@ void checking_memory_remove(void)
     ck_assert_int_eq(jd_memory_set_functions(NULL), 0);
 }
 
+unsigned checking_memory_allocations(void)
+{
+    return atomic_load(&allocations);
+}
+
+void checking_memory_fail(unsigned number, unsigned count)
+{
+    first_failure = atomic_load(&allocations) + number - 1;
+    failures_wanted = count;
+    atomic_store(&failures, 0);
+}
+
+unsigned checking_memory_failures(void)
+{
+    return atomic_load(&failures);
+}
+
 void checking_memory_fail_at(unsigned number)
 {
-    until_failure = number;
+    checking_memory_fail(number, number > 0);
 }
 
 bool checking_memory_has_failed(void)
 {
-    bool failed = until_failure == 0;
+    bool failed = checking_memory_failures() > 0;
 
-    until_failure = 0;
+    failures_wanted = 0;
     return failed;
 }

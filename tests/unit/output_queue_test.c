@@ -349,7 +349,7 @@ static void try_clear(uint64_t *random)
 
 START_TEST(a_queue_does_what_an_array_does_under_any_operations_with_memory_failing_now_and_then)
 {
-    static void (*const operations[])(uint64_t *) = { try_append, try_append, try_append_block,
+    static void (*const operations[])(uint64_t *) = { try_append,  try_append,  try_append_block,
                                                       try_consume, try_consume, try_clear };
     uint64_t random = test_seed();
 

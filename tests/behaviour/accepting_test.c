@@ -1,0 +1,248 @@
+/* Accepting goes on whatever happens to single connections, and through a shortage of descriptors. Pitfalls 11, 42. */
+#include "base/system_calls.h"
+#include "net/event_loop.h"
+#include "tests/behaviour/harness.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *const suite_name = "accepting";
+
+/* ---- accept's errors ---- */
+
+static int failures_left, failure;
+
+static int failing_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    if (failures_left > 0) {
+        failures_left--;
+        errno = failure;
+        return -1;
+    }
+    return accept4(fd, address, length, flags);
+}
+
+static void fail_accepting(int error, int times)
+{
+    failure = error;
+    failures_left = times;
+    system_calls.accept4 = failing_accept4;
+}
+
+static const int passing_errors[] = { ECONNABORTED, EPROTO, EPERM, EINTR, ENETDOWN, EHOSTUNREACH };
+
+START_TEST(an_error_of_one_connection_does_not_stop_accepting)
+{
+    fail_accepting(passing_errors[_i], 3);
+    serve(&(struct service){ .on_message = echo });
+
+    int client = client_connect();
+
+    client_send(client, "x", 1);
+    client_expect(client, "x", 1);
+    ck_assert_int_eq(failures_left, 0);
+    ck_assert_uint_eq(statistics().accept_pauses, 0);
+    ck_assert_uint_eq(log_messages(), 0);
+}
+END_TEST
+
+static const int shortages[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM };
+
+START_TEST(a_shortage_pauses_accepting_serves_the_connected_and_ends_by_itself)
+{
+    serve(&(struct service){ .on_message = echo });
+    int connected = client_connect_up(), waiting;
+    fail_accepting(shortages[_i], 3);
+
+    waiting = client_connect();
+    PUMP_UNTIL(failures_left < 3);
+    client_send(connected, "still served", 12);
+
+    client_expect(connected, "still served", 12);
+    client_send(waiting, "x", 1);
+    client_expect(waiting, "x", 1);
+    ck_assert_int_eq(failures_left, 0);
+    ck_assert_uint_ge(statistics().accept_pauses, 1);
+    ck_assert(was_logged("accepting paused"));
+}
+END_TEST
+
+/* ---- out of descriptors, really ---- */
+
+enum { DESCRIPTOR_LIMIT = 64, CLIENTS = 34, QUIET_MS = 500 };
+
+static void limit_descriptors(rlim_t limit)
+{
+    struct rlimit limits;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limits), 0);
+    limits.rlim_cur = limit;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limits), 0);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+START_TEST(out_of_descriptors_the_loop_sleeps_and_accepts_again_when_some_are_free)
+{
+    int clients[CLIENTS];
+    unsigned accepted;
+    uint64_t turns_before;
+    int64_t until;
+    limit_descriptors(DESCRIPTOR_LIMIT);
+    serve(&(struct service){ .on_message = echo });
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = client_connect();
+    PUMP_UNTIL(statistics().accept_pauses > 0);
+    pump_until_quiet();
+    accepted = connections_up();
+    ck_assert_uint_gt(accepted, 0);
+    ck_assert_uint_lt(accepted, CLIENTS);
+
+    /* No spin: the loop wakes up for its retries, ten a second, and little else. */
+    turns_before = statistics().turns;
+    until = now_ms() + QUIET_MS;
+    while (now_ms() < until)
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, QUIET_MS), 0);
+    ck_assert_uint_le(statistics().turns - turns_before, QUIET_MS / 100 * 3 + 3);
+
+    /* Freed by a connection's end, and by someone else. */
+    client_close(clients[CLIENTS - 1]);
+    client_close(clients[CLIENTS - 2]);
+    PUMP_UNTIL(connections_up() >= accepted + 1);
+    limit_descriptors(4 * DESCRIPTOR_LIMIT);
+    PUMP_UNTIL(connections_up() >= CLIENTS - 2);
+    for (int i = 0; i < CLIENTS - 2; i++) {
+        client_send(clients[i], "x", 1);
+        client_expect(clients[i], "x", 1);
+    }
+}
+END_TEST
+
+START_TEST(connections_are_served_while_descriptors_are_short)
+{
+    int clients[CLIENTS];
+    unsigned answered = 0;
+    limit_descriptors(DESCRIPTOR_LIMIT);
+    serve(&(struct service){ .on_message = echo });
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = client_connect();
+        client_send_some(clients[i], "x", 1);
+    }
+
+    PUMP_UNTIL(statistics().accept_pauses > 0);
+    pump_until_quiet();
+
+    for (int i = 0; i < CLIENTS; i++) {
+        char byte;
+        answered += client_receive_some(clients[i], &byte, 1) == 1;
+    }
+    ck_assert_uint_eq(answered, connections_up());
+    ck_assert_uint_gt(answered, 0);
+    ck_assert_uint_lt(answered, CLIENTS);
+}
+END_TEST
+
+START_TEST(a_loop_without_descriptors_is_an_error_and_leaks_nothing)
+{
+    struct rlimit before;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+
+    for (unsigned room = 0; room < 3; room++) {
+        jd_event_loop *loop = NULL;
+        int last = dup(0);
+        close(last);
+        limit_descriptors((rlim_t)last + room);
+        int result = event_loop_create_on(&loop, NULL, engine_under_test());
+        ck_assert_int_eq(result, room < 2 ? JD_EMFILE : 0);
+        if (result == 0)
+            ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+        limit_descriptors(before.rlim_cur);
+    }
+}
+END_TEST
+
+/* ---- many ---- */
+
+START_TEST(hundreds_that_connect_at_once_are_all_accepted)
+{
+    enum { MANY = 400 };
+    serve(&(struct service){ .on_message = echo });
+
+    for (int i = 0; i < MANY; i++)
+        client_connect();
+
+    PUMP_UNTIL(connections_up() == MANY);
+    ck_assert_uint_eq(statistics().connections_opened, MANY);
+}
+END_TEST
+
+static void accept_no_more(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_server **server = arg;
+
+    if (*server != NULL)
+        jd_tcp_server_destroy(*server, NULL, NULL);
+    *server = NULL;
+}
+
+START_TEST(a_server_destroyed_by_the_first_connection_accepts_no_other)
+{
+    jd_tcp_server *server;
+    server = serve(&(struct service){ .on_up = accept_no_more, .arg = &server });
+
+    for (int i = 0; i < 20; i++)
+        client_connect();
+
+    PUMP_UNTIL(connections_down() == 1);
+    pump_until_quiet();
+    ck_assert_uint_eq(connections_up(), 1);
+}
+END_TEST
+
+static void close_at_once(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_close(connection), 0);
+}
+
+START_TEST(connections_closed_in_up_do_not_stop_the_others)
+{
+    enum { MANY = 150 };
+    serve(&(struct service){ .on_up = close_at_once });
+
+    for (int i = 0; i < MANY; i++)
+        client_connect();
+
+    PUMP_UNTIL(connections_down() == MANY);
+}
+END_TEST
+
+static void put_system_calls_back(void)
+{
+    system_calls_reset();
+}
+
+void suite_add_tests(Suite *suite)
+{
+    TCase *tests = harness_case(suite, "accepting");
+
+    tcase_add_checked_fixture(tests, NULL, put_system_calls_back);
+    tcase_add_loop_test(tests, an_error_of_one_connection_does_not_stop_accepting, 0,
+                        sizeof(passing_errors) / sizeof(passing_errors[0]));
+    tcase_add_loop_test(tests, a_shortage_pauses_accepting_serves_the_connected_and_ends_by_itself, 0,
+                        sizeof(shortages) / sizeof(shortages[0]));
+    tcase_add_test(tests, out_of_descriptors_the_loop_sleeps_and_accepts_again_when_some_are_free);
+    tcase_add_test(tests, connections_are_served_while_descriptors_are_short);
+    tcase_add_test(tests, a_loop_without_descriptors_is_an_error_and_leaks_nothing);
+    tcase_add_test(tests, hundreds_that_connect_at_once_are_all_accepted);
+    tcase_add_test(tests, a_server_destroyed_by_the_first_connection_accepts_no_other);
+    tcase_add_test(tests, connections_closed_in_up_do_not_stop_the_others);
+}

@@ -1,0 +1,280 @@
+/* Where servers listen: every kind of endpoint, and clear errors. Pitfall 41. */
+#include "tests/behaviour/harness.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *const suite_name = "endpoints";
+
+static const char *text_of(const jd_endpoint *endpoint)
+{
+    static char text[JD_ENDPOINT_TEXT_BYTES];
+
+    jd_endpoint_format(endpoint, text, sizeof(text));
+    return text;
+}
+
+static jd_endpoint parsed(const char *text)
+{
+    jd_endpoint endpoint;
+
+    ck_assert_int_eq(jd_endpoint_parse(&endpoint, text, NULL), 0);
+    return endpoint;
+}
+
+/* What the server's side of the last connection calls its ends. */
+static char local[JD_ENDPOINT_TEXT_BYTES], peer[JD_ENDPOINT_TEXT_BYTES];
+
+static void note_ends(jd_tcp_connection *connection, void *arg)
+{
+    jd_endpoint endpoint;
+
+    ck_assert_int_eq(jd_tcp_connection_local_endpoint(connection, &endpoint), 0);
+    strcpy(local, text_of(&endpoint));
+    ck_assert_int_eq(jd_tcp_connection_peer_endpoint(connection, &endpoint), 0);
+    strcpy(peer, text_of(&endpoint));
+}
+
+static void expect_peer_to_be_known_still(jd_tcp_connection *connection, void *arg)
+{
+    jd_endpoint endpoint;
+
+    ck_assert_int_eq(jd_tcp_connection_peer_endpoint(connection, &endpoint), 0);
+    ck_assert_str_eq(text_of(&endpoint), peer);
+    ck_assert_int_eq(jd_tcp_connection_local_endpoint(connection, &endpoint), JD_ENOTCONN);
+    ck_assert_int_eq(jd_tcp_connection_native_handle(connection), JD_ENOTCONN);
+}
+
+static jd_tcp_server *serve_at(const char *listen)
+{
+    return serve(&(struct service){
+        .options.listen = listen, .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
+}
+
+static void expect_service(const jd_endpoint *endpoint)
+{
+    unsigned down = connections_down();
+    int client = client_connect_to(endpoint);
+
+    client_send(client, "hello", 5);
+    client_expect(client, "hello", 5);
+    client_close(client);
+    PUMP_UNTIL(connections_down() == down + 1);
+}
+
+static bool has_ipv6(void)
+{
+    jd_endpoint endpoint = parsed("[::1]:0");
+    int probe = socket(AF_INET6, SOCK_STREAM, 0);
+    bool works = probe >= 0 && bind(probe, (const struct sockaddr *)endpoint.address.bytes, endpoint.length) == 0;
+
+    close(probe);
+    return works;
+}
+
+/* ---- kinds ---- */
+
+START_TEST(port_zero_lets_the_system_pick_one_which_the_server_tells)
+{
+    serve_at("127.0.0.1:0");
+    char expected[JD_ENDPOINT_TEXT_BYTES];
+    snprintf(expected, sizeof(expected), "127.0.0.1:%u", jd_endpoint_port(server_endpoint()));
+    ck_assert_uint_ne(jd_endpoint_port(server_endpoint()), 0);
+
+    expect_service(server_endpoint());
+
+    ck_assert_str_eq(local, expected);
+    ck_assert_str_eq(text_of(server_endpoint()), expected);
+    ck_assert_int_eq(strncmp(peer, "127.0.0.1:", 10), 0);
+}
+END_TEST
+
+START_TEST(an_ipv6_endpoint_is_served)
+{
+    if (!has_ipv6())
+        return;
+    serve_at("[::1]:0");
+
+    expect_service(server_endpoint());
+
+    ck_assert_int_eq(strncmp(peer, "[::1]:", 6), 0);
+}
+END_TEST
+
+START_TEST(a_star_serves_both_families_and_an_ipv4_peer_is_called_by_its_ipv4_address)
+{
+    char text[JD_ENDPOINT_TEXT_BYTES];
+    jd_endpoint endpoint;
+    serve_at("*:0");
+    snprintf(text, sizeof(text), "127.0.0.1:%u", jd_endpoint_port(server_endpoint()));
+    endpoint = parsed(text);
+
+    expect_service(&endpoint);
+
+    ck_assert_int_eq(strncmp(peer, "127.0.0.1:", 10), 0);
+    if (!has_ipv6())
+        return;
+    snprintf(text, sizeof(text), "[::1]:%u", jd_endpoint_port(server_endpoint()));
+    endpoint = parsed(text);
+    expect_service(&endpoint);
+    ck_assert_int_eq(strncmp(peer, "[::1]:", 6), 0);
+}
+END_TEST
+
+static const char *own_path(const char *kind)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "unix:%s%d", kind, (int)getpid());
+    return text;
+}
+
+START_TEST(a_unix_domain_path_is_served_and_removed_at_the_end)
+{
+    struct stat status;
+    const char *path = own_path("/tmp/jinduo-test-");
+    jd_tcp_server *server = serve_at(path);
+    ck_assert_int_eq(stat(path + 5, &status), 0);
+
+    expect_service(server_endpoint());
+
+    ck_assert_str_eq(local, path);
+    ck_assert_str_eq(peer, "unix:");
+    jd_tcp_server_destroy(server, NULL, NULL);
+    ck_assert_int_eq(stat(path + 5, &status), -1);
+}
+END_TEST
+
+START_TEST(an_abstract_unix_domain_name_is_served)
+{
+    serve_at(own_path("@jinduo-test-"));
+
+    expect_service(server_endpoint());
+
+    ck_assert_str_eq(local, own_path("@jinduo-test-"));
+}
+END_TEST
+
+START_TEST(megabytes_pass_through_a_unix_domain_socket)
+{
+    enum { BYTES = 2 * 1024 * 1024 };
+    serve_at(own_path("@jinduo-test-"));
+    int client = client_connect();
+
+    client_send_pattern(client, 0, BYTES);
+    client_shutdown(client);
+
+    client_expect_pattern(client, 0, BYTES);
+    client_expect_end(client);
+}
+END_TEST
+
+/* ---- several ---- */
+
+START_TEST(a_server_listens_on_several_endpoints)
+{
+    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_path("@jinduo-test-")), bound, told;
+    jd_tcp_server *server = make_server(
+        &(struct service){ .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
+    ck_assert_int_eq(jd_tcp_server_listen(server, &second, NULL), 0);
+    start_server(server);
+    ck_assert_int_eq(jd_tcp_server_listen(server, &third, &bound), 0);
+    ck_assert(jd_endpoint_equal(&bound, &third));
+
+    ck_assert_uint_eq(jd_tcp_server_endpoint_count(server), 3);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(jd_tcp_server_endpoint(server, i, &told), 0);
+        expect_service(&told);
+    }
+    ck_assert_int_eq(jd_tcp_server_endpoint(server, 3, &told), JD_ENOENT);
+}
+END_TEST
+
+START_TEST(several_servers_live_on_one_loop)
+{
+    jd_tcp_server *first = serve(&(struct service){ .on_message = echo });
+    jd_tcp_server *second = serve(&(struct service){ .on_message = echo });
+    jd_endpoint one = endpoint_of(first), other = endpoint_of(second);
+
+    expect_service(&one);
+    expect_service(&other);
+
+    jd_tcp_server_destroy(first, NULL, NULL);
+    pump_until_quiet();
+    expect_service(&other);
+}
+END_TEST
+
+/* ---- in use ---- */
+
+START_TEST(an_endpoint_in_use_is_an_error_that_names_it)
+{
+    jd_tcp_server *first = serve(&(struct service){ .on_message = echo });
+    jd_endpoint taken = endpoint_of(first), failed = { .length = 0 };
+    jd_tcp_server *second = make_server(&(struct service){ .options.listen = text_of(&taken) });
+    unsigned descriptors = open_descriptors();
+
+    ck_assert_int_eq(jd_tcp_server_start(second, &failed), JD_EADDRINUSE);
+
+    ck_assert(jd_endpoint_equal(&failed, &taken));
+    ck_assert_uint_eq(open_descriptors(), descriptors);
+    expect_service(&taken);
+}
+END_TEST
+
+START_TEST(a_server_starts_on_all_its_endpoints_or_on_none)
+{
+    jd_tcp_server *first = serve(&(struct service){ .on_message = echo });
+    jd_endpoint taken = endpoint_of(first), failed;
+    jd_tcp_server *second = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
+    unsigned descriptors = open_descriptors();
+    ck_assert_int_eq(jd_tcp_server_listen(second, &taken, NULL), 0);
+
+    ck_assert_int_eq(jd_tcp_server_start(second, &failed), JD_EADDRINUSE);
+
+    ck_assert(jd_endpoint_equal(&failed, &taken));
+    ck_assert_uint_eq(open_descriptors(), descriptors);
+    /* The reason gone, the same server starts. */
+    jd_tcp_server_destroy(first, NULL, NULL);
+    ck_assert_int_eq(jd_tcp_server_start(second, NULL), 0);
+    ck_assert_int_eq(jd_tcp_server_start(second, NULL), JD_EALREADY);
+}
+END_TEST
+
+START_TEST(a_unix_domain_path_in_use_is_an_error_and_a_dead_one_is_taken_over)
+{
+    const char *path = own_path("/tmp/jinduo-test-");
+    jd_endpoint endpoint = parsed(path);
+    int dead = socket(AF_UNIX, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(dead, (const struct sockaddr *)endpoint.address.bytes, endpoint.length), 0);
+    close(dead);
+
+    serve_at(path);
+
+    expect_service(&endpoint);
+    ck_assert_int_eq(jd_tcp_server_start(make_server(&(struct service){ .options.listen = path }), NULL),
+                     JD_EADDRINUSE);
+    expect_service(&endpoint);
+}
+END_TEST
+
+void suite_add_tests(Suite *suite)
+{
+    TCase *tests = harness_case(suite, "endpoints");
+
+    tcase_add_test(tests, port_zero_lets_the_system_pick_one_which_the_server_tells);
+    tcase_add_test(tests, an_ipv6_endpoint_is_served);
+    tcase_add_test(tests, a_star_serves_both_families_and_an_ipv4_peer_is_called_by_its_ipv4_address);
+    tcase_add_test(tests, a_unix_domain_path_is_served_and_removed_at_the_end);
+    tcase_add_test(tests, an_abstract_unix_domain_name_is_served);
+    tcase_add_test(tests, megabytes_pass_through_a_unix_domain_socket);
+    tcase_add_test(tests, a_server_listens_on_several_endpoints);
+    tcase_add_test(tests, several_servers_live_on_one_loop);
+    tcase_add_test(tests, an_endpoint_in_use_is_an_error_that_names_it);
+    tcase_add_loop_test(tests, a_server_starts_on_all_its_endpoints_or_on_none, 0, 3);
+    tcase_add_test(tests, a_unix_domain_path_in_use_is_an_error_and_a_dead_one_is_taken_over);
+}

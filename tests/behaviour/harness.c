@@ -1,0 +1,345 @@
+#include "tests/behaviour/harness.h"
+
+#include "net/event_loop.h"
+#include "tests/behaviour/recorder.h"
+#include "tests/support/late_engine.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    PATIENCE_MS = 30 * 1000, /* only a failing test waits as long */
+    TEST_TIMEOUT_S = 100,
+    QUIET_TURNS = 4,
+    LOG_BYTES = 64 * 1024,
+};
+
+jd_event_loop *the_loop;
+
+/* ---- the engine ---- */
+
+const struct engine_ops *engine_under_test(void)
+{
+    const char *name = getenv("JD_TEST_ENGINE");
+
+    if (name == NULL || *name == '\0')
+        name = "reactor";
+    if (strcmp(name, late_engine.name) == 0)
+        return &late_engine;
+    for (const struct engine_ops *const *ops = engines_compiled_in; *ops != NULL; ops++)
+        if (strcmp(name, (*ops)->name) == 0)
+            return *ops;
+    ck_abort_msg("JD_TEST_ENGINE: no engine %s", name);
+    return NULL;
+}
+
+bool engine_is(const char *name)
+{
+    return strcmp(engine_under_test()->name, name) == 0;
+}
+
+unsigned engine_patience(void)
+{
+    return engine_is("late") ? 50 : 1;
+}
+
+jd_event_loop *make_loop(const jd_event_loop_options *options)
+{
+    jd_event_loop *loop = NULL;
+
+    ck_assert_int_eq(event_loop_create_on(&loop, options, engine_under_test()), 0);
+    return loop;
+}
+
+void remake_the_loop(const jd_event_loop_options *options)
+{
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = make_loop(options);
+}
+
+/* ---- pumping ---- */
+
+static jd_timestamp clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (jd_timestamp)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+struct pump pump_begin(const char *condition, const char *file, int line)
+{
+    return (struct pump){
+        .condition = condition, .file = file, .line = line, .deadline = clock_ns() + PATIENCE_MS * (jd_timestamp)1000000
+    };
+}
+
+void pump_once(struct pump *pump)
+{
+    if (the_loop != NULL)
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, 1), 0);
+    else
+        poll(NULL, 0, 1);
+    if (clock_ns() > pump->deadline)
+        ck_abort_msg("%s:%d: waited in vain for: %s (log: %s)", pump->file, pump->line, pump->condition, logged());
+}
+
+void pump_turns(unsigned turns)
+{
+    for (unsigned i = 0; i < turns; i++)
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, 0), 0);
+}
+
+void pump_until_quiet(void)
+{
+    for (unsigned quiet = 0; quiet < QUIET_TURNS;) {
+        jd_event_loop_statistics before = statistics(), after;
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, 1), 0);
+        after = statistics();
+        quiet = after.idle_turns > before.idle_turns ? quiet + 1 : 0;
+    }
+}
+
+/* ---- servers ---- */
+
+static struct running_service {
+    struct service service;
+    jd_tcp_server *server;
+} services[SERVICES_MAX];
+
+static unsigned service_count;
+static jd_endpoint last_endpoint;
+
+static void on_connection(jd_tcp_connection *connection, void *arg)
+{
+    const struct service *service = arg;
+    bool up = jd_tcp_connection_is_connected(connection);
+    jd_connection_callback callback = up ? service->on_up : service->on_down;
+
+    record(connection, up ? CALLED_UP : CALLED_DOWN);
+    if (callback != NULL)
+        callback(connection, service->arg);
+}
+
+static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    const struct service *service = arg;
+    size_t before = jd_buffer_readable(input);
+
+    record(connection, CALLED_MESSAGE);
+    if (service->on_message != NULL)
+        service->on_message(connection, input, received, service->arg);
+    else
+        jd_buffer_consume(input, SIZE_MAX);
+    record_bytes(before - jd_buffer_readable(input));
+}
+
+static void on_write_complete(jd_tcp_connection *connection, void *arg)
+{
+    const struct service *service = arg;
+
+    record(connection, CALLED_WRITE_COMPLETE);
+    service->on_write_complete(connection, service->arg);
+}
+
+static void on_half_close(jd_tcp_connection *connection, void *arg)
+{
+    const struct service *service = arg;
+
+    record(connection, CALLED_HALF_CLOSE);
+    if (service->on_half_close != NULL)
+        service->on_half_close(connection, service->arg);
+}
+
+static void on_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *arg)
+{
+    const struct service *service = arg;
+
+    record(connection, CALLED_FRAME);
+    record_bytes(length);
+    if (service->on_frame != NULL)
+        service->on_frame(connection, data, length, received, service->arg);
+}
+
+static void on_frame_error(jd_tcp_connection *connection, const jd_frame_error *error, void *arg)
+{
+    const struct service *service = arg;
+
+    record(connection, CALLED_FRAME_ERROR);
+    if (service->on_frame_error != NULL)
+        service->on_frame_error(connection, error, service->arg);
+}
+
+static void set_callbacks(jd_tcp_server *server, struct service *service)
+{
+    jd_tcp_server_set_connection_callback(server, on_connection, service);
+    jd_tcp_server_set_message_callback(server, on_message, service);
+    jd_tcp_server_set_half_close_callback(server, on_half_close, service);
+    jd_tcp_server_set_high_watermark_callback(server, service->on_high_watermark, service->arg);
+    jd_tcp_server_set_low_watermark_callback(server, service->on_low_watermark, service->arg);
+    jd_tcp_server_set_heartbeat_callback(server, service->on_heartbeat, service->arg);
+    /* Only when asked for: it would be told of all the time. */
+    if (service->on_write_complete != NULL)
+        jd_tcp_server_set_write_complete_callback(server, on_write_complete, service);
+    if (service->codec != NULL)
+        jd_tcp_server_set_codec(server, service->codec, on_frame, service);
+    jd_tcp_server_set_frame_error_callback(server, on_frame_error, service);
+}
+
+void forget_services(void)
+{
+    service_count = 0;
+}
+
+jd_tcp_server *make_server(const struct service *service)
+{
+    struct running_service *running = &services[service_count++];
+    jd_tcp_server_options options = service->options;
+
+    ck_assert_uint_le(service_count, SERVICES_MAX);
+    running->service = *service;
+    options.listen = options.listen != NULL ? options.listen : "127.0.0.1:0";
+    options.name = options.name != NULL ? options.name : "test";
+    ck_assert_int_eq(jd_tcp_server_create(&running->server, the_loop, &options), 0);
+    set_callbacks(running->server, &running->service);
+    return running->server;
+}
+
+void start_server(jd_tcp_server *server)
+{
+    int result = jd_tcp_server_start(server, NULL);
+
+    ck_assert_msg(result == 0, "start: %s", jd_strerror(result));
+    last_endpoint = endpoint_of(server);
+}
+
+jd_tcp_server *serve(const struct service *service)
+{
+    jd_tcp_server *server = make_server(service);
+
+    start_server(server);
+    return server;
+}
+
+jd_endpoint endpoint_of(const jd_tcp_server *server)
+{
+    jd_endpoint endpoint;
+
+    ck_assert_int_eq(jd_tcp_server_endpoint(server, 0, &endpoint), 0);
+    return endpoint;
+}
+
+const jd_endpoint *server_endpoint(void)
+{
+    return &last_endpoint;
+}
+
+void echo(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_send_buffer(connection, input), 0);
+}
+
+jd_event_loop_statistics statistics(void)
+{
+    jd_event_loop_statistics now;
+
+    jd_event_loop_get_statistics(the_loop, &now);
+    return now;
+}
+
+/* ---- the log ---- */
+
+static char log_text[LOG_BYTES];
+static unsigned log_count;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void log_sink(jd_log_level level, const char *message, void *arg)
+{
+    pthread_mutex_lock(&log_lock);
+    if (strlen(log_text) + strlen(message) + 2 <= sizeof(log_text)) {
+        strcat(log_text, message);
+        strcat(log_text, "\n");
+    }
+    log_count++;
+    pthread_mutex_unlock(&log_lock);
+}
+
+bool was_logged(const char *text)
+{
+    bool found;
+
+    pthread_mutex_lock(&log_lock);
+    found = strstr(log_text, text) != NULL;
+    pthread_mutex_unlock(&log_lock);
+    return found;
+}
+
+unsigned log_messages(void)
+{
+    unsigned count;
+
+    pthread_mutex_lock(&log_lock);
+    count = log_count;
+    pthread_mutex_unlock(&log_lock);
+    return count;
+}
+
+const char *logged(void)
+{
+    static char text[LOG_BYTES];
+
+    pthread_mutex_lock(&log_lock);
+    memcpy(text, log_text, sizeof(text));
+    pthread_mutex_unlock(&log_lock);
+    return text;
+}
+
+/* ---- before and after each test ---- */
+
+static unsigned descriptors_before;
+static size_t memory_before;
+
+unsigned open_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    ck_assert_ptr_nonnull(directory);
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static void set_up(void)
+{
+    jd_log_set_sink(log_sink, NULL);
+    descriptors_before = open_descriptors();
+    memory_before = jd_memory_in_use();
+    the_loop = make_loop(NULL);
+}
+
+static void tear_down(void)
+{
+    if (the_loop != NULL)
+        ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    clients_close_all();
+    check_stories();
+    ck_assert_uint_eq(open_descriptors(), descriptors_before);
+    ck_assert_uint_eq(jd_memory_in_use(), memory_before);
+}
+
+TCase *harness_case(Suite *suite, const char *name)
+{
+    TCase *tests = tcase_create(name);
+
+    suite_add_tcase(suite, tests);
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_set_timeout(tests, TEST_TIMEOUT_S);
+    return tests;
+}

@@ -1,0 +1,241 @@
+/* A reader that pauses: TCP holds the peer back, nothing is lost, and the peer's reset is noticed. Pitfall 35. */
+#include "tests/behaviour/harness.h"
+
+const char *const suite_name = "pausing";
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+static size_t offset;
+static int down_error = 1;
+
+static void pause_it(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
+}
+
+static void resume_it(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_ptr_nonnull(connection);
+    ck_assert_int_eq(jd_tcp_connection_resume_reading(connection), 0);
+}
+
+static void shut_it_down(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_shutdown(connection), 0);
+}
+
+static void close_it(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_close(connection), 0);
+}
+
+static void note_error(jd_tcp_connection *connection, void *arg)
+{
+    down_error = jd_tcp_connection_error(connection);
+}
+
+static void expect_pattern(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    size_t length = jd_buffer_readable(input);
+    const void *data = jd_buffer_peek(input, length);
+
+    pattern_expect(data, offset, length);
+    offset += length;
+    jd_buffer_consume(input, length);
+}
+
+/* Does function in connection number 0's loop. */
+static void ask(jd_connection_task function)
+{
+    ck_assert_int_eq(jd_tcp_connection_post(connection_id(0), function, NULL), 0);
+    pump_turns(2);
+}
+
+START_TEST(a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_loses_nothing)
+{
+    static unsigned char data[64 * KIB];
+    size_t sent = 0, memory_before;
+    serve(&(struct service){ .on_up = pause_it, .on_message = expect_pattern });
+    int client = client_connect_up();
+    memory_before = jd_memory_in_use();
+
+    for (int i = 0; i < 200; i++) {
+        pattern_fill(data, sent, sizeof(data));
+        sent += client_send_some(client, data, sizeof(data));
+        pump_turns(1);
+        ck_assert_uint_lt(jd_memory_in_use(), memory_before + 256 * KIB);
+    }
+    ck_assert_uint_eq(offset, 0);
+
+    ask(resume_it);
+    PUMP_UNTIL(offset == sent);
+    client_send_pattern(client, sent, MIB);
+    PUMP_UNTIL(offset == sent + MIB);
+}
+END_TEST
+
+START_TEST(a_reset_is_noticed_while_paused)
+{
+    serve(&(struct service){ .on_up = pause_it, .on_down = note_error });
+    int client = client_connect_up();
+    pump_until_quiet();
+
+    client_reset(client);
+
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, JD_ECONNRESET);
+    ck_assert_str_eq(story(0), "up down");
+}
+END_TEST
+
+START_TEST(a_reset_behind_unread_bytes_is_noticed_while_paused)
+{
+    serve(&(struct service){ .on_up = pause_it, .on_down = note_error });
+    int client = client_connect_up();
+    pump_until_quiet();
+    client_send(client, "never read", 10);
+    pump_until_quiet();
+
+    client_reset(client);
+
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, JD_ECONNRESET);
+    ck_assert_str_eq(story(0), "up down");
+}
+END_TEST
+
+START_TEST(a_fin_is_told_at_resume_behind_the_bytes_before_it)
+{
+    serve(&(struct service){
+        .options.allow_half_open = true, .on_up = pause_it, .on_message = expect_pattern, .on_down = note_error });
+    int client = client_connect_up();
+
+    client_send_pattern(client, 0, 50 * KIB);
+    client_shutdown(client);
+    pump_until_quiet();
+    ck_assert_str_eq(story(0), "up");
+    ask(resume_it);
+
+    PUMP_UNTIL(offset == 50 * KIB);
+    pump_until_quiet();
+    ck_assert_str_eq(story(0), "up message half-close");
+}
+END_TEST
+
+/* No spin on a level that says "hang-up" all the time: both sides have sent their FIN, and nobody reads. */
+START_TEST(a_fin_from_both_sides_waits_for_resume_and_the_loop_sleeps)
+{
+    uint64_t turns;
+    serve(&(struct service){ .on_up = pause_it, .on_down = note_error });
+    int client = client_connect_up();
+    pump_until_quiet();
+    ask(shut_it_down);
+    client_expect_end(client);
+    client_shutdown(client);
+    pump_until_quiet();
+    turns = statistics().turns;
+
+    ck_assert_int_ge(jd_event_loop_run_once(the_loop, 50), 0);
+    ck_assert_int_ge(jd_event_loop_run_once(the_loop, 50), 0);
+
+    ck_assert_uint_eq(statistics().turns - turns, 2);
+    ck_assert_uint_eq(connections_down(), 0);
+    ask(resume_it);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, 0);
+}
+END_TEST
+
+static void pause_and_resume(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    pause_it(connection, NULL);
+    pause_it(connection, NULL);
+    expect_pattern(connection, input, received, NULL);
+    resume_it(connection, NULL);
+    resume_it(connection, NULL);
+}
+
+START_TEST(a_pause_and_resume_in_one_callback_change_nothing)
+{
+    serve(&(struct service){ .on_message = pause_and_resume });
+    int client = client_connect_up();
+
+    client_send_pattern(client, 0, MIB);
+
+    PUMP_UNTIL(offset == MIB);
+}
+END_TEST
+
+/* Takes a few bytes, leaves the rest, pauses, and asks to go on. */
+static void take_a_few_and_pause(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    size_t length = jd_buffer_readable(input) < 1000 ? jd_buffer_readable(input) : 1000;
+    const void *data = jd_buffer_peek(input, length);
+
+    pattern_expect(data, offset, length);
+    offset += length;
+    jd_buffer_consume(input, length);
+    pause_it(connection, NULL);
+    ck_assert_int_eq(jd_tcp_connection_post(jd_tcp_connection_id(connection), resume_it, NULL), 0);
+}
+
+START_TEST(what_a_pausing_handler_leaves_comes_again_at_resume)
+{
+    serve(&(struct service){ .on_message = take_a_few_and_pause });
+    int client = client_connect_up();
+
+    client_send_pattern(client, 0, 200 * KIB);
+    client_shutdown(client);
+
+    PUMP_UNTIL(offset == 200 * KIB);
+    client_expect_end(client);
+}
+END_TEST
+
+static void answer(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_send(connection, "answer", 6), 0);
+}
+
+START_TEST(a_paused_connection_still_sends)
+{
+    serve(&(struct service){ .on_up = pause_it });
+    int client = client_connect_up();
+    client_send(client, "unread", 6);
+
+    ask(answer);
+
+    client_expect(client, "answer", 6);
+    ck_assert_str_eq(story(0), "up");
+}
+END_TEST
+
+START_TEST(a_paused_connection_can_be_closed)
+{
+    serve(&(struct service){ .on_up = pause_it });
+    int client = client_connect_up();
+    client_send(client, "unread", 6);
+    pump_until_quiet();
+
+    ask(close_it);
+
+    PUMP_UNTIL(connections_down() == 1);
+    PUMP_UNTIL(client_is_over(client));
+    ck_assert_str_eq(story(0), "up down");
+}
+END_TEST
+
+void suite_add_tests(Suite *suite)
+{
+    TCase *tests = harness_case(suite, "pausing");
+
+    tcase_add_test(tests, a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_loses_nothing);
+    tcase_add_test(tests, a_reset_is_noticed_while_paused);
+    tcase_add_test(tests, a_reset_behind_unread_bytes_is_noticed_while_paused);
+    tcase_add_test(tests, a_fin_is_told_at_resume_behind_the_bytes_before_it);
+    tcase_add_test(tests, a_fin_from_both_sides_waits_for_resume_and_the_loop_sleeps);
+    tcase_add_test(tests, a_pause_and_resume_in_one_callback_change_nothing);
+    tcase_add_test(tests, what_a_pausing_handler_leaves_comes_again_at_resume);
+    tcase_add_test(tests, a_paused_connection_still_sends);
+    tcase_add_test(tests, a_paused_connection_can_be_closed);
+}

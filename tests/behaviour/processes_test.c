@@ -1,0 +1,281 @@
+/* What the library does to the process it is in: no SIGPIPE, no descriptor inherited, no wait broken by a signal.
+ * Pitfalls 12, 39, 40. Besides, channels, whose descriptors are the user's own. */
+#include "base/system_calls.h"
+#include "tests/behaviour/harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+const char *const suite_name = "processes";
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+/* ---- SIGPIPE: pitfall 39 ---- */
+
+static void send_on(jd_tcp_connection *connection, void *arg)
+{
+    static const char data[100 * KIB];
+
+    if (connection == NULL)
+        return;
+    jd_tcp_connection_send(connection, "x", 1);
+    jd_tcp_connection_send(connection, data, sizeof(data));
+}
+
+/* The test's process would be killed: the signal's action is the default. */
+START_TEST(sending_to_a_peer_that_is_gone_raises_no_signal)
+{
+    struct sigaction action;
+    ck_assert(signal(SIGPIPE, SIG_DFL) == SIG_DFL);
+    serve(&(struct service){
+        .options = { .allow_half_open = true, .listen = _i == 0 ? "127.0.0.1:0" : "unix:@jinduo-test-pipe" } });
+
+    for (unsigned i = 0; i < 20; i++) {
+        int client = client_connect_up();
+        ck_assert_int_eq(jd_tcp_connection_post(connection_id(i), send_on, NULL), 0);
+        pump_turns(i % 3);
+        if (i % 2 == 0)
+            client_close(client);
+        else
+            client_reset(client);
+        for (int k = 0; k < 5; k++) {
+            ck_assert_int_eq(jd_tcp_connection_post(connection_id(i), send_on, NULL), 0);
+            pump_turns(1);
+        }
+        PUMP_UNTIL(connections_down() == i + 1);
+    }
+
+    ck_assert_int_eq(sigaction(SIGPIPE, NULL, &action), 0);
+    ck_assert(action.sa_handler == SIG_DFL);
+}
+END_TEST
+
+/* ---- close on exec: pitfall 40 ---- */
+
+START_TEST(every_descriptor_of_the_library_is_closed_on_exec)
+{
+    enum { DESCRIPTORS = 256 };
+    bool before[DESCRIPTORS];
+    for (int fd = 0; fd < DESCRIPTORS; fd++)
+        before[fd] = fcntl(fd, F_GETFD) >= 0;
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = make_loop(NULL);
+    serve(&(struct service){ .options.io_threads = 2 });
+    serve(&(struct service){ .options.listen = "unix:@jinduo-test-exec" });
+    serve(&(struct service){ .on_message = echo });
+    for (int i = 0; i < 5; i++)
+        client_connect_up();
+
+    for (int fd = 0; fd < DESCRIPTORS; fd++) {
+        int flags = fcntl(fd, F_GETFD);
+        if (flags >= 0 && !before[fd])
+            ck_assert_msg(flags & FD_CLOEXEC, "descriptor %d would be inherited", fd);
+    }
+}
+END_TEST
+
+/* ---- signals and waits: pitfall 12 ---- */
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int number)
+{
+    alarms++;
+}
+
+static void set_alarms(long interval_us)
+{
+    struct itimerval every = { .it_interval.tv_usec = interval_us, .it_value.tv_usec = interval_us };
+
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+}
+
+START_TEST(signals_that_interrupt_everything_disturb_nothing)
+{
+    struct sigaction action = { .sa_handler = count_alarm }; /* without SA_RESTART */
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    set_alarms(200);
+
+    while (alarms < 100) {
+        client_send_pattern(client, 0, 64 * KIB);
+        client_expect_pattern(client, 0, 64 * KIB);
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, 1), 0);
+    }
+
+    set_alarms(0);
+}
+END_TEST
+
+static unsigned interruptions;
+
+static int interrupted_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms)
+{
+    if (interruptions++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return epoll_wait(epoll, events, count, timeout_ms);
+}
+
+static ssize_t interrupted_recv(int fd, void *data, size_t size, int flags)
+{
+    if (interruptions++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return recv(fd, data, size, flags);
+}
+
+static ssize_t interrupted_send(int fd, const void *data, size_t size, int flags)
+{
+    if (interruptions++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return send(fd, data, size, flags);
+}
+
+/* An engine without epoll goes through the other two only. */
+START_TEST(an_interrupted_system_call_is_done_again)
+{
+    system_calls.epoll_wait = interrupted_epoll_wait;
+    system_calls.recv = interrupted_recv;
+    system_calls.send = interrupted_send;
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+
+    client_send_pattern(client, 0, MIB);
+    client_expect_pattern(client, 0, MIB);
+
+    ck_assert_uint_gt(interruptions, 0);
+    system_calls_reset();
+}
+END_TEST
+
+/* ---- channels ---- */
+
+static int pipe_ends[2];
+static jd_channel *channel;
+static unsigned told;
+static char piped[64];
+
+static void open_pipe(unsigned events, jd_channel_callback callback)
+{
+    ck_assert_int_eq(pipe(pipe_ends), 0);
+    ck_assert_int_eq(jd_channel_create(&channel, the_loop, pipe_ends[0], events, callback, NULL), 0);
+}
+
+static void close_pipe(void)
+{
+    jd_channel_destroy(channel);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+}
+
+static void take_one_byte(jd_channel *which, int fd, unsigned events, void *arg)
+{
+    ck_assert_ptr_eq(which, channel);
+    if (events & JD_READABLE)
+        ck_assert_int_eq(read(fd, piped + told, 1), 1);
+    told++;
+}
+
+START_TEST(a_channel_tells_as_long_as_there_is_something_to_read)
+{
+    open_pipe(JD_READABLE, take_one_byte);
+    pump_until_quiet();
+    ck_assert_uint_eq(told, 0);
+
+    ck_assert_int_eq(write(pipe_ends[1], "hello", 5), 5);
+    PUMP_UNTIL(told == 5);
+    pump_until_quiet();
+
+    ck_assert_uint_eq(told, 5);
+    ck_assert_str_eq(piped, "hello");
+    close_pipe();
+}
+END_TEST
+
+START_TEST(an_edge_triggered_channel_tells_of_changes_only)
+{
+    open_pipe(JD_READABLE | JD_EDGE, take_one_byte);
+
+    ck_assert_int_eq(write(pipe_ends[1], "ab", 2), 2);
+    PUMP_UNTIL(told == 1);
+    pump_until_quiet();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(write(pipe_ends[1], "c", 1), 1);
+    PUMP_UNTIL(told == 2);
+    pump_until_quiet();
+
+    ck_assert_uint_eq(told, 2);
+    close_pipe();
+}
+END_TEST
+
+static void destroy_itself(jd_channel *which, int fd, unsigned events, void *arg)
+{
+    told++;
+    jd_channel_destroy(which);
+    channel = NULL;
+}
+
+START_TEST(a_channel_may_destroy_itself_in_its_callback)
+{
+    open_pipe(JD_READABLE, destroy_itself);
+
+    ck_assert_int_eq(write(pipe_ends[1], "x", 1), 1);
+    PUMP_UNTIL(told == 1);
+    pump_until_quiet();
+
+    ck_assert_uint_eq(told, 1);
+    close_pipe();
+}
+END_TEST
+
+START_TEST(a_channel_left_to_the_loop_ends_with_it)
+{
+    open_pipe(JD_READABLE, take_one_byte);
+    if (_i == 1)
+        jd_channel_destroy(channel);
+
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+
+    the_loop = NULL;
+    channel = NULL;
+    close_pipe();
+}
+END_TEST
+
+START_TEST(a_channel_that_cannot_be_is_refused)
+{
+    jd_channel *other;
+    open_pipe(JD_READABLE, take_one_byte);
+
+    ck_assert_int_eq(jd_channel_create(&other, the_loop, pipe_ends[0], JD_READABLE, take_one_byte, NULL), JD_EEXIST);
+    ck_assert_int_eq(jd_channel_create(&other, the_loop, -1, JD_READABLE, take_one_byte, NULL), JD_EINVAL);
+    ck_assert_int_eq(jd_channel_create(&other, the_loop, pipe_ends[1], 64, take_one_byte, NULL), JD_EINVAL);
+    close_pipe();
+}
+END_TEST
+
+void suite_add_tests(Suite *suite)
+{
+    TCase *tests = harness_case(suite, "processes");
+
+    tcase_add_loop_test(tests, sending_to_a_peer_that_is_gone_raises_no_signal, 0, 2);
+    tcase_add_test(tests, every_descriptor_of_the_library_is_closed_on_exec);
+    tcase_add_test(tests, signals_that_interrupt_everything_disturb_nothing);
+    tcase_add_test(tests, an_interrupted_system_call_is_done_again);
+    tcase_add_test(tests, a_channel_tells_as_long_as_there_is_something_to_read);
+    tcase_add_test(tests, an_edge_triggered_channel_tells_of_changes_only);
+    tcase_add_test(tests, a_channel_may_destroy_itself_in_its_callback);
+    tcase_add_loop_test(tests, a_channel_left_to_the_loop_ends_with_it, 0, 2);
+    tcase_add_test(tests, a_channel_that_cannot_be_is_refused);
+}

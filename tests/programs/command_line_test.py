@@ -1,0 +1,373 @@
+#!/usr/bin/env python3
+"""The programs' command lines: what they accept, how they refuse, how they end.
+
+Arguments: the paths of jd-echo and jd-frame-echo.
+"""
+
+import os
+import re
+import signal
+import socket
+import sys
+import tempfile
+import time
+
+import tap
+from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, receive, run_to_end
+
+ECHO, FRAME_ECHO = sys.argv[1:3]
+
+COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--busy-poll", "--help"}
+OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | {"--header-bytes", "--little-endian", "--max-frame"}}
+SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-h"}
+
+FAILED, USAGE = 1, 2
+THREADS = (0, 2)
+DRAIN_SECONDS = 5
+NOBODY = 65534
+MEBIBYTE = 1 << 20
+
+
+def program_name(program):
+    return os.path.basename(program)
+
+
+def assert_refused(program, options, status, *parts, **more):
+    """One line on standard error with all the parts, nothing on standard output, the exit status."""
+    actual, output, errors = run_to_end(program, *options, **more)
+    assert errors.count("\n") == 1 and errors.endswith("\n"), f"not one line: {errors!r}"
+    assert errors.startswith(program_name(program) + ": "), errors
+    for part in parts:
+        assert part in errors, f"{part!r} is not in {errors!r}"
+    assert output == "", output
+    assert actual == status, f"exit status {actual}"
+
+
+@tap.test_for_each({f"{program_name(program)} {option}": (program, option)
+                    for program in OPTIONS for option in ("--help", "-h")})
+def help_names_every_option_and_no_other(setup):
+    program, option = setup
+    status, output, errors = run_to_end(program, option)
+    assert (status, errors) == (0, ""), (status, errors)
+    assert output.startswith(f"Usage: {program_name(program)} "), output
+    assert set(re.findall(r"--[a-z-]+", output)) == OPTIONS[program], output
+    assert set(re.findall(r"(?<![\w-])-[a-z]\b", output)) == SHORT_OPTIONS, output
+    assert max(map(len, output.splitlines())) <= 120, "a line is too long for a terminal"
+
+
+@tap.test
+def help_is_given_even_when_other_options_follow():
+    status, _, errors = run_to_end(ECHO, "--help", "--no-such-option")
+    assert (status, errors) == (0, ""), (status, errors)
+
+
+BAD_INPUT = (
+    (["--no-such-option"], "'--no-such-option'", "no such option"),
+    (["-x"], "'-x'", "no such option"),
+    (["-xh"], "'-x'", "no such option"),
+    (["--threads", "1", "-x"], "'-x'", "no such option"),
+    (["--engine"], "'--engine'", "needs a value"),
+    (["-e"], "'-e'", "needs a value"),
+    (["--help=yes"], "'--help=yes'", "takes no value"),
+    (["8000"], "'8000'", "not an option"),
+    (["--threads", "1", "--", "more"], "'more'", "not an option"),
+    (["--engine", "kqueue"], "'kqueue'", "no such engine"),
+    (["--engine", ""], "''", "no such engine"),
+    (["--engine=Reactor"], "'Reactor'", "no such engine"),
+    (["--listen", ""], "''", "endpoint is empty"),
+    (["--listen", "127.0.0.1"], "'127.0.0.1'", "port is missing"),
+    (["--listen", "127.0.0.1:"], "'127.0.0.1:'", "port is missing"),
+    (["--listen", "127.0.0.1:x"], "'127.0.0.1:x'", "port is not a decimal number"),
+    (["--listen", "127.0.0.1:-1"], "'127.0.0.1:-1'", "port is not a decimal number"),
+    (["--listen", "127.0.0.1:65536"], "'127.0.0.1:65536'", "port out of range (0 to 65535)"),
+    (["-l", "127.0.0.1:99999999999999999999"], "'127.0.0.1:99999999999999999999'", "port out of range"),
+    (["--listen", "localhost:80"], "'localhost:80'", "not an IPv4 address"),
+    (["--listen", "1.2.3:80"], "'1.2.3:80'", "not an IPv4 address"),
+    (["--listen", "::1:80"], "'::1:80'", "needs brackets"),
+    (["--listen", "[::1:80"], "'[::1:80'", "bracket is not closed"),
+    (["--listen", "[::g]:80"], "'[::g]:80'", "not an IPv6 address"),
+    (["--listen", ":80"], "':80'", "address is missing"),
+    (["--listen", "unix:"], "'unix:'", "path is empty"),
+    (["--listen", "unix:@"], "'unix:@'", "abstract name is empty"),
+    (["--listen", "unix:/" + "p" * 200], "'unix:/" + "p" * 200 + "'", "path is too long"),
+    (["--listen", "127.0.0.1:0"] * 17, "'127.0.0.1:0'", "at most 16 endpoints"),
+    (["--threads", "many"], "'many'", "not a whole number from 0 to 128"),
+    (["--threads", ""], "''", "not a whole number from 0 to 128"),
+    (["--threads", "-1"], "'-1'", "not a whole number from 0 to 128"),
+    (["--threads", "129"], "'129'", "not a whole number from 0 to 128"),
+    (["--threads", "1x"], "'1x'", "not a whole number from 0 to 128"),
+    (["--threads", "99999999999999999999"], "'99999999999999999999'", "not a whole number from 0 to 128"),
+    (["--busy-poll", "1000001"], "'1000001'", "not a whole number from 0 to 1000000"),
+    (["--busy-poll", "0.5"], "'0.5'", "not a whole number from 0 to 1000000"),
+)
+
+
+def short_text(options):
+    text = " ".join(options)
+    return text if len(text) <= 50 else text[:47] + "..."
+
+
+@tap.test_for_each({f"{program_name(program)} {short_text(options)}": (program, options, *parts)
+                    for program in OPTIONS for options, *parts in BAD_INPUT})
+def bad_input_is_refused_in_one_line_with_the_value_and_the_reason(setup):
+    program, options, value, reason = setup
+    assert_refused(program, options, USAGE, value, reason, "--help")
+
+
+FRAME_BAD_INPUT = (
+    (["--header-bytes", "0"], "'0'", "not 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "5"], "'5'", "not 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "04"], "'04'", "not 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "16"], "'16'", "not 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "wide"], "'wide'", "not 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes"], "'--header-bytes'", "needs a value"),
+    (["--little-endian=yes"], "'--little-endian=yes'", "takes no value"),
+    (["--little-endian", "-x"], "'-x'", "no such option"),
+    (["--max-frame", "0"], "'0'", "not a whole number from 1"),
+    (["--max-frame", "9223372036854775808"], "'9223372036854775808'", "not a whole number from 1"),
+    (["--max-frame", "3"], "'3'", "shorter than the length field"),
+    (["--max-frame", "7", "--header-bytes", "8"], "'7'", "shorter than the length field"),
+)
+
+
+@tap.test_for_each({short_text(options): (options, *parts) for options, *parts in FRAME_BAD_INPUT})
+def bad_input_of_the_frame_server_is_refused_in_one_line_with_the_value_and_the_reason(setup):
+    options, value, reason = setup
+    assert_refused(FRAME_ECHO, options, USAGE, value, reason, "--help")
+
+
+@tap.test_for_each(("kqueue", "Reactor", " reactor"))
+def an_unknown_engine_in_the_environment_is_refused_in_one_line(engine):
+    for program in OPTIONS:
+        assert_refused(program, ["--listen", "127.0.0.1:0"], USAGE, f"JINDUO_ENGINE '{engine}'", "no such engine",
+                       environment={"JINDUO_ENGINE": engine})
+
+
+@tap.test_for_each(("reactor", "auto", ""))
+def the_environment_may_name_the_engine(engine):
+    with Server(ECHO, "--listen", "127.0.0.1:0", environment={"JINDUO_ENGINE": engine}) as server:
+        assert server.ready[0].group(2) == "reactor", server.ready
+        server.stop()
+
+
+@tap.test
+def the_command_lines_engine_overrules_the_environments():
+    with Server(ECHO, "--listen", "127.0.0.1:0", "-e", "reactor", environment={"JINDUO_ENGINE": "kqueue"}) as server:
+        server.stop()
+
+
+# ---- what the system refuses ----
+
+@tap.test
+def a_port_in_use_is_one_line_with_the_endpoint_and_the_reason():
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        endpoint = f"127.0.0.1:{holder.getsockname()[1]}"
+        for program in OPTIONS:
+            assert_refused(program, ["--listen", endpoint], FAILED, endpoint, "address already in use")
+
+
+@tap.test
+def of_several_endpoints_the_one_in_use_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        endpoint = f"127.0.0.1:{holder.getsockname()[1]}"
+        options = ["--listen", "127.0.0.1:0", "--listen", endpoint, "--listen", "127.0.0.1:0"]
+        assert_refused(ECHO, options, FAILED, endpoint, "address already in use")
+        assert_refused(ECHO, [*options, "--threads", "2"], FAILED, endpoint, "address already in use")
+
+
+@tap.test
+def an_address_of_another_host_is_one_line_with_the_endpoint_and_the_reason():
+    # TEST-NET-1 of RFC 5737: nobody's.
+    assert_refused(ECHO, ["--listen", "192.0.2.1:0"], FAILED, "192.0.2.1:0", "address not available on this host")
+
+
+@tap.test
+def a_path_in_a_directory_that_does_not_exist_is_one_line_with_the_endpoint_and_the_reason():
+    with tempfile.TemporaryDirectory() as directory:
+        endpoint = f"unix:{directory}/none/socket"
+        assert_refused(ECHO, ["--listen", endpoint], FAILED, endpoint, "not found")
+
+
+def without_privileges(program):
+    """How to run the program as somebody whom permissions bind: as nobody, if this is root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    try:
+        run_to_end(program, "--help", **nobody)
+    except PermissionError as refusal:
+        raise tap.Skip(f"nobody cannot run {program}") from refusal
+    return nobody
+
+
+@tap.test
+def a_path_in_a_directory_without_permission_is_one_line_with_the_endpoint_and_the_reason():
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o500)
+        endpoint = f"unix:{directory}/socket"
+        assert_refused(ECHO, ["--listen", endpoint], FAILED, endpoint, "permission denied", **without_privileges(ECHO))
+
+
+@tap.test
+def a_privileged_port_is_one_line_with_the_endpoint_and_the_reason():
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as setting:
+        first_free_for_all = int(setting.read())
+    if first_free_for_all <= 1:
+        raise tap.Skip("this system has no privileged ports")
+    assert_refused(ECHO, ["--listen", "127.0.0.1:1"], FAILED, "127.0.0.1:1", "permission denied",
+                   **without_privileges(ECHO))
+
+
+@tap.test
+def a_file_that_is_no_socket_is_one_line_with_the_endpoint_and_the_reason_and_is_left_alone():
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"precious")
+        file.flush()
+        endpoint = f"unix:{file.name}"
+        assert_refused(ECHO, ["--listen", endpoint], FAILED, endpoint, "address already in use")
+        with open(file.name, "rb") as again:
+            assert again.read() == b"precious"
+
+
+# ---- listening ----
+
+def has_ipv6_loopback():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+@tap.test_for_each(THREADS)
+def every_endpoint_has_a_ready_line_in_order_and_is_served(threads):
+    with tempfile.TemporaryDirectory() as directory:
+        wanted = ["127.0.0.1:0", f"unix:{directory}/socket", f"unix:@jinduo-test-{os.getpid()}", "127.0.0.1:0"]
+        options = [part for endpoint in wanted for part in ("--listen", endpoint)]
+        with Server(ECHO, *options, "--threads", str(threads), endpoints=len(wanted)) as server:
+            assert server.endpoints[1:3] == wanted[1:3], server.endpoints
+            assert len(set(server.endpoints)) == len(wanted), server.endpoints
+            for endpoint, match in zip(server.endpoints, server.ready):
+                assert not endpoint.endswith(":0"), endpoint
+                assert match.groups()[1:] == ("reactor", str(threads)), match.groups()
+                with connect(endpoint) as client:
+                    assert_echo(client, b"hello " + endpoint.encode())
+            server.stop()
+
+
+@tap.test_for_each(("[::1]:0", "*:0"))
+def an_ipv6_endpoint_is_served(endpoint):
+    if not has_ipv6_loopback():
+        raise tap.Skip("this system has no IPv6 loopback")
+    with Server(ECHO, "--listen", endpoint) as server:
+        host, _, port = server.endpoint.rpartition(":")
+        assert host == endpoint.rpartition(":")[0] and int(port) > 0, server.endpoint
+        with connect(f"[::1]:{port}") as client:
+            assert_echo(client, b"hello")
+        if host == "*":
+            with connect(f"127.0.0.1:{port}") as client:
+                assert_echo(client, b"hello")
+        server.stop()
+
+
+@tap.test
+def options_may_be_short_and_joined_to_their_values():
+    with Server(ECHO, "-l127.0.0.1:0", "-t2", "-b10", "-ereactor") as server:
+        assert server.ready[0].group(3) == "2"
+        with connect(server.endpoint) as client:
+            assert_echo(client, b"hello")
+        server.stop()
+
+
+# ---- ending ----
+
+SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
+
+
+@tap.test_for_each({f"{name}, threads {threads}": (number, threads)
+                    for name, number in SIGNALS.items() for threads in THREADS})
+def a_signal_ends_idle_connections_and_the_program_in_good_order(setup):
+    number, threads = setup
+    with Server(ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads)) as server:
+        clients = [connect(server.endpoint) for _ in range(5)]
+        try:
+            for client in clients:
+                assert_echo(client, b"hello")
+            server.signal(number)
+            for client in clients:
+                assert client.recv(1) == b"", "more than the end"
+            assert server.wait() == (0, ""), server.process.returncode
+        finally:
+            for client in clients:
+                client.close()
+
+
+@tap.test_for_each(SIGNALS)
+def a_signal_ends_a_program_without_connections_in_good_order(number):
+    for program in OPTIONS:
+        with Server(program, "--listen", "127.0.0.1:0") as server:
+            server.signal(number)
+            assert server.wait() == (0, ""), server.process.returncode
+
+
+def send_more_than_the_kernel_holds(server, client, threads):
+    """The answers to it fill the kernel's buffers and wait in the server, which has read everything."""
+    sent = b"0123456789abcdef" * (12 * MEBIBYTE // 16)
+    client.sendall(sent)
+    with Barrier(server.endpoint, threads, b"barrier") as barrier:
+        for _ in range(200):  # a turn each, of which each reads a part
+            barrier.pass_through()
+    return sent
+
+
+def wait_until_refused(endpoint):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            connect(endpoint).close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:
+            pass  # the listener was closed with this connection in its queue
+    raise AssertionError("it listens still")
+
+
+@tap.test_for_each(THREADS)
+def what_waits_to_be_sent_is_delivered_after_the_signal_before_the_end(threads):
+    with Server(ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads)) as server:
+        with connect(server.endpoint, receive_buffer_bytes=4096) as client:
+            sent = send_more_than_the_kernel_holds(server, client, threads)
+            server.signal()
+            wait_until_refused(server.endpoint)
+            received = receive(client, len(sent) + 1)
+            assert received == sent, f"{len(received)} of {len(sent)} bytes"
+        assert server.wait() == (0, ""), server.process.returncode
+
+
+@tap.test_for_each(THREADS)
+def a_second_signal_ends_the_program_at_once(threads):
+    with Server(ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads)) as server:
+        with connect(server.endpoint, receive_buffer_bytes=4096) as client:
+            send_more_than_the_kernel_holds(server, client, threads)
+            first = time.monotonic()
+            server.signal()
+            wait_until_refused(server.endpoint)
+            assert server.process.poll() is None, "it has not waited for the connection"
+            server.signal()
+            status, _ = server.wait()
+            assert status == 0, status
+            assert time.monotonic() - first < DRAIN_SECONDS, "it has waited until the drain's deadline"
+
+
+@tap.test
+def a_socket_file_is_gone_after_the_end():
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/socket"
+        with Server(ECHO, "--listen", f"unix:{path}") as server:
+            assert os.path.exists(path)
+            server.stop()
+        assert not os.path.exists(path)
+
+
+tap.main()

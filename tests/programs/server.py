@@ -1,0 +1,150 @@
+"""A server program under test: started, its ready lines read, always ended by its own process id."""
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+DEADLINE_SECONDS = 30
+
+READY_LINE = re.compile(r"listening on (\S+) engine=(\S+) threads=(\d+)")
+
+
+class Server:
+    """with Server(program, "--listen", ...) as server: the server has printed its ready lines."""
+
+    def __init__(self, program, *options, endpoints=1, environment=None):
+        self.process = subprocess.Popen([program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, env=environment_with(environment))
+        try:
+            self.ready = [self._read_ready_line() for _ in range(endpoints)]
+        except BaseException:
+            self._end()
+            raise
+        self.endpoints = [match.group(1) for match in self.ready]
+        self.endpoint = self.endpoints[0]
+
+    def _read_ready_line(self):
+        line = b""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))
+            byte = os.read(self.process.stdout.fileno(), 1) if ready else b""
+            if not byte:
+                raise AssertionError(f"no ready line but {line!r}; standard error: {self._end().decode()}")
+            line += byte
+        match = READY_LINE.fullmatch(line.decode().rstrip("\n"))
+        assert match, f"not a ready line: {line!r}"
+        return match
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def wait(self):
+        """The exit status and what was written to standard error."""
+        _, errors = self.process.communicate(timeout=DEADLINE_SECONDS)
+        return self.process.returncode, errors.decode()
+
+    def stop(self):
+        """Ends it in good order; a sanitizer's findings are no good order."""
+        self.signal()
+        status, errors = self.wait()
+        assert status == 0, f"exit status {status}; standard error: {errors}"
+
+    def _end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        if self.process.stdout.closed:
+            return b""
+        return self.process.communicate(timeout=DEADLINE_SECONDS)[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        errors = self._end()
+        if kind is not None and errors:
+            print("# standard error of the server:", *errors.decode().splitlines(), sep="\n# ")
+
+
+def environment_with(changes):
+    """This environment without JINDUO_ENGINE, with changes."""
+    environment = {name: value for name, value in os.environ.items() if name != "JINDUO_ENGINE"}
+    environment.update(changes or {})
+    return environment
+
+
+def run_to_end(program, *options, environment=None, **more):
+    """Runs a program that ends by itself. Returns its exit status, standard output and standard error."""
+    done = subprocess.run([program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          timeout=DEADLINE_SECONDS, env=environment_with(environment), **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+def connect(endpoint, receive_buffer_bytes=0):
+    """A blocking client of an endpoint in the programs' notation."""
+    if endpoint.startswith("unix:"):
+        path = endpoint.removeprefix("unix:")
+        family, address = socket.AF_UNIX, "\0" + path[1:] if path.startswith("@") else path
+    else:
+        host, _, port = endpoint.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        address = (host.strip("[]").replace("*", "127.0.0.1"), int(port))
+    client = socket.socket(family)
+    try:
+        client.settimeout(DEADLINE_SECONDS)
+        if receive_buffer_bytes:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        client.connect(address)
+        if family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def receive(client, length):
+    """Exactly so many bytes, or fewer if the other side ends before."""
+    received = bytearray()
+    while len(received) < length:
+        piece = client.recv(min(length - len(received), 1 << 20))
+        if not piece:
+            break
+        received += piece
+    return bytes(received)
+
+
+def assert_echo(client, sent, expected=None):
+    """The bytes that come back are the ones sent, or those expected."""
+    expected = sent if expected is None else expected
+    client.sendall(sent)
+    received = receive(client, len(expected))
+    assert received == expected, f"{len(received)} of {len(expected)} bytes, first: {received[:40]!r}"
+
+
+class Barrier:
+    """What was sent on other connections before pass_through was called has been read by the server when it returns:
+    each of its loops has answered a message that came later. (Loopback: send puts the bytes into the receiver's queue
+    before it returns, and a loop handles its connections in the order they became ready, or in one turn.)"""
+
+    def __init__(self, endpoint, loops, message):
+        # Connections are dealt out to the loops in turn.
+        self._clients = []
+        self._message = message
+        for _ in range(max(1, loops)):
+            self._clients.append(connect(endpoint))
+
+    def pass_through(self):
+        for client in self._clients:
+            assert_echo(client, self._message)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for client in self._clients:
+            client.close()

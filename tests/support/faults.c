@@ -1,0 +1,488 @@
+#include "tests/support/faults.h"
+
+#include "base/system_calls.h"
+
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { DESCRIPTORS_MAX = 1024 };
+
+static const char *const call_names[FAULT_CALLS] = {
+    "accept4",    "bind",   "close", "connect", "epoll_create1", "epoll_ctl",  "epoll_wait", "eventfd", "getsockname",
+    "getsockopt", "listen", "recv",  "send",    "sendmsg",       "setsockopt", "shutdown",   "socket",
+};
+
+#define UNNOTICED(call, number)                                                                                        \
+    {                                                                                                                  \
+        CALL_##call, number, FAULT_UNNOTICED, 0                                                                        \
+    }
+#define PAUSES(number)                                                                                                 \
+    {                                                                                                                  \
+        CALL_ACCEPT4, number, FAULT_PAUSES_ACCEPTING, 0                                                                \
+    }
+#define REPORTED(call, number)                                                                                         \
+    {                                                                                                                  \
+        CALL_##call, number, FAULT_REPORTED, 0                                                                         \
+    }
+/* From looking whether an address in use can be taken over: it stays in use. */
+#define IN_USE(call, number)                                                                                           \
+    {                                                                                                                  \
+        CALL_##call, number, FAULT_REPORTED, EADDRINUSE                                                                \
+    }
+
+/* send(2) and sendmsg(2) share a page. EWOULDBLOCK is EAGAIN's number on Linux. */
+#define SENDING(call)                                                                                                  \
+    UNNOTICED(call, FAULT_ONE_BYTE), UNNOTICED(call, EAGAIN), UNNOTICED(call, EINTR), REPORTED(call, EACCES),          \
+        REPORTED(call, EALREADY), REPORTED(call, EBADF), REPORTED(call, ECONNRESET), REPORTED(call, EDESTADDRREQ),     \
+        REPORTED(call, EFAULT), REPORTED(call, EINVAL), REPORTED(call, EISCONN), REPORTED(call, EMSGSIZE),             \
+        REPORTED(call, ENOBUFS), REPORTED(call, ENOMEM), REPORTED(call, ENOTCONN), REPORTED(call, ENOTSOCK),           \
+        REPORTED(call, EOPNOTSUPP), REPORTED(call, EPIPE)
+
+/* The pages of Linux man-pages 6; for recv and accept4 tcp(7)'s errors too. */
+const struct fault known_faults[] = {
+    UNNOTICED(ACCEPT4, EAGAIN),
+    UNNOTICED(ACCEPT4, ECONNABORTED),
+    UNNOTICED(ACCEPT4, EHOSTDOWN),
+    UNNOTICED(ACCEPT4, EHOSTUNREACH),
+    UNNOTICED(ACCEPT4, EINTR),
+    UNNOTICED(ACCEPT4, ENETDOWN),
+    UNNOTICED(ACCEPT4, ENETUNREACH),
+    UNNOTICED(ACCEPT4, ENONET),
+    UNNOTICED(ACCEPT4, ENOPROTOOPT),
+    UNNOTICED(ACCEPT4, EOPNOTSUPP),
+    UNNOTICED(ACCEPT4, EPERM),
+    UNNOTICED(ACCEPT4, EPROTO),
+    PAUSES(EBADF),
+    PAUSES(EFAULT),
+    PAUSES(EINVAL),
+    PAUSES(EMFILE),
+    PAUSES(ENFILE),
+    PAUSES(ENOBUFS),
+    PAUSES(ENOMEM),
+    PAUSES(ENOSR),
+    PAUSES(ENOTSOCK),
+    PAUSES(EPROTONOSUPPORT),
+    PAUSES(ESOCKTNOSUPPORT),
+    PAUSES(ETIMEDOUT),
+
+    REPORTED(BIND, EACCES),
+    REPORTED(BIND, EADDRINUSE),
+    REPORTED(BIND, EADDRNOTAVAIL),
+    REPORTED(BIND, EBADF),
+    REPORTED(BIND, EFAULT),
+    REPORTED(BIND, EINVAL),
+    REPORTED(BIND, ELOOP),
+    REPORTED(BIND, ENAMETOOLONG),
+    REPORTED(BIND, ENOENT),
+    REPORTED(BIND, ENOMEM),
+    REPORTED(BIND, ENOTDIR),
+    REPORTED(BIND, ENOTSOCK),
+    REPORTED(BIND, EROFS),
+
+    UNNOTICED(CLOSE, EBADF),
+    UNNOTICED(CLOSE, EDQUOT),
+    UNNOTICED(CLOSE, EINTR),
+    UNNOTICED(CLOSE, EIO),
+    UNNOTICED(CLOSE, ENOSPC),
+
+    UNNOTICED(CONNECT, ECONNREFUSED),
+    IN_USE(CONNECT, EACCES),
+    IN_USE(CONNECT, EADDRINUSE),
+    IN_USE(CONNECT, EADDRNOTAVAIL),
+    IN_USE(CONNECT, EAFNOSUPPORT),
+    IN_USE(CONNECT, EAGAIN),
+    IN_USE(CONNECT, EALREADY),
+    IN_USE(CONNECT, EBADF),
+    IN_USE(CONNECT, EFAULT),
+    IN_USE(CONNECT, EINPROGRESS),
+    IN_USE(CONNECT, EINTR),
+    IN_USE(CONNECT, EISCONN),
+    IN_USE(CONNECT, ENETUNREACH),
+    IN_USE(CONNECT, ENOTSOCK),
+    IN_USE(CONNECT, EPERM),
+    IN_USE(CONNECT, EPROTOTYPE),
+    IN_USE(CONNECT, ETIMEDOUT),
+
+    REPORTED(EPOLL_CREATE1, EINVAL),
+    REPORTED(EPOLL_CREATE1, EMFILE),
+    REPORTED(EPOLL_CREATE1, ENFILE),
+    REPORTED(EPOLL_CREATE1, ENOMEM),
+
+    REPORTED(EPOLL_CTL, EBADF),
+    REPORTED(EPOLL_CTL, EEXIST),
+    REPORTED(EPOLL_CTL, EINVAL),
+    REPORTED(EPOLL_CTL, ELOOP),
+    REPORTED(EPOLL_CTL, ENOENT),
+    REPORTED(EPOLL_CTL, ENOMEM),
+    REPORTED(EPOLL_CTL, ENOSPC),
+    REPORTED(EPOLL_CTL, EPERM),
+
+    UNNOTICED(EPOLL_WAIT, EINTR),
+    REPORTED(EPOLL_WAIT, EBADF),
+    REPORTED(EPOLL_WAIT, EFAULT),
+    REPORTED(EPOLL_WAIT, EINVAL),
+
+    REPORTED(EVENTFD, EINVAL),
+    REPORTED(EVENTFD, EMFILE),
+    REPORTED(EVENTFD, ENFILE),
+    REPORTED(EVENTFD, ENODEV),
+    REPORTED(EVENTFD, ENOMEM),
+
+    REPORTED(GETSOCKNAME, EBADF),
+    REPORTED(GETSOCKNAME, EFAULT),
+    REPORTED(GETSOCKNAME, EINVAL),
+    REPORTED(GETSOCKNAME, ENOBUFS),
+    REPORTED(GETSOCKNAME, ENOTSOCK),
+
+    REPORTED(GETSOCKOPT, EBADF),
+    REPORTED(GETSOCKOPT, EFAULT),
+    REPORTED(GETSOCKOPT, EINVAL),
+    REPORTED(GETSOCKOPT, ENOPROTOOPT),
+    REPORTED(GETSOCKOPT, ENOTSOCK),
+
+    REPORTED(LISTEN, EADDRINUSE),
+    REPORTED(LISTEN, EBADF),
+    REPORTED(LISTEN, ENOTSOCK),
+    REPORTED(LISTEN, EOPNOTSUPP),
+
+    UNNOTICED(RECV, FAULT_ONE_BYTE),
+    UNNOTICED(RECV, EAGAIN),
+    UNNOTICED(RECV, EINTR),
+    REPORTED(RECV, EBADF),
+    REPORTED(RECV, ECONNREFUSED),
+    REPORTED(RECV, ECONNRESET),
+    REPORTED(RECV, EFAULT),
+    REPORTED(RECV, EINVAL),
+    REPORTED(RECV, ENOMEM),
+    REPORTED(RECV, ENOTCONN),
+    REPORTED(RECV, ENOTSOCK),
+    REPORTED(RECV, ETIMEDOUT),
+
+    SENDING(SEND),
+    SENDING(SENDMSG),
+
+    REPORTED(SETSOCKOPT, EBADF),
+    REPORTED(SETSOCKOPT, EDOM),
+    REPORTED(SETSOCKOPT, EFAULT),
+    REPORTED(SETSOCKOPT, EINVAL),
+    REPORTED(SETSOCKOPT, ENOMEM),
+    REPORTED(SETSOCKOPT, ENOPROTOOPT),
+    REPORTED(SETSOCKOPT, ENOTSOCK),
+
+    REPORTED(SHUTDOWN, EBADF),
+    REPORTED(SHUTDOWN, EINVAL),
+    REPORTED(SHUTDOWN, ENOTCONN),
+    REPORTED(SHUTDOWN, ENOTSOCK),
+
+    IN_USE(SOCKET, EACCES),
+    IN_USE(SOCKET, EAFNOSUPPORT),
+    IN_USE(SOCKET, EINVAL),
+    IN_USE(SOCKET, EMFILE),
+    IN_USE(SOCKET, ENFILE),
+    IN_USE(SOCKET, ENOBUFS),
+    IN_USE(SOCKET, ENOMEM),
+    IN_USE(SOCKET, EPROTONOSUPPORT),
+
+    { FAULT_CALLS, 0, FAULT_UNNOTICED, 0 },
+};
+
+const char *fault_call_name(enum fault_call call)
+{
+    return call_names[call];
+}
+
+const char *fault_error_name(const struct fault *fault)
+{
+    return fault->number == FAULT_ONE_BYTE ? "one byte" : strerrorname_np(fault->number);
+}
+
+/* ---- what is to fail ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned calls[FAULT_CALLS];
+static const struct fault *wanted;
+static unsigned first, count, struck, to_report;
+
+void faults_set(const struct fault *fault, unsigned number, unsigned in_a_row)
+{
+    pthread_mutex_lock(&lock);
+    memset(calls, 0, sizeof(calls));
+    wanted = fault;
+    first = number;
+    count = in_a_row;
+    struck = to_report = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+void faults_stop(void)
+{
+    pthread_mutex_lock(&lock);
+    wanted = NULL;
+    pthread_mutex_unlock(&lock);
+}
+
+static unsigned locked(const unsigned *counter)
+{
+    unsigned value;
+
+    pthread_mutex_lock(&lock);
+    value = *counter;
+    pthread_mutex_unlock(&lock);
+    return value;
+}
+
+unsigned faults_calls(enum fault_call call)
+{
+    return locked(&calls[call]);
+}
+
+unsigned faults_struck(void)
+{
+    return locked(&struck);
+}
+
+unsigned faults_to_report(void)
+{
+    return locked(&to_report);
+}
+
+/* Counts a call. Returns the fault that is to hit it, or NULL. */
+static const struct fault *strike(enum fault_call call, bool may_be_reported)
+{
+    const struct fault *fault = NULL;
+
+    pthread_mutex_lock(&lock);
+    calls[call]++;
+    if (wanted != NULL && wanted->call == call && calls[call] - first < count) {
+        fault = wanted;
+        struck++;
+        to_report += may_be_reported && fault->effect == FAULT_REPORTED;
+    }
+    pthread_mutex_unlock(&lock);
+    return fault;
+}
+
+static bool fails(enum fault_call call, bool may_be_reported)
+{
+    const struct fault *fault = strike(call, may_be_reported);
+
+    if (fault != NULL)
+        errno = fault->number;
+    return fault != NULL;
+}
+
+/* ---- edges ---- */
+
+/* After EAGAIN, or after fewer bytes than there are, the kernel owes an edge, but has no reason to give one: it has
+ * things to give still. Modifying the registration makes it look again (epoll_ctl(2), fs/eventpoll.c: ep_modify). */
+static struct registration {
+    int epoll;
+    struct epoll_event event;
+} registrations[DESCRIPTORS_MAX];
+
+static void note_registration(int epoll, int operation, int fd, const struct epoll_event *event)
+{
+    ck_assert_int_lt(fd, DESCRIPTORS_MAX);
+    pthread_mutex_lock(&lock);
+    if (operation == EPOLL_CTL_DEL)
+        registrations[fd] = (struct registration){ .epoll = -1 };
+    else
+        registrations[fd] = (struct registration){ .epoll = epoll, .event = *event };
+    pthread_mutex_unlock(&lock);
+}
+
+static void owe_edge(int fd)
+{
+    int saved_errno = errno;
+
+    pthread_mutex_lock(&lock);
+    if (registrations[fd].event.events & EPOLLET)
+        epoll_ctl(registrations[fd].epoll, EPOLL_CTL_MOD, fd, &registrations[fd].event);
+    pthread_mutex_unlock(&lock);
+    errno = saved_errno;
+}
+
+/* ---- the functions ---- */
+
+static int faulty_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    if (!fails(CALL_ACCEPT4, true))
+        return accept4(fd, address, length, flags);
+    if (errno == EAGAIN)
+        owe_edge(fd);
+    return -1;
+}
+
+/* A path that is there already is in use as far as the kernel can tell, and may be taken over. */
+static bool is_path_in_use(const struct sockaddr *address)
+{
+    return address->sa_family == AF_UNIX && access(((const struct sockaddr_un *)address)->sun_path, F_OK) == 0;
+}
+
+static int faulty_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    bool is_normal = is_path_in_use(address);
+
+    if (!fails(CALL_BIND, true))
+        return bind(fd, address, length);
+    if (errno == EADDRINUSE && is_normal) {
+        pthread_mutex_lock(&lock);
+        to_report--;
+        pthread_mutex_unlock(&lock);
+    }
+    return -1;
+}
+
+/* The descriptor is gone whatever close returns (close(2), "Dealing with error returns from close()"). */
+static int faulty_close(int fd)
+{
+    bool failing = fails(CALL_CLOSE, true);
+    int error = errno;
+
+    note_registration(-1, EPOLL_CTL_DEL, fd, NULL);
+    ck_assert_int_eq(close(fd), 0);
+    errno = error;
+    return failing ? -1 : 0;
+}
+
+static int faulty_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    return fails(CALL_CONNECT, true) ? -1 : connect(fd, address, length);
+}
+
+static int faulty_epoll_create1(int flags)
+{
+    return fails(CALL_EPOLL_CREATE1, true) ? -1 : epoll_create1(flags);
+}
+
+/* That a descriptor could not be taken out interests nobody: it is about to be closed. */
+static int faulty_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    int result;
+
+    if (fails(CALL_EPOLL_CTL, operation != EPOLL_CTL_DEL))
+        return -1;
+    result = epoll_ctl(epoll, operation, fd, event);
+    if (result == 0)
+        note_registration(epoll, operation, fd, event);
+    return result;
+}
+
+static int faulty_epoll_wait(int epoll, struct epoll_event *events, int room, int timeout_ms)
+{
+    return fails(CALL_EPOLL_WAIT, true) ? -1 : epoll_wait(epoll, events, room, timeout_ms);
+}
+
+static int faulty_eventfd(unsigned value, int flags)
+{
+    return fails(CALL_EVENTFD, true) ? -1 : eventfd(value, flags);
+}
+
+static int faulty_getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return fails(CALL_GETSOCKNAME, true) ? -1 : getsockname(fd, address, length);
+}
+
+static int faulty_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+{
+    return fails(CALL_GETSOCKOPT, true) ? -1 : getsockopt(fd, level, name, value, length);
+}
+
+static int faulty_listen(int fd, int backlog)
+{
+    return fails(CALL_LISTEN, true) ? -1 : listen(fd, backlog);
+}
+
+/* -1 for an errno, the bytes to ask for otherwise. */
+static ssize_t bytes_to_move(enum fault_call call, int fd, size_t size)
+{
+    const struct fault *fault = strike(call, true);
+
+    if (fault == NULL)
+        return (ssize_t)size;
+    if (fault->number == FAULT_ONE_BYTE)
+        return 1;
+    errno = fault->number;
+    if (errno == EAGAIN)
+        owe_edge(fd);
+    return -1;
+}
+
+static ssize_t faulty_recv(int fd, void *data, size_t size, int flags)
+{
+    ssize_t bytes = bytes_to_move(CALL_RECV, fd, size);
+    ssize_t received = bytes < 0 ? -1 : recv(fd, data, (size_t)bytes, flags);
+
+    if (received == 1 && size > 1)
+        owe_edge(fd);
+    return received;
+}
+
+static ssize_t faulty_send(int fd, const void *data, size_t size, int flags)
+{
+    ssize_t bytes = bytes_to_move(CALL_SEND, fd, size);
+
+    return bytes < 0 ? -1 : send(fd, data, (size_t)bytes, flags);
+}
+
+static ssize_t faulty_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    ssize_t bytes = bytes_to_move(CALL_SENDMSG, fd, 0);
+
+    if (bytes < 0)
+        return -1;
+    return bytes == 1 ? send(fd, message->msg_iov[0].iov_base, 1, flags) : sendmsg(fd, message, flags);
+}
+
+/* A reset that cannot be asked for is a FIN instead. */
+static int faulty_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+    bool is_reset = level == SOL_SOCKET && name == SO_LINGER;
+
+    return fails(CALL_SETSOCKOPT, !is_reset) ? -1 : setsockopt(fd, level, name, value, length);
+}
+
+static int faulty_shutdown(int fd, int how)
+{
+    return fails(CALL_SHUTDOWN, true) ? -1 : shutdown(fd, how);
+}
+
+static int faulty_socket(int domain, int type, int protocol)
+{
+    return fails(CALL_SOCKET, true) ? -1 : socket(domain, type, protocol);
+}
+
+void faults_install(void)
+{
+    faults_set(NULL, 0, 0);
+    system_calls = (struct system_calls){
+        .accept4 = faulty_accept4,
+        .bind = faulty_bind,
+        .close = faulty_close,
+        .connect = faulty_connect,
+        .epoll_create1 = faulty_epoll_create1,
+        .epoll_ctl = faulty_epoll_ctl,
+        .epoll_wait = faulty_epoll_wait,
+        .eventfd = faulty_eventfd,
+        .getsockname = faulty_getsockname,
+        .getsockopt = faulty_getsockopt,
+        .listen = faulty_listen,
+        .recv = faulty_recv,
+        .send = faulty_send,
+        .sendmsg = faulty_sendmsg,
+        .setsockopt = faulty_setsockopt,
+        .shutdown = faulty_shutdown,
+        .socket = faulty_socket,
+    };
+}
+
+void faults_remove(void)
+{
+    faults_set(NULL, 0, 0);
+    system_calls_reset();
+}

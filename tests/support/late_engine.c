@@ -1,0 +1,486 @@
+#include "tests/support/late_engine.h"
+
+#include "net/channel.h"
+#include "tests/support/check_main.h"
+#include "tests/support/late_stream.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    ACCEPT_AHEAD = 16,
+    ACCEPT_RETRY_NS = 100 * 1000000,
+    CHANNEL_EVENTS = 16,
+    WAKE_YIELDS = 3,
+};
+
+struct late_accept {
+    struct late_accept *next;
+    struct listener *listener;
+    socket_handle socket;
+    struct peer_address peer;
+};
+
+/* A listener may listen again before the end of its last time is told. */
+struct ended_listener {
+    struct ended_listener *next;
+    struct listener *listener;
+};
+
+/* One thing that could be done: for a stream, or an accept, or the channels. */
+enum item_kind { ITEM_STREAM, ITEM_ACCEPT, ITEM_CHANNELS, ITEM_ENDED_LISTENER, ITEM_RELEASED_CHANNEL };
+
+struct item {
+    enum item_kind kind;
+    enum stream_work work;
+    struct late_stream *late_stream;
+};
+
+struct late {
+    struct engine engine;
+    struct late_streams streams;
+    int wakeup;   /* an eventfd */
+    int channels; /* an epoll instance of the channels' alone */
+    bool channels_ready;
+    struct listener *listeners;
+    struct ended_listener *ended_listeners; /* that have not been told so */
+    jd_channel *released_channels;          /* likewise; linked by engine_data */
+    struct late_accept *accepted;
+    jd_timestamp retry_accept_at;
+
+    struct item *items;
+    size_t item_count, item_room;
+    struct pollfd *polled;
+    void **polled_owner;
+    size_t poll_count, poll_room;
+};
+
+static struct late *late_of(struct engine *engine)
+{
+    return (struct late *)engine;
+}
+
+static void *must(void *memory)
+{
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
+static bool perhaps(struct late *late)
+{
+    return random_below(&late->streams.random, 2) == 0;
+}
+
+/* ---- creation ---- */
+
+static uint64_t first_seed;
+static pthread_once_t seeded = PTHREAD_ONCE_INIT;
+static _Atomic unsigned engines_made;
+
+static void seed(void)
+{
+    first_seed = test_seed();
+}
+
+static int late_create(struct engine **engine, jd_event_loop *loop)
+{
+    struct late *late = must(calloc(1, sizeof(*late)));
+
+    pthread_once(&seeded, seed);
+    late->engine.ops = &late_engine;
+    late->engine.loop = loop;
+    late->streams.random = first_seed + atomic_fetch_add(&engines_made, 1);
+    late->wakeup = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    late->channels = epoll_create1(EPOLL_CLOEXEC);
+    if (late->wakeup < 0 || late->channels < 0) {
+        int error = -errno;
+        if (late->wakeup >= 0)
+            close(late->wakeup);
+        free(late);
+        return error;
+    }
+    *engine = &late->engine;
+    return 0;
+}
+
+static void late_destroy(struct engine *engine)
+{
+    struct late *late = late_of(engine);
+
+    ck_assert_ptr_null(late->streams.first);
+    ck_assert_ptr_null(late->listeners);
+    ck_assert_ptr_null(late->accepted);
+    ck_assert_ptr_null(late->ended_listeners);
+    ck_assert_ptr_null(late->released_channels);
+    close(late->wakeup);
+    close(late->channels);
+    free(late->items);
+    free(late->polled);
+    free(late->polled_owner);
+    memset(late, 0xa5, sizeof(*late)); /* a wake that comes too late finds no descriptor */
+    free(late);
+}
+
+/* Late, so that a waker who is not waited for finds the engine gone. */
+static void late_wake(struct engine *engine)
+{
+    for (int i = 0; i < WAKE_YIELDS; i++)
+        sched_yield();
+    eventfd_write(late_of(engine)->wakeup, 1);
+}
+
+static jd_timestamp late_now(const struct engine *engine)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (jd_timestamp)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int late_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
+{
+    late_stream_adopt(&late_of(engine)->streams, stream, socket);
+    return 0;
+}
+
+/* ---- accepting ---- */
+
+static int late_listen(struct engine *engine, struct listener *listener)
+{
+    struct late *late = late_of(engine);
+    int result = socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound);
+
+    if (result < 0)
+        return result;
+    listener->engine_starved = false;
+    listener->engine_next = late->listeners;
+    late->listeners = listener;
+    return 0;
+}
+
+static void drop_accepted(struct late *late, const struct listener *listener)
+{
+    struct late_accept **link = &late->accepted;
+
+    while (*link != NULL) {
+        struct late_accept *accept = *link;
+        if (accept->listener != listener) {
+            link = &accept->next;
+            continue;
+        }
+        *link = accept->next;
+        socket_close(accept->socket);
+        free(accept);
+    }
+}
+
+static void late_unlisten(struct engine *engine, struct listener *listener)
+{
+    struct late *late = late_of(engine);
+    struct ended_listener *ended = must(malloc(sizeof(*ended)));
+    struct listener **link = &late->listeners;
+
+    while (*link != listener)
+        link = &(*link)->engine_next;
+    *link = listener->engine_next;
+    drop_accepted(late, listener);
+    socket_close_listener(listener->socket, &listener->bound);
+    listener->socket = SOCKET_NONE;
+    ended->listener = listener;
+    ended->next = late->ended_listeners;
+    late->ended_listeners = ended;
+}
+
+static void tell_ended_listener(struct late *late)
+{
+    struct ended_listener ended = *late->ended_listeners;
+
+    free(late->ended_listeners);
+    late->ended_listeners = ended.next;
+    listener_closed(ended.listener);
+}
+
+static void accept_ahead(struct late *late, struct listener *listener)
+{
+    for (int i = 0; i < ACCEPT_AHEAD; i++) {
+        struct late_accept accept = { .listener = listener, .next = late->accepted };
+        int result = socket_accept(listener->socket, &accept.socket, &accept.peer);
+
+        if (result == JD_EAGAIN)
+            return;
+        if (result < 0) {
+            listener->engine_starved = true;
+            late->streams.descriptor_freed = false;
+            late->retry_accept_at = late_now(&late->engine) + ACCEPT_RETRY_NS;
+            listener_starved(listener, result);
+            return;
+        }
+        late->accepted = must(malloc(sizeof(accept)));
+        *late->accepted = accept;
+    }
+}
+
+/* Any one of those that wait. */
+static void tell_accepted(struct late *late)
+{
+    struct late_accept **link = &late->accepted;
+    struct late_accept accept;
+
+    if (*link == NULL)
+        return;
+    while ((*link)->next != NULL && perhaps(late))
+        link = &(*link)->next;
+    accept = **link;
+    free(*link);
+    *link = accept.next;
+    accept.listener->accepted(accept.listener, accept.socket, &accept.peer);
+}
+
+static bool is_starved(const struct late *late)
+{
+    for (const struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
+        if (listener->engine_starved)
+            return true;
+    return false;
+}
+
+static void retry_accepting(struct late *late)
+{
+    if (!is_starved(late) || (!late->streams.descriptor_freed && late_now(&late->engine) < late->retry_accept_at))
+        return;
+    late->streams.descriptor_freed = false;
+    for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
+        listener->engine_starved = false;
+}
+
+/* ---- channels ---- */
+
+static int late_watch(struct engine *engine, jd_channel *channel)
+{
+    struct epoll_event event = { .data.ptr = channel };
+    int result;
+
+    if (channel->events & JD_READABLE)
+        event.events |= EPOLLIN | EPOLLRDHUP;
+    if (channel->events & JD_WRITABLE)
+        event.events |= EPOLLOUT;
+    if (channel->events & JD_EDGE)
+        event.events |= EPOLLET;
+    result =
+        epoll_ctl(late_of(engine)->channels, channel->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, channel->fd, &event);
+    return result < 0 ? -errno : 0;
+}
+
+static void late_unwatch(struct engine *engine, jd_channel *channel)
+{
+    struct late *late = late_of(engine);
+
+    epoll_ctl(late->channels, EPOLL_CTL_DEL, channel->fd, NULL);
+    channel->engine_data = late->released_channels;
+    late->released_channels = channel;
+}
+
+static void tell_released_channel(struct late *late)
+{
+    jd_channel *channel = late->released_channels;
+
+    late->released_channels = channel->engine_data;
+    channel_released(channel);
+}
+
+static void tell_channels(struct late *late)
+{
+    struct epoll_event events[CHANNEL_EVENTS];
+    int count = epoll_wait(late->channels, events, CHANNEL_EVENTS, 0);
+
+    late->channels_ready = false;
+    for (int i = 0; i < count; i++) {
+        uint32_t told = events[i].events;
+        channel_ready(events[i].data.ptr, (told & (EPOLLIN | EPOLLRDHUP) ? JD_READABLE : 0u) |
+                                              (told & EPOLLOUT ? JD_WRITABLE : 0u) |
+                                              (told & (EPOLLHUP | EPOLLERR) ? JD_HANGUP : 0u));
+    }
+}
+
+/* ---- what could be done ---- */
+
+static void add_item(struct late *late, enum item_kind kind, struct late_stream *late_stream, enum stream_work work)
+{
+    if (late->item_count == late->item_room) {
+        late->item_room = late->item_room * 2 + 64;
+        late->items = must(realloc(late->items, late->item_room * sizeof(*late->items)));
+    }
+    late->items[late->item_count++] = (struct item){ .kind = kind, .work = work, .late_stream = late_stream };
+}
+
+static void collect_items(struct late *late)
+{
+    late->item_count = 0;
+    for (struct late_stream *late_stream = late->streams.first; late_stream != NULL; late_stream = late_stream->next)
+        for (enum stream_work work = 0; work < STREAM_WORKS; work++)
+            if (late_stream_could(late_stream, work))
+                add_item(late, ITEM_STREAM, late_stream, work);
+    for (struct late_accept *accept = late->accepted; accept != NULL; accept = accept->next)
+        add_item(late, ITEM_ACCEPT, NULL, 0);
+    if (late->channels_ready)
+        add_item(late, ITEM_CHANNELS, NULL, 0);
+    if (late->ended_listeners != NULL)
+        add_item(late, ITEM_ENDED_LISTENER, NULL, 0);
+    if (late->released_channels != NULL)
+        add_item(late, ITEM_RELEASED_CHANNEL, NULL, 0);
+}
+
+static void carry_out(struct late *late, const struct item *item)
+{
+    switch (item->kind) {
+    case ITEM_STREAM: /* what was done for it before may have made this impossible */
+        if (late_stream_could(item->late_stream, item->work))
+            late_stream_do(&late->streams, item->late_stream, item->work);
+        break;
+    case ITEM_ACCEPT:
+        tell_accepted(late);
+        break;
+    case ITEM_CHANNELS:
+        tell_channels(late);
+        break;
+    case ITEM_ENDED_LISTENER:
+        tell_ended_listener(late);
+        break;
+    case ITEM_RELEASED_CHANNEL:
+        tell_released_channel(late);
+        break;
+    }
+}
+
+/* A random half, at least one, in random order (Fisher and Yates). A stream is not closed from inside a report, so a
+ * stream's items stay valid until the one that ends it, which is its only one. */
+static int carry_out_some(struct late *late)
+{
+    size_t left = late->item_count;
+    int done = 0;
+
+    while (left > 0) {
+        size_t chosen = random_below(&late->streams.random, left);
+        struct item item = late->items[chosen];
+        late->items[chosen] = late->items[--left];
+        if (!perhaps(late) && (done > 0 || left > 0))
+            continue;
+        carry_out(late, &item);
+        done++;
+    }
+    return done;
+}
+
+/* ---- waiting ---- */
+
+static void poll_for(struct late *late, int fd, int events, void *owner)
+{
+    if (late->poll_count == late->poll_room) {
+        late->poll_room = late->poll_room * 2 + 64;
+        late->polled = must(realloc(late->polled, late->poll_room * sizeof(*late->polled)));
+        late->polled_owner = must(realloc(late->polled_owner, late->poll_room * sizeof(*late->polled_owner)));
+    }
+    late->polled_owner[late->poll_count] = owner;
+    late->polled[late->poll_count++] = (struct pollfd){ .fd = fd, .events = (short)events };
+}
+
+/* Streams first, then listeners, then the two of the engine's own. Returns how many streams. */
+static size_t fill_poll_set(struct late *late)
+{
+    size_t streams;
+
+    late->poll_count = 0;
+    for (struct late_stream *late_stream = late->streams.first; late_stream != NULL; late_stream = late_stream->next) {
+        int events = late_stream_interest(late_stream);
+        if (events >= 0)
+            poll_for(late, late_stream->stream->socket, events, late_stream);
+    }
+    streams = late->poll_count;
+    for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
+        if (!listener->engine_starved && late->accepted == NULL)
+            poll_for(late, listener->socket, POLLIN, listener);
+    poll_for(late, late->channels, POLLIN, NULL);
+    poll_for(late, late->wakeup, POLLIN, NULL);
+    return streams;
+}
+
+static void look_at_poll_set(struct late *late, size_t streams)
+{
+    uint64_t wakeups;
+
+    for (size_t i = 0; i < late->poll_count; i++) {
+        const struct pollfd *polled = &late->polled[i];
+        if (polled->revents == 0)
+            continue;
+        if (i < streams)
+            late_stream_polled(late->polled_owner[i], polled->revents);
+        else if (late->polled_owner[i] != NULL)
+            accept_ahead(late, late->polled_owner[i]);
+        else if (polled->fd == late->channels)
+            late->channels_ready = true;
+        else
+            eventfd_read(late->wakeup, &wakeups);
+    }
+}
+
+static int64_t time_to_wait(struct late *late, int64_t timeout_ns)
+{
+    int64_t until_retry_ns;
+
+    if (late->item_count > 0)
+        return 0;
+    if (!is_starved(late))
+        return timeout_ns;
+    until_retry_ns = late->streams.descriptor_freed ? 0 : late->retry_accept_at - late_now(&late->engine);
+    if (until_retry_ns < 0)
+        until_retry_ns = 0;
+    return timeout_ns < 0 || until_retry_ns < timeout_ns ? until_retry_ns : timeout_ns;
+}
+
+static int late_wait(struct engine *engine, int64_t timeout_ns)
+{
+    struct late *late = late_of(engine);
+    struct timespec timeout;
+    size_t streams;
+    int ready;
+
+    collect_items(late);
+    streams = fill_poll_set(late);
+    timeout_ns = time_to_wait(late, timeout_ns);
+    timeout = (struct timespec){ .tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000 };
+    ready = ppoll(late->polled, late->poll_count, timeout_ns < 0 ? NULL : &timeout, NULL);
+    event_loop_woke(engine->loop);
+    if (ready < 0 && errno != EINTR)
+        return -errno;
+    if (ready > 0)
+        look_at_poll_set(late, streams);
+    retry_accepting(late);
+    collect_items(late);
+    return carry_out_some(late) + (ready > 0);
+}
+
+const struct engine_ops late_engine = {
+    .id = JD_ENGINE_REACTOR, /* it has no number of its own, being no choice of a user's */
+    .name = "late",
+    .stream = &late_stream_ops,
+    .create = late_create,
+    .destroy = late_destroy,
+    .wait = late_wait,
+    .wake = late_wake,
+    .now = late_now,
+    .listen = late_listen,
+    .unlisten = late_unlisten,
+    .adopt = late_adopt,
+    .watch = late_watch,
+    .unwatch = late_unwatch,
+};
