@@ -121,7 +121,7 @@ static size_t missing(const jd_codec *base, const uint8_t *data, size_t length, 
     struct frame frame;
     size_t searched = 0;
 
-    /* A frame that is whole or refused is no longer missing anything; one byte more lets the caller find that out. */
+    /* A frame that is whole or refused misses nothing. */
     if (decode(base, data, length, &searched, &frame) != 0)
         return 0;
     return frame.needed - length < more_length ? frame.needed - length : more_length;
@@ -162,11 +162,11 @@ static int encode(const jd_codec *base, const void *data, size_t length, struct 
     uint8_t *front = (uint8_t *)(uintptr_t)data;
     size_t field_bytes;
 
-    if (length < codec->offset || length > max)
+    if (length < codec->offset)
+        return JD_EINVAL;
+    if (length > max)
         return JD_EMSGSIZE;
     if (codec->adjustment > 0 && (uint64_t)codec->adjustment > body)
-        return JD_EMSGSIZE;
-    if (codec->adjustment < 0 && value < body)
         return JD_EMSGSIZE;
     if (!fits_field(codec, value))
         return JD_EMSGSIZE;

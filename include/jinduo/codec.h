@@ -20,10 +20,11 @@ JD_API size_t jd_codec_max_frame(const jd_codec *codec);
 JD_API int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data, size_t *length, size_t *whole);
 
 /* Makes one frame of data and queues it, as jd_tcp_connection_send does and with its thread rule and errors; besides,
- * JD_EMSGSIZE if the frame would be longer than the maximum or its length does not fit the length field. */
+ * JD_EMSGSIZE if the frame would be longer than the maximum or its length does not fit the length field, JD_EINVAL if data
+ * is shorter than what goes in front of the field. */
 JD_API int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length);
 
-/* The same at the end of a buffer. Returns 0, JD_EMSGSIZE, JD_ENOMEM. */
+/* The same at the end of a buffer. Returns 0, JD_EMSGSIZE, JD_EINVAL, JD_ENOMEM. */
 JD_API int jd_codec_encode(const jd_codec *codec, jd_buffer *buffer, const void *data, size_t length);
 
 JD_END_DECLS

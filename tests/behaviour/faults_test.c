@@ -360,6 +360,6 @@ void suite_add_tests(Suite *suite)
     suite_add_tcase(suite, tests);
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_set_timeout(tests, TIMEOUT_S);
-    tcase_add_loop_test(tests, every_system_call_may_fail, 0, SCENARIOS);
     tcase_add_loop_test(tests, every_allocation_may_fail, 0, SCENARIOS);
+    tcase_add_loop_test(tests, every_system_call_may_fail, 0, SCENARIOS);
 }
