@@ -30,7 +30,7 @@ enum {
 /* A frame that takes many sends and receives. */
 static size_t big_bytes(void)
 {
-    return engine_is("late") ? 4 * 1024 : 100 * 1024;
+    return engine_is("late") ? 4 * 1024 : 48 * 1024;
 }
 
 /* ---- scenarios ---- */
