@@ -162,7 +162,8 @@ END_TEST
 START_TEST(megabytes_pass_through_a_unix_domain_socket)
 {
     enum { BYTES = 2 * 1024 * 1024 };
-    serve_at(own_path("@jinduo-test-"));
+    serve(&(struct service){ .options = { .listen = own_path("@jinduo-test-"), .read_above_watermark = true },
+                             .on_message = echo });
     int client = client_connect();
 
     client_send_pattern(client, 0, BYTES);

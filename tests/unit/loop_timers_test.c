@@ -323,19 +323,123 @@ END_TEST
 
 static void *cancel_from_outside(void *arg)
 {
-    ck_assert_int_eq(cancel(*(jd_timer_id *)arg), JD_EPERM);
-    ck_assert_int_eq(jd_event_loop_queue_in_loop(test_loop, cancel_target, letter('a')), 0);
+    ck_assert_int_eq(cancel(*(jd_timer_id *)arg), 0);
     return NULL;
 }
 
-START_TEST(another_thread_cancels_a_timer_by_a_task)
+START_TEST(another_thread_may_cancel_a_timer)
 {
-    target = start(1000, note_letter, letter('t'));
+    target = start(5, note_letter, letter('t'));
 
     run_in_thread(cancel_from_outside, &target);
 
     jd_event_loop_run_once(test_loop, -1);
+    ck_assert_int_eq(cancel(target), JD_ENOENT);
+    ck_assert_int_eq(jd_event_loop_run_once(test_loop, 20), 0);
+    ck_assert_str_eq(noted, "");
+}
+END_TEST
+
+/* ---- from other threads ---- */
+
+static jd_timer_id outside_ids[2];
+
+static void *start_from_outside(void *arg)
+{
+    ck_assert_int_eq(jd_event_loop_run_after(test_loop, 1, note_letter, letter('a'), &outside_ids[0]), 0);
+    ck_assert_int_eq(jd_event_loop_run_after(test_loop, 0, note_letter, letter('b'), &outside_ids[1]), 0);
+    return NULL;
+}
+
+START_TEST(another_thread_may_start_a_timer)
+{
+    run_in_thread(start_from_outside, NULL);
+
+    ck_assert_uint_ne(outside_ids[0], outside_ids[1]);
+    while (strlen(noted) < 2)
+        ck_assert_int_ge(jd_event_loop_run_once(test_loop, -1), 0);
+    ck_assert_str_eq(noted, "ba");
+    ck_assert_int_eq(cancel(outside_ids[0]), JD_ENOENT);
+}
+END_TEST
+
+START_TEST(a_timer_of_another_thread_may_be_cancelled_before_it_arrives)
+{
+    run_in_thread(start_from_outside, NULL);
+
+    ck_assert_int_eq(cancel(outside_ids[0]), 0);
+    ck_assert_int_eq(cancel(outside_ids[0]), JD_ENOENT);
+
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_ge(jd_event_loop_run_once(test_loop, 2), 0);
+    ck_assert_str_eq(noted, "b");
+}
+END_TEST
+
+START_TEST(an_id_of_one_loop_cancels_nothing_on_another)
+{
+    jd_event_loop *other;
+    target = start(1000, note_letter, letter('t'));
+    ck_assert_int_eq(jd_event_loop_create(&other, NULL), 0);
+
+    ck_assert_int_eq(jd_event_loop_cancel_timer(other, target), JD_ENOENT);
+
+    ck_assert_int_eq(jd_event_loop_destroy(other), 0);
+    ck_assert_int_eq(cancel(target), 0);
+}
+END_TEST
+
+/* ---- at a time, and again and again ---- */
+
+START_TEST(a_timer_may_be_started_for_a_time)
+{
+    jd_timestamp when = jd_event_loop_now(test_loop) + 3000000;
+    ck_assert_int_eq(jd_event_loop_run_at(test_loop, when, note_letter, letter('a'), NULL), 0);
+
+    while (strlen(noted) < 1)
+        ck_assert_int_ge(jd_event_loop_run_once(test_loop, -1), 0);
+
+    ck_assert_int_ge(jd_event_loop_now(test_loop), when);
+}
+END_TEST
+
+START_TEST(a_time_already_past_is_due_in_the_next_turn)
+{
+    ck_assert_int_eq(jd_event_loop_run_at(test_loop, 0, note_letter, letter('a'), NULL), 0);
+    ck_assert_int_eq(jd_event_loop_run_at(test_loop, -1, note_letter, letter('b'), NULL), 0);
+
+    jd_event_loop_run_once(test_loop, 0);
+
+    ck_assert_str_eq(noted, "ab");
+}
+END_TEST
+
+static unsigned rounds;
+
+static void cancel_in_the_fourth_round(void *arg)
+{
+    if (++rounds == 4)
+        cancel_target(letter('c'));
+}
+
+START_TEST(a_repeated_timer_runs_until_it_cancels_itself)
+{
+    jd_timestamp begun = jd_event_loop_now(test_loop);
+    ck_assert_int_eq(jd_event_loop_run_every(test_loop, 2, cancel_in_the_fourth_round, NULL, &target), 0);
+
+    while (rounds < 4)
+        ck_assert_int_ge(jd_event_loop_run_once(test_loop, -1), 0);
+
     ck_assert_int_eq(cancel_result, 0);
+    ck_assert_int_ge(jd_event_loop_now(test_loop) - begun, 4 * 2 * 1000000);
+    jd_event_loop_run_once(test_loop, 10);
+    ck_assert_uint_eq(rounds, 4);
+}
+END_TEST
+
+START_TEST(an_interval_of_zero_is_refused)
+{
+    ck_assert_int_eq(jd_event_loop_run_every(test_loop, 0, note_letter, letter('a'), NULL), JD_EINVAL);
 }
 END_TEST
 
@@ -430,7 +534,14 @@ static void add_cancel_tests(TCase *tests)
     tcase_add_test(tests, a_timer_may_cancel_another_that_is_due_in_the_same_turn);
     tcase_add_test(tests, a_timer_may_replace_another_that_is_due_in_the_same_turn);
     tcase_add_test(tests, a_task_may_cancel_a_timer);
-    tcase_add_test(tests, another_thread_cancels_a_timer_by_a_task);
+    tcase_add_test(tests, another_thread_may_cancel_a_timer);
+    tcase_add_test(tests, another_thread_may_start_a_timer);
+    tcase_add_test(tests, a_timer_of_another_thread_may_be_cancelled_before_it_arrives);
+    tcase_add_test(tests, an_id_of_one_loop_cancels_nothing_on_another);
+    tcase_add_test(tests, a_timer_may_be_started_for_a_time);
+    tcase_add_test(tests, a_time_already_past_is_due_in_the_next_turn);
+    tcase_add_test(tests, a_repeated_timer_runs_until_it_cancels_itself);
+    tcase_add_test(tests, an_interval_of_zero_is_refused);
 }
 
 void suite_add_tests(Suite *suite)
