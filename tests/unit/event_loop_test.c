@@ -26,8 +26,6 @@ static void quit_loop(void *arg)
 
 static void *expect_foreign(void *arg)
 {
-    jd_timer_id id;
-
     ck_assert(!jd_event_loop_is_in_loop_thread(arg));
     ck_assert_int_eq(jd_event_loop_destroy(arg), JD_EPERM);
     ck_assert_int_eq(jd_event_loop_watch_signal(arg, SIGUSR1, NULL, NULL), JD_EPERM);
