@@ -36,8 +36,8 @@ static int connected_client(const struct service *service)
 /* Pitfall 34, 38. */
 START_TEST(an_idle_connection_is_closed_with_a_timeout_error)
 {
-    int client = connected_client(&(struct service){
-        .options.idle_timeout_ms = SHORT_MS, .on_up = note_up, .on_down = note_down });
+    int client = connected_client(
+        &(struct service){ .options.idle_timeout_ms = SHORT_MS, .on_up = note_up, .on_down = note_down });
 
     client_expect_end(client);
     PUMP_UNTIL(connections_down() == 1);
@@ -68,10 +68,8 @@ START_TEST(a_first_frame_that_never_gets_whole_meets_its_deadline)
     int client;
 
     ck_assert_int_eq(jd_length_codec_create(&codec, NULL), 0);
-    client = connected_client(&(struct service){ .options.first_message_timeout_ms = SHORT_MS,
-                                                 .codec = codec,
-                                                 .on_up = note_up,
-                                                 .on_down = note_down });
+    client = connected_client(&(struct service){
+        .options.first_message_timeout_ms = SHORT_MS, .codec = codec, .on_up = note_up, .on_down = note_down });
     client_send(client, "\0\017\0\0", 4); /* 983 040 bytes announced */
     while (connections_down() == 0) {
         client_send_some(client, "x", 1);
@@ -103,8 +101,8 @@ END_TEST
 
 START_TEST(a_silent_peer_meets_the_read_timeout)
 {
-    int client = connected_client(&(struct service){
-        .options.read_timeout_ms = SHORT_MS, .on_up = note_up, .on_down = note_down });
+    int client = connected_client(
+        &(struct service){ .options.read_timeout_ms = SHORT_MS, .on_up = note_up, .on_down = note_down });
 
     client_expect_end(client);
     PUMP_UNTIL(connections_down() == 1);

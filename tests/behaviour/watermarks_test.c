@@ -8,7 +8,14 @@
 
 const char *const suite_name = "watermarks";
 
-enum { HIGH = 64 * 1024, LOW = 8 * 1024, KERNEL_BYTES = 4096, MESSAGE = 4096, MANY = 2 * 1024 * 1024, MORE_THAN_KERNELS_KEEP = 32 * 1024 * 1024 };
+enum {
+    HIGH = 64 * 1024,
+    LOW = 8 * 1024,
+    KERNEL_BYTES = 4096,
+    MESSAGE = 4096,
+    MANY = 2 * 1024 * 1024,
+    MORE_THAN_KERNELS_KEEP = 32 * 1024 * 1024
+};
 
 static char calls[64];
 static size_t most_queued;
