@@ -225,6 +225,7 @@ void stream_received(struct stream *stream, struct block **block)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
     jd_event_loop *loop = stream->loop;
+    const struct block *taken = NULL;
 
     counter_add(&loop->counters.bytes_received, block_length(*block));
     connection->received_ms = loop->now_ms;
@@ -242,12 +243,16 @@ void stream_received(struct stream *stream, struct block **block)
         flush_before_callback(loop);
         deliver_message(connection, *block);
         if (loop->view_taken)
-            *block = NULL;
-        loop->view_taken = false;
+            taken = *block;
     }
+    if (taken != NULL)
+        *block = NULL;
+    loop->view_taken = false;
     loop->answering = NULL;
     /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. */
     connection_flush(connection);
+    if (taken != NULL)
+        connection_return_loan(connection, taken);
 }
 
 void stream_ended(struct stream *stream)

@@ -91,20 +91,37 @@ int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size
     return connection_send_parts(connection, &part, 1);
 }
 
-/* A receive block on loan that is well filled changes hands instead of being copied. A quarter: below, copying is cheap
- * and a slow peer would pin much memory for few bytes. */
-static bool take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
+/* Whether the output queue may have the receive block on loan instead of a copy. One that is well filled changes hands: a
+ * quarter, as below that copying is cheap and a slow peer would pin much memory for few bytes. Any other just passes
+ * through, when the kernel is about to take it; what it leaves is copied then (connection_return_loan). */
+static bool may_take_loan(const jd_tcp_connection *connection, const jd_buffer *buffer)
 {
-    jd_event_loop *loop = connection_loop(connection);
+    const jd_event_loop *loop = connection_loop(connection);
+    bool passes_through = loop->ops->sends_at_once && loop->answering == connection &&
+                          output_queue_bytes(&connection->stream.output) == 0;
+
+    if (buffer != &loop->view || buffer->loan == NULL || jd_buffer_readable(buffer) == 0)
+        return false;
+    return passes_through || jd_buffer_readable(buffer) >= buffer->loan->capacity / 4;
+}
+
+static void take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
+{
     struct block *block = buffer->loan;
 
-    if (buffer != &loop->view || block == NULL || jd_buffer_readable(buffer) < block->capacity / 4)
-        return false;
     block->begin = block->end - (uint32_t)jd_buffer_readable(buffer);
     ring_buffer_clear(buffer);
-    loop->view_taken = true;
+    connection_loop(connection)->view_taken = true;
     output_queue_append_block(&connection->stream.output, block);
-    return true;
+}
+
+void connection_return_loan(jd_tcp_connection *connection, const struct block *block)
+{
+    struct output_queue *output = &connection->stream.output;
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (output->first == block && block_length(block) < block->capacity / 4 && loop->ops->sends_at_once)
+        output_queue_copy_first(output, &loop->output_pools);
 }
 
 int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer)
@@ -117,7 +134,8 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
     if (result < 0)
         return result;
     before = output_queue_bytes(&connection->stream.output);
-    if (mine && take_loan(connection, buffer)) {
+    if (mine && may_take_loan(connection, buffer)) {
+        take_loan(connection, buffer);
         connection_output_added(connection, before);
         return 0;
     }

@@ -54,6 +54,9 @@ struct engine_ops {
     const char *name;
     const struct stream_ops *stream;
 
+    /* Whether the kernel reads the output queue during flush only, so that between flushes its blocks may be replaced. */
+    bool sends_at_once;
+
     /* May be used by the creating thread for set-up only; wait fixes the thread. Returns 0 or a negative error. */
     int (*create)(struct engine **engine, jd_event_loop *loop);
 

@@ -29,6 +29,11 @@ static void put_chain(struct block *block)
     }
 }
 
+static bool fits_small(size_t length)
+{
+    return length <= OUTPUT_SMALL_BYTES - sizeof(struct block);
+}
+
 /* A chain of empty blocks with room for length bytes, or NULL. */
 static struct block *get_chain(struct block_pool *pool, size_t length, struct block **last)
 {
@@ -54,8 +59,7 @@ static struct block *grow(struct output_queue *queue, struct output_pools *pools
 {
     struct block *tail = queue->last;
     size_t room = tail != NULL ? block_room(tail) : 0;
-    bool is_small =
-        tail == NULL && length <= OUTPUT_SMALL_BYTES - sizeof(struct block) && expected <= OUTPUT_SMALL_BYTES;
+    bool is_small = tail == NULL && fits_small(length) && expected <= OUTPUT_SMALL_BYTES;
     struct block *last = NULL;
     struct block *chain = get_chain(is_small ? &pools->small : &pools->large, length - room, &last);
 
@@ -101,6 +105,23 @@ int output_queue_append(struct output_queue *queue, struct output_pools *pools, 
     copy_to_blocks(block, parts, count);
     output_queue_count(queue, output_queue_bytes(queue) + length);
     return 0;
+}
+
+void output_queue_copy_first(struct output_queue *queue, struct output_pools *pools)
+{
+    struct block *first = queue->first;
+    struct iovec part = { .iov_base = first->data + first->begin, .iov_len = block_length(first) };
+    struct block *last;
+    struct block *copy = get_chain(fits_small(part.iov_len) ? &pools->small : &pools->large, part.iov_len, &last);
+
+    if (copy == NULL)
+        return;
+    copy_to_blocks(copy, &part, 1);
+    last->next = first->next;
+    queue->first = copy;
+    if (queue->last == first)
+        queue->last = last;
+    block_put(first);
 }
 
 int output_queue_pieces(const struct output_queue *queue, struct iovec *pieces, int count, size_t *total)

@@ -45,6 +45,9 @@ void output_queue_append_block(struct output_queue *queue, struct block *block);
 /* The first bytes as at most count pieces; returns how many, and their bytes in *total. */
 int output_queue_pieces(const struct output_queue *queue, struct iovec *pieces, int count, size_t *total);
 
+/* Replaces the first block by a copy of its bytes, if there is memory for that. */
+void output_queue_copy_first(struct output_queue *queue, struct output_pools *pools);
+
 /* Drops the first length bytes. */
 void output_queue_consume(struct output_queue *queue, size_t length);
 

@@ -179,6 +179,7 @@ const struct engine_ops reactor_engine = {
     .id = JD_ENGINE_REACTOR,
     .name = "reactor",
     .stream = &reactor_stream_ops,
+    .sends_at_once = true,
     .create = reactor_create,
     .destroy = reactor_destroy,
     .wait = reactor_wait,

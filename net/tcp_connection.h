@@ -180,6 +180,10 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
 /* From now on input is dropped, until the peer's FIN. */
 void connection_discard_input(jd_tcp_connection *connection);
 
+/* After a flush: if block, taken from the engine by send_buffer, holds few bytes still, they are copied and it goes back to
+ * its pool. */
+void connection_return_loan(jd_tcp_connection *connection, const struct block *block);
+
 /* Sends the parts as one, as jd_tcp_connection_send. */
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count);
 
