@@ -241,7 +241,8 @@ START_TEST(a_server_starts_on_all_its_endpoints_or_on_none)
     ck_assert_uint_eq(open_descriptors(), descriptors);
     /* The reason gone, the same server starts. */
     jd_tcp_server_destroy(first, NULL, NULL);
-    ck_assert_int_eq(jd_tcp_server_start(second, NULL), 0);
+    int result = jd_tcp_server_start(second, NULL);
+    ck_assert_msg(result == 0, "%s", jd_strerror(result));
     ck_assert_int_eq(jd_tcp_server_start(second, NULL), JD_EALREADY);
 }
 END_TEST
