@@ -51,6 +51,9 @@ struct connection_profile {
     uint32_t heartbeat_ms;
 };
 
+/* connection_profile.c. create: with one reference; NULL when there is no memory. */
+bool connection_options_make_sense(const jd_tcp_server_options *options);
+struct connection_profile *connection_profile_create(jd_tcp_server *server, const jd_tcp_server_options *options);
 void connection_profile_release(struct connection_profile *profile);
 
 /* In the order of life; a state is never left backwards. */

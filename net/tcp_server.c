@@ -2,20 +2,14 @@
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "net/codec.h"
 #include "net/loop_threads.h"
 #include "net/tcp_connection.h"
 
+#include <assert.h>
 #include <jinduo/error.h>
-#include <stdio.h>
 
 enum {
     IO_THREADS_MAX = 128,
-    OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024,
-    INPUT_LIMIT_BYTES = 64 * 1024 * 1024,
-    INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
-    BUDGET_BYTES = 256 * 1024,
-    HIGH_WATERMARK_BYTES = 1024 * 1024,
 };
 
 static const int64_t tell_again_after_ns = 10 * (int64_t)1000000000;
@@ -59,43 +53,6 @@ struct jd_tcp_server {
 
 /* ---- creation ---- */
 
-void connection_profile_release(struct connection_profile *profile)
-{
-    if (atomic_fetch_sub_explicit(&profile->references, 1, memory_order_acq_rel) == 1)
-        memory_release(profile, sizeof(*profile));
-}
-
-static size_t or_default(size_t value, size_t default_value)
-{
-    return value != 0 ? value : default_value;
-}
-
-static struct connection_profile *make_profile(jd_tcp_server *server, const jd_tcp_server_options *options)
-{
-    struct connection_profile *profile = memory_allocate_zeroed(sizeof(*profile));
-
-    if (profile == NULL)
-        return NULL;
-    atomic_init(&profile->references, 1);
-    profile->server = server;
-    snprintf(profile->name, sizeof(profile->name), "%s", options->name != NULL ? options->name : "server");
-    profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
-    profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
-    profile->budget_bytes = or_default(options->budget_bytes, BUDGET_BYTES);
-    profile->high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
-    profile->low_watermark = or_default(options->low_watermark, profile->high_watermark / 4);
-    profile->read_above_watermark = options->read_above_watermark;
-    profile->allow_half_open = options->allow_half_open;
-    profile->first_message_timeout_ms = options->first_message_timeout_ms;
-    profile->idle_timeout_ms = options->idle_timeout_ms;
-    profile->read_timeout_ms = options->read_timeout_ms;
-    profile->write_timeout_ms = options->write_timeout_ms;
-    profile->heartbeat_ms = options->heartbeat_ms;
-    profile->has_timeouts = (options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
-                             options->write_timeout_ms | options->heartbeat_ms) != 0;
-    return profile;
-}
-
 static void link_server(jd_tcp_server *server)
 {
     jd_event_loop *loop = server->loop;
@@ -127,17 +84,6 @@ static void free_server(jd_tcp_server *server)
     memory_release(server, sizeof(*server));
 }
 
-static bool options_make_sense(const jd_tcp_server_options *options)
-{
-    /* With the highest bit clear in all, a connection's 32-bit clock is right for them. */
-    uint32_t timeouts = options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
-                        options->write_timeout_ms | options->heartbeat_ms;
-    size_t high = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
-
-    return options->io_threads <= IO_THREADS_MAX && options->send_buffer_bytes >= 0 &&
-           options->receive_buffer_bytes >= 0 && timeouts <= INT32_MAX && options->low_watermark < high;
-}
-
 static void run_finish(struct loop_task *task);
 
 int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_server_options *options)
@@ -153,14 +99,14 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    if (!options_make_sense(options))
+    if (options->io_threads > IO_THREADS_MAX || !connection_options_make_sense(options))
         return JD_EINVAL;
     if (options->listen != NULL && jd_endpoint_parse(&endpoint, options->listen, NULL) < 0)
         return JD_EINVAL;
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
         return JD_ENOMEM;
-    server->profile = make_profile(server, options);
+    server->profile = connection_profile_create(server, options);
     if (server->profile == NULL) {
         memory_release(server, sizeof(*server));
         return JD_ENOMEM;
@@ -187,64 +133,10 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
     return 0;
 }
 
-void jd_tcp_server_set_connection_callback(jd_tcp_server *server, jd_connection_callback callback, void *arg)
+struct connection_profile *server_profile(jd_tcp_server *server)
 {
-    server->profile->on_connection = callback;
-    server->profile->on_connection_arg = arg;
-}
-
-void jd_tcp_server_set_message_callback(jd_tcp_server *server, jd_message_callback callback, void *arg)
-{
-    server->profile->on_message = callback;
-    server->profile->on_message_arg = arg;
-}
-
-void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_write_complete_callback callback, void *arg)
-{
-    server->profile->on_write_complete = callback;
-    server->profile->on_write_complete_arg = arg;
-}
-
-void jd_tcp_server_set_high_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg)
-{
-    server->profile->on_high_watermark = callback;
-    server->profile->on_high_watermark_arg = arg;
-}
-
-void jd_tcp_server_set_low_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg)
-{
-    server->profile->on_low_watermark = callback;
-    server->profile->on_low_watermark_arg = arg;
-}
-
-void jd_tcp_server_set_heartbeat_callback(jd_tcp_server *server, jd_heartbeat_callback callback, void *arg)
-{
-    server->profile->on_heartbeat = callback;
-    server->profile->on_heartbeat_arg = arg;
-}
-
-void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg)
-{
-    server->profile->on_half_close = callback;
-    server->profile->on_half_close_arg = arg;
-}
-
-void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg)
-{
-    struct connection_profile *profile = server->profile;
-    size_t least = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
-
-    profile->codec = codec;
-    profile->on_frame = callback;
-    profile->on_frame_arg = arg;
-    if (profile->input_limit < least)
-        profile->input_limit = least;
-}
-
-void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg)
-{
-    server->profile->on_frame_error = callback;
-    server->profile->on_frame_error_arg = arg;
+    assert(server->state == SERVER_CREATED && event_loop_is_mine(server->loop));
+    return server->profile;
 }
 
 /* ---- accepting ---- */

@@ -4,6 +4,11 @@
 
 #include <jinduo/tcp_server.h>
 
+struct connection_profile;
+
+/* The record that the server's connections share, to set it up: before start, in the loop's thread. */
+struct connection_profile *server_profile(jd_tcp_server *server);
+
 /* A connection has been seen by the user (1), has been told down (-1). From its loop's thread. */
 void server_connection_seen(jd_tcp_server *server, int change);
 

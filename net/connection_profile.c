@@ -1,0 +1,102 @@
+/* What all connections of a server have in common, one record for all: limits and timeouts from the server's options, and
+ * the callbacks. */
+#include "base/memory.h"
+#include "net/codec.h"
+#include "net/tcp_connection.h"
+#include "net/tcp_server.h"
+
+#include <stdio.h>
+
+enum {
+    OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024,
+    INPUT_LIMIT_BYTES = 64 * 1024 * 1024,
+    INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
+    BUDGET_BYTES = 256 * 1024,
+    HIGH_WATERMARK_BYTES = 1024 * 1024,
+    LOW_WATERMARK_PARTS = 4, /* of the high one */
+};
+
+static size_t or_default(size_t value, size_t default_value)
+{
+    return value != 0 ? value : default_value;
+}
+
+/* All timeouts' bits together: 0 if there is none, and the highest bit is clear if it is in all. */
+static uint32_t timeout_bits(const jd_tcp_server_options *options)
+{
+    return options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
+           options->write_timeout_ms | options->heartbeat_ms;
+}
+
+bool connection_options_make_sense(const jd_tcp_server_options *options)
+{
+    size_t high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
+
+    /* A connection's 32-bit clock is right for half its range. */
+    return options->send_buffer_bytes >= 0 && options->receive_buffer_bytes >= 0 &&
+           options->low_watermark < high_watermark && timeout_bits(options) <= INT32_MAX;
+}
+
+struct connection_profile *connection_profile_create(jd_tcp_server *server, const jd_tcp_server_options *options)
+{
+    struct connection_profile *profile = memory_allocate_zeroed(sizeof(*profile));
+
+    if (profile == NULL)
+        return NULL;
+    atomic_init(&profile->references, 1);
+    profile->server = server;
+    snprintf(profile->name, sizeof(profile->name), "%s", options->name != NULL ? options->name : "server");
+    profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
+    profile->budget_bytes = or_default(options->budget_bytes, BUDGET_BYTES);
+    profile->high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
+    profile->low_watermark = or_default(options->low_watermark, profile->high_watermark / LOW_WATERMARK_PARTS);
+    profile->read_above_watermark = options->read_above_watermark;
+    profile->allow_half_open = options->allow_half_open;
+    profile->first_message_timeout_ms = options->first_message_timeout_ms;
+    profile->idle_timeout_ms = options->idle_timeout_ms;
+    profile->read_timeout_ms = options->read_timeout_ms;
+    profile->write_timeout_ms = options->write_timeout_ms;
+    profile->heartbeat_ms = options->heartbeat_ms;
+    profile->has_timeouts = timeout_bits(options) != 0;
+    return profile;
+}
+
+void connection_profile_release(struct connection_profile *profile)
+{
+    if (atomic_fetch_sub_explicit(&profile->references, 1, memory_order_acq_rel) == 1)
+        memory_release(profile, sizeof(*profile));
+}
+
+/* ---- callbacks ---- */
+
+/* jd_tcp_server_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
+#define DEFINE_SET_CALLBACK(name, type)                                                                                \
+    void jd_tcp_server_set_##name##_callback(jd_tcp_server *server, type callback, void *arg)                          \
+    {                                                                                                                  \
+        struct connection_profile *profile = server_profile(server);                                                   \
+                                                                                                                       \
+        profile->on_##name = callback;                                                                                 \
+        profile->on_##name##_arg = arg;                                                                                \
+    }
+
+DEFINE_SET_CALLBACK(connection, jd_connection_callback)
+DEFINE_SET_CALLBACK(message, jd_message_callback)
+DEFINE_SET_CALLBACK(write_complete, jd_write_complete_callback)
+DEFINE_SET_CALLBACK(high_watermark, jd_watermark_callback)
+DEFINE_SET_CALLBACK(low_watermark, jd_watermark_callback)
+DEFINE_SET_CALLBACK(heartbeat, jd_heartbeat_callback)
+DEFINE_SET_CALLBACK(half_close, jd_half_close_callback)
+DEFINE_SET_CALLBACK(frame_error, jd_frame_error_callback)
+
+void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg)
+{
+    struct connection_profile *profile = server_profile(server);
+    size_t least = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
+
+    profile->codec = codec;
+    profile->on_frame = callback;
+    profile->on_frame_arg = arg;
+    if (profile->input_limit < least)
+        profile->input_limit = least;
+}
