@@ -229,7 +229,8 @@ END_TEST
 
 START_TEST(a_server_starts_on_all_its_endpoints_or_on_none)
 {
-    jd_tcp_server *first = serve(&(struct service){ .on_message = echo });
+    /* Not a port, which anyone may take between the two starts. */
+    jd_tcp_server *first = serve_at(own_path("@jinduo-test-"));
     jd_endpoint taken = endpoint_of(first), failed;
     jd_tcp_server *second = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
     unsigned descriptors = open_descriptors();

@@ -250,7 +250,6 @@ START_TEST(a_duplicate_of_the_descriptor_brings_no_events_of_a_closed_connection
     serve(&(struct service){ .on_up = take_duplicate, .on_message = echo });
     int client = client_connect_up(), next;
     uint64_t events;
-    uint64_t events;
     ck_assert_int_eq(jd_tcp_connection_post(connection_id(0), close_it, NULL), 0);
     PUMP_UNTIL(connections_down() == 1);
     pump_until_quiet();
