@@ -1,4 +1,4 @@
-#include "tests/behaviour/fault_run.h"
+#include "tests/behaviour/fault_peer.h"
 
 #include "base/endpoint.h"
 #include "net/event_loop.h"
@@ -16,30 +16,9 @@
 
 enum {
     PEERS_MAX = 8,
-    READ_CHUNK_BYTES = 4 * 1024,
-    READS_A_TURN = 2,
-    RECEIVE_BUFFER_BYTES = 16 * 1024, /* with the server's send buffer: many sends for much output */
-    HEADER_BYTES = 4,
     PATIENCE_S = 20,
     PAUSE_MS = 2,
     PROBE_BODY_BYTES = 100,
-};
-
-struct run_peer {
-    enum run_peer_kind kind;
-    int socket;
-    uint16_t port;
-    unsigned char *script; /* frames to send, and to come back */
-    size_t script_bytes, sent, received, expected;
-    unsigned frames;
-    bool over;
-    bool broken; /* nothing can be sent any more */
-    bool is_cut; /* asks for an end that may take with it what has not come back yet */
-
-    /* What the server's side knows, under the run's lock. */
-    unsigned frames_served, ups, downs;
-    int error;
-    bool given_up; /* as a call for it had failed */
 };
 
 static struct {
@@ -113,6 +92,11 @@ static void stop_failing(void)
 
 /* ---- turns ---- */
 
+static bool may_read(const struct run_peer *peer)
+{
+    return peer->kind != PEER_NEVER_READS && (peer->kind != PEER_READS_LATE || run.stopping);
+}
+
 static jd_timestamp clock_ns(void)
 {
     struct timespec now;
@@ -126,15 +110,13 @@ jd_timestamp run_deadline(void)
     return clock_ns() + PATIENCE_S * (jd_timestamp)1000000000;
 }
 
-static void step_peer(struct run_peer *peer);
-
 void run_turn(jd_timestamp deadline, const char *condition, const char *file, int line)
 {
     int result = jd_event_loop_run_once(run.loop, 1);
 
     run_result(result < 0 ? result : 0);
     for (unsigned i = 0; i < run.peer_count; i++)
-        step_peer(&run.peers[i]);
+        fault_peer_step(&run.peers[i], may_read(&run.peers[i]));
     if (clock_ns() > deadline)
         run_abort(condition, file, line);
 }
@@ -325,7 +307,7 @@ jd_event_loop *run_loop(void)
 
 static bool make_codec(void)
 {
-    const jd_length_codec_options options = { .length_bytes = HEADER_BYTES, .strip_bytes = JD_STRIP_HEADER };
+    const jd_length_codec_options options = { .length_bytes = FAULT_HEADER_BYTES, .strip_bytes = JD_STRIP_HEADER };
     int result, tries = 0;
 
     do
@@ -412,24 +394,6 @@ void run_destroy_server(void)
 
 /* ---- peers ---- */
 
-static int connect_to(const jd_endpoint *endpoint, uint16_t *port)
-{
-    const struct sockaddr *address = endpoint_sockaddr(endpoint);
-    int handle = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int receive_buffer = RECEIVE_BUFFER_BYTES;
-    struct sockaddr_storage local;
-    socklen_t length = sizeof(local);
-    jd_endpoint local_endpoint;
-
-    ck_assert_int_ge(handle, 0);
-    ck_assert_int_eq(setsockopt(handle, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer)), 0);
-    ck_assert_int_eq(connect(handle, address, endpoint->length), 0);
-    ck_assert_int_eq(getsockname(handle, (struct sockaddr *)&local, &length), 0);
-    endpoint_from_sockaddr(&local_endpoint, (const struct sockaddr *)&local, length);
-    *port = jd_endpoint_port(&local_endpoint);
-    return handle;
-}
-
 struct run_peer *run_connect(enum run_peer_kind kind)
 {
     struct run_peer *peer;
@@ -440,93 +404,9 @@ struct run_peer *run_connect(enum run_peer_kind kind)
     lock();
     peer = &run.peers[run.peer_count++];
     *peer = (struct run_peer){ .kind = kind };
-    peer->socket = connect_to(&run.endpoint, &peer->port);
+    fault_peer_connect(peer, &run.endpoint);
     unlock();
     return peer;
-}
-
-void run_send_frame(struct run_peer *peer, enum run_order order, size_t body_bytes)
-{
-    unsigned char *frame;
-
-    if (peer == NULL)
-        return;
-    peer->script = realloc(peer->script, peer->script_bytes + HEADER_BYTES + body_bytes);
-    ck_assert_ptr_nonnull(peer->script);
-    frame = peer->script + peer->script_bytes;
-    for (int i = 0; i < HEADER_BYTES; i++)
-        frame[i] = (unsigned char)(body_bytes >> 8 * (HEADER_BYTES - 1 - i));
-    pattern_fill(frame + HEADER_BYTES, peer->script_bytes, body_bytes);
-    frame[HEADER_BYTES] = (unsigned char)order;
-    peer->script_bytes += HEADER_BYTES + body_bytes;
-    peer->frames++;
-    peer->is_cut |= order == ORDER_RESET_NOW || order == ORDER_CLOSE_NOW;
-    if (order != ORDER_RESET_NOW)
-        peer->expected = peer->script_bytes;
-}
-
-static void send_script(struct run_peer *peer)
-{
-    ssize_t sent;
-
-    if (peer->broken || peer->sent == peer->script_bytes)
-        return;
-    sent = send(peer->socket, peer->script + peer->sent, peer->script_bytes - peer->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent >= 0)
-        peer->sent += (size_t)sent;
-    else
-        peer->broken = errno != EAGAIN;
-}
-
-static void end_peer(struct run_peer *peer, bool with_reset)
-{
-    const struct linger linger = { .l_onoff = with_reset, .l_linger = 0 };
-
-    setsockopt(peer->socket, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    close(peer->socket);
-    peer->over = true;
-}
-
-static void receive_echo(struct run_peer *peer)
-{
-    unsigned char data[READ_CHUNK_BYTES];
-    ssize_t received = recv(peer->socket, data, sizeof(data), MSG_DONTWAIT);
-
-    if (received < 0 && errno == EAGAIN)
-        return;
-    if (received <= 0) {
-        end_peer(peer, false);
-        return;
-    }
-    RUN_CHECK((size_t)received <= peer->expected - peer->received);
-    RUN_CHECK(memcmp(data, peer->script + peer->received, (size_t)received) == 0);
-    peer->received += (size_t)received;
-    if (peer->received < peer->expected)
-        return;
-    if (peer->kind == PEER_SHUTS_DOWN)
-        shutdown(peer->socket, SHUT_WR);
-    else if (peer->kind == PEER_RESETS)
-        end_peer(peer, true);
-}
-
-static bool may_read(const struct run_peer *peer)
-{
-    return peer->kind != PEER_NEVER_READS && (peer->kind != PEER_READS_LATE || run.stopping);
-}
-
-static void step_peer(struct run_peer *peer)
-{
-    if (!peer->over)
-        send_script(peer);
-    for (int i = 0; i < READS_A_TURN && !peer->over && may_read(peer); i++)
-        receive_echo(peer);
-}
-
-static bool has_hung_up(const struct run_peer *peer)
-{
-    struct pollfd polled = { .fd = peer->socket };
-
-    return poll(&polled, 1, 0) == 1;
 }
 
 /* Both ends, if that is what it is about; a connection that the server never saw has no other. */
@@ -543,7 +423,7 @@ static bool is_done(const struct run_peer *peer)
         return down;
     if (peer->kind == PEER_STAYS)
         return peer->received == peer->expected && served;
-    return !may_read(peer) && (served || gone || has_hung_up(peer));
+    return !may_read(peer) && (served || gone || fault_peer_has_hung_up(peer));
 }
 
 bool run_peers_are_done(void)
