@@ -25,7 +25,7 @@ static inline void mpsc_queue_init(struct mpsc_queue *queue)
 }
 
 /* From any thread. False if the queue is closed: node is the caller's still. Sequentially consistent, as a sleeping
- * consumer's flag is read after it (see event_loop.c). */
+ * consumer's flag is read after it (see net/loop_queue.c). */
 static inline bool mpsc_queue_push(struct mpsc_queue *queue, struct mpsc_node *node)
 {
     struct mpsc_node *head = atomic_load_explicit(&queue->head, memory_order_relaxed);

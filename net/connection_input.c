@@ -106,7 +106,7 @@ static void deliver_message(jd_tcp_connection *connection, struct block *block)
     if (connection->input == NULL)
         return;
     /* A handler that pauses with bytes left waits for resume, and no more bytes may ever come. */
-    if (connection->flags & CONNECTION_ANY_PAUSE)
+    if (connection->flags & CONNECTION_ANY_PAUSE || connection->todo & TODO_INPUT)
         connection->flags |= CONNECTION_INPUT_HELD;
     check_input_limit(connection);
 }
@@ -127,7 +127,7 @@ static void refuse_frame(jd_tcp_connection *connection, int result, const struct
 
     jd_tcp_connection_peer_endpoint(connection, &endpoint);
     jd_endpoint_format(&endpoint, peer, sizeof(peer));
-    log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes claimed, the limit is %zu: closing", profile->name, peer,
+    log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu: closing", profile->name, peer,
                 error.reason, error.claimed_bytes, error.limit_bytes);
     connection_begin_close(connection, result);
     if (profile->on_frame_error != NULL)
@@ -305,6 +305,13 @@ void connection_discard_input(jd_tcp_connection *connection)
         connection_peer_ended(connection);
 }
 
+void connection_end_pause(jd_tcp_connection *connection, unsigned pause)
+{
+    connection->flags &= (uint16_t)~pause;
+    connection->received_ms = connection_loop(connection)->now_ms; /* while paused, the peer was not silent */
+    connection_touch(connection, TODO_INPUT);
+}
+
 static int may_pause(const jd_tcp_connection *connection)
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
@@ -330,7 +337,6 @@ int jd_tcp_connection_resume_reading(jd_tcp_connection *connection)
 
     if (result < 0 || !(connection->flags & CONNECTION_PAUSED))
         return result;
-    connection->flags &= (uint16_t)~CONNECTION_PAUSED;
-    connection_touch(connection, TODO_INPUT);
+    connection_end_pause(connection, CONNECTION_PAUSED);
     return 0;
 }

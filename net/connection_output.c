@@ -28,8 +28,7 @@ static void rise_above_watermark(jd_tcp_connection *connection)
     const struct connection_profile *profile = connection->profile;
 
     connection->flags |= CONNECTION_ABOVE_WATERMARK;
-    if (profile->on_high_watermark != NULL)
-        connection_touch(connection, TODO_HIGH);
+    connection_touch(connection, TODO_WATERMARK);
     if (profile->read_above_watermark)
         return;
     connection->flags |= CONNECTION_PAUSED_BY_OUTPUT;
@@ -39,12 +38,9 @@ static void rise_above_watermark(jd_tcp_connection *connection)
 static void sink_to_watermark(jd_tcp_connection *connection)
 {
     connection->flags &= (uint16_t)~CONNECTION_ABOVE_WATERMARK;
-    if (connection->profile->on_low_watermark != NULL)
-        connection_touch(connection, TODO_LOW);
-    if (!(connection->flags & CONNECTION_PAUSED_BY_OUTPUT))
-        return;
-    connection->flags &= (uint16_t)~CONNECTION_PAUSED_BY_OUTPUT;
-    connection_touch(connection, TODO_INPUT);
+    connection_touch(connection, TODO_WATERMARK);
+    if (connection->flags & CONNECTION_PAUSED_BY_OUTPUT)
+        connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
 }
 
 /* Much output goes out while the handler is still making more of it. */
@@ -163,19 +159,19 @@ void stream_sent(struct stream *stream, size_t length)
         connection_touch(connection, TODO_WRITE_COMPLETE);
 }
 
-void connection_tell_high_watermark(jd_tcp_connection *connection)
+/* Only what is so now: it may have risen and sunk in one turn. */
+void connection_tell_watermark(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
+    bool above = (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
+    bool told_above = (connection->flags & CONNECTION_TOLD_ABOVE) != 0;
 
-    if (connection_state(connection) < CONNECTION_CLOSING)
+    if (above == told_above || connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    connection->flags ^= CONNECTION_TOLD_ABOVE;
+    if (above && profile->on_high_watermark != NULL)
         profile->on_high_watermark(connection, queued_bytes(connection), profile->on_high_watermark_arg);
-}
-
-void connection_tell_low_watermark(jd_tcp_connection *connection)
-{
-    const struct connection_profile *profile = connection->profile;
-
-    if (connection_state(connection) < CONNECTION_CLOSING)
+    if (!above && profile->on_low_watermark != NULL)
         profile->on_low_watermark(connection, queued_bytes(connection), profile->on_low_watermark_arg);
 }
 

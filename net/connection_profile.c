@@ -21,7 +21,7 @@ static size_t or_default(size_t value, size_t default_value)
     return value != 0 ? value : default_value;
 }
 
-/* All timeouts' bits together: 0 if there is none, and the highest bit is clear if it is in all. */
+/* All timeouts' bits together: 0 if there is none, and below a power of two if all are. */
 static uint32_t timeout_bits(const jd_tcp_server_options *options)
 {
     return options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
@@ -32,9 +32,8 @@ bool connection_options_make_sense(const jd_tcp_server_options *options)
 {
     size_t high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
 
-    /* A connection's 32-bit clock is right for half its range. */
     return options->send_buffer_bytes >= 0 && options->receive_buffer_bytes >= 0 &&
-           options->low_watermark < high_watermark && timeout_bits(options) <= INT32_MAX;
+           options->low_watermark < high_watermark && timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS;
 }
 
 struct connection_profile *connection_profile_create(jd_tcp_server *server, const jd_tcp_server_options *options)

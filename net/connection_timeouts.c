@@ -5,11 +5,31 @@
 
 #include <jinduo/error.h>
 
+enum { NS_PER_MS = 1000000 };
+
 static const uint32_t never_ms = UINT32_MAX;
+
+/* The clock has 32 bits. A note of the time is looked at this often at least, and brought up to the longest timeout's
+ * distance: so it is never so old that it looks like one of the future. */
+static const uint32_t look_again_ms = CONNECTION_TIMEOUT_MAX_MS / 2;
 
 static uint32_t now_ms(const jd_tcp_connection *connection)
 {
     return connection_loop(connection)->now_ms;
+}
+
+/* Since then; 0 for a note that is later than the turn's beginning. */
+static uint32_t passed_ms(const jd_tcp_connection *connection, uint32_t since_ms)
+{
+    int32_t passed = (int32_t)(now_ms(connection) - since_ms);
+
+    return passed > 0 ? (uint32_t)passed : 0;
+}
+
+static void bring_up(const jd_tcp_connection *connection, uint32_t *since_ms)
+{
+    if (passed_ms(connection, *since_ms) > CONNECTION_TIMEOUT_MAX_MS)
+        *since_ms = now_ms(connection) - CONNECTION_TIMEOUT_MAX_MS;
 }
 
 static uint32_t earlier(uint32_t a, uint32_t b)
@@ -17,31 +37,26 @@ static uint32_t earlier(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* What is left of a timeout that began at since_ms: 0 when it is over, never_ms when there is none. */
-static uint32_t left_ms(const jd_tcp_connection *connection, uint32_t timeout_ms, uint32_t since_ms)
+/* What is left of a timeout when so much has passed: 0 when it is over, never_ms when there is none. One tick more than
+ * asked for, as notes are rounded down to the millisecond and a timeout is never early. */
+static uint32_t left_ms(uint32_t timeout_ms, uint32_t passed)
 {
-    uint32_t passed_ms = now_ms(connection) - since_ms;
-
     if (timeout_ms == 0)
         return never_ms;
-    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 0;
+    return passed <= timeout_ms ? timeout_ms + 1 - passed : 0;
 }
 
 static uint32_t first_message_left_ms(const jd_tcp_connection *connection)
 {
-    int32_t left = (int32_t)(connection->first_message_by_ms - now_ms(connection));
-
     if (!(connection->flags & CONNECTION_FIRST_MESSAGE))
         return never_ms;
-    return left > 0 ? (uint32_t)left : 0;
+    return left_ms(connection->profile->first_message_timeout_ms, passed_ms(connection, connection->up_ms));
 }
 
 static uint32_t idle_left_ms(const jd_tcp_connection *connection)
 {
-    bool sent_later = (int32_t)(connection->sent_ms - connection->received_ms) > 0;
-
-    return left_ms(connection, connection->profile->idle_timeout_ms,
-                   sent_later ? connection->sent_ms : connection->received_ms);
+    return left_ms(connection->profile->idle_timeout_ms,
+                   earlier(passed_ms(connection, connection->sent_ms), passed_ms(connection, connection->received_ms)));
 }
 
 static uint32_t read_left_ms(const jd_tcp_connection *connection)
@@ -49,30 +64,32 @@ static uint32_t read_left_ms(const jd_tcp_connection *connection)
     /* A pause, or the peer's FIN, is no silence of the peer's. */
     if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_PEER_ENDED))
         return connection->profile->read_timeout_ms > 0 ? connection->profile->read_timeout_ms : never_ms;
-    return left_ms(connection, connection->profile->read_timeout_ms, connection->received_ms);
+    return left_ms(connection->profile->read_timeout_ms, passed_ms(connection, connection->received_ms));
 }
 
 static uint32_t write_left_ms(const jd_tcp_connection *connection)
 {
     if (output_queue_bytes(&connection->stream.output) == 0)
         return never_ms;
-    return left_ms(connection, connection->profile->write_timeout_ms, connection->sent_ms);
+    return left_ms(connection->profile->write_timeout_ms, passed_ms(connection, connection->sent_ms));
 }
 
 static uint32_t heartbeat_left_ms(const jd_tcp_connection *connection)
 {
-    if (connection_state(connection) != CONNECTION_CONNECTED)
+    if (connection_state(connection) != CONNECTION_CONNECTED || connection->profile->on_heartbeat == NULL)
         return never_ms;
-    return left_ms(connection, connection->profile->heartbeat_ms, connection->sent_ms);
+    /* Output that waits says as much as a heartbeat would, once it goes. */
+    if (output_queue_bytes(&connection->stream.output) > 0)
+        return connection->profile->heartbeat_ms > 0 ? connection->profile->heartbeat_ms : never_ms;
+    return left_ms(connection->profile->heartbeat_ms, passed_ms(connection, connection->sent_ms));
 }
 
-/* One tick more: the clock's millisecond has been rounded down, and a timeout is never early. */
 static void start_timer(jd_tcp_connection *connection, uint32_t in_ms)
 {
     jd_event_loop *loop = connection_loop(connection);
 
     connection->timer.kind = TIMER_CONNECTION;
-    timer_start(&loop->wheel, &connection->timer, (uint64_t)(loop->now / 1000000) + in_ms + 1);
+    timer_start(&loop->wheel, &connection->timer, (uint64_t)(loop->now / NS_PER_MS) + in_ms);
 }
 
 static void time_out(jd_tcp_connection *connection, const char *what)
@@ -90,17 +107,16 @@ static void beat(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
 
-    /* Counted as sent even if the callback sends nothing: the next is a whole interval away. */
-    connection->sent_ms = now_ms(connection);
     flush_before_callback(connection_loop(connection));
-    if (profile->on_heartbeat != NULL)
-        profile->on_heartbeat(connection, profile->on_heartbeat_arg);
+    profile->on_heartbeat(connection, profile->on_heartbeat_arg);
 }
 
 void connection_check_timeouts(jd_tcp_connection *connection)
 {
-    uint32_t left;
+    uint32_t left, until_beat;
 
+    bring_up(connection, &connection->received_ms);
+    bring_up(connection, &connection->sent_ms);
     if (first_message_left_ms(connection) == 0)
         time_out(connection, "first message");
     else if (idle_left_ms(connection) == 0)
@@ -115,31 +131,37 @@ void connection_check_timeouts(jd_tcp_connection *connection)
         return;
     left = earlier(first_message_left_ms(connection), idle_left_ms(connection));
     left = earlier(left, earlier(read_left_ms(connection), write_left_ms(connection)));
-    left = earlier(left, heartbeat_left_ms(connection));
+    /* A callback that has sent nothing is not asked again at once. */
+    until_beat = heartbeat_left_ms(connection);
+    left = earlier(left, until_beat > 0 ? until_beat : connection->profile->heartbeat_ms);
     if (left != never_ms)
-        start_timer(connection, left);
+        start_timer(connection, earlier(left, look_again_ms));
 }
 
 void connection_start_timeouts(jd_tcp_connection *connection)
 {
-    uint32_t first_ms = connection->profile->first_message_timeout_ms;
-
+    connection->up_ms = now_ms(connection);
     connection->received_ms = now_ms(connection);
     connection->sent_ms = now_ms(connection);
-    if (first_ms > 0) {
+    if (connection->profile->first_message_timeout_ms > 0)
         connection->flags |= CONNECTION_FIRST_MESSAGE;
-        connection->first_message_by_ms = now_ms(connection) + first_ms;
-    }
     connection_check_timeouts(connection);
 }
 
 void connection_expect_progress(jd_tcp_connection *connection)
 {
     uint32_t write_ms = connection->profile->write_timeout_ms;
-    uint64_t expiry_ms = (uint64_t)(connection_loop(connection)->now / 1000000) + write_ms + 1;
+    uint64_t clock_ms, expiry_ms;
 
-    connection->sent_ms = now_ms(connection);
+    if (write_ms == 0)
+        return;
+    /* Not the turn's time: a slow callback before the send is not the peer's fault. */
+    clock_ms = (uint64_t)(event_loop_clock(connection_loop(connection)) / NS_PER_MS);
+    expiry_ms = clock_ms + write_ms + 1;
+    connection->sent_ms = (uint32_t)clock_ms;
     /* Moved only when it would come too late: at most once in a timeout's span, not with each message. */
-    if (write_ms > 0 && (!timer_is_started(&connection->timer) || connection->timer.expiry_ms > expiry_ms))
-        start_timer(connection, write_ms);
+    if (!timer_is_started(&connection->timer) || connection->timer.expiry_ms > expiry_ms) {
+        connection->timer.kind = TIMER_CONNECTION;
+        timer_start(&connection_loop(connection)->wheel, &connection->timer, expiry_ms);
+    }
 }

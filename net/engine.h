@@ -88,7 +88,7 @@ struct engine_ops {
     void (*unwatch)(struct engine *engine, jd_channel *channel);
 };
 
-/* A socket's two directions as an engine sees them. Part of a connection (connection.h), so kept small. */
+/* A socket's two directions as an engine sees them. Part of a connection (tcp_connection.h), so kept small. */
 struct stream {
     jd_event_loop *loop;
     struct stream *engine_next; /* the engine's: a list of its own */

@@ -69,7 +69,8 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     mpsc_queue_init(&loop->queue);
     ring_buffer_init(&loop->view);
     slot_map_init(&loop->connections, sizeof(jd_tcp_connection), first_generation);
-    loop_timers_init(loop);
+    loop_timers_init(loop, first_generation);
+    pthread_mutex_init(&loop->handoff_lock, NULL);
     atomic_init(&loop->shell_references, 1);
     block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
@@ -275,8 +276,13 @@ static int enter(jd_event_loop *loop)
     if (loop->running)
         return JD_EBUSY;
     loop->running = true;
+    if (atomic_load(&loop->has_run))
+        return 0;
+    /* The thread that made the loop may be at work on it, unaware. */
+    pthread_mutex_lock(&loop->handoff_lock);
     atomic_store_explicit(&loop->owner, &event_loop_thread_token, memory_order_relaxed);
     atomic_store(&loop->has_run, true);
+    pthread_mutex_unlock(&loop->handoff_lock);
     return 0;
 }
 
@@ -346,6 +352,8 @@ void event_loop_release_shell(jd_event_loop *loop)
 
 static void free_loop(jd_event_loop *loop)
 {
+    uint32_t timers, connections;
+
     /* No thread is its owner any more: what the user still holds of its connections goes the way of other threads. */
     atomic_store_explicit(&loop->owner, NULL, memory_order_relaxed);
     event_loop_wait_for_wakers(loop);
@@ -353,8 +361,10 @@ static void free_loop(jd_event_loop *loop)
     block_pool_destroy(&loop->receive_blocks);
     block_pool_destroy(&loop->output_pools.small);
     block_pool_destroy(&loop->output_pools.large);
-    loop_timers_destroy(loop);
-    loop_registry_give_back(loop->index, slot_map_next_generation(&loop->connections));
+    timers = loop_timers_destroy(loop);
+    connections = slot_map_next_generation(&loop->connections);
+    loop_registry_give_back(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);
+    pthread_mutex_destroy(&loop->handoff_lock);
     event_loop_release_shell(loop);
 }
 

@@ -85,6 +85,7 @@ struct jd_event_loop {
     struct slot_map user_timers;
     struct slot_map posted_timers; /* started by other threads; under the lock */
     pthread_mutex_t posted_timers_lock;
+    pthread_mutex_t handoff_lock; /* taken when a thread runs the loop for the first time */
 
     struct loop_task *backlog; /* tasks taken from the queue that did not fit the turn's budget */
     jd_tcp_server *servers;
@@ -137,6 +138,9 @@ void event_loop_wait_for_wakers(jd_event_loop *loop);
 /* From any thread. False when the loop is being destroyed: the task is the caller's still. */
 bool event_loop_push(jd_event_loop *loop, struct loop_task *task);
 
+/* The same for one who knows the loop to exist when the call begins, but not when it ends: the task may be its end. */
+bool event_loop_push_last(jd_event_loop *loop, struct loop_task *task);
+
 /* Queues task on the loop with this index, if there is one: JD_ENOENT otherwise. From any thread. */
 int event_loop_push_by_index(uint8_t index, struct loop_task *task);
 
@@ -174,10 +178,10 @@ static inline void flush_before_callback(jd_event_loop *loop)
 unsigned settle_connections(jd_event_loop *loop);
 
 /* ---- loop_timers.c ---- */
-void loop_timers_init(jd_event_loop *loop);
+void loop_timers_init(jd_event_loop *loop, uint32_t first_generation);
 void loop_timers_run(jd_event_loop *loop);
 void loop_timers_cancel_all(jd_event_loop *loop);
-void loop_timers_destroy(jd_event_loop *loop);
+uint32_t loop_timers_destroy(jd_event_loop *loop); /* where the next loop's timers go on counting */
 
 /* ---- signal_watch.c ---- */
 unsigned loop_signals_run(jd_event_loop *loop);

@@ -70,6 +70,8 @@ void connection_touch(jd_tcp_connection *connection, unsigned todo)
 {
     jd_event_loop *loop = connection_loop(connection);
 
+    if (connection_state(connection) == CONNECTION_DISCONNECTED)
+        return; /* nothing is left to be done, and it may be on the list of the dead */
     if (todo & ~(unsigned)connection->todo & TODO_FLUSH && loop->unflushed++ == 0)
         loop->oldest_output = loop->age_clock;
     connection->todo |= (uint8_t)todo;
@@ -91,10 +93,8 @@ static bool take_todo(jd_tcp_connection *connection, unsigned todo)
  * for a later one, which is then done here, or an earlier one, which waits for the next turn. */
 static void settle(jd_tcp_connection *connection)
 {
-    if (take_todo(connection, TODO_HIGH))
-        connection_tell_high_watermark(connection);
-    if (take_todo(connection, TODO_LOW))
-        connection_tell_low_watermark(connection);
+    if (take_todo(connection, TODO_WATERMARK))
+        connection_tell_watermark(connection);
     if (take_todo(connection, TODO_WRITE_COMPLETE))
         connection_tell_write_complete(connection);
     if (take_todo(connection, TODO_INPUT))

@@ -64,9 +64,9 @@ static int whole_length(const struct length_codec *codec, uint64_t value, size_t
     if (codec->adjustment < 0 && value < -(uint64_t)codec->adjustment)
         return refuse(frame, JD_EPROTO, value, "frame length below zero after adjustment");
     if (codec->adjustment > 0 && body < value)
-        return refuse(frame, JD_EMSGSIZE, value, "frame too long");
+        return refuse(frame, JD_EMSGSIZE, UINT64_MAX, "frame too long");
     if (header > max || body > max - header)
-        return refuse(frame, JD_EMSGSIZE, value, "frame too long");
+        return refuse(frame, JD_EMSGSIZE, body <= UINT64_MAX - header ? header + body : UINT64_MAX, "frame too long");
     frame->whole = header + (size_t)body;
     return 0;
 }

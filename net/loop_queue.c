@@ -98,6 +98,16 @@ bool event_loop_push(jd_event_loop *loop, struct loop_task *task)
     return true;
 }
 
+bool event_loop_push_last(jd_event_loop *loop, struct loop_task *task)
+{
+    bool pushed;
+
+    atomic_fetch_add(&loop->shell_references, 1);
+    pushed = event_loop_push(loop, task);
+    event_loop_release_shell(loop);
+    return pushed;
+}
+
 int event_loop_push_by_index(uint8_t index, struct loop_task *task)
 {
     jd_event_loop *loop;

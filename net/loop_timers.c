@@ -31,16 +31,38 @@ struct posted_timer {
     bool arrived;
 };
 
-void loop_timers_init(jd_event_loop *loop)
+void loop_timers_init(jd_event_loop *loop, uint32_t first_generation)
 {
-    slot_map_init(&loop->user_timers, sizeof(struct loop_timer), 0);
-    slot_map_init(&loop->posted_timers, sizeof(struct posted_timer), 0);
+    slot_map_init(&loop->user_timers, sizeof(struct loop_timer), first_generation);
+    slot_map_init(&loop->posted_timers, sizeof(struct posted_timer), first_generation);
     pthread_mutex_init(&loop->posted_timers_lock, NULL);
 }
 
 static jd_timer_id timer_id(const jd_event_loop *loop, const struct loop_timer *timer)
 {
     return (uint64_t)loop->index << LOOP_SHIFT | (uint64_t)timer->slot.slot << SLOT_SHIFT | timer->slot.generation;
+}
+
+/* Whether the calling thread may work on the timers; if so, end_work must follow. Until a thread has run the loop it is
+ * the maker's, but may be another's any moment (event_loop.c, enter): that takes the lock. */
+static bool begin_work(jd_event_loop *loop, bool *locked)
+{
+    *locked = false;
+    if (!event_loop_is_mine(loop))
+        return false;
+    if (atomic_load(&loop->has_run))
+        return true;
+    pthread_mutex_lock(&loop->handoff_lock);
+    *locked = !atomic_load(&loop->has_run);
+    if (!*locked)
+        pthread_mutex_unlock(&loop->handoff_lock);
+    return *locked;
+}
+
+static void end_work(jd_event_loop *loop, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&loop->handoff_lock);
 }
 
 static void *find_timer(jd_event_loop *loop, jd_timer_id id)
@@ -81,6 +103,17 @@ static void cancel(jd_event_loop *loop, struct loop_timer *timer)
 
 /* ---- starting ---- */
 
+/* An id has room for half of a map's slots. */
+static void *allocate_timer(struct slot_map *map)
+{
+    struct loop_timer *timer = slot_map_allocate(map);
+
+    if (timer == NULL || timer->slot.slot <= SLOT_MASK)
+        return timer;
+    slot_map_free(map, timer);
+    return NULL;
+}
+
 static void fill(struct loop_timer *timer, enum timer_kind kind, jd_task function, void *arg, uint64_t interval_ms)
 {
     timer->timer.kind = kind;
@@ -107,7 +140,7 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
     jd_timer_id posted_id;
 
     pthread_mutex_lock(&loop->posted_timers_lock);
-    posted = slot_map_allocate(&loop->posted_timers);
+    posted = allocate_timer(&loop->posted_timers);
     pthread_mutex_unlock(&loop->posted_timers_lock);
     if (posted == NULL)
         return JD_ENOMEM;
@@ -125,16 +158,14 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
     return 0;
 }
 
-static int start_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval_ms, jd_task function, void *arg,
-                       jd_timer_id *id)
+static int start_here(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval_ms, jd_task function, void *arg,
+                      jd_timer_id *id)
 {
     struct loop_timer *timer;
 
-    if (!event_loop_is_mine(loop))
-        return post_timer(loop, expiry_ms, interval_ms, function, arg, id);
     if (loop->destroying)
         return JD_ECANCELED;
-    timer = slot_map_allocate(&loop->user_timers);
+    timer = allocate_timer(&loop->user_timers);
     if (timer == NULL)
         return JD_ENOMEM;
     fill(timer, TIMER_USER, function, arg, interval_ms);
@@ -142,6 +173,19 @@ static int start_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interva
     if (id != NULL)
         *id = timer_id(loop, timer);
     return 0;
+}
+
+static int start_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval_ms, jd_task function, void *arg,
+                       jd_timer_id *id)
+{
+    bool locked;
+    int result;
+
+    if (!begin_work(loop, &locked))
+        return post_timer(loop, expiry_ms, interval_ms, function, arg, id);
+    result = start_here(loop, expiry_ms, interval_ms, function, arg, id);
+    end_work(loop, locked);
+    return result;
 }
 
 /* Rounded up: a timer is never early. */
@@ -152,6 +196,8 @@ static uint64_t to_ms(jd_timestamp when)
 
 static uint64_t after_ms(const jd_event_loop *loop, uint64_t delay_ms)
 {
+    if (delay_ms == 0)
+        return 0; /* past: due in the next turn */
     return to_ms(event_loop_clock(loop)) + (delay_ms < delay_max_ms ? delay_ms : delay_max_ms);
 }
 
@@ -204,14 +250,16 @@ static int post_cancel(jd_event_loop *loop, jd_timer_id id)
 int jd_event_loop_cancel_timer(jd_event_loop *loop, jd_timer_id id)
 {
     struct loop_timer *timer;
+    bool found, locked;
 
-    if (!event_loop_is_mine(loop))
+    if (!begin_work(loop, &locked))
         return post_cancel(loop, id);
     timer = find_timer(loop, id);
-    if (timer == NULL || timer->function == NULL)
-        return JD_ENOENT;
-    cancel(loop, timer);
-    return 0;
+    found = timer != NULL && timer->function != NULL;
+    if (found)
+        cancel(loop, timer);
+    end_work(loop, locked);
+    return found ? 0 : JD_ENOENT;
 }
 
 /* ---- running ---- */
@@ -271,10 +319,13 @@ void loop_timers_cancel_all(jd_event_loop *loop)
     }
 }
 
-void loop_timers_destroy(jd_event_loop *loop)
+uint32_t loop_timers_destroy(jd_event_loop *loop)
 {
+    uint32_t user, posted;
+
     loop_timers_cancel_all(loop);
-    slot_map_destroy(&loop->user_timers);
-    slot_map_destroy(&loop->posted_timers);
+    user = slot_map_destroy(&loop->user_timers);
+    posted = slot_map_destroy(&loop->posted_timers);
     pthread_mutex_destroy(&loop->posted_timers_lock);
+    return (int32_t)(user - posted) > 0 ? user : posted;
 }

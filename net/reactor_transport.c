@@ -24,6 +24,8 @@ static const uint32_t events_watched = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPR
  * "out-of-band data"). */
 static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
 
+enum { DROP_MAX_BYTES = 16 * 1024 * 1024 }; /* more than kernels keep for a socket (tcp(7), tcp_rmem) */
+
 enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
 
 static void set_flag(struct stream *stream, unsigned flag)
@@ -247,7 +249,7 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
 /* Input that has arrived and nobody wants any more: closing over it would send RST. Bounded, as a peer may send for ever. */
 static void drop_input(struct reactor *reactor, struct stream *stream)
 {
-    size_t left = stream_budget(stream);
+    size_t left = DROP_MAX_BYTES;
     ssize_t received = 1;
 
     if (reactor->block == NULL)
@@ -272,6 +274,8 @@ static void stream_close(struct stream *stream, bool reset)
     /* Closing removes it from the poller, unless there is a duplicate of the descriptor (epoll(7), question 6). */
     if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
         poller_remove(&reactor->poller, stream->socket);
+    if (stream->shared_descriptor && !reset)
+        socket_shutdown_write(stream->socket); /* with a duplicate open, closing alone sends no FIN */
     socket_close(stream->socket);
     stream->socket = SOCKET_NONE;
     set_flag(stream, STREAM_CLOSED);

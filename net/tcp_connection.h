@@ -73,8 +73,7 @@ enum {
     TODO_WRITE_COMPLETE = 8, /* tell the user that it is */
     TODO_CLOSE = 16,
     TODO_DOWN = 32,
-    TODO_HIGH = 64, /* tell the user of the high watermark, */
-    TODO_LOW = 128, /* of the low one */
+    TODO_WATERMARK = 64, /* tell the user on which side of the watermarks the output is */
 };
 
 enum {
@@ -89,8 +88,9 @@ enum {
     CONNECTION_SEEN = 256,           /* the user has been told up */
     CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
     CONNECTION_ABOVE_WATERMARK = 1024,
+    CONNECTION_TOLD_ABOVE = 8192, /* and the user knows */
     CONNECTION_PAUSED_BY_OUTPUT = 2048,
-    CONNECTION_FIRST_MESSAGE = 4096, /* has not come yet, and must before first_message_by_ms */
+    CONNECTION_FIRST_MESSAGE = 4096, /* has not come yet, and must in time */
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT,
 };
 
@@ -116,8 +116,8 @@ struct jd_tcp_connection {
     };
     struct peer_address peer;
     union {
-        int error;                    /* once it is closing */
-        uint32_t first_message_by_ms; /* before */
+        int error;      /* once it is closing */
+        uint32_t up_ms; /* before: when it came up */
     };
 };
 
@@ -158,15 +158,15 @@ void connection_begin_close(jd_tcp_connection *connection, int error);
 void connection_peer_ended(jd_tcp_connection *connection);
 
 /* The steps of the turn's end, in their order. */
-void connection_tell_high_watermark(jd_tcp_connection *connection);
-void connection_tell_low_watermark(jd_tcp_connection *connection);
+void connection_tell_watermark(jd_tcp_connection *connection);
 void connection_tell_write_complete(jd_tcp_connection *connection);
 void connection_deliver_held(jd_tcp_connection *connection);
 void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
 void connection_close_stream(jd_tcp_connection *connection);
 void connection_tell_down(jd_tcp_connection *connection);
 
-/* connection_timeouts.c. */
+/* connection_timeouts.c: timeouts of less than 12 days, as 2^30 ms and their half again fit a signed 32-bit clock. */
+enum { CONNECTION_TIMEOUT_MAX_MS = (1 << 30) - 1 };
 void connection_start_timeouts(jd_tcp_connection *connection);
 void connection_check_timeouts(jd_tcp_connection *connection);
 void connection_expect_progress(jd_tcp_connection *connection); /* of output that begins to wait */
@@ -179,6 +179,9 @@ static inline bool connection_takes_input(const jd_tcp_connection *connection)
 
 /* What follows from output having been queued. */
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before);
+
+/* Ends one of the two kinds of pause. */
+void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
 
 /* From now on input is dropped, until the peer's FIN. */
 void connection_discard_input(jd_tcp_connection *connection);

@@ -14,7 +14,7 @@ enum {
 
 static const int64_t tell_again_after_ns = 10 * (int64_t)1000000000;
 
-enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_STOPPED };
+enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_FINISHING, SERVER_STOPPED };
 
 struct server_listener {
     struct listener listener;
@@ -47,7 +47,9 @@ struct jd_tcp_server {
     _Atomic bool destroying; /* asked for */
     bool destroy_begun;      /* in the loop */
     struct loop_task finish, destroy;
-    _Atomic size_t seen;  /* connections up and not down */
+    _Atomic unsigned pending_stops;            /* asked for by other threads, in the loop's queue */
+    jd_event_loop_statistics ended_statistics; /* of the io loops, when they are gone */
+    _Atomic size_t seen;                       /* connections up and not down */
     _Atomic size_t alive; /* connections accepted and not gone, open listeners, and 1 until the server stops */
 };
 
@@ -423,9 +425,16 @@ static void run_stop(struct loop_task *task)
 {
     struct stop_task stop = *(struct stop_task *)task;
 
+    int result;
+
     memory_release(task, sizeof(stop));
-    /* What could not be told at the call: then there is nothing to wait for. */
-    if (stop_in_loop(stop.server, stop.drain_ms, stop.done, stop.arg) < 0 && stop.done != NULL)
+    atomic_fetch_sub(&stop.server->pending_stops, 1);
+    result = stop_in_loop(stop.server, stop.drain_ms, stop.done, stop.arg);
+    /* What can no longer be told at the call: without memory there is no draining, */
+    if (result == JD_ENOMEM)
+        result = stop_in_loop(stop.server, 0, stop.done, stop.arg);
+    /* and a server that has stopped is nothing to wait for. */
+    if (result < 0 && stop.done != NULL)
         stop.done(stop.arg);
 }
 
@@ -439,32 +448,53 @@ int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callbac
     if (stop == NULL)
         return JD_ENOMEM;
     *stop = (struct stop_task){ { .run = run_stop }, server, drain_ms, done, arg };
-    if (event_loop_push(server->loop, &stop->task))
+    atomic_fetch_add(&server->pending_stops, 1);
+    if (event_loop_push_last(server->loop, &stop->task))
         return 0;
+    atomic_fetch_sub(&server->pending_stops, 1);
     memory_release(stop, sizeof(*stop));
     return JD_ECANCELED;
+}
+
+/* The io loops' totals, before they are gone. */
+static void keep_statistics(jd_tcp_server *server)
+{
+    jd_event_loop_statistics ended;
+
+    if (server->threads == NULL)
+        return;
+    jd_tcp_server_get_statistics(server, &ended);
+    server->ended_statistics = ended;
 }
 
 static void run_finish(struct loop_task *task)
 {
     jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
-    jd_done_callback stopped = server->stopped, destroyed = server->destroyed;
-    void *stopped_arg = server->stopped_arg, *destroyed_arg = server->destroyed_arg;
-    bool destroying = server->destroy_begun;
+    jd_done_callback stopped = server->stopped, destroyed;
+    void *destroyed_arg;
 
     if (server->drain_timer != 0)
         jd_event_loop_cancel_timer(server->loop, server->drain_timer);
     server->drain_timer = 0;
-    server->state = SERVER_STOPPED;
     server->stopped = NULL;
+    keep_statistics(server);
     free_threads(server);
-    if (destroying) {
-        unlink_server(server);
-        free_server(server);
-    }
+    server->state = SERVER_FINISHING;
     if (stopped != NULL)
-        stopped(stopped_arg);
-    if (destroying && destroyed != NULL)
+        stopped(server->stopped_arg);
+    server->state = SERVER_STOPPED;
+    if (!server->destroy_begun)
+        return;
+    /* What io threads have asked for while they ended is behind this in the queue. */
+    if (atomic_load(&server->pending_stops) > 0) {
+        event_loop_push(server->loop, &server->finish);
+        return;
+    }
+    destroyed = server->destroyed;
+    destroyed_arg = server->destroyed_arg;
+    unlink_server(server);
+    free_server(server);
+    if (destroyed != NULL)
         destroyed(destroyed_arg);
 }
 
@@ -504,7 +534,7 @@ void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *a
     if (event_loop_is_mine(server->loop))
         destroy_in_loop(server);
     else
-        event_loop_push(server->loop, &server->destroy);
+        event_loop_push_last(server->loop, &server->destroy);
 }
 
 void servers_destroy_all(jd_event_loop *loop)
@@ -527,8 +557,12 @@ void jd_tcp_server_get_statistics(const jd_tcp_server *server, jd_event_loop_sta
 {
     jd_event_loop_statistics one;
 
-    if (server->threads == NULL) {
+    if (server->io_threads == 0) {
         jd_event_loop_get_statistics(server->loop, statistics);
+        return;
+    }
+    if (server->threads == NULL) {
+        *statistics = server->ended_statistics;
         return;
     }
     /* The server's own loop only accepts. */

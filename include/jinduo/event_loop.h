@@ -83,9 +83,9 @@ JD_API jd_engine jd_event_loop_engine(const jd_event_loop *loop);
 typedef uint64_t jd_timer_id;
 
 /* Runs task(arg) in the loop's thread: once, at the first turn not earlier than when (jd_timestamp), or than delay_ms from
- * now (real time, not the turn's); or every interval_ms (at least 1), counted from the first, without making up for
- * rounds that were missed. A delay has no limit; a time already past, or a delay of 0, is due in the next turn. From any
- * thread. *id (may be NULL) is for jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EINVAL (an interval of 0), or
+ * now (real time, not the turn's); or every interval_ms (1 to 2^46), without making up for rounds that were missed: then
+ * it goes on an interval from now. A delay has no limit; a time already past, or a delay of 0, is due in the next turn.
+ * From any thread, as long as the loop exists until this has returned. *id (may be NULL) is for jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or
  * JD_ECANCELED when the loop is being destroyed. A task whose loop is destroyed first never runs. */
 JD_API int jd_event_loop_run_at(jd_event_loop *loop, jd_timestamp when, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task task, void *arg, jd_timer_id *id);
@@ -102,7 +102,7 @@ typedef void (*jd_signal_callback)(int signal_number, void *arg);
 /* Calls callback(signal_number, arg) in the loop when the process gets that signal (1 to 63); several arrivals may be
  * told as one. Replaces the process's handler (sigaction(2)) until callback is NULL or the loop is destroyed, then
  * restores the one before. One loop per signal: JD_EBUSY if another loop watches it. In the loop's thread. Returns 0,
- * JD_EINVAL, JD_EPERM. */
+ * JD_EINVAL, JD_EPERM, JD_ECANCELED (the loop is being destroyed). */
 JD_API int jd_event_loop_watch_signal(jd_event_loop *loop, int signal_number, jd_signal_callback callback, void *arg);
 
 typedef struct jd_event_loop_statistics {

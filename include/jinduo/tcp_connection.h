@@ -106,7 +106,7 @@ JD_API int jd_tcp_connection_native_handle(jd_tcp_connection *connection);
 
 /* Takes and gives back a reference. ref: wherever the caller holds one already or is in a callback of the connection.
  * unref: from any thread; the last one frees the connection, in its loop's thread. References may outlive the loop: then
- * every call on the connection says that it is closed. */
+ * every call on the connection says that it is closed, and the last one frees it in the thread that gives it back. */
 JD_API jd_tcp_connection *jd_tcp_connection_ref(jd_tcp_connection *connection);
 JD_API void jd_tcp_connection_unref(jd_tcp_connection *connection);
 

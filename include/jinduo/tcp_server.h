@@ -33,32 +33,35 @@ typedef struct jd_tcp_server_options {
     /* Back-pressure: when more than high_watermark bytes are queued for sending on one connection (0: 1 MiB), the
      * high-watermark callback comes and reading from it pauses, so that a peer that asks but never takes its answers
      * costs bounded memory; when no more than low_watermark are left (0: a quarter of high_watermark), the low-watermark
-     * callback comes and reading goes on. read_above_watermark: only the callbacks. */
+     * callback comes and reading goes on. low_watermark must be below high_watermark. read_above_watermark: only the
+     * callbacks. */
     size_t high_watermark;
     size_t low_watermark;
     bool read_above_watermark;
 
-    /* Timeouts in milliseconds, 0: none, at most 2^31 - 1. A connection that meets one closes with JD_ETIMEDOUT. They are
+    /* Timeouts in milliseconds, 0: none, below 2^30 (12 days). A connection that meets one closes with JD_ETIMEDOUT. They are
      * looked at when they may be due, not at each message: exact to a few milliseconds, never early. */
     uint32_t first_message_timeout_ms; /* no whole frame (without a codec: no byte used up) since it came up */
-    uint32_t idle_timeout_ms;          /* nothing received and nothing sent */
-    uint32_t read_timeout_ms;          /* nothing received, while reading is not paused */
-    uint32_t write_timeout_ms;         /* output is queued and the peer takes none of it */
+    uint32_t idle_timeout_ms;  /* nothing received and nothing sent: a peer that waits for its answer is idle, too */
+    uint32_t read_timeout_ms;  /* nothing received, while reading is not paused */
+    uint32_t write_timeout_ms; /* output is queued and the peer takes none of it */
 
-    /* Calls the heartbeat callback whenever nothing has been sent for so long (0: never). A heartbeat is output: with it
-     * idle_timeout_ms does not come, read_timeout_ms does. */
+    /* Calls the heartbeat callback whenever nothing has been sent, and nothing waits to be sent, for so long (0: never). A
+     * heartbeat that sends is output: with it idle_timeout_ms does not come, read_timeout_ms does. */
     uint32_t heartbeat_ms;
 
-    /* Bytes that one connection may receive, and send, in a turn before others have theirs. 0: 256 KiB. */
+    /* About how many bytes one connection may receive, and send, in a turn before others have theirs. 0: 256 KiB. */
     size_t budget_bytes;
 } jd_tcp_server_options;
 
 /* A frame that cannot be. */
 typedef struct jd_frame_error {
-    int error;              /* JD_EMSGSIZE: longer than the maximum; JD_EPROTO: a length that makes no sense */
-    uint64_t claimed_bytes; /* what the length field said (for a delimiter: what arrived without one) */
-    size_t limit_bytes;     /* the codec's maximum frame */
-    const char *reason;     /* a static phrase */
+    int error; /* JD_EMSGSIZE: longer than the maximum; JD_EPROTO: a length that makes no sense */
+    uint64_t
+        claimed_bytes;  /* the whole frame as announced, at most 2^64 - 1; for JD_EPROTO the length field's value; for a
+                             * delimiter what has arrived without one */
+    size_t limit_bytes; /* the codec's maximum frame */
+    const char *reason; /* a static phrase */
 } jd_frame_error;
 
 /* One whole frame, without what the codec strips; data is valid during the call. */
@@ -102,7 +105,8 @@ JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_fra
 
 /* Adds an endpoint to listen on, at once if the server is started. bound (may be NULL) gets the address, with the port
  * the system picked, now or, before start, never: then use jd_tcp_server_endpoint. In the loop's thread. Returns 0, or
- * the errors of socket(2), bind(2), listen(2): JD_EADDRINUSE, JD_EACCES ... */
+ * the errors of socket(2), bind(2), listen(2): JD_EADDRINUSE, JD_EACCES ...; JD_EPERM, JD_ENOMEM, JD_EINVAL (no endpoint,
+ * or the server has been stopped: it cannot be started again). */
 JD_API int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *endpoint, jd_endpoint *bound);
 
 /* Starts the io threads, listens on all endpoints and accepts. All or nothing. In the loop's thread. Returns 0,
@@ -115,8 +119,8 @@ JD_API int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed);
 JD_API size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server);
 JD_API int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *endpoint);
 
-/* Stops listening and ends the connections: those with nothing queued for sending close at once; the others send what is
- * queued, then FIN, and close when the peer has ended its side too; all that are left after drain_ms (0: at once) are
+/* Stops listening and ends the connections: those with nothing queued for sending close at once (an answer that another
+ * thread still works on comes too late: wait for it before stopping); the others send what is queued, then FIN, and close when the peer has ended its side too; all that are left after drain_ms (0: at once) are
  * closed. done (may be NULL) is called in the server's loop, never from inside, when the last is down and the io threads
  * have ended. Allowed in every callback, and from any thread that knows the server to exist. Returns 0; JD_EALREADY if
  * stopping or never started (from another thread: 0, and done is called); JD_ENOMEM, JD_ECANCELED (the loop is being

@@ -246,9 +246,9 @@ static const struct bad_frame {
     uint64_t claimed;
 } bad_frames[] = {
     /* One byte over the maximum. */
-    { { .max_frame_bytes = 1024 }, "\0\0\3\xfd", 4, JD_EMSGSIZE, 1021 },
-    { { .max_frame_bytes = 1024 }, "\x80\0\0\0", 4, JD_EMSGSIZE, UINT64_C(1) << 31 },
-    { { .max_frame_bytes = 0 }, "\xff\xff\xff\xff", 4, JD_EMSGSIZE, UINT32_MAX },
+    { { .max_frame_bytes = 1024 }, "\0\0\3\xfd", 4, JD_EMSGSIZE, 1025 },
+    { { .max_frame_bytes = 1024 }, "\x80\0\0\0", 4, JD_EMSGSIZE, (UINT64_C(1) << 31) + 4 },
+    { { .max_frame_bytes = 0 }, "\xff\xff\xff\xff", 4, JD_EMSGSIZE, UINT64_C(0x100000003) },
     { { .length_bytes = 8 }, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, JD_EMSGSIZE, UINT64_MAX },
     /* The adjustment makes it overflow; makes it negative. */
     { { .length_bytes = 8, .length_adjustment = 9 }, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, JD_EMSGSIZE, UINT64_MAX },
@@ -345,7 +345,7 @@ START_TEST(frames_before_a_bad_one_are_delivered_and_none_after_it)
     PUMP_UNTIL(connections_down() == 1);
     ck_assert_str_eq(refusal.frames.text, "[one][two]");
     ck_assert_uint_eq(refusal.count, 1);
-    ck_assert_uint_eq(refusal.error.claimed_bytes, 200);
+    ck_assert_uint_eq(refusal.error.claimed_bytes, 201);
     jd_codec_destroy(codec);
 }
 END_TEST

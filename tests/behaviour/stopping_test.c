@@ -108,6 +108,58 @@ START_TEST(connections_waiting_to_be_accepted_end_with_the_server)
 }
 END_TEST
 
+static jd_tcp_server *to_destroy;
+
+static void destroy_it(void *arg)
+{
+    jd_event_loop_statistics totals;
+
+    done_count++;
+    jd_tcp_server_get_statistics(to_destroy, &totals);
+    jd_tcp_server_destroy(to_destroy, NULL, NULL);
+}
+
+START_TEST(the_stop_callback_may_destroy_the_server)
+{
+    to_destroy = serve(&(struct service){ .on_message = echo });
+    client_connect_up();
+
+    ck_assert_int_eq(jd_tcp_server_stop(to_destroy, 0, destroy_it, NULL), 0);
+
+    PUMP_UNTIL(done_count == 1);
+    pump_until_quiet();
+}
+END_TEST
+
+START_TEST(the_stop_callback_may_use_a_server_that_is_being_destroyed)
+{
+    to_destroy = serve(&(struct service){ .options.io_threads = (unsigned)_i, .on_message = echo });
+    client_connect_up();
+    ck_assert_int_eq(jd_tcp_server_stop(to_destroy, 60 * 1000, destroy_it, NULL), 0);
+
+    jd_tcp_server_destroy(to_destroy, NULL, NULL);
+
+    PUMP_UNTIL(done_count == 1);
+    pump_until_quiet();
+}
+END_TEST
+
+START_TEST(what_the_io_loops_counted_outlasts_them)
+{
+    jd_tcp_server *server = serve(&(struct service){ .options.io_threads = 2, .on_message = echo });
+    jd_event_loop_statistics totals;
+    client_close(client_connect_up());
+    PUMP_UNTIL(connections_down() == 1);
+
+    ck_assert_int_eq(jd_tcp_server_stop(server, 0, note_done, NULL), 0);
+    PUMP_UNTIL(done_count == 1);
+
+    jd_tcp_server_get_statistics(server, &totals);
+    ck_assert_uint_eq(totals.connections_opened, 1);
+    ck_assert_uint_eq(totals.connections_closed, 1);
+}
+END_TEST
+
 /* ---- draining: pitfall 32 ---- */
 
 enum { LONG_MS = 60 * 1000, SHORT_MS = 150 };
@@ -338,6 +390,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_stopped_server_refuses_connections_and_does_not_start_again);
     tcase_add_test(tests, a_server_never_started_can_be_destroyed);
     tcase_add_loop_test(tests, connections_waiting_to_be_accepted_end_with_the_server, 0, 4);
+    tcase_add_test(tests, the_stop_callback_may_destroy_the_server);
+    tcase_add_loop_test(tests, the_stop_callback_may_use_a_server_that_is_being_destroyed, 0, 2);
+    tcase_add_test(tests, what_the_io_loops_counted_outlasts_them);
     tcase_add_test(tests, draining_ends_the_idle_at_once_the_read_when_sent_and_the_rest_at_the_deadline);
     tcase_add_test(tests, at_the_drain_deadline_slow_connections_are_closed);
     tcase_add_test(tests, draining_works_on_io_threads_too);

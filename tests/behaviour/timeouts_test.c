@@ -4,6 +4,7 @@
 #include <jinduo/error.h>
 #include <jinduo/length_codec.h>
 #include <string.h>
+#include <time.h>
 
 const char *const suite_name = "timeouts";
 
@@ -183,10 +184,89 @@ START_TEST(heartbeats_do_not_hide_a_silent_peer_from_the_read_timeout)
 }
 END_TEST
 
-START_TEST(timeouts_beyond_31_bits_are_refused)
+START_TEST(heartbeats_do_not_keep_a_peer_alive_that_takes_nothing)
+{
+    serve(&(struct service){
+        .options = { .write_timeout_ms = 4 * SHORT_MS, .heartbeat_ms = SHORT_MS, .send_buffer_bytes = 4096 },
+        .on_up = send_much,
+        .on_heartbeat = send_beat,
+        .on_down = note_down });
+    client_connect_with_receive_buffer(4096);
+
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(last_error, JD_ETIMEDOUT);
+}
+END_TEST
+
+START_TEST(a_heartbeat_that_nobody_gives_hides_no_idleness)
+{
+    int client = connected_client(&(struct service){
+        .options = { .idle_timeout_ms = 4 * SHORT_MS, .heartbeat_ms = SHORT_MS }, .on_down = note_down });
+
+    client_expect_end(client);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(last_error, JD_ETIMEDOUT);
+}
+END_TEST
+
+static jd_tcp_connection *paused;
+
+static void pause_and_remember(jd_tcp_connection *connection, void *arg)
+{
+    pause_it(connection, arg);
+    paused = connection;
+}
+
+static jd_timestamp resumed_at;
+
+static void resume_it(void *arg)
+{
+    resumed_at = jd_event_loop_now(the_loop);
+    ck_assert_int_eq(jd_tcp_connection_resume_reading(paused), 0);
+}
+
+START_TEST(the_read_timeout_begins_anew_after_a_pause)
+{
+    connected_client(&(struct service){
+        .options.read_timeout_ms = 4 * SHORT_MS, .on_up = pause_and_remember, .on_down = note_down });
+    jd_timestamp begun = jd_event_loop_now(the_loop);
+
+    PUMP_UNTIL(jd_event_loop_now(the_loop) - begun > 6 * (jd_timestamp)SHORT_MS * NS_PER_MS);
+    ck_assert_int_eq(jd_event_loop_queue_in_loop(the_loop, resume_it, NULL), 0);
+    PUMP_UNTIL(connections_down() == 1);
+
+    ck_assert_int_eq(last_error, JD_ETIMEDOUT);
+    ck_assert_int_ge(down_at - resumed_at, 4 * (jd_timestamp)SHORT_MS * NS_PER_MS);
+}
+END_TEST
+
+static void send_after_a_while(jd_tcp_connection *connection, void *arg)
+{
+    struct timespec slow = { .tv_nsec = 2 * (long)SHORT_MS * NS_PER_MS };
+
+    nanosleep(&slow, NULL); /* a slow handler */
+    clock_gettime(CLOCK_MONOTONIC, &slow);
+    send_much(connection, arg);
+    up_at = (jd_timestamp)slow.tv_sec * 1000000000 + slow.tv_nsec;
+}
+
+START_TEST(a_slow_handler_takes_nothing_from_the_write_timeout)
+{
+    serve(&(struct service){ .options = { .write_timeout_ms = SHORT_MS, .send_buffer_bytes = 4096 },
+                             .on_up = send_after_a_while,
+                             .on_down = note_down });
+    client_connect_with_receive_buffer(4096);
+
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(last_error, JD_ETIMEDOUT);
+    ck_assert_int_ge(down_at - up_at, (jd_timestamp)(SHORT_MS - 1) * NS_PER_MS);
+}
+END_TEST
+
+START_TEST(timeouts_of_twelve_days_and_more_are_refused)
 {
     jd_tcp_server *server;
-    jd_tcp_server_options options = { .idle_timeout_ms = (uint32_t)INT32_MAX + 1 };
+    jd_tcp_server_options options = { .idle_timeout_ms = 1u << 30 };
 
     ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), JD_EINVAL);
 }
@@ -224,6 +304,10 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_peer_that_takes_no_output_meets_the_write_timeout);
     tcase_add_test(tests, a_heartbeat_comes_again_and_again_when_nothing_else_is_sent);
     tcase_add_test(tests, heartbeats_do_not_hide_a_silent_peer_from_the_read_timeout);
-    tcase_add_test(tests, timeouts_beyond_31_bits_are_refused);
+    tcase_add_test(tests, heartbeats_do_not_keep_a_peer_alive_that_takes_nothing);
+    tcase_add_test(tests, a_heartbeat_that_nobody_gives_hides_no_idleness);
+    tcase_add_test(tests, the_read_timeout_begins_anew_after_a_pause);
+    tcase_add_test(tests, a_slow_handler_takes_nothing_from_the_write_timeout);
+    tcase_add_test(tests, timeouts_of_twelve_days_and_more_are_refused);
     tcase_add_test(tests, a_connection_with_long_timeouts_lives_and_closes_as_any_other);
 }

@@ -148,6 +148,46 @@ START_TEST(the_users_pause_outlasts_the_low_watermark)
 }
 END_TEST
 
+static bool has_risen_again;
+
+static void rise_again(void *arg)
+{
+    static char data[2 * HIGH];
+
+    /* Between the engine's report that it has sunk and the turn's end, where the user is told. */
+    has_risen_again = jd_tcp_connection_queued_bytes(arg) <= LOW;
+    if (has_risen_again)
+        ck_assert_int_eq(jd_tcp_connection_send(arg, data, sizeof(data)), 0);
+    else
+        ck_assert_int_eq(jd_event_loop_queue_in_loop(the_loop, rise_again, arg), 0);
+}
+
+static void send_and_watch(jd_tcp_connection *connection, void *arg)
+{
+    static char data[2 * HIGH];
+
+    ck_assert_int_eq(jd_tcp_connection_send(connection, data, sizeof(data)), 0);
+    rise_again(connection);
+}
+
+START_TEST(what_was_told_last_is_so)
+{
+    struct service service = doubling_service();
+    char received[KERNEL_BYTES];
+    int client;
+
+    service.on_up = send_and_watch;
+    serve(&service);
+    client = client_connect_with_receive_buffer(KERNEL_BYTES);
+    while (!has_risen_again) {
+        client_receive_some(client, received, sizeof(received));
+        pump_turns(1);
+    }
+
+    ck_assert_int_eq(calls[strlen(calls) - 1], 'H');
+}
+END_TEST
+
 static void send_above(jd_tcp_connection *connection, void *arg)
 {
     static char data[2 * HIGH];
@@ -189,6 +229,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_peer_that_never_reads_is_not_read_from_either);
     tcase_add_test(tests, when_it_reads_again_it_is_served_again_in_order_and_whole);
     tcase_add_test(tests, the_users_pause_outlasts_the_low_watermark);
+    tcase_add_test(tests, what_was_told_last_is_so);
     tcase_add_test(tests, reading_above_the_watermark_can_be_asked_for);
     tcase_add_test(tests, a_low_watermark_that_is_not_below_the_high_one_is_refused);
 }

@@ -389,6 +389,34 @@ START_TEST(an_id_of_one_loop_cancels_nothing_on_another)
 }
 END_TEST
 
+static void *run_until_quit(void *arg)
+{
+    jd_event_loop *loop = arg;
+
+    ck_assert_int_eq(jd_event_loop_run(loop), 0);
+    ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+    return NULL;
+}
+
+static void quit_it(void *arg)
+{
+    jd_event_loop_quit(arg);
+}
+
+/* Whether the timer is started before the other thread takes the loop over or after: it runs. */
+START_TEST(a_timer_started_while_another_thread_takes_the_loop_over_runs)
+{
+    for (int i = 0; i < 200; i++) {
+        jd_event_loop *loop;
+        pthread_t thread;
+        ck_assert_int_eq(jd_event_loop_create(&loop, NULL), 0);
+        ck_assert_int_eq(pthread_create(&thread, NULL, run_until_quit, loop), 0);
+        ck_assert_int_eq(jd_event_loop_run_after(loop, 0, quit_it, loop, NULL), 0);
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    }
+}
+END_TEST
+
 /* ---- at a time, and again and again ---- */
 
 START_TEST(a_timer_may_be_started_for_a_time)
@@ -537,6 +565,7 @@ static void add_cancel_tests(TCase *tests)
     tcase_add_test(tests, another_thread_may_cancel_a_timer);
     tcase_add_test(tests, another_thread_may_start_a_timer);
     tcase_add_test(tests, a_timer_of_another_thread_may_be_cancelled_before_it_arrives);
+    tcase_add_test(tests, a_timer_started_while_another_thread_takes_the_loop_over_runs);
     tcase_add_test(tests, an_id_of_one_loop_cancels_nothing_on_another);
     tcase_add_test(tests, a_timer_may_be_started_for_a_time);
     tcase_add_test(tests, a_time_already_past_is_due_in_the_next_turn);
