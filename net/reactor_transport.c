@@ -1,5 +1,6 @@
-/* The stream side of the Reactor: each socket is in the poller once, edge-triggered, for everything, and never changed
- * again. An edge is told once, so what it means is remembered here. */
+/* The stream side of the Reactor: each socket is in the poller once, edge-triggered, for all that it may receive; from the
+ * first time that the kernel takes no more output for that as well, and then for good. An edge is told once, so what it
+ * means is remembered here. */
 #include "base/system_calls.h"
 #include "net/reactor.h"
 
@@ -16,9 +17,11 @@ enum {
     STREAM_FAILED = 128,
     STREAM_CLOSED = 256, /* closed, but on the ready list still: reported when the list gets there */
     STREAM_REGISTERED = 512,
+    STREAM_WATCHES_OUTPUT = 1024,
 };
 
-static const uint32_t events_watched = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | (uint32_t)EPOLLET;
+/* Not EPOLLOUT: a new socket can be written to, so each would begin with an event that says nothing. */
+static const uint32_t events_watched = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (uint32_t)EPOLLET;
 
 /* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge (tcp(7),
  * "out-of-band data"). */
@@ -155,6 +158,23 @@ static void receive(struct reactor *reactor, struct stream *stream)
 
 /* ---- sending ---- */
 
+/* The kernel takes no more. An edge that has come meanwhile is not lost: changing what is watched for looks at once
+ * (epoll_ctl(2), EPOLL_CTL_MOD). */
+static void wait_for_output_edge(struct stream *stream)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+    uint64_t token = reactor_token(TOKEN_STREAM, stream_token(stream));
+    int result = 0;
+
+    clear_flag(stream, STREAM_WRITABLE);
+    if (!has_flag(stream, STREAM_WATCHES_OUTPUT))
+        result = poller_modify(&reactor->poller, stream->socket, events_watched | EPOLLOUT, token);
+    if (result == 0)
+        set_flag(stream, STREAM_WATCHES_OUTPUT);
+    else
+        fail(stream, result);
+}
+
 /* Until the kernel takes no more, as only then an edge tells when it takes more again; or until the budget is used up. */
 static void send_output(struct stream *stream, size_t budget)
 {
@@ -166,7 +186,7 @@ static void send_output(struct stream *stream, size_t budget)
         ssize_t sent = socket_send(stream->socket, pieces, count);
 
         if (sent == JD_EAGAIN) {
-            clear_flag(stream, STREAM_WRITABLE);
+            wait_for_output_edge(stream);
         } else if (sent < 0) {
             fail(stream, (int)sent);
         } else {
