@@ -339,6 +339,7 @@ static bool read_server(struct load_options *options, int argc, char **argv)
 
 int load_options_parse(struct load_options *options, int argc, char **argv)
 {
+    static char program_name[] = "jd-load";
     bool depth_given = false;
     int code;
 
@@ -351,6 +352,7 @@ int load_options_parse(struct load_options *options, int argc, char **argv)
         .seconds = 5,
         .timeout_seconds = 10,
     };
+    argv[0] = program_name; /* what getopt_long begins its messages with */
     while ((code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         if (code == OPTION_HELP) {
             fputs(help, stdout);

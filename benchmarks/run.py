@@ -364,8 +364,8 @@ def print_results(results):
 
 
 def read_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("build", help="build directory, with benchmarks/ and examples/ built")
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("build", help=argparse.SUPPRESS)  # where ./dev has built it
     parser.add_argument("--rounds", type=int, default=5, help="measurements a side and row (default 5)")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default 2)")
     parser.add_argument("--only", metavar="PATTERN", help="rows that match, with * and ?, or contain it; see --list")

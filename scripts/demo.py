@@ -89,10 +89,17 @@ def print_conclusion(results):
           "./dev bench compares it with an epoll loop written by hand.")
 
 
+def seconds(text):
+    value = float(text)
+    if not 0 < value <= 600:
+        raise ValueError
+    return value
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("build", help="build directory")
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default 5)")
+    parser = argparse.ArgumentParser(prog="./dev demo", usage="%(prog)s [--seconds S]", description=__doc__)
+    parser.add_argument("build", help=argparse.SUPPRESS)  # where ./dev has built it
+    parser.add_argument("--seconds", type=seconds, default=5, help="of each measurement (default 5, at most 600)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the server is stopped
     results = {}
