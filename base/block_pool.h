@@ -4,6 +4,7 @@
 #ifndef BASE_BLOCK_POOL_H
 #define BASE_BLOCK_POOL_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,11 +37,11 @@ struct block_pool {
     size_t block_bytes;           /* header included */
     size_t region_bytes;
     unsigned blocks_per_region;
-    unsigned idle_regions;   /* regions with every block free */
-    size_t regions;          /* all of them */
-    size_t limit_regions;    /* beyond: the heap */
-    size_t heap_blocks;      /* out now */
-    uint64_t overflow_count; /* heap blocks ever taken */
+    unsigned idle_regions;           /* regions with every block free */
+    _Atomic size_t regions;          /* all of them; these three are read by other threads too */
+    size_t limit_regions;            /* beyond: the heap */
+    _Atomic size_t heap_blocks;      /* out now */
+    _Atomic uint64_t overflow_count; /* heap blocks ever taken */
 };
 
 /* block_bytes and region_bytes include the headers; at least one block must fit a region. limit_bytes: what the regions
@@ -59,7 +60,7 @@ struct block *block_pool_get(struct block_pool *pool);
 /* Puts a block back to the pool it came from. */
 void block_put(struct block *block);
 
-/* Bytes held at this moment, heap blocks included. */
+/* Bytes held at this moment, heap blocks included. From any thread. */
 size_t block_pool_bytes(const struct block_pool *pool);
 
 #endif

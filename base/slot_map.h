@@ -4,6 +4,7 @@
 #ifndef BASE_SLOT_MAP_H
 #define BASE_SLOT_MAP_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,7 @@ struct slot_map {
     uint32_t count; /* live objects */
     uint32_t first_generation;
     size_t object_bytes;
-    size_t bytes; /* held */
+    _Atomic size_t bytes; /* held; read by other threads too */
 };
 
 /* object_bytes: a multiple of 8. Generations begin behind first_generation. */

@@ -233,21 +233,6 @@ static void free_dead(jd_event_loop *loop)
     channels_free_dead(loop);
 }
 
-static void publish_memory(jd_event_loop *loop)
-{
-    struct loop_counters *counters = &loop->counters;
-
-    atomic_store_explicit(&counters->pool_bytes,
-                          block_pool_bytes(&loop->receive_blocks) + block_pool_bytes(&loop->output_pools.small) +
-                              block_pool_bytes(&loop->output_pools.large),
-                          memory_order_relaxed);
-    atomic_store_explicit(&counters->block_overflows,
-                          loop->receive_blocks.overflow_count + loop->output_pools.small.overflow_count +
-                              loop->output_pools.large.overflow_count,
-                          memory_order_relaxed);
-    atomic_store_explicit(&counters->connection_bytes, loop->connections.bytes, memory_order_relaxed);
-}
-
 int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
 {
     int result = wait_for_events(loop, timeout_ns);
@@ -259,7 +244,6 @@ int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
     tasks = loop_signals_run(loop) + run_tasks(loop);
     settled = settle_connections(loop);
     free_dead(loop);
-    publish_memory(loop);
     counter_add(&loop->counters.turns, 1);
     counter_add(&loop->counters.events, (uint64_t)events);
     if (events == 0 && tasks == 0 && settled == 0 &&
@@ -426,6 +410,11 @@ struct block *event_loop_receive_block(jd_event_loop *loop)
     return block_pool_get(&loop->receive_blocks);
 }
 
+static uint64_t overflows(const struct block_pool *pool)
+{
+    return atomic_load_explicit(&pool->overflow_count, memory_order_relaxed);
+}
+
 void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_statistics *statistics)
 {
     const struct loop_counters *counters = &loop->counters;
@@ -446,9 +435,11 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ(connections_closed),
         READ(connections_failed),
         READ(accept_pauses),
-        READ(block_overflows),
-        READ(pool_bytes),
-        READ(connection_bytes),
+        .block_overflows = overflows(&loop->receive_blocks) + overflows(&loop->output_pools.small) +
+                           overflows(&loop->output_pools.large),
+        .pool_bytes = block_pool_bytes(&loop->receive_blocks) + block_pool_bytes(&loop->output_pools.small) +
+                      block_pool_bytes(&loop->output_pools.large),
+        .connection_bytes = atomic_load_explicit(&loop->connections.bytes, memory_order_relaxed),
         .wakeups_sent = atomic_load_explicit(&loop->wakeups_sent, memory_order_relaxed),
         .wakeups_saved = atomic_load_explicit(&loop->wakeups_saved, memory_order_relaxed),
     };

@@ -36,7 +36,7 @@ struct loop_counters {
     loop_counter turns, idle_turns, sleeps, events, tasks, timers, flushes;
     loop_counter bytes_received, bytes_sent, bytes_dropped;
     loop_counter connections_opened, connections_closed, connections_failed;
-    loop_counter accept_pauses, block_overflows, pool_bytes, connection_bytes;
+    loop_counter accept_pauses;
 };
 
 /* When connections' output is flushed before the turn's end. */

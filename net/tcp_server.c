@@ -92,7 +92,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
 {
     static const jd_tcp_server_options defaults;
     jd_tcp_server *server;
-    jd_endpoint endpoint;
+    jd_endpoint endpoint = { 0 };
     int result;
 
     if (options == NULL)
@@ -125,7 +125,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         .receive_buffer_bytes = options->receive_buffer_bytes,
     };
     atomic_init(&server->alive, 1);
-    result = options->listen != NULL ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
+    result = endpoint.length > 0 ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
     if (result < 0) {
         free_server(server);
         return result;
