@@ -22,12 +22,10 @@ static void check_input_limit(jd_tcp_connection *connection)
 {
     size_t unread = jd_buffer_readable(connection->input);
     char peer[JD_ENDPOINT_TEXT_BYTES];
-    jd_endpoint endpoint;
 
     if (unread <= connection->profile->input_limit)
         return;
-    jd_tcp_connection_peer_endpoint(connection, &endpoint);
-    jd_endpoint_format(&endpoint, peer, sizeof(peer));
+    connection_peer_text(connection, peer);
     log_message(JD_LOG_WARNING, "%s: %s: %zu bytes unread, the limit is %zu: closing", connection->profile->name, peer,
                 unread, connection->profile->input_limit);
     connection_begin_close(connection, JD_ENOBUFS);
@@ -123,10 +121,8 @@ static void refuse_frame(jd_tcp_connection *connection, int result, const struct
         .reason = frame->reason,
     };
     char peer[JD_ENDPOINT_TEXT_BYTES];
-    jd_endpoint endpoint;
 
-    jd_tcp_connection_peer_endpoint(connection, &endpoint);
-    jd_endpoint_format(&endpoint, peer, sizeof(peer));
+    connection_peer_text(connection, peer);
     log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu: closing", profile->name, peer,
                 error.reason, error.claimed_bytes, error.limit_bytes);
     connection_begin_close(connection, result);
@@ -242,12 +238,12 @@ void stream_received(struct stream *stream, struct block **block)
     } else {
         flush_before_callback(loop);
         deliver_message(connection, *block);
-        if (loop->view_taken)
-            taken = *block;
     }
-    if (taken != NULL)
+    if (loop->view_taken) {
+        taken = *block;
         *block = NULL;
-    loop->view_taken = false;
+        loop->view_taken = false;
+    }
     loop->answering = NULL;
     /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. */
     connection_flush(connection);

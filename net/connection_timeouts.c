@@ -95,10 +95,8 @@ static void start_timer(jd_tcp_connection *connection, uint32_t in_ms)
 static void time_out(jd_tcp_connection *connection, const char *what)
 {
     char peer[JD_ENDPOINT_TEXT_BYTES];
-    jd_endpoint endpoint;
 
-    jd_tcp_connection_peer_endpoint(connection, &endpoint);
-    jd_endpoint_format(&endpoint, peer, sizeof(peer));
+    connection_peer_text(connection, peer);
     log_message(JD_LOG_INFO, "%s: %s: %s timeout: closing", connection->profile->name, peer, what);
     connection_begin_close(connection, JD_ETIMEDOUT);
 }

@@ -404,6 +404,14 @@ int jd_tcp_connection_peer_endpoint(const jd_tcp_connection *connection, jd_endp
     return 0;
 }
 
+void connection_peer_text(const jd_tcp_connection *connection, char *text)
+{
+    jd_endpoint endpoint;
+
+    jd_tcp_connection_peer_endpoint(connection, &endpoint);
+    jd_endpoint_format(&endpoint, text, JD_ENDPOINT_TEXT_BYTES);
+}
+
 int jd_tcp_connection_native_handle(jd_tcp_connection *connection)
 {
     if (connection->stream.socket == SOCKET_NONE)

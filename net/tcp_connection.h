@@ -154,6 +154,9 @@ void connection_flush(jd_tcp_connection *connection);
 /* No sends from now on; the engine is told at the turn's end. error: 0, or why. */
 void connection_begin_close(jd_tcp_connection *connection, int error);
 
+/* The peer's address as text, of at most JD_ENDPOINT_TEXT_BYTES: for messages in the log. */
+void connection_peer_text(const jd_tcp_connection *connection, char *text);
+
 /* The peer's FIN, when the input before it has been dealt with. */
 void connection_peer_ended(jd_tcp_connection *connection);
 
