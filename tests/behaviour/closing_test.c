@@ -320,11 +320,43 @@ START_TEST(connections_come_and_go_by_the_hundred)
 }
 END_TEST
 
+static jd_tcp_connection *paused;
+
+static void pause_it(jd_tcp_connection *connection, void *arg)
+{
+    paused = connection;
+    ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
+}
+
+static void respond_and_close_it(void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_send(paused, "response", 8), 0);
+    ck_assert_int_eq(jd_tcp_connection_close(paused), 0);
+}
+
+/* Pitfall 27: closing over unread input would send RST (RFC 2525, 2.17). */
+START_TEST(a_response_is_delivered_although_input_was_left_unread)
+{
+    int client;
+    serve(&(struct service){ .on_up = pause_it });
+    client = client_connect();
+    PUMP_UNTIL(connections_up() == 1);
+    client_send(client, "a request that nobody reads", 27);
+
+    ck_assert_int_eq(jd_event_loop_queue_in_loop(the_loop, respond_and_close_it, NULL), 0);
+    PUMP_UNTIL(connections_down() == 1);
+
+    client_expect(client, "response", 8);
+    client_expect_end(client);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "closing");
 
     tcase_add_checked_fixture(tests, set_up, NULL);
+    tcase_add_test(tests, a_response_is_delivered_although_input_was_left_unread);
     tcase_add_test(tests, a_response_then_shutdown_is_delivered_in_full);
     tcase_add_test(tests, a_response_then_close_is_delivered_in_full);
     tcase_add_test(tests, a_response_is_delivered_in_full_although_the_peer_has_sent_its_fin);
