@@ -118,6 +118,14 @@ static struct block *get_from_region(struct block_pool *pool, struct block_regio
     return block;
 }
 
+/* Written by one thread only: no read-modify-write. */
+static void count_out(struct block_pool *pool, size_t change)
+{
+    size_t out = atomic_load_explicit(&pool->blocks_out, memory_order_relaxed);
+
+    atomic_store_explicit(&pool->blocks_out, out + change, memory_order_relaxed);
+}
+
 struct block *block_pool_get(struct block_pool *pool)
 {
     struct block_region *region = pool->partial != NULL ? pool->partial : add_region(pool);
@@ -125,6 +133,7 @@ struct block *block_pool_get(struct block_pool *pool)
 
     if (block == NULL)
         return NULL;
+    count_out(pool, 1);
     block->next = NULL;
     block->pool = pool;
     block->begin = 0;
@@ -150,6 +159,7 @@ void block_put(struct block *block)
 {
     struct block_pool *pool = block->pool;
 
+    count_out(pool, (size_t)-1);
     if (block->region != NULL) {
         put_to_region(pool, block->region, block);
         return;
@@ -161,4 +171,9 @@ void block_put(struct block *block)
 size_t block_pool_bytes(const struct block_pool *pool)
 {
     return pool->regions * pool->region_bytes + pool->heap_blocks * pool->block_bytes;
+}
+
+size_t block_pool_blocks(const struct block_pool *pool)
+{
+    return pool->regions * pool->blocks_per_region + pool->heap_blocks;
 }

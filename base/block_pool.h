@@ -38,10 +38,11 @@ struct block_pool {
     size_t region_bytes;
     unsigned blocks_per_region;
     unsigned idle_regions;           /* regions with every block free */
-    _Atomic size_t regions;          /* all of them; these three are read by other threads too */
+    _Atomic size_t regions;          /* all of them; this and what follows the limit is read by other threads too */
     size_t limit_regions;            /* beyond: the heap */
     _Atomic size_t heap_blocks;      /* out now */
     _Atomic uint64_t overflow_count; /* heap blocks ever taken */
+    _Atomic size_t blocks_out;       /* now; for other threads to read */
 };
 
 /* block_bytes and region_bytes include the headers; at least one block must fit a region. limit_bytes: what the regions
@@ -62,5 +63,8 @@ void block_put(struct block *block);
 
 /* Bytes held at this moment, heap blocks included. From any thread. */
 size_t block_pool_bytes(const struct block_pool *pool);
+
+/* Blocks there are, out or not, heap blocks included. From any thread. */
+size_t block_pool_blocks(const struct block_pool *pool);
 
 #endif

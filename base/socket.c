@@ -1,5 +1,6 @@
 #include "base/socket.h"
 
+#include "base/socket_path.h"
 #include "base/system_calls.h"
 
 #include <errno.h>
@@ -7,9 +8,6 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 /* A security module that refuses accept4 itself answers EPERM without end, where a firewall's EPERM takes a connection
@@ -56,44 +54,22 @@ static int set_options(socket_handle handle, const jd_endpoint *endpoint, const 
     return error;
 }
 
-static const char *unix_path(const jd_endpoint *endpoint)
-{
-    const struct sockaddr_un *address = (const struct sockaddr_un *)endpoint_sockaddr(endpoint);
-    bool has_path = endpoint->length > offsetof(struct sockaddr_un, sun_path) && address->sun_path[0] != '\0';
-
-    return address->sun_family == AF_UNIX && has_path ? address->sun_path : NULL;
-}
-
-/* Whether nobody listens at a Unix-domain path any more. Connecting to what is no socket is refused, too (Linux,
- * net/unix/af_unix.c), so that is looked at first. */
-static bool is_stale_path(const jd_endpoint *endpoint, const char *path)
-{
-    struct stat status;
-    socket_handle probe;
-    bool refused;
-
-    if (lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode) || open_socket(AF_UNIX, &probe) < 0)
-        return false;
-    refused = system_calls.connect(probe, endpoint_sockaddr(endpoint), endpoint->length) < 0 && errno == ECONNREFUSED;
-    socket_close(probe);
-    return refused;
-}
-
-static int bind_endpoint(socket_handle handle, const jd_endpoint *endpoint)
+/* lock: of the path's directory. */
+static int bind_endpoint(socket_handle handle, const jd_endpoint *endpoint, int lock)
 {
     const struct sockaddr *address = endpoint_sockaddr(endpoint);
-    const char *path = unix_path(endpoint);
 
     if (system_calls.bind(handle, address, endpoint->length) == 0)
         return 0;
-    if (errno != EADDRINUSE || path == NULL)
+    if (errno != EADDRINUSE || lock == SOCKET_NONE)
         return -errno;
-    if (!is_stale_path(endpoint, path) || unlink(path) < 0)
+    if (!socket_path_is_stale(endpoint) || unlink(socket_path_of(endpoint)) < 0)
         return JD_EADDRINUSE;
     return system_calls.bind(handle, address, endpoint->length) < 0 ? -errno : 0;
 }
 
-static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const struct socket_options *options)
+static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const struct socket_options *options,
+                      int lock)
 {
     int error = open_socket(endpoint_sockaddr(endpoint)->sa_family, handle);
 
@@ -101,7 +77,7 @@ static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const 
         return error;
     error = set_options(*handle, endpoint, options);
     if (error == 0)
-        error = bind_endpoint(*handle, endpoint);
+        error = bind_endpoint(*handle, endpoint, lock);
     if (error < 0)
         socket_close(*handle);
     return error;
@@ -115,27 +91,46 @@ static int start_listening(socket_handle handle, unsigned backlog, jd_endpoint *
     return bound != NULL ? socket_local_endpoint(handle, bound) : 0;
 }
 
-static int listen_exactly(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
-                          jd_endpoint *bound)
+static int listen_locked(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                         jd_endpoint *bound, struct socket_path *path, int lock)
 {
+    const char *name = socket_path_of(endpoint);
+    struct socket_path identity = { 0 };
     socket_handle handle;
-    int error = open_bound(&handle, endpoint, options);
+    int error = open_bound(&handle, endpoint, options, lock);
 
     if (error < 0)
         return error;
+    if (name != NULL)
+        identity = socket_path_identity(name);
     error = start_listening(handle, options->backlog, bound);
     if (error < 0) {
-        socket_close_listener(handle, endpoint);
+        if (name != NULL)
+            socket_path_remove(name, &identity);
+        socket_close(handle);
         return error;
     }
     if (bound != NULL)
         bound->flags = endpoint->flags;
+    if (path != NULL)
+        *path = identity;
     *listener = handle;
     return 0;
 }
 
+static int listen_exactly(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                          jd_endpoint *bound, struct socket_path *path)
+{
+    const char *name = socket_path_of(endpoint);
+    int lock = name != NULL ? socket_path_lock(name) : SOCKET_NONE;
+    int error = listen_locked(listener, endpoint, options, bound, path, lock);
+
+    socket_path_unlock(lock);
+    return error;
+}
+
 int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
-                  jd_endpoint *bound)
+                  jd_endpoint *bound, struct socket_path *path)
 {
     struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(jd_endpoint_port(endpoint)) };
     jd_endpoint ipv4;
@@ -143,20 +138,23 @@ int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const st
 
     if (endpoint->length == 0)
         return JD_EINVAL;
-    error = listen_exactly(listener, endpoint, options, bound);
+    error = listen_exactly(listener, endpoint, options, bound, path);
     if (!(endpoint->flags & ENDPOINT_ALL) || (error != -EAFNOSUPPORT && error != JD_EADDRNOTAVAIL))
         return error;
     endpoint_from_sockaddr(&ipv4, (const struct sockaddr *)&any, sizeof(any));
-    return listen_exactly(listener, &ipv4, options, bound);
+    return listen_exactly(listener, &ipv4, options, bound, path);
 }
 
-void socket_close_listener(socket_handle listener, const jd_endpoint *bound)
+void socket_close_listener(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path)
 {
-    const char *path = unix_path(bound);
+    const char *name = path->inode != 0 ? socket_path_of(bound) : NULL;
+    int lock;
 
-    /* First the path: once closed, another server may take it over, and its path is not ours to remove. */
-    if (path != NULL)
-        unlink(path);
+    if (name != NULL) {
+        lock = socket_path_lock(name);
+        socket_path_remove(name, path);
+        socket_path_unlock(lock);
+    }
     socket_close(listener);
 }
 

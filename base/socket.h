@@ -19,14 +19,20 @@ struct socket_options {
     int receive_buffer_bytes;
 };
 
-/* A socket listening on endpoint; *bound (may be NULL) is where, with the port picked. Options are set on the listener,
- * accepted sockets inherit them (tcp(7)). SO_REUSEADDR is on. "*:port" falls back to IPv4 alone where there is no IPv6.
- * A Unix-domain path whose server is gone (connecting is refused) is taken over. */
-int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
-                  jd_endpoint *bound);
+/* The file that a Unix-domain listener made; all zero for others. */
+struct socket_path {
+    uint64_t device, inode;
+};
 
-/* Closes a listener, and removes the path of a Unix-domain one. */
-void socket_close_listener(socket_handle listener, const jd_endpoint *bound);
+/* A socket listening on endpoint; *bound (may be NULL) is where, with the port picked, and *path (may be NULL) its file. Options are set on the listener,
+ * accepted sockets inherit them (tcp(7)). SO_REUSEADDR is on. "*:port" falls back to IPv4 alone where there is no IPv6.
+ * A Unix-domain path whose server is gone (connecting is refused) is taken over; of several servers that try at a time, by
+ * one (socket_path.h). */
+int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                  jd_endpoint *bound, struct socket_path *path);
+
+/* Closes a listener, and removes the path of a Unix-domain one if it is the listener's still. */
+void socket_close_listener(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path);
 
 /* One waiting connection. Returns 0 or a negative error, JD_EAGAIN when none waits; errors of the connection itself
  * (accept(2): ECONNABORTED, EPROTO, EPERM and the network errors that Linux passes on) are skipped, unless they go on

@@ -6,23 +6,13 @@
 
 enum {
     ACCEPT_BUDGET = 64,
+    ACCEPT_AT_END_MAX = 64 * 1024, /* more than a queue holds: at the end, others may be filling it without end */
     RETRY_AFTER_NS = 100 * 1000000,
 };
 
-int acceptor_listen(struct engine *engine, struct listener *listener)
+int acceptor_listen(struct listener *listener)
 {
-    struct reactor *reactor = reactor_of(engine);
-    uint64_t token = reactor_token(TOKEN_LISTENER, (uint64_t)(uintptr_t)listener);
-    int result = socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound);
-
-    if (result < 0)
-        return result;
-    result = poller_add(&reactor->poller, listener->socket, EPOLLIN | EPOLLET, token);
-    if (result < 0) {
-        socket_close_listener(listener->socket, &listener->bound);
-        listener->socket = SOCKET_NONE;
-    }
-    return result;
+    return socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound, &listener->path);
 }
 
 static void take_from(struct listener **list, struct listener *listener)
@@ -31,19 +21,6 @@ static void take_from(struct listener **list, struct listener *listener)
         list = &(*list)->engine_next;
     if (*list != NULL)
         *list = listener->engine_next;
-}
-
-void acceptor_unlisten(struct engine *engine, struct listener *listener)
-{
-    struct reactor *reactor = reactor_of(engine);
-
-    take_from(&reactor->ready_listeners, listener);
-    take_from(&reactor->starved_listeners, listener);
-    listener->engine_ready = listener->engine_starved = false;
-    poller_remove(&reactor->poller, listener->socket);
-    socket_close_listener(listener->socket, &listener->bound);
-    listener->socket = SOCKET_NONE;
-    listener_closed(listener);
 }
 
 static void put_on(struct listener **list, struct listener *listener)
@@ -61,13 +38,33 @@ static void starve(struct reactor *reactor, struct listener *listener, int error
     listener_starved(listener, error);
 }
 
+/* Edge-triggered: what has come before is told as well, once (epoll(7)). */
+static int watch(struct reactor *reactor, struct listener *listener)
+{
+    uint64_t token = reactor_token(TOKEN_LISTENER, (uint64_t)(uintptr_t)listener);
+    int result =
+        listener->engine_watches ? 0 : poller_add(&reactor->poller, listener->socket, EPOLLIN | EPOLLET, token);
+
+    listener->engine_watches = result == 0;
+    return result;
+}
+
+/* A callback may pause a listener, or close it: it is freed in a later task only. */
+static bool is_accepting(const struct listener *listener)
+{
+    return listener->socket != SOCKET_NONE && !listener->engine_paused;
+}
+
 static void accept_some(struct reactor *reactor, struct listener *listener)
 {
-    for (int i = 0; i < ACCEPT_BUDGET; i++) {
+    int result = is_accepting(listener) ? watch(reactor, listener) : 0;
+
+    for (int i = 0; i < ACCEPT_BUDGET && is_accepting(listener); i++) {
         struct peer_address peer;
         socket_handle socket;
-        int result = socket_accept(listener->socket, &socket, &peer);
 
+        if (result == 0)
+            result = socket_accept(listener->socket, &socket, &peer);
         if (result == JD_EAGAIN)
             return;
         if (result < 0) {
@@ -75,16 +72,16 @@ static void accept_some(struct reactor *reactor, struct listener *listener)
             return;
         }
         listener->accepted(listener, socket, &peer);
-        if (listener->socket == SOCKET_NONE) /* a callback has stopped it; it is freed in a later task only */
-            return;
     }
-    listener->engine_ready = true;
-    put_on(&reactor->ready_listeners, listener);
+    if (is_accepting(listener) && !listener->engine_ready) {
+        listener->engine_ready = true;
+        put_on(&reactor->ready_listeners, listener);
+    }
 }
 
 void acceptor_event(struct reactor *reactor, struct listener *listener)
 {
-    if (listener->socket != SOCKET_NONE && !listener->engine_starved && !listener->engine_ready)
+    if (!listener->engine_starved && !listener->engine_ready)
         accept_some(reactor, listener);
 }
 
@@ -121,4 +118,55 @@ unsigned acceptor_retry(struct reactor *reactor)
         return 0;
     reactor->descriptor_freed = false;
     return run_list(reactor, &reactor->starved_listeners);
+}
+
+/* ---- asked for from above ---- */
+
+/* No new edge comes for what has been queued meanwhile. */
+void acceptor_accept(struct engine *engine, struct listener *listener)
+{
+    listener->engine_paused = false;
+    if (listener->engine_ready || listener->engine_starved)
+        return;
+    listener->engine_ready = true;
+    put_on(&reactor_of(engine)->ready_listeners, listener);
+}
+
+void acceptor_pause(struct engine *engine, struct listener *listener)
+{
+    listener->engine_paused = true;
+    if (listener->engine_ready)
+        take_from(&reactor_of(engine)->ready_listeners, listener);
+    listener->engine_ready = false;
+}
+
+static void accept_the_rest(struct listener *listener)
+{
+    for (int i = 0; i < ACCEPT_AT_END_MAX && !listener->engine_paused; i++) {
+        struct peer_address peer;
+        socket_handle socket;
+
+        if (socket_accept(listener->socket, &socket, &peer) < 0)
+            return;
+        listener->accepted(listener, socket, &peer);
+    }
+}
+
+static void leave(struct reactor *reactor, struct listener *listener)
+{
+    take_from(&reactor->ready_listeners, listener);
+    take_from(&reactor->starved_listeners, listener);
+    listener->engine_ready = listener->engine_starved = false;
+    accept_the_rest(listener);
+    if (listener->engine_watches)
+        poller_remove(&reactor->poller, listener->socket);
+}
+
+void acceptor_unlisten(struct engine *engine, struct listener *listener)
+{
+    if (engine != NULL)
+        leave(reactor_of(engine), listener);
+    socket_close_listener(listener->socket, &listener->bound, &listener->path);
+    listener->socket = SOCKET_NONE;
+    listener_closed(listener);
 }

@@ -25,10 +25,12 @@ static void check_input_limit(jd_tcp_connection *connection)
 
     if (unread <= connection->profile->input_limit)
         return;
-    connection_peer_text(connection, peer);
-    log_message(JD_LOG_WARNING, "%s: %s: %zu bytes unread, the limit is %zu: closing", connection->profile->name, peer,
-                unread, connection->profile->input_limit);
-    connection_begin_close(connection, JD_ENOBUFS);
+    if (loop_may_log(connection_loop(connection))) {
+        connection_peer_text(connection, peer);
+        log_message(JD_LOG_WARNING, "%s: %s: %zu bytes unread, the limit is %zu: closing", connection->profile->name,
+                    peer, unread, connection->profile->input_limit);
+    }
+    connection_begin_close_for(connection, JD_ENOBUFS, CLOSED_INPUT_LIMIT);
 }
 
 static void drop_empty_input(jd_tcp_connection *connection)
@@ -122,10 +124,12 @@ static void refuse_frame(jd_tcp_connection *connection, int result, const struct
     };
     char peer[JD_ENDPOINT_TEXT_BYTES];
 
-    connection_peer_text(connection, peer);
-    log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu: closing", profile->name, peer,
-                error.reason, error.claimed_bytes, error.limit_bytes);
-    connection_begin_close(connection, result);
+    if (loop_may_log(connection_loop(connection))) {
+        connection_peer_text(connection, peer);
+        log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu: closing", profile->name, peer,
+                    error.reason, error.claimed_bytes, error.limit_bytes);
+    }
+    connection_begin_close_for(connection, result, CLOSED_FRAME);
     if (profile->on_frame_error != NULL)
         profile->on_frame_error(connection, &error, profile->on_frame_error_arg);
 }

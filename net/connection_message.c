@@ -53,8 +53,10 @@ static void receive_bytes(jd_tcp_connection *connection, const struct connection
         else
             connection_output_added(connection, before);
     }
-    if (result < 0)
+    if (result < 0) {
+        counter_add(&loop->counters.bytes_queued, message->length);
         counter_add(&loop->counters.bytes_dropped, message->length);
+    }
     atomic_fetch_sub(&connection->queued_elsewhere, message->length);
 }
 

@@ -49,6 +49,7 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
     const struct connection_profile *profile = connection->profile;
     struct output_queue *output = &connection->stream.output;
 
+    counter_add(&connection_loop(connection)->counters.bytes_queued, output_queue_bytes(output) - queued_before);
     connection_touch(connection, TODO_FLUSH);
     if (queued_before == 0 && profile->has_timeouts)
         connection_expect_progress(connection);

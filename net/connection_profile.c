@@ -1,5 +1,6 @@
 /* What all connections of a server have in common, one record for all: limits and timeouts from the server's options, and
  * the callbacks. */
+#include "base/log.h"
 #include "base/memory.h"
 #include "net/codec.h"
 #include "net/tcp_connection.h"
@@ -16,6 +17,8 @@ enum {
     LOW_WATERMARK_PARTS = 4, /* of the high one */
 };
 
+static const char default_name[] = "server";
+
 static size_t or_default(size_t value, size_t default_value)
 {
     return value != 0 ? value : default_value;
@@ -28,12 +31,40 @@ static uint32_t timeout_bits(const jd_tcp_server_options *options)
            options->write_timeout_ms | options->heartbeat_ms;
 }
 
+static size_t high_watermark_of(const jd_tcp_server_options *options)
+{
+    size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+
+    if (options->high_watermark != 0)
+        return options->high_watermark;
+    return output_limit < HIGH_WATERMARK_BYTES ? output_limit : HIGH_WATERMARK_BYTES;
+}
+
+/* Both sides of what does not go together: the caller sees one of them perhaps. */
+static bool watermarks_make_sense(const jd_tcp_server_options *options)
+{
+    const char *name = options->name != NULL ? options->name : default_name;
+    size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    size_t high_watermark = high_watermark_of(options);
+
+    if (high_watermark > output_limit) {
+        log_message(JD_LOG_ERROR,
+                    "%s: high_watermark of %zu bytes is above output_limit of %zu: it would never be reached", name,
+                    high_watermark, output_limit);
+        return false;
+    }
+    if (options->low_watermark >= high_watermark) {
+        log_message(JD_LOG_ERROR, "%s: low_watermark of %zu bytes is not below high_watermark of %zu", name,
+                    options->low_watermark, high_watermark);
+        return false;
+    }
+    return true;
+}
+
 bool connection_options_make_sense(const jd_tcp_server_options *options)
 {
-    size_t high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
-
     return options->send_buffer_bytes >= 0 && options->receive_buffer_bytes >= 0 &&
-           options->low_watermark < high_watermark && timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS;
+           timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS && watermarks_make_sense(options);
 }
 
 struct connection_profile *connection_profile_create(jd_tcp_server *server, const jd_tcp_server_options *options)
@@ -44,11 +75,11 @@ struct connection_profile *connection_profile_create(jd_tcp_server *server, cons
         return NULL;
     atomic_init(&profile->references, 1);
     profile->server = server;
-    snprintf(profile->name, sizeof(profile->name), "%s", options->name != NULL ? options->name : "server");
+    snprintf(profile->name, sizeof(profile->name), "%s", options->name != NULL ? options->name : default_name);
     profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
     profile->budget_bytes = or_default(options->budget_bytes, BUDGET_BYTES);
-    profile->high_watermark = or_default(options->high_watermark, HIGH_WATERMARK_BYTES);
+    profile->high_watermark = high_watermark_of(options);
     profile->low_watermark = or_default(options->low_watermark, profile->high_watermark / LOW_WATERMARK_PARTS);
     profile->read_above_watermark = options->read_above_watermark;
     profile->allow_half_open = options->allow_half_open;

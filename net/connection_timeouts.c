@@ -92,13 +92,15 @@ static void start_timer(jd_tcp_connection *connection, uint32_t in_ms)
     timer_start(&loop->wheel, &connection->timer, (uint64_t)(loop->now / NS_PER_MS) + in_ms);
 }
 
-static void time_out(jd_tcp_connection *connection, const char *what)
+static void time_out(jd_tcp_connection *connection, const char *what, enum close_reason reason)
 {
     char peer[JD_ENDPOINT_TEXT_BYTES];
 
-    connection_peer_text(connection, peer);
-    log_message(JD_LOG_INFO, "%s: %s: %s timeout: closing", connection->profile->name, peer, what);
-    connection_begin_close(connection, JD_ETIMEDOUT);
+    if (loop_may_log(connection_loop(connection))) {
+        connection_peer_text(connection, peer);
+        log_message(JD_LOG_INFO, "%s: %s: %s timeout: closing", connection->profile->name, peer, what);
+    }
+    connection_begin_close_for(connection, JD_ETIMEDOUT, reason);
 }
 
 static void beat(jd_tcp_connection *connection)
@@ -116,13 +118,13 @@ void connection_check_timeouts(jd_tcp_connection *connection)
     bring_up(connection, &connection->received_ms);
     bring_up(connection, &connection->sent_ms);
     if (first_message_left_ms(connection) == 0)
-        time_out(connection, "first message");
+        time_out(connection, "first message", CLOSED_FIRST_MESSAGE);
     else if (idle_left_ms(connection) == 0)
-        time_out(connection, "idle");
+        time_out(connection, "idle", CLOSED_IDLE);
     else if (read_left_ms(connection) == 0)
-        time_out(connection, "read");
+        time_out(connection, "read", CLOSED_READ);
     else if (write_left_ms(connection) == 0)
-        time_out(connection, "write");
+        time_out(connection, "write", CLOSED_WRITE);
     else if (heartbeat_left_ms(connection) == 0)
         beat(connection);
     if (connection_state(connection) >= CONNECTION_CLOSING)

@@ -72,10 +72,20 @@ struct engine_ops {
 
     jd_timestamp (*now)(const struct engine *engine);
 
-    /* Listens on listener->endpoint, sets listener->bound and accepts. Returns 0 or a negative error. unlisten, after a
-     * listen that succeeded, ends that: nothing is accepted from then on, and listener_closed is reported exactly once, at
-     * once or later. Allowed inside accepted. */
-    int (*listen)(struct engine *engine, struct listener *listener);
+    /* Opens a socket on listener->endpoint, where the kernel queues connections from then on, and sets listener->bound.
+     * Nothing is accepted yet, and the listener is no engine's. From any thread. Returns 0 or a negative error. */
+    int (*listen)(struct listener *listener);
+
+    /* Accepts, and pauses: the kernel goes on queueing. accept after listen makes the listener this engine's; whatever
+     * keeps it from accepting is no error but listener_starved. What the kernel has handed over already when accepting is
+     * paused is still reported. Both allowed inside accepted. */
+    void (*accept)(struct engine *engine, struct listener *listener);
+    void (*pause_accept)(struct engine *engine, struct listener *listener);
+
+    /* Ends what listen began. Closing a listening socket resets the connections in its queue, so, unless accepting is
+     * paused, these are accepted first, a bounded number: accepted is called for them at once, from inside, or later.
+     * Then the socket is closed and listener_closed reported exactly once, from inside or later. Allowed inside accepted.
+     * A listener that is no engine's yet (engine: NULL) is just closed, which is reported from inside; from any thread. */
     void (*unlisten)(struct engine *engine, struct listener *listener);
 
     /* Makes stream the engine's, with this socket; stream_ops.start comes next. The socket is the stream's from here on.
@@ -103,16 +113,17 @@ struct stream {
 struct listener {
     jd_event_loop *loop;
     jd_endpoint endpoint; /* asked for */
-    jd_endpoint bound;    /* set by listen */
+    jd_endpoint bound;    /* set by listen, as is */
+    struct socket_path path;
     struct socket_options options;
 
-    /* Takes an accepted socket, which is the receiver's from here on. */
+    /* Takes an accepted socket, which is the receiver's from here on. From wait, and from unlisten. */
     void (*accepted)(struct listener *listener, socket_handle socket, const struct peer_address *peer);
 
     struct listener *engine_next; /* the engine's */
     void *engine_data;            /* the engine's */
     socket_handle socket;         /* the engine's; SOCKET_NONE before listen and after unlisten */
-    bool engine_starved, engine_ready;
+    bool engine_starved, engine_ready, engine_paused, engine_watches;
 };
 
 /* ---- What an engine calls ---- */
@@ -140,7 +151,8 @@ void stream_failed(struct stream *stream, int error);
 /* See stream_ops.close. */
 void stream_closed(struct stream *stream);
 
-/* See engine_ops.unlisten: the kernel can touch nothing of the listener any more, which may be freed now. */
+/* See engine_ops.unlisten: the kernel can touch nothing of the listener any more. It may be freed when the call into the
+ * engine, or its wait, is over. */
 void listener_closed(struct listener *listener);
 
 /* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */

@@ -10,6 +10,7 @@
 #include <jinduo/error.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four and a header fit a region */
@@ -27,6 +28,7 @@ enum {
     BUSY_POLL_RETRY_EVERY = 16,   /* sleeps, then it looks again */
     TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in a turn */
     TASKS_PER_CLOCK = 32,
+    WAIT_FAILURES_MAX = 1000, /* in a row, a millisecond apart, while a loop is destroyed */
 };
 
 enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
@@ -53,6 +55,17 @@ static uint32_t or_default(uint32_t value, uint32_t default_value)
     return value != 0 ? value : default_value;
 }
 
+/* The holder may come to it again, from inside what it does. */
+static void init_handoff_lock(jd_event_loop *loop)
+{
+    pthread_mutexattr_t attributes;
+
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&loop->handoff_lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
 static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, uint32_t first_generation)
 {
     loop->options = *options;
@@ -70,7 +83,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     ring_buffer_init(&loop->view);
     slot_map_init(&loop->connections, sizeof(jd_tcp_connection), first_generation);
     loop_timers_init(loop, first_generation);
-    pthread_mutex_init(&loop->handoff_lock, NULL);
+    init_handoff_lock(loop);
     atomic_init(&loop->shell_references, 1);
     block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
@@ -252,6 +265,24 @@ int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
     return result < 0 ? result : events + (int)tasks;
 }
 
+int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_loop *loop))
+{
+    const struct timespec pause = { .tv_nsec = NS_PER_MS };
+    unsigned failures = 0;
+
+    while (!condition(loop)) {
+        int result = event_loop_turn(loop, -1);
+        if (result >= 0) {
+            failures = 0;
+            continue;
+        }
+        if (++failures == WAIT_FAILURES_MAX)
+            return result;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 /* Makes the calling thread the owner if none has run the loop yet. */
 static int enter(jd_event_loop *loop)
 {
@@ -268,6 +299,27 @@ static int enter(jd_event_loop *loop)
     atomic_store(&loop->has_run, true);
     pthread_mutex_unlock(&loop->handoff_lock);
     return 0;
+}
+
+bool event_loop_begin_work(jd_event_loop *loop, bool *locked)
+{
+    *locked = false;
+    if (!event_loop_is_mine(loop))
+        return false;
+    if (atomic_load(&loop->has_run))
+        return true;
+    pthread_mutex_lock(&loop->handoff_lock);
+    *locked = !atomic_load(&loop->has_run);
+    if (*locked)
+        return true;
+    pthread_mutex_unlock(&loop->handoff_lock);
+    return event_loop_is_mine(loop);
+}
+
+void event_loop_end_work(jd_event_loop *loop, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&loop->handoff_lock);
 }
 
 static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
@@ -352,9 +404,43 @@ static void free_loop(jd_event_loop *loop)
     event_loop_release_shell(loop);
 }
 
+static bool no_channel_is_watched(const jd_event_loop *loop)
+{
+    return loop->watched_channels == 0;
+}
+
+/* Ends what is on the loop, step by step: after an error it may be called again. */
+static int end_all(jd_event_loop *loop)
+{
+    int result;
+
+    loop_signals_forget(loop);
+    result = servers_destroy_all(loop);
+    if (result == 0)
+        result = connections_close_all(loop);
+    if (result < 0)
+        return result;
+    /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
+    loop_registry_withdraw(loop);
+    finish_tasks(loop);
+    result = connections_close_all(loop);
+    if (result < 0)
+        return result;
+    connections_free_dead(loop); /* the contexts' destructors may destroy channels and cancel timers */
+    channels_destroy_all(loop);
+    result = event_loop_turn_until(loop, no_channel_is_watched);
+    if (result < 0)
+        return result;
+    channels_free_dead(loop);
+    loop_timers_cancel_all(loop);
+    loop_log_suppressed(loop);
+    return 0;
+}
+
 int jd_event_loop_destroy(jd_event_loop *loop)
 {
     jd_event_loop *outer = current_loop;
+    int result;
 
     if (loop == NULL)
         return 0;
@@ -365,22 +451,13 @@ int jd_event_loop_destroy(jd_event_loop *loop)
     loop->running = true;
     loop->destroying = true; /* nothing new can be made on it from here on */
     current_loop = loop;
-    loop_signals_forget(loop);
-    servers_destroy_all(loop);
-    connections_close_all(loop);
-    /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
-    loop_registry_withdraw(loop);
-    finish_tasks(loop);
-    connections_close_all(loop);
-    connections_free_dead(loop); /* the contexts' destructors may destroy channels and cancel timers */
-    channels_destroy_all(loop);
-    while (loop->watched_channels > 0)
-        event_loop_turn(loop, -1);
-    channels_free_dead(loop);
-    loop_timers_cancel_all(loop);
-    free_loop(loop);
+    result = end_all(loop);
+    if (result == 0)
+        free_loop(loop);
+    else
+        loop->running = false;
     current_loop = outer;
-    return 0;
+    return result;
 }
 
 /* ---- the rest ---- */
@@ -408,40 +485,4 @@ struct engine *event_loop_engine(const jd_event_loop *loop)
 struct block *event_loop_receive_block(jd_event_loop *loop)
 {
     return block_pool_get(&loop->receive_blocks);
-}
-
-static uint64_t overflows(const struct block_pool *pool)
-{
-    return atomic_load_explicit(&pool->overflow_count, memory_order_relaxed);
-}
-
-void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_statistics *statistics)
-{
-    const struct loop_counters *counters = &loop->counters;
-
-#define READ(name) .name = atomic_load_explicit(&counters->name, memory_order_relaxed)
-    *statistics = (jd_event_loop_statistics){
-        READ(turns),
-        READ(idle_turns),
-        READ(sleeps),
-        READ(events),
-        READ(tasks),
-        READ(timers),
-        READ(flushes),
-        READ(bytes_received),
-        READ(bytes_sent),
-        READ(bytes_dropped),
-        READ(connections_opened),
-        READ(connections_closed),
-        READ(connections_failed),
-        READ(accept_pauses),
-        .block_overflows = overflows(&loop->receive_blocks) + overflows(&loop->output_pools.small) +
-                           overflows(&loop->output_pools.large),
-        .pool_bytes = block_pool_bytes(&loop->receive_blocks) + block_pool_bytes(&loop->output_pools.small) +
-                      block_pool_bytes(&loop->output_pools.large),
-        .connection_bytes = atomic_load_explicit(&loop->connections.bytes, memory_order_relaxed),
-        .wakeups_sent = atomic_load_explicit(&loop->wakeups_sent, memory_order_relaxed),
-        .wakeups_saved = atomic_load_explicit(&loop->wakeups_saved, memory_order_relaxed),
-    };
-#undef READ
 }

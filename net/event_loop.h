@@ -32,11 +32,38 @@ static inline void counter_add(loop_counter *counter, uint64_t count)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count, memory_order_relaxed);
 }
 
+/* Why a connection that the user has seen was closed. */
+enum close_reason {
+    CLOSED_BY_PEER,
+    CLOSED_HERE,
+    CLOSED_BY_RESET,
+    CLOSED_FIRST_MESSAGE,
+    CLOSED_IDLE,
+    CLOSED_READ,
+    CLOSED_WRITE,
+    CLOSED_FRAME,
+    CLOSED_OVERDUE, /* at the end of a drain */
+    CLOSED_INPUT_LIMIT,
+    CLOSED_NO_MEMORY,
+    CLOSED_OTHERWISE,
+    CLOSE_REASONS,
+};
+
 struct loop_counters {
     loop_counter turns, idle_turns, sleeps, events, tasks, timers, flushes;
     loop_counter bytes_received, bytes_sent, bytes_dropped;
+    loop_counter bytes_queued; /* for sending, ever */
     loop_counter connections_opened, connections_closed, connections_failed;
+    loop_counter connections_accepted, connections_refused;
     loop_counter accept_pauses;
+    loop_counter closed[CLOSE_REASONS];
+};
+
+/* Log lines that peers cause: some a second, as a peer must not be able to fill the log. */
+struct log_allowance {
+    uint32_t second; /* of the loop's clock */
+    uint32_t lines;  /* in it */
+    uint64_t suppressed;
 };
 
 /* When connections' output is flushed before the turn's end. */
@@ -87,6 +114,7 @@ struct jd_event_loop {
     pthread_mutex_t posted_timers_lock;
     pthread_mutex_t handoff_lock; /* taken when a thread runs the loop for the first time */
 
+    struct log_allowance log_allowance;
     struct loop_task *backlog; /* tasks taken from the queue that did not fit the turn's budget */
     jd_tcp_server *servers;
     struct loop_counters counters;
@@ -103,6 +131,7 @@ struct jd_event_loop {
     _Atomic uint64_t pending_signals;
     _Atomic uint32_t wakers; /* threads that may be about to call the engine's wake */
     _Atomic uint64_t wakeups_sent, wakeups_saved;
+    _Atomic uint32_t committed; /* servers' connections on it and on their way to it */
     /* What keeps this memory: the loop itself, each connection (the user's references may outlive the loop), and a
      * thread that is giving back its last reference to one. */
     _Atomic uint32_t shell_references;
@@ -153,6 +182,15 @@ static inline jd_timestamp event_loop_clock(const jd_event_loop *loop)
     return loop->ops->now(loop->engine);
 }
 
+/* Whether the calling thread may work on the loop; if so, end_work must follow. Until a thread has run the loop it is the
+ * maker's, but may be another's any moment (event_loop.c, enter): then the two exclude each other by a lock. May be
+ * nested. */
+bool event_loop_begin_work(jd_event_loop *loop, bool *locked);
+void event_loop_end_work(jd_event_loop *loop, bool locked);
+
+/* Runs turns until condition(loop). Gives up with the error when waiting has failed many times in a row. */
+int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_loop *loop));
+
 /* Runs one turn. Returns the number of events and tasks, or a negative error if the engine could not wait; everything
  * else in the turn is done all the same. */
 int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns);
@@ -176,6 +214,14 @@ static inline void flush_before_callback(jd_event_loop *loop)
 /* Does what touched connections have to do: flush, close, deferred callbacks. What they touch meanwhile stays for the
  * next turn. Returns how many there were. */
 unsigned settle_connections(jd_event_loop *loop);
+
+/* ---- loop_log.c ---- */
+
+/* Whether a line that a peer has caused may be logged now; counts it. Says before how many have been suppressed. */
+bool loop_may_log(jd_event_loop *loop);
+
+/* Says how many lines have been suppressed, if any. */
+void loop_log_suppressed(jd_event_loop *loop);
 
 /* ---- loop_timers.c ---- */
 void loop_timers_init(jd_event_loop *loop, uint32_t first_generation);

@@ -10,21 +10,11 @@
 
 enum { RETRY_AFTER_NS = 10 * 1000000 };
 
-void statistics_add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)
-{
-    /* All members are counters of one type (jinduo/event_loop.h). */
-    uint64_t *to = (uint64_t *)sum;
-    const uint64_t *from = (const uint64_t *)more;
-
-    for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
-        to[i] += from[i];
-}
-
 static void set_name(const struct loop_thread *thread)
 {
     char name[16]; /* the longest the kernel keeps (pthread_setname_np(3)) */
 
-    snprintf(name, sizeof(name), "%.10s-%u", thread->all->name, (unsigned)(thread - thread->all->threads) % 1000);
+    snprintf(name, sizeof(name), "%.10s-%u", thread->all->setup.name, (unsigned)(thread - thread->all->threads) % 1000);
     pthread_setname_np(pthread_self(), name);
 }
 
@@ -48,7 +38,7 @@ static void run_until_stopped(jd_event_loop *loop, struct loop_threads *all)
         int result = jd_event_loop_run(loop);
         if (result >= 0)
             continue;
-        log_message(JD_LOG_ERROR, "%s: waiting for events: %s", all->name, jd_strerror(result));
+        log_message(JD_LOG_ERROR, "%s: waiting for events: %s", all->setup.name, jd_strerror(result));
         nanosleep(&pause, NULL);
     }
     /* Whoever asked for the end has let go of the loop when it has let go of the lock. */
@@ -63,8 +53,10 @@ static void *run_thread(void *arg)
     jd_event_loop *loop;
 
     set_name(thread);
-    thread->result = event_loop_create_on(&thread->loop, all->options, all->ops);
+    thread->result = event_loop_create_on(&thread->loop, all->setup.options, all->setup.ops);
     loop = thread->loop;
+    if (thread->result == 0 && all->setup.on_init != NULL)
+        all->setup.on_init(loop, all->setup.on_init_arg);
     report_ready(thread);
     if (thread->result < 0)
         return NULL;
@@ -122,17 +114,14 @@ static void join_all(struct loop_threads *threads)
         pthread_join(threads->threads[i].thread, NULL);
 }
 
-int loop_threads_start(struct loop_threads **out, unsigned count, const char *name,
-                       const jd_event_loop_options *options, const struct engine_ops *ops)
+int loop_threads_start(struct loop_threads **out, unsigned count, const struct loop_threads_setup *setup)
 {
     struct loop_threads *threads = memory_allocate_zeroed(bytes_for(count));
     int result = 0, ready;
 
     if (threads == NULL)
         return JD_ENOMEM;
-    threads->name = name;
-    threads->options = options;
-    threads->ops = ops;
+    threads->setup = *setup;
     pthread_mutex_init(&threads->lock, NULL);
     pthread_cond_init(&threads->changed, NULL);
     while (threads->count < count && result == 0) {
@@ -158,12 +147,4 @@ void loop_threads_stop(struct loop_threads *threads)
 {
     join_all(threads);
     free_threads(threads, threads->count);
-}
-
-jd_event_loop *loop_threads_next(struct loop_threads *threads)
-{
-    jd_event_loop *loop = threads->threads[threads->next].loop;
-
-    threads->next = (threads->next + 1) % threads->count;
-    return loop;
 }

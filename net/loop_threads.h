@@ -4,7 +4,17 @@
 
 #include "net/event_loop.h"
 
+#include <jinduo/tcp_server.h>
 #include <pthread.h>
+
+/* What they all have in common. name, options and ops must outlive them. */
+struct loop_threads_setup {
+    const char *name;
+    const jd_event_loop_options *options;
+    const struct engine_ops *ops;
+    jd_thread_init_callback on_init; /* may be NULL; called in each thread before its loop runs */
+    void *on_init_arg;
+};
 
 struct loop_thread {
     struct loop_threads *all;
@@ -15,10 +25,7 @@ struct loop_thread {
 
 struct loop_threads {
     unsigned count;
-    unsigned next;
-    const char *name;
-    const jd_event_loop_options *options;
-    const struct engine_ops *ops;
+    struct loop_threads_setup setup;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned ready; /* threads that have made their loop, or failed to */
@@ -26,18 +33,11 @@ struct loop_threads {
     struct loop_thread threads[];
 };
 
-/* Starts count (> 0) threads and returns when their loops run. name, options and ops must outlive them. All or nothing.
- * Returns 0, JD_ENOMEM, JD_EAGAIN, or an error of jd_event_loop_create. */
-int loop_threads_start(struct loop_threads **threads, unsigned count, const char *name,
-                       const jd_event_loop_options *options, const struct engine_ops *ops);
+/* Starts count (> 0) threads and returns when their loops are about to run. All or nothing. Returns 0, JD_ENOMEM, JD_EAGAIN,
+ * or an error of jd_event_loop_create. */
+int loop_threads_start(struct loop_threads **threads, unsigned count, const struct loop_threads_setup *setup);
 
 /* Ends the loops after what they have queued, and joins the threads. */
 void loop_threads_stop(struct loop_threads *threads);
-
-/* The loops in turn. */
-jd_event_loop *loop_threads_next(struct loop_threads *threads);
-
-/* Adds to *sum. */
-void statistics_add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more);
 
 #endif

@@ -43,28 +43,6 @@ static jd_timer_id timer_id(const jd_event_loop *loop, const struct loop_timer *
     return (uint64_t)loop->index << LOOP_SHIFT | (uint64_t)timer->slot.slot << SLOT_SHIFT | timer->slot.generation;
 }
 
-/* Whether the calling thread may work on the timers; if so, end_work must follow. Until a thread has run the loop it is
- * the maker's, but may be another's any moment (event_loop.c, enter): that takes the lock. */
-static bool begin_work(jd_event_loop *loop, bool *locked)
-{
-    *locked = false;
-    if (!event_loop_is_mine(loop))
-        return false;
-    if (atomic_load(&loop->has_run))
-        return true;
-    pthread_mutex_lock(&loop->handoff_lock);
-    *locked = !atomic_load(&loop->has_run);
-    if (!*locked)
-        pthread_mutex_unlock(&loop->handoff_lock);
-    return *locked;
-}
-
-static void end_work(jd_event_loop *loop, bool locked)
-{
-    if (locked)
-        pthread_mutex_unlock(&loop->handoff_lock);
-}
-
 static void *find_timer(jd_event_loop *loop, jd_timer_id id)
 {
     uint32_t slot = (uint32_t)(id >> SLOT_SHIFT) & SLOT_MASK;
@@ -181,10 +159,10 @@ static int start_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interva
     bool locked;
     int result;
 
-    if (!begin_work(loop, &locked))
+    if (!event_loop_begin_work(loop, &locked))
         return post_timer(loop, expiry_ms, interval_ms, function, arg, id);
     result = start_here(loop, expiry_ms, interval_ms, function, arg, id);
-    end_work(loop, locked);
+    event_loop_end_work(loop, locked);
     return result;
 }
 
@@ -252,13 +230,13 @@ int jd_event_loop_cancel_timer(jd_event_loop *loop, jd_timer_id id)
     struct loop_timer *timer;
     bool found, locked;
 
-    if (!begin_work(loop, &locked))
+    if (!event_loop_begin_work(loop, &locked))
         return post_cancel(loop, id);
     timer = find_timer(loop, id);
     found = timer != NULL && timer->function != NULL;
     if (found)
         cancel(loop, timer);
-    end_work(loop, locked);
+    event_loop_end_work(loop, locked);
     return found ? 0 : JD_ENOENT;
 }
 

@@ -46,7 +46,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     if (result < 0) {
         socket_close(socket);
         counter_add(&loop->counters.connections_failed, 1);
-        server_connection_gone(profile->server);
+        server_connection_gone(profile->server, loop);
         return result;
     }
     loop->open_connections++;
@@ -69,12 +69,34 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
 
 /* ---- the end ---- */
 
+static enum close_reason reason_of(const jd_tcp_connection *connection, int error)
+{
+    switch (error) {
+    case 0: /* whose FIN was first */
+        return connection->flags & CONNECTION_PEER_ENDED && !(connection->flags & CONNECTION_FIN_SENT) ? CLOSED_BY_PEER
+                                                                                                       : CLOSED_HERE;
+    case JD_ECONNRESET:
+    case JD_EPIPE: /* sent to after its reset */
+        return CLOSED_BY_RESET;
+    case JD_ENOMEM:
+        return CLOSED_NO_MEMORY;
+    default:
+        return CLOSED_OTHERWISE;
+    }
+}
+
 void connection_begin_close(jd_tcp_connection *connection, int error)
+{
+    connection_begin_close_for(connection, error, reason_of(connection, error));
+}
+
+void connection_begin_close_for(jd_tcp_connection *connection, int error, enum close_reason reason)
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
     atomic_store(&connection->state, CONNECTION_CLOSING);
-    connection->error = error;
+    connection->error = (int16_t)error; /* errno's values are below 4096 (errno(3), the kernel's MAX_ERRNO) */
+    connection->close_reason = (uint8_t)reason;
     timer_cancel(&connection_loop(connection)->wheel, &connection->timer);
     connection_touch(connection, TODO_CLOSE);
 }
@@ -152,13 +174,14 @@ void connection_tell_down(jd_tcp_connection *connection)
     loop->open_connections--;
     if (connection->flags & CONNECTION_SEEN) {
         counter_add(&loop->counters.connections_closed, 1);
+        counter_add(&loop->counters.closed[connection->close_reason], 1);
         server_connection_seen(profile->server, -1);
         if (profile->on_connection != NULL)
             profile->on_connection(connection, profile->on_connection_arg);
     } else {
         counter_add(&loop->counters.connections_failed, 1);
     }
-    server_connection_gone(profile->server);
+    server_connection_gone(profile->server, loop);
     jd_tcp_connection_unref(connection);
 }
 
@@ -259,7 +282,21 @@ void connections_free_dead(jd_event_loop *loop)
     }
 }
 
-void connections_close(jd_event_loop *loop, const struct connection_profile *profile, bool drain)
+/* Asked a second time, those that drain go on. */
+static void close_drained(jd_tcp_connection *connection)
+{
+    if (connection->flags & CONNECTION_CLOSE_DRAINED)
+        return;
+    if (jd_tcp_connection_queued_bytes(connection) == 0) {
+        connection_begin_close(connection, 0);
+        return;
+    }
+    connection->flags |= CONNECTION_CLOSE_DRAINED;
+    connection_set_disconnecting(connection);
+    connection_touch(connection, TODO_FINISH);
+}
+
+void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing)
 {
     jd_tcp_connection *connection;
 
@@ -267,21 +304,22 @@ void connections_close(jd_event_loop *loop, const struct connection_profile *pro
          slot = connection->slot.slot + 1) {
         if (connection_state(connection) >= CONNECTION_CLOSING || (profile != NULL && connection->profile != profile))
             continue;
-        if (!drain || jd_tcp_connection_queued_bytes(connection) == 0) {
-            connection_begin_close(connection, 0);
-            continue;
-        }
-        connection->flags |= CONNECTION_CLOSE_DRAINED;
-        connection_set_disconnecting(connection);
-        connection_touch(connection, TODO_FINISH);
+        if (closing == CLOSING_DRAINED)
+            close_drained(connection);
+        else
+            connection_begin_close_for(connection, 0, closing == CLOSING_OVERDUE ? CLOSED_OVERDUE : CLOSED_HERE);
     }
 }
 
-void connections_close_all(jd_event_loop *loop)
+static bool no_connection_is_open(const jd_event_loop *loop)
 {
-    connections_close(loop, NULL, false);
-    while (loop->open_connections > 0)
-        event_loop_turn(loop, -1);
+    return loop->open_connections == 0;
+}
+
+int connections_close_all(jd_event_loop *loop)
+{
+    connections_close(loop, NULL, CLOSING_NOW);
+    return event_loop_turn_until(loop, no_connection_is_open);
 }
 
 /* ---- ids ---- */

@@ -116,7 +116,10 @@ struct jd_tcp_connection {
     };
     struct peer_address peer;
     union {
-        int error;      /* once it is closing */
+        struct {
+            int16_t error;        /* once it is closing */
+            uint8_t close_reason; /* enum close_reason */
+        };
         uint32_t up_ms; /* before: when it came up */
     };
 };
@@ -151,8 +154,9 @@ void connection_touch(jd_tcp_connection *connection, unsigned todo);
 /* Hands queued output to the engine now, if any waits for that (flush.c). */
 void connection_flush(jd_tcp_connection *connection);
 
-/* No sends from now on; the engine is told at the turn's end. error: 0, or why. */
+/* No sends from now on; the engine is told at the turn's end. error: 0, or why; the reason follows from it, or is given. */
 void connection_begin_close(jd_tcp_connection *connection, int error);
+void connection_begin_close_for(jd_tcp_connection *connection, int error, enum close_reason reason);
 
 /* The peer's address as text, of at most JD_ENDPOINT_TEXT_BYTES: for messages in the log. */
 void connection_peer_text(const jd_tcp_connection *connection, char *text);
@@ -211,11 +215,14 @@ bool connection_set_disconnecting(jd_tcp_connection *connection);
 
 /* ---- all connections of a loop ---- */
 
-/* Closes those of profile (NULL: all) at once; with drain, those with queued output when it is sent. */
-void connections_close(jd_event_loop *loop, const struct connection_profile *profile, bool drain);
+/* At once; those with queued output when it is sent, the others at once; at once, as the time for that is over. */
+enum closing { CLOSING_NOW, CLOSING_DRAINED, CLOSING_OVERDUE };
 
-/* Closes all and runs turns until they are gone. */
-void connections_close_all(jd_event_loop *loop);
+/* Closes those of profile (NULL: all). */
+void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing);
+
+/* Closes all and runs turns until they are gone; a negative error as event_loop_turn_until. */
+int connections_close_all(jd_event_loop *loop);
 
 void connections_free_dead(jd_event_loop *loop);
 

@@ -1,56 +1,13 @@
-#include "net/tcp_server.h"
-
+/* A server's life: created, started, stopped, destroyed. */
 #include "base/log.h"
 #include "base/memory.h"
-#include "net/loop_threads.h"
-#include "net/tcp_connection.h"
+#include "net/server.h"
 
 #include <assert.h>
 #include <jinduo/error.h>
 
 enum {
     IO_THREADS_MAX = 128,
-};
-
-static const int64_t tell_again_after_ns = 10 * (int64_t)1000000000;
-
-enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_FINISHING, SERVER_STOPPED };
-
-struct server_listener {
-    struct listener listener;
-    jd_tcp_server *server;
-    struct server_listener *next;
-    bool starving;                   /* since it has accepted last */
-    jd_timestamp starvation_told_at; /* in the log */
-};
-
-/* What is asked of an io loop when the server stops. */
-struct stop_order {
-    struct loop_task drain, close;
-    jd_event_loop *loop;
-    struct connection_profile *profile;
-};
-
-struct jd_tcp_server {
-    jd_event_loop *loop;
-    jd_tcp_server *next, *previous; /* on the loop's list of servers */
-    struct connection_profile *profile;
-    struct socket_options socket_options;
-    struct server_listener *listeners, **listeners_link;
-    unsigned io_threads;
-    struct loop_threads *threads;
-    struct stop_order *stop_orders; /* one for each thread */
-    enum server_state state;
-    jd_timer_id drain_timer;
-    jd_done_callback stopped, destroyed;
-    void *stopped_arg, *destroyed_arg;
-    _Atomic bool destroying; /* asked for */
-    bool destroy_begun;      /* in the loop */
-    struct loop_task finish, destroy;
-    _Atomic unsigned pending_stops;            /* asked for by other threads, in the loop's queue */
-    jd_event_loop_statistics ended_statistics; /* of the io loops, when they are gone */
-    _Atomic size_t seen;                       /* connections up and not down */
-    _Atomic size_t alive; /* connections accepted and not gone, open listeners, and 1 until the server stops */
 };
 
 /* ---- creation ---- */
@@ -77,16 +34,58 @@ static void unlink_server(jd_tcp_server *server)
 
 static void free_server(jd_tcp_server *server)
 {
-    while (server->listeners != NULL) {
-        struct server_listener *listener = server->listeners;
-        server->listeners = listener->next;
-        memory_release(listener, sizeof(*listener));
-    }
+    server_free_endpoints(server);
     connection_profile_release(server->profile);
+    pthread_mutex_destroy(&server->threads_lock);
+    pthread_mutex_destroy(&server->places.lock);
     memory_release(server, sizeof(*server));
 }
 
+static bool options_make_sense(const jd_tcp_server_options *options, jd_endpoint *endpoint)
+{
+    if (options->io_threads > IO_THREADS_MAX || options->hand_over > JD_HAND_OVER_PEER_ADDRESS)
+        return false;
+    if (options->listen != NULL && jd_endpoint_parse(endpoint, options->listen, NULL) < 0)
+        return false;
+    return connection_options_make_sense(options);
+}
+
 static void run_finish(struct loop_task *task);
+static void run_drain(struct loop_task *task);
+static void run_close(struct loop_task *task);
+
+static void server_loop_init(struct server_loop *at, jd_tcp_server *server)
+{
+    at->server = server;
+    at->update.run = server_loop_run_update;
+    at->drain.run = run_drain;
+    at->close.run = run_close;
+}
+
+static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp_server_options *options)
+{
+    server->loop = loop;
+    server->endpoints_link = &server->endpoints;
+    server->io_threads = options->io_threads;
+    server->hand_over = options->hand_over;
+    server->finish.run = run_finish;
+    server->socket_options = (struct socket_options){
+        .backlog = options->backlog,
+        .nagle = options->nagle,
+        .keepalive = options->keepalive,
+        .reuse_port = options->reuse_port,
+        .send_buffer_bytes = options->send_buffer_bytes,
+        .receive_buffer_bytes = options->receive_buffer_bytes,
+    };
+    server->places.limit = options->max_connections;
+    server->places.refuses = options->refuse_above_max;
+    server->places.waiting_link = &server->places.waiting;
+    pthread_mutex_init(&server->places.lock, NULL);
+    pthread_mutex_init(&server->threads_lock, NULL);
+    server_loop_init(&server->own, server);
+    server->own.loop = loop;
+    atomic_init(&server->alive, 1);
+}
 
 int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_server_options *options)
 {
@@ -101,9 +100,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    if (options->io_threads > IO_THREADS_MAX || !connection_options_make_sense(options))
-        return JD_EINVAL;
-    if (options->listen != NULL && jd_endpoint_parse(&endpoint, options->listen, NULL) < 0)
+    if (!options_make_sense(options, &endpoint))
         return JD_EINVAL;
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
@@ -113,18 +110,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         memory_release(server, sizeof(*server));
         return JD_ENOMEM;
     }
-    server->loop = loop;
-    server->listeners_link = &server->listeners;
-    server->io_threads = options->io_threads;
-    server->finish.run = run_finish;
-    server->socket_options = (struct socket_options){
-        .backlog = options->backlog,
-        .nagle = options->nagle,
-        .keepalive = options->keepalive,
-        .send_buffer_bytes = options->send_buffer_bytes,
-        .receive_buffer_bytes = options->receive_buffer_bytes,
-    };
-    atomic_init(&server->alive, 1);
+    server_init(server, loop, options);
     result = endpoint.length > 0 ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
     if (result < 0) {
         free_server(server);
@@ -141,218 +127,132 @@ struct connection_profile *server_profile(jd_tcp_server *server)
     return server->profile;
 }
 
-/* ---- accepting ---- */
-
-void listener_starved(struct listener *base, int error)
+void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_init_callback callback, void *arg)
 {
-    struct server_listener *listener = (struct server_listener *)base;
-    jd_timestamp now = jd_event_loop_now(base->loop);
-    char endpoint[JD_ENDPOINT_TEXT_BYTES];
-
-    if (listener->starving)
-        return;
-    listener->starving = true;
-    counter_add(&base->loop->counters.accept_pauses, 1);
-    /* At the edge of the limit accepting stops and goes on with each connection. */
-    if (listener->starvation_told_at != 0 && now - listener->starvation_told_at < tell_again_after_ns)
-        return;
-    listener->starvation_told_at = now;
-    jd_endpoint_format(&base->bound, endpoint, sizeof(endpoint));
-    log_message(JD_LOG_WARNING, "%s: %s: accepting paused: %s", listener->server->profile->name, endpoint,
-                jd_strerror(error));
+    assert(server->state == SERVER_CREATED && event_loop_is_mine(server->loop));
+    server->on_thread_init = callback;
+    server->on_thread_init_arg = arg;
 }
 
-/* An accepted socket on its way to the loop it will live on. */
-struct handover {
-    struct loop_task task;
-    jd_event_loop *loop;
-    struct connection_profile *profile;
-    socket_handle socket;
-    struct peer_address peer;
-};
-
-static void run_handover(struct loop_task *task)
-{
-    struct handover handover = *(struct handover *)task;
-
-    memory_release(task, sizeof(handover));
-    connection_open(handover.loop, handover.profile, handover.socket, &handover.peer);
-}
-
-static void hand_over(jd_tcp_server *server, socket_handle socket, const struct peer_address *peer)
-{
-    struct handover *handover = memory_allocate(sizeof(*handover));
-
-    if (handover == NULL) {
-        socket_close(socket);
-        counter_add(&server->loop->counters.connections_failed, 1);
-        server_connection_gone(server);
-        return;
-    }
-    *handover = (struct handover){
-        .task.run = run_handover,
-        .loop = loop_threads_next(server->threads),
-        .profile = server->profile,
-        .socket = socket,
-        .peer = *peer,
-    };
-    /* The io loops take tasks as long as a connection is alive, and this one is. */
-    event_loop_push(handover->loop, &handover->task);
-}
-
-static void on_accepted(struct listener *base, socket_handle socket, const struct peer_address *peer)
-{
-    struct server_listener *listener = (struct server_listener *)base;
-    jd_tcp_server *server = listener->server;
-
-    listener->starving = false;
-    atomic_fetch_add_explicit(&server->alive, 1, memory_order_relaxed);
-    if (server->threads != NULL)
-        hand_over(server, socket, peer);
-    else
-        connection_open(server->loop, server->profile, socket, peer);
-}
-
-/* An open listener counts as alive: its memory is the engine's until listener_closed. */
-static int listen_on(jd_tcp_server *server, struct server_listener *listener)
-{
-    int result = server->loop->ops->listen(server->loop->engine, &listener->listener);
-
-    if (result == 0)
-        atomic_fetch_add_explicit(&server->alive, 1, memory_order_relaxed);
-    return result;
-}
-
-void listener_closed(struct listener *listener)
-{
-    server_connection_gone(((struct server_listener *)listener)->server);
-}
-
-static void unlisten_all(jd_tcp_server *server)
-{
-    for (struct server_listener *listener = server->listeners; listener != NULL; listener = listener->next)
-        if (listener->listener.socket != SOCKET_NONE)
-            server->loop->ops->unlisten(server->loop->engine, &listener->listener);
-}
-
-int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *endpoint, jd_endpoint *bound)
-{
-    struct server_listener *listener;
-    int result;
-
-    if (!event_loop_is_mine(server->loop))
-        return JD_EPERM;
-    if (endpoint->length == 0 || server->state > SERVER_STARTED)
-        return JD_EINVAL;
-    listener = memory_allocate_zeroed(sizeof(*listener));
-    if (listener == NULL)
-        return JD_ENOMEM;
-    listener->server = server;
-    listener->listener.loop = server->loop;
-    listener->listener.endpoint = *endpoint;
-    listener->listener.options = server->socket_options;
-    listener->listener.accepted = on_accepted;
-    listener->listener.socket = SOCKET_NONE;
-    result = server->state == SERVER_STARTED ? listen_on(server, listener) : 0;
-    if (result < 0) {
-        memory_release(listener, sizeof(*listener));
-        return result;
-    }
-    *server->listeners_link = listener;
-    server->listeners_link = &listener->next;
-    if (bound != NULL)
-        *bound = listener->listener.bound;
-    return 0;
-}
-
-static void close_orders_run(struct loop_task *task);
-static void drain_orders_run(struct loop_task *task);
+/* ---- start ---- */
 
 static void free_threads(jd_tcp_server *server)
 {
-    if (server->threads != NULL)
-        loop_threads_stop(server->threads);
-    memory_release(server->stop_orders, server->io_threads * sizeof(*server->stop_orders));
+    struct loop_threads *threads = server->threads;
+
+    pthread_mutex_lock(&server->threads_lock);
     server->threads = NULL;
-    server->stop_orders = NULL;
+    pthread_mutex_unlock(&server->threads_lock);
+    if (threads != NULL)
+        loop_threads_stop(threads);
+    memory_release(server->io_loops, server->io_threads * sizeof(*server->io_loops));
+    server->io_loops = NULL;
+}
+
+static int make_io_loops(jd_tcp_server *server)
+{
+    if (server->io_threads == 0)
+        return 0;
+    server->io_loops = memory_allocate_zeroed(server->io_threads * sizeof(*server->io_loops));
+    if (server->io_loops == NULL)
+        return JD_ENOMEM;
+    for (unsigned i = 0; i < server->io_threads; i++)
+        server_loop_init(&server->io_loops[i], server);
+    return 0;
 }
 
 static int start_threads(jd_tcp_server *server)
 {
+    const struct loop_threads_setup setup = {
+        .name = server->profile->name,
+        .options = &server->loop->options,
+        .ops = server->loop->ops,
+        .on_init = server->on_thread_init,
+        .on_init_arg = server->on_thread_init_arg,
+    };
+    struct loop_threads *threads;
     int result;
 
     if (server->io_threads == 0)
         return 0;
-    server->stop_orders = memory_allocate_zeroed(server->io_threads * sizeof(*server->stop_orders));
-    if (server->stop_orders == NULL)
-        return JD_ENOMEM;
-    result = loop_threads_start(&server->threads, server->io_threads, server->profile->name, &server->loop->options,
-                                server->loop->ops);
-    for (unsigned i = 0; result == 0 && i < server->io_threads; i++)
-        server->stop_orders[i] = (struct stop_order){
-            .drain.run = drain_orders_run,
-            .close.run = close_orders_run,
-            .loop = server->threads->threads[i].loop,
-            .profile = server->profile,
-        };
-    return result;
+    result = loop_threads_start(&threads, server->io_threads, &setup);
+    if (result < 0)
+        return result;
+    for (unsigned i = 0; i < server->io_threads; i++)
+        server->io_loops[i].loop = threads->threads[i].loop;
+    pthread_mutex_lock(&server->threads_lock);
+    server->threads = threads;
+    pthread_mutex_unlock(&server->threads_lock);
+    return 0;
 }
 
+static int open_endpoints(jd_tcp_server *server, struct server_listener **opened, jd_endpoint *failed)
+{
+    for (struct server_endpoint *endpoint = server->endpoints; endpoint != NULL; endpoint = endpoint->next) {
+        int result = server_open_endpoint(server, endpoint, opened);
+        if (result < 0 && failed != NULL)
+            *failed = endpoint->asked;
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static void give_up_start(jd_tcp_server *server, struct server_listener *opened)
+{
+    server_abandon(opened);
+    for (struct server_endpoint *endpoint = server->endpoints; endpoint != NULL; endpoint = endpoint->next)
+        endpoint->bound.length = 0;
+    free_threads(server);
+}
+
+/* Accepting begins when nothing can fail any more: what has not accepted is closed at once, on every engine, and the same
+ * endpoints are free for another start. */
 int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
 {
+    struct server_listener *opened = NULL;
+    bool accepting = !atomic_load(&server->accepting_paused);
     int result;
 
     if (!event_loop_is_mine(server->loop))
         return JD_EPERM;
     if (server->state != SERVER_CREATED || atomic_load(&server->destroying))
         return JD_EALREADY;
-    if (server->listeners == NULL)
+    if (server->endpoints == NULL)
         return JD_EINVAL;
-    result = start_threads(server);
-    for (struct server_listener *listener = server->listeners; listener != NULL && result == 0;
-         listener = listener->next) {
-        result = listen_on(server, listener);
-        if (result < 0 && failed != NULL)
-            *failed = listener->listener.endpoint;
-    }
+    result = make_io_loops(server);
+    if (result == 0)
+        result = open_endpoints(server, &opened, failed);
+    if (result == 0)
+        result = start_threads(server);
     if (result < 0) {
-        unlisten_all(server);
-        free_threads(server);
+        give_up_start(server, opened);
         return result;
     }
     server->state = SERVER_STARTED;
-    return 0;
-}
-
-size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server)
-{
-    size_t count = 0;
-
-    for (struct server_listener *listener = server->listeners; listener != NULL; listener = listener->next)
-        count++;
-    return count;
-}
-
-int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *endpoint)
-{
-    struct server_listener *listener = server->listeners;
-
-    while (listener != NULL && index-- > 0)
-        listener = listener->next;
-    if (listener == NULL)
-        return JD_ENOENT;
-    *endpoint = listener->listener.bound.length > 0 ? listener->listener.bound : listener->listener.endpoint;
+    server->own.accepting = accepting;
+    for (unsigned i = 0; i < server->io_threads; i++)
+        server->io_loops[i].accepting = accepting;
+    if (server->io_threads == 0 && server->on_thread_init != NULL)
+        server->on_thread_init(server->loop, server->on_thread_init_arg);
+    server_begin_listening(opened);
     return 0;
 }
 
 /* ---- the end ---- */
 
-void server_connection_seen(jd_tcp_server *server, int change)
+bool server_hold(jd_tcp_server *server)
 {
-    atomic_fetch_add_explicit(&server->seen, (size_t)change, memory_order_relaxed);
+    size_t alive = atomic_load_explicit(&server->alive, memory_order_relaxed);
+
+    while (alive > 0)
+        if (atomic_compare_exchange_weak_explicit(&server->alive, &alive, alive + 1, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
 }
 
-void server_connection_gone(jd_tcp_server *server)
+void server_release(jd_tcp_server *server)
 {
     /* The last one: nothing but the finish task holds the server any more. A sub-loop's thread is joined by it, so this
      * push has ended before the loop can. */
@@ -360,27 +260,32 @@ void server_connection_gone(jd_tcp_server *server)
         event_loop_push(server->loop, &server->finish);
 }
 
-static void drain_orders_run(struct loop_task *task)
+static void stop_here(struct server_loop *at, enum closing closing)
 {
-    struct stop_order *order = (struct stop_order *)task;
-
-    connections_close(order->loop, order->profile, true);
+    at->closing = closing;
+    server_loop_end_listening(at);
+    connections_close(at->loop, at->server->profile, closing);
 }
 
-static void close_orders_run(struct loop_task *task)
+static void run_drain(struct loop_task *task)
 {
-    struct stop_order *order = (struct stop_order *)((char *)task - offsetof(struct stop_order, close));
-
-    connections_close(order->loop, order->profile, false);
+    stop_here((struct server_loop *)((char *)task - offsetof(struct server_loop, drain)), CLOSING_DRAINED);
 }
 
-static void close_connections(jd_tcp_server *server, bool drain)
+static void run_close(struct loop_task *task)
 {
-    if (server->threads == NULL)
-        connections_close(server->loop, server->profile, drain);
+    struct server_loop *at = (struct server_loop *)((char *)task - offsetof(struct server_loop, close));
+
+    stop_here(at, at->ending ? CLOSING_OVERDUE : CLOSING_NOW);
+}
+
+/* The server's own loop first: what its listeners still accept is handed over before the io loops are told to end. */
+static void stop_loops(jd_tcp_server *server, enum closing closing)
+{
+    stop_here(&server->own, closing);
     for (unsigned i = 0; server->threads != NULL && i < server->io_threads; i++) {
-        struct stop_order *order = &server->stop_orders[i];
-        event_loop_push(order->loop, drain ? &order->drain : &order->close);
+        struct server_loop *at = &server->io_loops[i];
+        event_loop_push(at->loop, closing == CLOSING_DRAINED ? &at->drain : &at->close);
     }
 }
 
@@ -389,7 +294,7 @@ static void drain_is_over(void *arg)
     jd_tcp_server *server = arg;
 
     server->drain_timer = 0;
-    close_connections(server, false);
+    stop_loops(server, CLOSING_OVERDUE);
 }
 
 static int stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
@@ -406,9 +311,9 @@ static int stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callba
     server->state = SERVER_STOPPING;
     server->stopped = done;
     server->stopped_arg = arg;
-    unlisten_all(server);
-    close_connections(server, drain);
-    server_connection_gone(server);
+    server_close_places(server);
+    stop_loops(server, drain ? CLOSING_DRAINED : CLOSING_NOW);
+    server_release(server);
     return 0;
 }
 
@@ -428,7 +333,7 @@ static void run_stop(struct loop_task *task)
     int result;
 
     memory_release(task, sizeof(stop));
-    atomic_fetch_sub(&stop.server->pending_stops, 1);
+    atomic_fetch_sub(&stop.server->pending_orders, 1);
     result = stop_in_loop(stop.server, stop.drain_ms, stop.done, stop.arg);
     /* What can no longer be told at the call: without memory there is no draining, */
     if (result == JD_ENOMEM)
@@ -441,30 +346,24 @@ static void run_stop(struct loop_task *task)
 int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
 {
     struct stop_task *stop;
+    bool locked;
+    int result;
 
-    if (event_loop_is_mine(server->loop))
-        return stop_in_loop(server, drain_ms, done, arg);
+    if (event_loop_begin_work(server->loop, &locked)) {
+        result = stop_in_loop(server, drain_ms, done, arg);
+        event_loop_end_work(server->loop, locked);
+        return result;
+    }
     stop = memory_allocate(sizeof(*stop));
     if (stop == NULL)
         return JD_ENOMEM;
     *stop = (struct stop_task){ { .run = run_stop }, server, drain_ms, done, arg };
-    atomic_fetch_add(&server->pending_stops, 1);
+    atomic_fetch_add(&server->pending_orders, 1);
     if (event_loop_push_last(server->loop, &stop->task))
         return 0;
-    atomic_fetch_sub(&server->pending_stops, 1);
+    atomic_fetch_sub(&server->pending_orders, 1);
     memory_release(stop, sizeof(*stop));
     return JD_ECANCELED;
-}
-
-/* The io loops' totals, before they are gone. */
-static void keep_statistics(jd_tcp_server *server)
-{
-    jd_event_loop_statistics ended;
-
-    if (server->threads == NULL)
-        return;
-    jd_tcp_server_get_statistics(server, &ended);
-    server->ended_statistics = ended;
 }
 
 static void run_finish(struct loop_task *task)
@@ -477,7 +376,7 @@ static void run_finish(struct loop_task *task)
         jd_event_loop_cancel_timer(server->loop, server->drain_timer);
     server->drain_timer = 0;
     server->stopped = NULL;
-    keep_statistics(server);
+    server_keep_statistics(server);
     free_threads(server);
     server->state = SERVER_FINISHING;
     if (stopped != NULL)
@@ -486,7 +385,7 @@ static void run_finish(struct loop_task *task)
     if (!server->destroy_begun)
         return;
     /* What io threads have asked for while they ended is behind this in the queue. */
-    if (atomic_load(&server->pending_stops) > 0) {
+    if (atomic_load(&server->pending_orders) > 0) {
         event_loop_push(server->loop, &server->finish);
         return;
     }
@@ -505,7 +404,7 @@ static void destroy_in_loop(jd_tcp_server *server)
         stop_in_loop(server, 0, NULL, NULL);
     } else if (server->state == SERVER_CREATED) {
         server->state = SERVER_STOPPING;
-        server_connection_gone(server);
+        server_release(server);
     } else if (server->state == SERVER_STOPPED) {
         event_loop_push(server->loop, &server->finish);
     } else if (server->drain_timer != 0) {
@@ -521,6 +420,8 @@ static void run_destroy(struct loop_task *task)
 
 void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *arg)
 {
+    bool locked;
+
     if (server == NULL) {
         if (done != NULL)
             done(arg);
@@ -531,48 +432,23 @@ void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *a
     server->destroyed = done;
     server->destroyed_arg = arg;
     server->destroy.run = run_destroy;
-    if (event_loop_is_mine(server->loop))
+    if (event_loop_begin_work(server->loop, &locked)) {
+        jd_event_loop *loop = server->loop; /* unlocked, another thread may run it, and end the server */
         destroy_in_loop(server);
-    else
+        event_loop_end_work(loop, locked);
+    } else {
         event_loop_push_last(server->loop, &server->destroy);
+    }
 }
 
-void servers_destroy_all(jd_event_loop *loop)
+static bool no_server_is_left(const jd_event_loop *loop)
+{
+    return loop->servers == NULL;
+}
+
+int servers_destroy_all(jd_event_loop *loop)
 {
     for (jd_tcp_server *server = loop->servers; server != NULL; server = server->next)
         jd_tcp_server_destroy(server, NULL, NULL);
-    /* An error of waiting must not leave one behind: its threads and connections would use the loop when it is gone. */
-    while (loop->servers != NULL)
-        event_loop_turn(loop, -1);
-}
-
-/* ---- what can be asked ---- */
-
-size_t jd_tcp_server_connection_count(const jd_tcp_server *server)
-{
-    return atomic_load_explicit(&server->seen, memory_order_relaxed);
-}
-
-void jd_tcp_server_get_statistics(const jd_tcp_server *server, jd_event_loop_statistics *statistics)
-{
-    jd_event_loop_statistics one;
-
-    if (server->io_threads == 0) {
-        jd_event_loop_get_statistics(server->loop, statistics);
-        return;
-    }
-    if (server->threads == NULL) {
-        *statistics = server->ended_statistics;
-        return;
-    }
-    /* The server's own loop only accepts. */
-    jd_event_loop_get_statistics(server->loop, &one);
-    *statistics = (jd_event_loop_statistics){
-        .accept_pauses = one.accept_pauses,
-        .connections_failed = one.connections_failed,
-    };
-    for (unsigned i = 0; i < server->io_threads; i++) {
-        jd_event_loop_get_statistics(server->threads->threads[i].loop, &one);
-        statistics_add(statistics, &one);
-    }
+    return event_loop_turn_until(loop, no_server_is_left);
 }

@@ -46,7 +46,9 @@ JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_option
 
 /* Frees the loop: destroys its servers (which joins their threads), closes its connections (their down callbacks run
  * here), runs each task still queued once, cancels its timers. Only in the owner's thread and never inside one of the
- * loop's own callbacks (JD_EPERM, JD_EBUSY, and then nothing happened). NULL is allowed. */
+ * loop's own callbacks (JD_EPERM, JD_EBUSY, and then nothing happened). When the engine cannot wait any more for what
+ * the kernel is still at, its error is returned after a second: the loop stays, with its memory, and only destroying it
+ * again is allowed. NULL is allowed. */
 JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 
 /* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a callback
@@ -117,14 +119,36 @@ typedef struct jd_event_loop_statistics {
     uint64_t flushes;       /* gathered sends handed to the engine */
     uint64_t bytes_received;
     uint64_t bytes_sent;
-    uint64_t bytes_dropped;      /* queued for sending, but the connection closed first */
-    uint64_t connections_opened; /* seen by the user: the connection callback said up */
-    uint64_t connections_closed; /* the connection callback said down */
-    uint64_t connections_failed; /* accepted, but failed before the user saw them */
-    uint64_t accept_pauses;      /* times accepting stopped for want of descriptors or memory */
-    uint64_t block_overflows;    /* receive or output blocks taken from the heap, the pool being used up */
-    uint64_t pool_bytes;         /* held by the loop's block pools now */
-    uint64_t connection_bytes;   /* held for connections now */
+    uint64_t bytes_dropped; /* queued for sending, but the connection closed first */
+    uint64_t bytes_queued;  /* for sending, on all connections, now */
+
+    uint64_t connections_accepted; /* taken from the kernel on this loop, wherever they went on to live */
+    uint64_t connections_refused;  /* of these, closed at once: the server had as many as it may */
+    uint64_t connections_failed;   /* accepted, but failed before the user saw them */
+    uint64_t connections_opened;   /* seen by the user: the connection callback said up */
+    uint64_t connections_closed;   /* the connection callback said down */
+    uint64_t connections_open;     /* up and not down, now */
+    uint64_t accept_pauses;        /* times accepting stopped for want of descriptors or memory */
+
+    /* Why those that said down were closed: together, connections_closed. */
+    uint64_t closed_by_peer;  /* the peer's FIN came first */
+    uint64_t closed_here;     /* shutdown, close, reset, or the server's stop came first */
+    uint64_t closed_by_reset; /* the peer's RST */
+    uint64_t closed_by_first_message_timeout;
+    uint64_t closed_by_idle_timeout;
+    uint64_t closed_by_read_timeout;
+    uint64_t closed_by_write_timeout;
+    uint64_t closed_by_frame_error;    /* what came was no frame */
+    uint64_t closed_by_drain_deadline; /* not drained in the time that jd_tcp_server_stop gave */
+    uint64_t closed_by_input_limit;
+    uint64_t closed_out_of_memory;
+    uint64_t closed_otherwise; /* other errors of the network or the system: jd_tcp_connection_error tells */
+
+    uint64_t block_overflows;  /* receive or output blocks taken from the heap, the pool being used up */
+    uint64_t pool_blocks;      /* in the loop's block pools now, heap blocks included; */
+    uint64_t pool_blocks_used; /* of these, out: with bytes in them, or about to have */
+    uint64_t pool_bytes;       /* held by the loop's block pools now */
+    uint64_t connection_bytes; /* held for connections now */
 } jd_event_loop_statistics;
 
 /* Copies the loop's counters. Each is exact, all together a moment apart. From any thread while the loop exists. */

@@ -7,14 +7,37 @@
 
 JD_BEGIN_DECLS
 
+/* Which io loop gets a connection that the server's own loop has accepted. */
+typedef enum jd_hand_over {
+    JD_HAND_OVER_ROUND_ROBIN,       /* each in turn */
+    JD_HAND_OVER_LEAST_CONNECTIONS, /* the one with the fewest, those on their way to it included; of equals the next in
+                                     * turn */
+    JD_HAND_OVER_PEER_ADDRESS,      /* always the same one for a peer's IP address, whatever its port; peers without an
+                                     * address (Unix-domain sockets) in turn */
+} jd_hand_over;
+
 /* All zero is the default. Strings are copied. */
 typedef struct jd_tcp_server_options {
     const char *name;   /* in log messages; default "server" */
     const char *listen; /* endpoint (endpoint.h); default none: use jd_tcp_server_listen */
 
     /* 0: connections live on the server's loop. N: the server makes N loops with a thread each, of the same engine and
-     * options, and its own loop only accepts, handing connections over in turn. At most 128. */
+     * options, and its own loop only accepts, handing connections over. At most 128. */
     unsigned io_threads;
+    jd_hand_over hand_over; /* to which of them */
+
+    /* SO_REUSEPORT (socket(7)): several sockets share an address, and the kernel spreads the connections over them by a hash
+     * of both ends' addresses and ports. With io_threads each io loop listens by itself, without a hand-over; without,
+     * several processes of one user can serve one port, each with a server that has this option. It does not apply to
+     * Unix-domain endpoints: these the server's own loop accepts for, and hands over. */
+    bool reuse_port;
+
+    /* At most so many connections at a time, over all threads, from accepting to the last of their closing; 0: no limit.
+     * At the limit accepting stops, and the kernel queues connections (backlog); some that the engine has accepted by then
+     * wait, unseen, for a place. refuse_above_max: instead they are accepted and reset at once, and counted
+     * (connections_refused). */
+    size_t max_connections;
+    bool refuse_above_max;
 
     unsigned backlog;         /* queue of the listening socket; 0: the system's maximum (listen(2)) */
     bool allow_half_open;     /* the peer's FIN only ends its side; needs a half-close callback, or has no effect */
@@ -33,8 +56,8 @@ typedef struct jd_tcp_server_options {
     /* Back-pressure: when more than high_watermark bytes are queued for sending on one connection (0: 1 MiB), the
      * high-watermark callback comes and reading from it pauses, so that a peer that asks but never takes its answers
      * costs bounded memory; when no more than low_watermark are left (0: a quarter of high_watermark), the low-watermark
-     * callback comes and reading goes on. low_watermark must be below high_watermark. read_above_watermark: only the
-     * callbacks. */
+     * callback comes and reading goes on. low_watermark must be below high_watermark, and that not above output_limit,
+     * which a default of it does not exceed either. read_above_watermark: only the callbacks. */
     size_t high_watermark;
     size_t low_watermark;
     bool read_above_watermark;
@@ -64,6 +87,9 @@ typedef struct jd_frame_error {
     const char *reason; /* a static phrase */
 } jd_frame_error;
 
+/* Called in an io loop's thread before the loop runs. */
+typedef void (*jd_thread_init_callback)(jd_event_loop *loop, void *arg);
+
 /* One whole frame, without what the codec strips; data is valid during the call. */
 typedef void (*jd_frame_callback)(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
                                   void *arg);
@@ -75,7 +101,7 @@ typedef void (*jd_frame_error_callback)(jd_tcp_connection *connection, const jd_
 typedef void (*jd_done_callback)(void *arg);
 
 /* Makes a server on loop, not listening yet. options (copied; NULL: all defaults). In the loop's thread. Returns 0,
- * JD_EINVAL (options out of range, or listen is no endpoint), JD_ENOMEM, JD_EPERM, JD_ECANCELED (the loop is being
+ * JD_EINVAL (options out of range or at odds with each other, which the log explains, or listen is no endpoint), JD_ENOMEM, JD_EPERM, JD_ECANCELED (the loop is being
  * destroyed). */
 JD_API int jd_tcp_server_create(jd_tcp_server **server, jd_event_loop *loop, const jd_tcp_server_options *options);
 
@@ -96,6 +122,12 @@ JD_API void jd_tcp_server_set_low_watermark_callback(jd_tcp_server *server, jd_w
 JD_API void jd_tcp_server_set_heartbeat_callback(jd_tcp_server *server, jd_heartbeat_callback callback, void *arg);
 JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg);
 
+/* The callback comes once for each io loop, in its thread and before jd_tcp_server_start returns, also when that fails
+ * later; without io threads once for the server's loop, in a start that succeeds. The place to set up what belongs to the
+ * thread (its name is set already) or the loop: timers, channels, tasks. It must not wait for the server's own loop, which
+ * is in start. Before start, in the loop's thread. */
+JD_API void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_init_callback callback, void *arg);
+
 /* Cuts input into frames with codec: callback gets each frame instead of the message callback getting bytes. The codec
  * must outlive the server's connections; one codec may serve many servers and threads. Before start, in the loop's
  * thread. */
@@ -114,12 +146,20 @@ JD_API int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *endpoi
  * thread could not be made. After an error about an endpoint, failed (may be NULL) holds it. */
 JD_API int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed);
 
+/* Accepts no more: the kernel goes on queueing connections, as many as backlog allows, and peers see themselves connected;
+ * and accepts again. Those that the engine has accepted by then still come up. Before start: the server starts paused.
+ * From any thread while the server exists; in the loop's thread at once, else when its loops get to it. */
+JD_API void jd_tcp_server_pause_accepting(jd_tcp_server *server);
+JD_API void jd_tcp_server_resume_accepting(jd_tcp_server *server);
+
 /* The number of endpoints, and the address that endpoint index is bound to (after start, with its real port). In the
  * loop's thread. Returns 0 or JD_ENOENT. */
 JD_API size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server);
 JD_API int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *endpoint);
 
-/* Stops listening and ends the connections: those with nothing queued for sending close at once (an answer that another
+/* Stops listening and ends the connections. Closing a listening socket resets the connections that wait in its queue: with
+ * drain_ms > 0 these are accepted first, come up, and end like the others, unless accepting is paused or max_connections
+ * reached. (With reuse_port other processes' sockets have queues of their own.) Of the connections, those with nothing queued for sending close at once (an answer that another
  * thread still works on comes too late: wait for it before stopping); the others send what is queued, then FIN, and close when the peer has ended its side too; all that are left after drain_ms (0: at once) are
  * closed. done (may be NULL) is called in the server's loop, never from inside, when the last is down and the io threads
  * have ended. Allowed in every callback, and from any thread that knows the server to exist. Returns 0; JD_EALREADY if
@@ -130,9 +170,19 @@ JD_API int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_
 /* Connections that the user has seen up and not down. From any thread while the server exists. */
 JD_API size_t jd_tcp_server_connection_count(const jd_tcp_server *server);
 
-/* Sums the statistics of the server's io loops (of its own loop, without threads). In the loop's thread. */
+/* Calls function(connection, arg) for each connection that is up: in its loop's thread, so with io_threads in several
+ * threads at once, some hundreds a turn. The function may close the connection, or any other. Those that come up or go down
+ * meanwhile are visited or not. done (may be NULL), with done_arg, is called in the server's loop afterwards, never from
+ * inside. From any thread while the server exists, and in every callback. Returns 0; JD_ENOMEM, JD_ECANCELED (the loop is
+ * being destroyed), and then nothing is called. */
+JD_API int jd_tcp_server_for_each(jd_tcp_server *server, jd_connection_task function, void *arg, jd_done_callback done,
+                                  void *done_arg);
+
+/* Sums the statistics of the server's io loops and, of its own loop, what is about accepting; without io threads, all of
+ * its own loop's, which other servers may share. After the server has stopped they stay. From any thread while the server
+ * exists. */
 struct jd_event_loop_statistics;
-JD_API void jd_tcp_server_get_statistics(const jd_tcp_server *server, struct jd_event_loop_statistics *statistics);
+JD_API void jd_tcp_server_get_statistics(jd_tcp_server *server, struct jd_event_loop_statistics *statistics);
 
 JD_END_DECLS
 #endif

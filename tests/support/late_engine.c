@@ -30,7 +30,6 @@ struct late_accept {
     struct peer_address peer;
 };
 
-/* A listener may listen again before the end of its last time is told. */
 struct ended_listener {
     struct ended_listener *next;
     struct listener *listener;
@@ -155,47 +154,79 @@ static int late_adopt(struct engine *engine, struct stream *stream, socket_handl
 
 /* ---- accepting ---- */
 
-static int late_listen(struct engine *engine, struct listener *listener)
+static int late_listen(struct listener *listener)
+{
+    return socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound, &listener->path);
+}
+
+static void late_accept(struct engine *engine, struct listener *listener)
 {
     struct late *late = late_of(engine);
-    int result = socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound);
 
-    if (result < 0)
-        return result;
+    listener->engine_paused = false;
+    if (listener->engine_watches)
+        return;
+    listener->engine_watches = true;
     listener->engine_starved = false;
     listener->engine_next = late->listeners;
     late->listeners = listener;
-    return 0;
 }
 
-static void drop_accepted(struct late *late, const struct listener *listener)
+/* What has been accepted ahead is told all the same. */
+static void late_pause_accept(struct engine *engine, struct listener *listener)
+{
+    listener->engine_paused = true;
+}
+
+static void accept_ahead(struct late *late, struct listener *listener);
+
+/* All that have been accepted of this listener. */
+static void tell_all_accepted(struct late *late, struct listener *listener)
 {
     struct late_accept **link = &late->accepted;
 
     while (*link != NULL) {
-        struct late_accept *accept = *link;
-        if (accept->listener != listener) {
-            link = &accept->next;
+        struct late_accept accept = **link;
+        if (accept.listener != listener) {
+            link = &(*link)->next;
             continue;
         }
-        *link = accept->next;
-        socket_close(accept->socket);
-        free(accept);
+        free(*link);
+        *link = accept.next;
+        listener->accepted(listener, accept.socket, &accept.peer);
     }
+}
+
+static void accept_the_rest(struct late *late, struct listener *listener)
+{
+    const struct late_accept *before;
+
+    do {
+        tell_all_accepted(late, listener);
+        before = late->accepted;
+        if (!listener->engine_paused && !listener->engine_starved)
+            accept_ahead(late, listener);
+    } while (late->accepted != before);
 }
 
 static void late_unlisten(struct engine *engine, struct listener *listener)
 {
-    struct late *late = late_of(engine);
-    struct ended_listener *ended = must(malloc(sizeof(*ended)));
-    struct listener **link = &late->listeners;
+    struct late *late = engine != NULL ? late_of(engine) : NULL;
+    struct ended_listener *ended;
+    struct listener **link;
 
-    while (*link != listener)
+    if (late != NULL)
+        accept_the_rest(late, listener);
+    socket_close_listener(listener->socket, &listener->bound, &listener->path);
+    listener->socket = SOCKET_NONE;
+    if (late == NULL) {
+        listener_closed(listener);
+        return;
+    }
+    for (link = &late->listeners; *link != listener;)
         link = &(*link)->engine_next;
     *link = listener->engine_next;
-    drop_accepted(late, listener);
-    socket_close_listener(listener->socket, &listener->bound);
-    listener->socket = SOCKET_NONE;
+    ended = must(malloc(sizeof(*ended)));
     ended->listener = listener;
     ended->next = late->ended_listeners;
     late->ended_listeners = ended;
@@ -249,7 +280,7 @@ static void tell_accepted(struct late *late)
 static bool is_starved(const struct late *late)
 {
     for (const struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        if (listener->engine_starved)
+        if (listener->engine_starved && !listener->engine_paused)
             return true;
     return false;
 }
@@ -407,7 +438,7 @@ static size_t fill_poll_set(struct late *late)
     }
     streams = late->poll_count;
     for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        if (!listener->engine_starved && late->accepted == NULL)
+        if (!listener->engine_starved && !listener->engine_paused && late->accepted == NULL)
             poll_for(late, listener->socket, POLLIN, listener);
     poll_for(late, late->channels, POLLIN, NULL);
     poll_for(late, late->wakeup, POLLIN, NULL);
@@ -479,6 +510,8 @@ const struct engine_ops late_engine = {
     .wake = late_wake,
     .now = late_now,
     .listen = late_listen,
+    .accept = late_accept,
+    .pause_accept = late_pause_accept,
     .unlisten = late_unlisten,
     .adopt = late_adopt,
     .watch = late_watch,

@@ -27,11 +27,13 @@ const char *formatted(const jd_endpoint *endpoint)
     return text;
 }
 
+static struct socket_path last_path;
+
 socket_handle listen_on(const jd_endpoint *endpoint, const struct socket_options *options, jd_endpoint *bound)
 {
     socket_handle listener = SOCKET_NONE;
 
-    ck_assert_int_eq(socket_listen(&listener, endpoint, options, bound), 0);
+    ck_assert_int_eq(socket_listen(&listener, endpoint, options, bound, &last_path), 0);
     ck_assert_int_ge(listener, 0);
     return listener;
 }
@@ -66,6 +68,7 @@ struct socket_pair connect_pair(const jd_endpoint *endpoint, const struct socket
     struct socket_pair pair;
 
     pair.listener = listen_on(endpoint, options, &pair.bound);
+    pair.path = last_path;
     pair.client = connect_client(&pair.bound);
     pair.server = accept_one(pair.listener, &pair.peer);
     return pair;

@@ -23,6 +23,7 @@ socket_handle accept_one(socket_handle listener, struct peer_address *peer);
 
 struct socket_pair {
     jd_endpoint bound;
+    struct socket_path path;
     socket_handle listener, server;
     int client;
     struct peer_address peer; /* the client, as the server sees it */

@@ -46,7 +46,7 @@ static int listen_error(const jd_endpoint *endpoint)
 {
     socket_handle listener = SOCKET_NONE;
     jd_endpoint bound;
-    int error = socket_listen(&listener, endpoint, &defaults, &bound);
+    int error = socket_listen(&listener, endpoint, &defaults, &bound, NULL);
 
     ck_assert_int_eq(listener, SOCKET_NONE);
     return error;
@@ -372,7 +372,7 @@ START_TEST(a_unix_path_is_listened_on_and_removed_when_the_listener_closes)
     ck_assert(jd_endpoint_equal(&pair.bound, &endpoint));
     ck_assert_int_eq(pair.peer.family, AF_UNIX);
     ck_assert(is_nonblocking_and_closed_on_exec(pair.listener));
-    socket_close_listener(pair.listener, &pair.bound);
+    socket_close_listener(pair.listener, &pair.bound, &pair.path);
     ck_assert_int_eq(access(path, F_OK), -1);
 }
 END_TEST
@@ -454,7 +454,7 @@ START_TEST(an_abstract_name_is_listened_on_without_a_file)
 
     ck_assert_str_eq(formatted(&pair.bound), text);
     ck_assert_int_eq(listen_error(&endpoint), JD_EADDRINUSE);
-    socket_close_listener(pair.listener, &pair.bound);
+    socket_close_listener(pair.listener, &pair.bound, &pair.path);
     listen_on(&endpoint, &defaults, NULL);
 }
 END_TEST
