@@ -137,7 +137,7 @@ void server_close_places(jd_tcp_server *server);
 
 /* ---- server_statistics.c ---- */
 
-/* Keeps the io loops' totals, before they are gone. */
-void server_keep_statistics(jd_tcp_server *server);
+/* The io threads, which are about to end, are the caller's; their loops' totals stay. NULL: there are none. */
+struct loop_threads *server_detach_threads(jd_tcp_server *server);
 
 #endif

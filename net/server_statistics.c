@@ -54,14 +54,27 @@ void jd_tcp_server_get_statistics(jd_tcp_server *server, jd_event_loop_statistic
     pthread_mutex_unlock(&server->threads_lock);
 }
 
-void server_keep_statistics(jd_tcp_server *server)
+static void forget_what_is_now(jd_event_loop_statistics *statistics)
 {
-    jd_event_loop_statistics ended;
+    statistics->bytes_queued = 0;
+    statistics->connections_open = 0;
+    statistics->pool_blocks = 0;
+    statistics->pool_blocks_used = 0;
+    statistics->pool_bytes = 0;
+    statistics->connection_bytes = 0;
+}
 
-    if (server->threads == NULL)
-        return;
-    jd_tcp_server_get_statistics(server, &ended);
+/* In one, so that whoever looks never sees a counter go back. */
+struct loop_threads *server_detach_threads(jd_tcp_server *server)
+{
+    struct loop_threads *threads = server->threads;
+
+    if (threads == NULL)
+        return NULL;
     pthread_mutex_lock(&server->threads_lock);
-    server->ended_statistics = ended;
+    add_io_loops(server, &server->ended_statistics);
+    forget_what_is_now(&server->ended_statistics);
+    server->threads = NULL;
     pthread_mutex_unlock(&server->threads_lock);
+    return threads;
 }

@@ -138,11 +138,8 @@ void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_ini
 
 static void free_threads(jd_tcp_server *server)
 {
-    struct loop_threads *threads = server->threads;
+    struct loop_threads *threads = server_detach_threads(server);
 
-    pthread_mutex_lock(&server->threads_lock);
-    server->threads = NULL;
-    pthread_mutex_unlock(&server->threads_lock);
     if (threads != NULL)
         loop_threads_stop(threads);
     memory_release(server->io_loops, server->io_threads * sizeof(*server->io_loops));
@@ -376,7 +373,6 @@ static void run_finish(struct loop_task *task)
         jd_event_loop_cancel_timer(server->loop, server->drain_timer);
     server->drain_timer = 0;
     server->stopped = NULL;
-    server_keep_statistics(server);
     free_threads(server);
     server->state = SERVER_FINISHING;
     if (stopped != NULL)

@@ -179,7 +179,8 @@ JD_API int jd_tcp_server_for_each(jd_tcp_server *server, jd_connection_task func
                                   void *done_arg);
 
 /* Sums the statistics of the server's io loops and, of its own loop, what is about accepting; without io threads, all of
- * its own loop's, which other servers may share. After the server has stopped they stay. From any thread while the server
+ * its own loop's, which other servers may share. When the io threads have ended, what they counted
+ * stays. From any thread while the server
  * exists. */
 struct jd_event_loop_statistics;
 JD_API void jd_tcp_server_get_statistics(jd_tcp_server *server, struct jd_event_loop_statistics *statistics);

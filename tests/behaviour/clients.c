@@ -14,7 +14,8 @@ enum { CLIENTS_MAX = 2048, CHUNK_BYTES = 64 * 1024 };
 static int clients[CLIENTS_MAX];
 static unsigned client_count;
 
-static int connect_with(const jd_endpoint *endpoint, int receive_buffer_bytes)
+/* source: an endpoint to bind to before; NULL: none. */
+static int connect_with(const jd_endpoint *endpoint, int receive_buffer_bytes, const jd_endpoint *source)
 {
     const struct sockaddr *address = endpoint_sockaddr(endpoint);
     int client = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -23,6 +24,8 @@ static int connect_with(const jd_endpoint *endpoint, int receive_buffer_bytes)
     if (receive_buffer_bytes > 0)
         ck_assert_int_eq(setsockopt(client, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes)),
                          0);
+    if (source != NULL)
+        ck_assert_int_eq(bind(client, endpoint_sockaddr(source), source->length), 0);
     ck_assert_msg(connect(client, address, endpoint->length) == 0, "connect: %s", strerror(errno));
     ck_assert_int_eq(fcntl(client, F_SETFL, O_NONBLOCK), 0);
     ck_assert_uint_lt(client_count, CLIENTS_MAX);
@@ -32,12 +35,17 @@ static int connect_with(const jd_endpoint *endpoint, int receive_buffer_bytes)
 
 int client_connect(void)
 {
-    return connect_with(server_endpoint(), 0);
+    return connect_with(server_endpoint(), 0, NULL);
 }
 
 int client_connect_to(const jd_endpoint *endpoint)
 {
-    return connect_with(endpoint, 0);
+    return connect_with(endpoint, 0, NULL);
+}
+
+int client_connect_from(const jd_endpoint *source, const jd_endpoint *endpoint)
+{
+    return connect_with(endpoint, 0, source);
 }
 
 int client_connect_up(void)
@@ -51,7 +59,7 @@ int client_connect_up(void)
 
 int client_connect_with_receive_buffer(int bytes)
 {
-    return connect_with(server_endpoint(), bytes);
+    return connect_with(server_endpoint(), bytes, NULL);
 }
 
 /* ---- sending ---- */

@@ -12,6 +12,9 @@
 int client_connect(void);
 int client_connect_to(const jd_endpoint *endpoint);
 
+/* Connects to an endpoint from an address of this host, as "127.0.0.2:0". */
+int client_connect_from(const jd_endpoint *source, const jd_endpoint *endpoint);
+
 /* Connects to the server last made and waits for its up callback: so the n-th client is the connection of story(n). Of
  * several that wait at once, an engine may accept any first. */
 int client_connect_up(void);

@@ -1,0 +1,339 @@
+/* What loops and servers count: why connections closed, what is queued and held now, exact when all is quiet and readable
+ * from any thread. */
+#include "base/system_calls.h"
+#include "net/event_loop.h"
+#include "tests/behaviour/harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+const char *const suite_name = "statistics";
+
+enum { KIB = 1024, SHORT_MS = 30, SMALL_BUFFER = 4096 };
+
+/* ---- why ---- */
+
+static jd_codec *codec;
+
+static void make_codec(void)
+{
+    static const jd_length_codec_options options = { .length_bytes = 4, .max_frame_bytes = 100 };
+
+    ck_assert_int_eq(jd_length_codec_create(&codec, &options), 0);
+}
+
+static void close_it(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    jd_buffer_consume(input, SIZE_MAX);
+    ck_assert_int_eq(jd_tcp_connection_close(connection), 0);
+}
+
+static void shut_it_down(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    jd_buffer_consume(input, SIZE_MAX);
+    ck_assert_int_eq(jd_tcp_connection_shutdown(connection), 0);
+}
+
+static void leave_it(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+}
+
+static void send_much(jd_tcp_connection *connection, void *arg)
+{
+    static const char zeroes[64 * KIB];
+
+    for (int i = 0; i < 256; i++)
+        ck_assert_int_eq(jd_tcp_connection_send(connection, zeroes, sizeof(zeroes)), 0);
+}
+
+static int receive_error;
+
+static ssize_t failing_recv(int fd, void *data, size_t size, int flags)
+{
+    errno = receive_error;
+    return -1;
+}
+
+static int connected(const struct service *service)
+{
+    serve(service);
+    return client_connect_up();
+}
+
+static void end_by_peer(void)
+{
+    client_shutdown(connected(&(struct service){ .on_message = echo }));
+}
+
+static void end_by_close(void)
+{
+    client_send(connected(&(struct service){ .on_message = close_it }), "x", 1);
+}
+
+static void end_by_shutdown(void)
+{
+    int client = connected(&(struct service){ .on_message = shut_it_down });
+
+    client_send(client, "x", 1);
+    client_expect_end(client);
+    client_close(client);
+}
+
+static void end_by_stop(void)
+{
+    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+
+    client_connect_up();
+    ck_assert_int_eq(jd_tcp_server_stop(server, 0, NULL, NULL), 0);
+}
+
+static void end_by_reset(void)
+{
+    client_reset(connected(&(struct service){ .on_message = echo }));
+}
+
+static void end_by_first_message_timeout(void)
+{
+    connected(&(struct service){ .options.first_message_timeout_ms = SHORT_MS });
+}
+
+static void end_by_idle_timeout(void)
+{
+    connected(&(struct service){ .options.idle_timeout_ms = SHORT_MS });
+}
+
+static void end_by_read_timeout(void)
+{
+    connected(&(struct service){ .options.read_timeout_ms = SHORT_MS });
+}
+
+static void end_by_write_timeout(void)
+{
+    serve(&(struct service){ .options = { .write_timeout_ms = SHORT_MS, .send_buffer_bytes = SMALL_BUFFER },
+                             .on_up = send_much });
+    client_connect_with_receive_buffer(SMALL_BUFFER);
+}
+
+static void end_by_frame_error(void)
+{
+    make_codec();
+    client_send(connected(&(struct service){ .codec = codec }), "\0\1\0\0", 4);
+}
+
+static void end_by_drain_deadline(void)
+{
+    jd_tcp_server *server = serve(&(struct service){ .options.send_buffer_bytes = SMALL_BUFFER, .on_up = send_much });
+
+    client_connect_with_receive_buffer(SMALL_BUFFER);
+    PUMP_UNTIL(connections_up() == 1);
+    ck_assert_int_eq(jd_tcp_server_stop(server, SHORT_MS, NULL, NULL), 0);
+}
+
+static void end_by_input_limit(void)
+{
+    client_send(connected(&(struct service){ .options.input_limit = 3, .on_message = leave_it }), "xxxx", 4);
+}
+
+static void end_out_of_memory(void)
+{
+    int client = connected(&(struct service){ .on_message = echo });
+
+    receive_error = ENOMEM;
+    system_calls.recv = failing_recv;
+    client_send(client, "x", 1);
+}
+
+static void end_otherwise(void)
+{
+    int client = connected(&(struct service){ .on_message = echo });
+
+    receive_error = EHOSTUNREACH;
+    system_calls.recv = failing_recv;
+    client_send(client, "x", 1);
+}
+
+#define REASON(name) offsetof(jd_event_loop_statistics, name)
+
+static const struct {
+    void (*end)(void);
+    size_t reason;
+} ends[] = {
+    { end_by_peer, REASON(closed_by_peer) },
+    { end_by_close, REASON(closed_here) },
+    { end_by_shutdown, REASON(closed_here) },
+    { end_by_stop, REASON(closed_here) },
+    { end_by_reset, REASON(closed_by_reset) },
+    { end_by_first_message_timeout, REASON(closed_by_first_message_timeout) },
+    { end_by_idle_timeout, REASON(closed_by_idle_timeout) },
+    { end_by_read_timeout, REASON(closed_by_read_timeout) },
+    { end_by_write_timeout, REASON(closed_by_write_timeout) },
+    { end_by_frame_error, REASON(closed_by_frame_error) },
+    { end_by_drain_deadline, REASON(closed_by_drain_deadline) },
+    { end_by_input_limit, REASON(closed_by_input_limit) },
+    { end_out_of_memory, REASON(closed_out_of_memory) },
+    { end_otherwise, REASON(closed_otherwise) },
+};
+
+static uint64_t all_reasons(const jd_event_loop_statistics *now)
+{
+    return now->closed_by_peer + now->closed_here + now->closed_by_reset + now->closed_by_first_message_timeout +
+           now->closed_by_idle_timeout + now->closed_by_read_timeout + now->closed_by_write_timeout +
+           now->closed_by_frame_error + now->closed_by_drain_deadline + now->closed_by_input_limit +
+           now->closed_out_of_memory + now->closed_otherwise;
+}
+
+START_TEST(each_connection_that_closes_is_counted_by_its_reason)
+{
+    jd_event_loop_statistics now;
+
+    ends[_i].end();
+
+    PUMP_UNTIL(connections_down() == 1);
+    system_calls_reset();
+    now = statistics();
+    ck_assert_uint_eq(*(const uint64_t *)((const char *)&now + ends[_i].reason), 1);
+    ck_assert_uint_eq(all_reasons(&now), 1);
+    ck_assert_uint_eq(now.connections_accepted, 1);
+    ck_assert_uint_eq(now.connections_closed, 1);
+    ck_assert_uint_eq(now.connections_open, 0);
+    ck_assert_uint_eq(now.bytes_queued, 0);
+    jd_codec_destroy(codec);
+}
+END_TEST
+
+/* ---- what there is now ---- */
+
+static jd_tcp_connection *the_connection;
+
+static void keep(jd_tcp_connection *connection, void *arg)
+{
+    the_connection = connection;
+}
+
+static void send_much_and_keep(jd_tcp_connection *connection, void *arg)
+{
+    keep(connection, arg);
+    send_much(connection, arg);
+}
+
+START_TEST(queued_bytes_and_blocks_are_those_of_the_connections)
+{
+    jd_event_loop_statistics before = statistics(), now;
+    serve(&(struct service){ .options.send_buffer_bytes = SMALL_BUFFER, .on_up = send_much_and_keep });
+    int client = client_connect_with_receive_buffer(SMALL_BUFFER);
+    PUMP_UNTIL(connections_up() == 1);
+    pump_until_quiet();
+
+    now = statistics();
+    ck_assert_uint_eq(now.connections_open, 1);
+    ck_assert_uint_gt(now.bytes_queued, 1024 * KIB);
+    ck_assert_uint_eq(now.bytes_queued, jd_tcp_connection_queued_bytes(the_connection));
+    ck_assert_uint_eq(now.bytes_queued + now.bytes_sent, 256 * 64 * KIB);
+    /* Large blocks are 16 KiB each at most. */
+    ck_assert_uint_ge(now.pool_blocks_used - before.pool_blocks_used, now.bytes_queued / (16 * KIB));
+    ck_assert_uint_ge(now.pool_blocks, now.pool_blocks_used);
+    ck_assert_uint_gt(now.pool_bytes, now.bytes_queued);
+
+    client_reset(client);
+    PUMP_UNTIL(connections_down() == 1);
+    pump_until_quiet();
+    now = statistics();
+    ck_assert_uint_eq(now.bytes_queued, 0);
+    ck_assert_uint_eq(now.bytes_dropped + now.bytes_sent, 256 * 64 * KIB);
+    /* An engine may keep a block that it receives into. */
+    ck_assert_uint_le(now.pool_blocks_used, before.pool_blocks_used + 1);
+    ck_assert_uint_lt(now.pool_bytes, 1024 * KIB);
+}
+END_TEST
+
+static void *send_from_elsewhere(void *arg)
+{
+    jd_tcp_connection_send(the_connection, "0123456789", 10);
+    jd_tcp_connection_reset(the_connection);
+    jd_tcp_connection_send(the_connection, "0123456789", 10);
+    return NULL;
+}
+
+START_TEST(what_other_threads_send_is_counted_once)
+{
+    pthread_t thread;
+    jd_event_loop_statistics now;
+    connected(&(struct service){ .on_up = keep });
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, send_from_elsewhere, NULL), 0);
+    pthread_join(thread, NULL);
+
+    PUMP_UNTIL(connections_down() == 1);
+    pump_until_quiet();
+    now = statistics();
+    ck_assert_uint_eq(now.bytes_queued, 0);
+    ck_assert_uint_eq(now.bytes_sent + now.bytes_dropped, 20);
+}
+END_TEST
+
+/* ---- from any thread ---- */
+
+static _Atomic bool watching_is_over;
+static _Atomic unsigned looks, wrong;
+
+static void *watch(void *arg)
+{
+    jd_tcp_server *server = arg;
+    jd_event_loop_statistics before = { 0 }, now;
+
+    while (!watching_is_over) {
+        jd_tcp_server_get_statistics(server, &now);
+        wrong += now.bytes_received < before.bytes_received || now.connections_opened < before.connections_opened ||
+                 now.turns < before.turns || now.bytes_sent < before.bytes_sent;
+        before = now;
+        looks++;
+    }
+    return NULL;
+}
+
+START_TEST(another_thread_may_look_at_any_time_in_a_servers_life)
+{
+    enum { CLIENTS = 8, BYTES = 200 * 1024 };
+    pthread_t thread;
+    jd_event_loop_statistics last;
+    unsigned looks_before;
+    jd_tcp_server *server = make_server(&(struct service){ .options.io_threads = (unsigned)_i, .on_message = echo });
+    ck_assert_int_eq(pthread_create(&thread, NULL, watch, server), 0);
+    PUMP_UNTIL(looks > 0);
+
+    start_server(server);
+    for (int i = 0; i < CLIENTS; i++) {
+        int client = client_connect();
+        client_send_pattern(client, 0, BYTES);
+        client_expect_pattern(client, 0, BYTES);
+    }
+    ck_assert_int_eq(jd_tcp_server_stop(server, 0, NULL, NULL), 0);
+    PUMP_UNTIL(connections_down() == CLIENTS);
+    pump_until_quiet();
+    looks_before = looks;
+    PUMP_UNTIL(looks > looks_before + 1);
+    watching_is_over = true;
+    pthread_join(thread, NULL);
+
+    ck_assert_uint_eq(wrong, 0);
+    jd_tcp_server_get_statistics(server, &last);
+    ck_assert_uint_eq(last.bytes_received, CLIENTS * BYTES);
+    ck_assert_uint_eq(last.bytes_sent, CLIENTS * BYTES);
+    ck_assert_uint_eq(last.connections_accepted, CLIENTS);
+    ck_assert_uint_eq(last.connections_opened, CLIENTS);
+    ck_assert_uint_eq(last.closed_here, CLIENTS);
+    ck_assert_uint_gt(last.turns, 0);
+    ck_assert_uint_gt(last.events, 0);
+}
+END_TEST
+
+void suite_add_tests(Suite *suite)
+{
+    TCase *tests = harness_case(suite, "statistics");
+
+    tcase_add_loop_test(tests, each_connection_that_closes_is_counted_by_its_reason, 0, sizeof(ends) / sizeof(ends[0]));
+    tcase_add_test(tests, queued_bytes_and_blocks_are_those_of_the_connections);
+    tcase_add_test(tests, what_other_threads_send_is_counted_once);
+    tcase_add_loop_test(tests, another_thread_may_look_at_any_time_in_a_servers_life, 0, 3);
+}
