@@ -4,6 +4,7 @@
 #include "tests/behaviour/harness.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -225,6 +226,83 @@ START_TEST(connections_closed_in_up_do_not_stop_the_others)
 }
 END_TEST
 
+/* ---- the queue at the end ---- */
+
+enum { IO_LOOPS = 3, QUEUED = 24 };
+
+static jd_event_loop *io_loops[IO_LOOPS];
+static _Atomic unsigned io_loop_count, blocked_loops;
+static _Atomic bool may_go_on;
+static unsigned stops_done;
+
+static void note_io_loop(jd_event_loop *loop, void *arg)
+{
+    io_loops[io_loop_count++] = loop;
+}
+
+static void block(void *arg)
+{
+    blocked_loops++;
+    while (!may_go_on)
+        sched_yield();
+}
+
+static void say_hello(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_connection_send(connection, "hello", 5);
+}
+
+static void note_stop(void *arg)
+{
+    stops_done++;
+}
+
+/* On the server's own loop, with io threads, and with listeners on these. Nobody accepts until the server is stopped. */
+START_TEST(a_server_that_drains_accepts_what_is_queued_before_it_closes_its_listeners)
+{
+    unsigned io_threads = _i == 0 ? 0 : IO_LOOPS;
+    int clients[QUEUED];
+    jd_tcp_server *server = serve(&(struct service){ .options = { .io_threads = io_threads, .reuse_port = _i == 2 },
+                                                     .on_thread_init = _i == 2 ? note_io_loop : NULL,
+                                                     .on_up = say_hello });
+    for (unsigned i = 0; i < io_loop_count; i++)
+        ck_assert_int_eq(jd_event_loop_queue_in_loop(io_loops[i], block, NULL), 0);
+    PUMP_UNTIL(blocked_loops == io_loop_count);
+    for (int i = 0; i < QUEUED; i++)
+        clients[i] = client_connect();
+
+    ck_assert_int_eq(jd_tcp_server_stop(server, 10000, note_stop, NULL), 0);
+    if (_i != 1)
+        ck_assert_uint_eq(connections_up(), 0); /* no callback from inside, nor before the io loops go on */
+    may_go_on = true;
+
+    for (int i = 0; i < QUEUED; i++) {
+        client_expect(clients[i], "hello", 5);
+        client_expect_end(clients[i]);
+        client_close(clients[i]);
+    }
+    PUMP_UNTIL(stops_done == 1);
+    ck_assert_uint_eq(connections_up(), QUEUED);
+    ck_assert_uint_eq(connections_down(), QUEUED);
+}
+END_TEST
+
+START_TEST(a_server_that_stops_at_once_resets_what_is_queued)
+{
+    int clients[QUEUED];
+    jd_tcp_server *server = serve(&(struct service){ .on_up = say_hello });
+    for (int i = 0; i < QUEUED; i++)
+        clients[i] = client_connect();
+
+    ck_assert_int_eq(jd_tcp_server_stop(server, 0, note_stop, NULL), 0);
+
+    PUMP_UNTIL(stops_done == 1);
+    for (int i = 0; i < QUEUED; i++)
+        client_expect_reset(clients[i]);
+    ck_assert_uint_eq(connections_up(), 0);
+}
+END_TEST
+
 static void put_system_calls_back(void)
 {
     system_calls_reset();
@@ -245,4 +323,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, hundreds_that_connect_at_once_are_all_accepted);
     tcase_add_test(tests, a_server_destroyed_by_the_first_connection_accepts_no_other);
     tcase_add_test(tests, connections_closed_in_up_do_not_stop_the_others);
+    tcase_add_loop_test(tests, a_server_that_drains_accepts_what_is_queued_before_it_closes_its_listeners, 0, 3);
+    tcase_add_test(tests, a_server_that_stops_at_once_resets_what_is_queued);
 }

@@ -248,6 +248,67 @@ START_TEST(a_server_starts_on_all_its_endpoints_or_on_none)
 }
 END_TEST
 
+START_TEST(a_start_that_failed_leaves_nothing_in_the_way_of_the_next)
+{
+    static const unsigned thread_counts[] = { 0, 2, 2 };
+    jd_tcp_server *first = serve_at(own_path("@jinduo-test-"));
+    jd_endpoint taken = endpoint_of(first), path = parsed(own_path("/tmp/jinduo-test-")), where;
+    struct stat status;
+    jd_tcp_server *second = make_server(
+        &(struct service){ .options = { .io_threads = thread_counts[_i], .reuse_port = _i == 2 }, .on_message = echo });
+    ck_assert_int_eq(jd_tcp_server_listen(second, &path, NULL), 0);
+    ck_assert_int_eq(jd_tcp_server_listen(second, &taken, NULL), 0);
+
+    /* One right after the other, though an engine may not have let go of what it listened on the first time. */
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(jd_tcp_server_start(second, NULL), JD_EADDRINUSE);
+        ck_assert_int_eq(stat(own_path("/tmp/jinduo-test-") + 5, &status), -1);
+        pump_turns((unsigned)i);
+    }
+    jd_tcp_server_destroy(first, NULL, NULL);
+    pump_until_quiet();
+    start_server(second);
+
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(jd_tcp_server_endpoint(second, i, &where), 0);
+        int client = client_connect_to(&where);
+        client_send(client, "x", 1);
+        client_expect(client, "x", 1);
+    }
+}
+END_TEST
+
+START_TEST(a_server_whose_start_failed_can_be_destroyed)
+{
+    jd_tcp_server *first = serve_at(own_path("@jinduo-test-"));
+    jd_endpoint taken = endpoint_of(first);
+    jd_tcp_server *second = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
+    ck_assert_int_eq(jd_tcp_server_listen(second, &taken, NULL), 0);
+    ck_assert_int_eq(jd_tcp_server_start(second, NULL), JD_EADDRINUSE);
+
+    jd_tcp_server_destroy(second, NULL, NULL);
+
+    pump_until_quiet();
+    expect_service(&taken);
+}
+END_TEST
+
+START_TEST(a_unix_domain_path_that_another_took_is_left_alone)
+{
+    const char *path = own_path("/tmp/jinduo-test-");
+    struct stat status;
+    jd_tcp_server *replaced = serve_at(path);
+    ck_assert_int_eq(unlink(path + 5), 0);
+    serve_at(path);
+
+    jd_tcp_server_destroy(replaced, NULL, NULL);
+    pump_until_quiet();
+
+    ck_assert_int_eq(stat(path + 5, &status), 0);
+    expect_service(server_endpoint());
+}
+END_TEST
+
 START_TEST(a_unix_domain_path_in_use_is_an_error_and_a_dead_one_is_taken_over)
 {
     const char *path = own_path("/tmp/jinduo-test-");
@@ -279,5 +340,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, several_servers_live_on_one_loop);
     tcase_add_test(tests, an_endpoint_in_use_is_an_error_that_names_it);
     tcase_add_loop_test(tests, a_server_starts_on_all_its_endpoints_or_on_none, 0, 3);
+    tcase_add_loop_test(tests, a_start_that_failed_leaves_nothing_in_the_way_of_the_next, 0, 3);
+    tcase_add_loop_test(tests, a_server_whose_start_failed_can_be_destroyed, 0, 3);
+    tcase_add_test(tests, a_unix_domain_path_that_another_took_is_left_alone);
     tcase_add_test(tests, a_unix_domain_path_in_use_is_an_error_and_a_dead_one_is_taken_over);
 }

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const suite_name = "framing";
@@ -328,6 +329,53 @@ START_TEST(a_bad_length_is_told_and_logged_and_closes_its_connection_alone)
 }
 END_TEST
 
+static unsigned count_in_log(const char *text)
+{
+    unsigned count = 0;
+
+    for (const char *at = logged(); (at = strstr(at, text)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* The sum of the numbers before this text. */
+static unsigned sum_in_log(const char *text)
+{
+    unsigned sum = 0;
+
+    for (const char *at = logged(); (at = strstr(at, text)) != NULL; at++) {
+        const char *number = at;
+        while (number > logged() && number[-1] != '\n')
+            number--;
+        sum += (unsigned)strtoul(number, NULL, 10);
+    }
+    return sum;
+}
+
+START_TEST(a_flood_of_bad_frames_does_not_fill_the_log)
+{
+    enum { FLOOD = 60, LINES_PER_SECOND = 10 };
+    jd_codec *codec = length_codec((jd_length_codec_options){ .max_frame_bytes = 100 });
+    jd_timestamp begin = jd_event_loop_now(the_loop);
+    unsigned seconds, lines;
+    serve(&(struct service){ .codec = codec });
+
+    for (int i = 0; i < FLOOD; i++)
+        client_send(client_connect(), "\1\1\1\1", 4);
+    PUMP_UNTIL(connections_down() == FLOOD);
+
+    seconds = (unsigned)(jd_event_loop_now(the_loop) / 1000000000 - begin / 1000000000) + 1;
+    lines = count_in_log("the limit is");
+    ck_assert_uint_gt(lines, 0);
+    ck_assert_uint_le(lines, seconds * LINES_PER_SECOND);
+    /* What is not said is counted, at the loop's end at the latest. */
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    ck_assert_uint_eq(lines + sum_in_log(" more messages about peers suppressed"), FLOOD);
+    jd_codec_destroy(codec);
+}
+END_TEST
+
 START_TEST(frames_before_a_bad_one_are_delivered_and_none_after_it)
 {
     jd_codec *codec = length_codec(
@@ -481,6 +529,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, frames_of_all_sizes_come_back);
     tcase_add_test(tests, thousands_of_small_frames_arrive_each_once_and_in_order);
     tcase_add_loop_test(tests, a_bad_length_is_told_and_logged_and_closes_its_connection_alone, 0, BAD_FRAMES);
+    tcase_add_test(tests, a_flood_of_bad_frames_does_not_fill_the_log);
     tcase_add_test(tests, frames_before_a_bad_one_are_delivered_and_none_after_it);
     tcase_add_test(tests, a_frame_of_exactly_the_maximum_passes);
     tcase_add_test(tests, a_line_that_never_ends_meets_the_limit);

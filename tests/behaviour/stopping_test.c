@@ -341,6 +341,40 @@ START_TEST(a_loop_can_be_destroyed_with_output_and_input_under_way)
 }
 END_TEST
 
+static bool wait_is_broken;
+
+static int wait_that_breaks(struct engine *engine, int64_t timeout_ns)
+{
+    if (!wait_is_broken)
+        return engine_under_test()->wait(engine, timeout_ns);
+    event_loop_woke(engine->loop);
+    return -EIO;
+}
+
+/* The Reactor needs no events to let go of anything; an engine that does gets some time, and another chance. */
+START_TEST(destroying_a_loop_that_cannot_wait_any_more_comes_to_an_end)
+{
+    struct engine_ops ops = *engine_under_test();
+    ops.wait = wait_that_breaks;
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    ck_assert_int_eq(event_loop_create_on(&the_loop, NULL, &ops), 0);
+    serve(&(struct service){ .on_message = echo });
+    client_connect_up();
+
+    wait_is_broken = true;
+    if (engine_is("reactor")) {
+        ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    } else {
+        ck_assert_int_eq(jd_event_loop_destroy(the_loop), -EIO);
+        wait_is_broken = false;
+        ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    }
+
+    the_loop = NULL;
+    ck_assert_uint_eq(connections_down(), 1);
+}
+END_TEST
+
 START_TEST(there_may_be_255_loops_and_no_more)
 {
     enum { LOOPS = 255 };
@@ -400,6 +434,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_loop_can_be_destroyed_while_tasks_queue_others);
     tcase_add_test(tests, a_loop_can_be_destroyed_although_a_task_queues_itself);
     tcase_add_loop_test(tests, a_loop_can_be_destroyed_with_output_and_input_under_way, 0, 8);
+    tcase_add_test(tests, destroying_a_loop_that_cannot_wait_any_more_comes_to_an_end);
     tcase_add_test(tests, there_may_be_255_loops_and_no_more);
     tcase_add_test(tests, one_thread_may_step_several_loops);
 }

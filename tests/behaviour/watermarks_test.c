@@ -219,6 +219,23 @@ START_TEST(a_low_watermark_that_is_not_below_the_high_one_is_refused)
     jd_tcp_server *server;
 
     ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), JD_EINVAL);
+    ck_assert(was_logged("low_watermark of 100 bytes is not below high_watermark of 100"));
+}
+END_TEST
+
+START_TEST(a_high_watermark_above_the_output_limit_is_refused_with_the_reason)
+{
+    jd_tcp_server_options options = { .name = "odd", .output_limit = 100, .high_watermark = 101 };
+    jd_tcp_server *server;
+
+    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), JD_EINVAL);
+    ck_assert(was_logged("odd: high_watermark of 101 bytes is above output_limit of 100"));
+
+    options.high_watermark = 100;
+    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), 0);
+    options.high_watermark = 0; /* a default adapts itself */
+    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), 0);
+    ck_assert_uint_eq(log_messages(), 1);
 }
 END_TEST
 
@@ -231,5 +248,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, the_users_pause_outlasts_the_low_watermark);
     tcase_add_test(tests, what_was_told_last_is_so);
     tcase_add_test(tests, reading_above_the_watermark_can_be_asked_for);
+    tcase_add_test(tests, a_high_watermark_above_the_output_limit_is_refused_with_the_reason);
     tcase_add_test(tests, a_low_watermark_that_is_not_below_the_high_one_is_refused);
 }

@@ -9,9 +9,12 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -402,6 +405,95 @@ START_TEST(a_unix_path_with_a_live_server_is_in_use_and_goes_on_working)
 }
 END_TEST
 
+START_TEST(a_path_that_is_another_listeners_now_is_not_removed)
+{
+    jd_endpoint endpoint = path_endpoint();
+    struct socket_pair first = connect_pair(&endpoint, &defaults), second;
+    ck_assert_int_eq(unlink(path), 0);
+    second = connect_pair(&endpoint, &defaults);
+
+    socket_close_listener(first.listener, &first.bound, &first.path);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    connect_client(&endpoint);
+
+    socket_close_listener(second.listener, &second.bound, &second.path);
+    ck_assert_int_eq(access(path, F_OK), -1);
+}
+END_TEST
+
+enum { RIVALS = 6, RACES = 40 };
+
+static pthread_barrier_t rivals_ready;
+
+struct rival {
+    pthread_t thread;
+    jd_endpoint endpoint, bound;
+    struct socket_path file;
+    socket_handle listener;
+    int result;
+};
+
+static void *take_over(void *arg)
+{
+    struct rival *rival = arg;
+
+    pthread_barrier_wait(&rivals_ready);
+    rival->result = socket_listen(&rival->listener, &rival->endpoint, &defaults, &rival->bound, &rival->file);
+    return NULL;
+}
+
+/* Slow between bind and listen, where a path looks as if its server were gone. */
+static int slow_listen(int fd, int backlog)
+{
+    sched_yield();
+    usleep(100);
+    return listen(fd, backlog);
+}
+
+START_TEST(of_servers_that_take_over_a_path_at_a_time_one_gets_it)
+{
+    static struct rival rivals[RIVALS];
+    jd_endpoint endpoint = path_endpoint();
+
+    system_calls.listen = slow_listen;
+    ck_assert_int_eq(pthread_barrier_init(&rivals_ready, NULL, RIVALS), 0);
+    for (int race = 0; race < RACES; race++) {
+        int winner = -1;
+        if (race % 2 == 0)
+            socket_close(listen_on(&endpoint, &defaults, NULL)); /* a dead one is there */
+        for (int i = 0; i < RIVALS; i++) {
+            rivals[i].endpoint = endpoint;
+            ck_assert_int_eq(pthread_create(&rivals[i].thread, NULL, take_over, &rivals[i]), 0);
+        }
+        for (int i = 0; i < RIVALS; i++) {
+            pthread_join(rivals[i].thread, NULL);
+            ck_assert_int_eq(rivals[i].result, winner < 0 && rivals[i].result == 0 ? 0 : JD_EADDRINUSE);
+            if (rivals[i].result == 0)
+                winner = i;
+        }
+        ck_assert_int_ge(winner, 0);
+        connect_client(&endpoint);
+        socket_close_listener(rivals[winner].listener, &rivals[winner].bound, &rivals[winner].file);
+        ck_assert_int_eq(access(path, F_OK), -1);
+    }
+    pthread_barrier_destroy(&rivals_ready);
+}
+END_TEST
+
+START_TEST(without_the_directorys_lock_nothing_is_taken_over_and_nobody_waits_for_ever)
+{
+    jd_endpoint endpoint = path_endpoint();
+    int lock = open(directory, O_RDONLY | O_DIRECTORY);
+
+    ck_assert_int_eq(flock(lock, LOCK_EX), 0);
+    socket_close(listen_on(&endpoint, &defaults, NULL)); /* a path that is free needs no lock */
+    ck_assert_int_eq(listen_error(&endpoint), JD_EADDRINUSE);
+
+    close(lock);
+    connect_pair(&endpoint, &defaults);
+}
+END_TEST
+
 START_TEST(a_live_server_whose_queue_is_full_is_not_taken_for_gone)
 {
     struct socket_options options = { .backlog = 1 };
@@ -500,6 +592,9 @@ static void add_unix_tests(TCase *tests)
 {
     tcase_add_test(tests, a_unix_path_is_listened_on_and_removed_when_the_listener_closes);
     tcase_add_test(tests, a_unix_path_whose_server_is_gone_is_taken_over);
+    tcase_add_test(tests, a_path_that_is_another_listeners_now_is_not_removed);
+    tcase_add_test(tests, of_servers_that_take_over_a_path_at_a_time_one_gets_it);
+    tcase_add_test(tests, without_the_directorys_lock_nothing_is_taken_over_and_nobody_waits_for_ever);
     tcase_add_test(tests, a_unix_path_with_a_live_server_is_in_use_and_goes_on_working);
     tcase_add_test(tests, a_live_server_whose_queue_is_full_is_not_taken_for_gone);
     tcase_add_test(tests, a_file_that_is_no_socket_is_never_removed);
