@@ -158,18 +158,20 @@ START_TEST(a_clock_stepped_forward_makes_timers_due_once_each)
 }
 END_TEST
 
-START_TEST(a_clock_stepped_back_makes_no_timer_early_and_loses_none)
+/* The monotonic clock does not, but the loop must not depend on it: time stands still until the clock is back. */
+START_TEST(a_clock_stepped_back_makes_no_started_timer_early_and_loses_none)
 {
     use_stepped_clock();
+    start((uint64_t)100 * HOUR_MS, count, NULL);
     stepped_by = (int64_t)HOUR_MS * MS;
     pump_turns(1);
     start(10, count, NULL);
 
     stepped_by = 0;
-    pump_turns(3);
-    start(10, count, NULL);
     pump_turns(3 * engine_patience());
     ck_assert_uint_eq(ran, 0);
+    start(10, count, NULL);
+    PUMP_UNTIL(ran == 1);
 
     stepped_by = (int64_t)HOUR_MS * MS;
     PUMP_UNTIL(ran == 2);
@@ -215,7 +217,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_timer_may_be_cancelled_from_another_thread);
     tcase_add_test(tests, a_timer_that_starts_itself_without_delay_starves_no_connection);
     tcase_add_test(tests, a_clock_stepped_forward_makes_timers_due_once_each);
-    tcase_add_test(tests, a_clock_stepped_back_makes_no_timer_early_and_loses_none);
+    tcase_add_test(tests, a_clock_stepped_back_makes_no_started_timer_early_and_loses_none);
     tcase_add_test(tests, delays_around_the_largest_numbers_neither_run_nor_keep_the_loop_awake);
     tcase_add_test(tests, a_delay_of_more_than_2_to_the_31_ms_is_kept);
 }
