@@ -67,6 +67,12 @@ struct engine_ops {
      * before; calls event_loop_woke; then reports what happened. Returns the number of events, or a negative error. */
     int (*wait)(struct engine *engine, int64_t timeout_ns);
 
+    /* For a loop that is waited for elsewhere. pollable: a descriptor, always the same, that poll(2) finds readable when wait
+     * has something to report, or wake was called since the last wait. prepare_wait comes before it is polled: does what
+     * wait does before it sleeps, and returns how long that would sleep. Both NULL where the engine cannot. */
+    int (*pollable)(struct engine *engine);
+    int64_t (*prepare_wait)(struct engine *engine, int64_t timeout_ns);
+
     /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
     void (*wake)(struct engine *engine);
 

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/timeout.h"
 #include "net/channel.h"
 #include "net/tcp_connection.h"
 #include "net/tcp_server.h"
@@ -191,6 +192,16 @@ static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
     return 0;
 }
 
+/* From here on, whoever queues something wakes the loop. False if something is queued already. */
+static bool fall_asleep(jd_event_loop *loop)
+{
+    atomic_store(&loop->wake_state, LOOP_SLEEPING);
+    if (!something_is_queued(loop))
+        return true;
+    atomic_store(&loop->wake_state, LOOP_AWAKE);
+    return false;
+}
+
 static int wait_for_events(jd_event_loop *loop, int64_t timeout_ns)
 {
     int events;
@@ -204,11 +215,8 @@ static int wait_for_events(jd_event_loop *loop, int64_t timeout_ns)
             return events;
         timeout_ns = time_to_wait(loop, timeout_ns);
     }
-    atomic_store(&loop->wake_state, LOOP_SLEEPING);
-    if (something_is_queued(loop)) {
-        atomic_store(&loop->wake_state, LOOP_AWAKE);
+    if (!fall_asleep(loop))
         timeout_ns = 0;
-    }
     counter_add(&loop->counters.sleeps, timeout_ns != 0);
     return loop->ops->wait(loop->engine, timeout_ns);
 }
@@ -354,6 +362,22 @@ int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms)
     return run_turns(loop, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS, false);
 }
 
+int jd_event_loop_pollable_fd(jd_event_loop *loop)
+{
+    return loop->ops->pollable != NULL ? loop->ops->pollable(loop->engine) : JD_ENOTSUP;
+}
+
+int jd_event_loop_next_timeout_ms(jd_event_loop *loop)
+{
+    if (!atomic_load(&loop->has_run) || !event_loop_is_mine(loop) || loop->running || loop->ops->prepare_wait == NULL)
+        return 0;
+    /* Asleep from here on: the wake-up of whoever queues something makes the descriptor readable, so that the wait that
+     * is about to begin elsewhere ends. The next turn is awake again (event_loop_woke). */
+    if (!fall_asleep(loop))
+        return 0;
+    return timeout_to_ms(loop->ops->prepare_wait(loop->engine, time_to_wait(loop, -1)));
+}
+
 void jd_event_loop_quit(jd_event_loop *loop)
 {
     atomic_store(&loop->quit, true);
@@ -449,7 +473,8 @@ int jd_event_loop_destroy(jd_event_loop *loop)
     if (loop->running)
         return JD_EBUSY;
     loop->running = true;
-    loop->destroying = true; /* nothing new can be made on it from here on */
+    loop->destroying = true;                     /* nothing new can be made on it from here on */
+    atomic_store(&loop->wake_state, LOOP_AWAKE); /* it may have gone to sleep elsewhere; nobody wakes it any more */
     current_loop = loop;
     result = end_all(loop);
     if (result == 0)

@@ -2,21 +2,12 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 #include <jinduo/error.h>
-#include <signal.h>
-#include <stdio.h>
 #include <time.h>
 
 enum { RETRY_AFTER_NS = 10 * 1000000 };
-
-static void set_name(const struct loop_thread *thread)
-{
-    char name[16]; /* the longest the kernel keeps (pthread_setname_np(3)) */
-
-    snprintf(name, sizeof(name), "%.10s-%u", thread->all->setup.name, (unsigned)(thread - thread->all->threads) % 1000);
-    pthread_setname_np(pthread_self(), name);
-}
 
 static void report_ready(struct loop_thread *thread)
 {
@@ -52,7 +43,7 @@ static void *run_thread(void *arg)
     struct loop_threads *all = thread->all;
     jd_event_loop *loop;
 
-    set_name(thread);
+    thread_set_name(all->setup.name, (unsigned)(thread - all->threads));
     thread->result = event_loop_create_on(&thread->loop, all->setup.options, all->setup.ops);
     loop = thread->loop;
     if (thread->result == 0 && all->setup.on_init != NULL)
@@ -63,19 +54,6 @@ static void *run_thread(void *arg)
     run_until_stopped(loop, all);
     jd_event_loop_destroy(loop);
     return NULL;
-}
-
-/* Signals are for the user's threads: ours take none. */
-static int start_thread(struct loop_thread *thread)
-{
-    sigset_t all_signals, before;
-    int result;
-
-    sigfillset(&all_signals);
-    pthread_sigmask(SIG_SETMASK, &all_signals, &before);
-    result = pthread_create(&thread->thread, NULL, run_thread, thread);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -result;
 }
 
 static size_t bytes_for(unsigned count)
@@ -127,7 +105,7 @@ int loop_threads_start(struct loop_threads **out, unsigned count, const struct l
     while (threads->count < count && result == 0) {
         struct loop_thread *thread = &threads->threads[threads->count];
         thread->all = threads;
-        result = start_thread(thread);
+        result = thread_start(&thread->thread, run_thread, thread);
         if (result == 0)
             threads->count++;
     }

@@ -1,9 +1,9 @@
 #include "net/poller.h"
 
 #include "base/system_calls.h"
+#include "base/timeout.h"
 
 #include <errno.h>
-#include <limits.h>
 
 int poller_open(struct poller *poller)
 {
@@ -38,16 +38,9 @@ int poller_remove(struct poller *poller, int fd)
     return control(poller, EPOLL_CTL_DEL, fd, 0, 0);
 }
 
-static int to_milliseconds(int64_t timeout_ns)
-{
-    int64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
-
-    return timeout_ns < 0 ? -1 : ms < INT_MAX ? (int)ms : INT_MAX;
-}
-
 int poller_wait(struct poller *poller, int64_t timeout_ns)
 {
-    int count = system_calls.epoll_wait(poller->epoll, poller->events, POLLER_BATCH, to_milliseconds(timeout_ns));
+    int count = system_calls.epoll_wait(poller->epoll, poller->events, POLLER_BATCH, timeout_to_ms(timeout_ns));
 
     if (count < 0)
         return errno == EINTR ? 0 : -errno;

@@ -134,6 +134,17 @@ static int64_t time_to_wait(const struct reactor *reactor, int64_t timeout_ns)
     return timeout_ns < 0 || until_retry_ns < timeout_ns ? until_retry_ns : timeout_ns;
 }
 
+/* An epoll instance is readable itself while it has events (epoll(7), question 3). */
+static int reactor_pollable(struct engine *engine)
+{
+    return reactor_of(engine)->poller.epoll;
+}
+
+static int64_t reactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
+{
+    return time_to_wait(reactor_of(engine), timeout_ns);
+}
+
 static int reactor_wait(struct engine *engine, int64_t timeout_ns)
 {
     struct reactor *reactor = reactor_of(engine);
@@ -183,6 +194,8 @@ const struct engine_ops reactor_engine = {
     .create = reactor_create,
     .destroy = reactor_destroy,
     .wait = reactor_wait,
+    .pollable = reactor_pollable,
+    .prepare_wait = reactor_prepare_wait,
     .wake = reactor_wake,
     .now = reactor_now,
     .listen = acceptor_listen,

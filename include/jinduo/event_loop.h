@@ -59,6 +59,31 @@ JD_API int jd_event_loop_run(jd_event_loop *loop);
  * and tasks handled, or an error as jd_event_loop_run. */
 JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
 
+/* A loop inside another: both functions are for a program whose own loop waits (GLib's, Qt's, one made of epoll_wait), and
+ * runs this one when there is something to do:
+ *
+ *     int fd = jd_event_loop_pollable_fd(loop);
+ *     struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+ *
+ *     epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+ *     for (;;) {
+ *         int count = epoll_wait(epoll, events, MAX_EVENTS, jd_event_loop_next_timeout_ms(loop));
+ *         ... // the program's own events
+ *         jd_event_loop_run_once(loop, 0);
+ *     }
+ *
+ * pollable_fd: a descriptor that is readable (level-triggered) when the loop has events to handle or another thread has woken
+ * it. To be waited for only, never read, written or closed; the same one for the loop's life. From any thread. Returns it,
+ * or JD_ENOTSUP where the engine has none.
+ *
+ * next_timeout_ms: how long the program may wait for the descriptor before it runs the loop, in milliseconds: 0 while
+ * something is pending (tasks, connections that have more to do, unsent output), at most until the next timer, -1 without
+ * end. From this call to the loop's next turn, tasks from other threads, signals and quit make the descriptor readable; so
+ * it is to be called before each wait, after everything else that is done with the loop in its own thread. In the loop's
+ * thread, outside its callbacks; 0 anywhere else, and before the loop's first turn. */
+JD_API int jd_event_loop_pollable_fd(jd_event_loop *loop);
+JD_API int jd_event_loop_next_timeout_ms(jd_event_loop *loop);
+
 /* Makes jd_event_loop_run return after the turn in which this is noticed; called before, the next jd_event_loop_run returns
  * after one turn. Does not end the loops of a server's io threads: those run as long as the server. From any thread and
  * from signal handlers; the loop must exist until this has returned. */

@@ -14,6 +14,7 @@
 #include <jinduo/memory.h>
 #include <jinduo/tcp_connection.h>
 #include <jinduo/tcp_server.h>
+#include <jinduo/thread_pool.h>
 #include <jinduo/types.h>
 #include <jinduo/version.h>
 

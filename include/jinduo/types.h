@@ -30,6 +30,8 @@ typedef struct jd_tcp_server jd_tcp_server;
 typedef struct jd_tcp_connection jd_tcp_connection;
 typedef struct jd_buffer jd_buffer;
 typedef struct jd_codec jd_codec;
+typedef struct jd_thread_pool jd_thread_pool;
+typedef struct jd_strand jd_strand;
 
 /* A function queued on, or run by, a loop. */
 typedef void (*jd_task)(void *arg);

@@ -85,6 +85,9 @@ struct pump {
 struct pump pump_begin(const char *condition, const char *file, int line);
 void pump_once(struct pump *pump);
 
+/* Instead of a turn that waits a moment: one step of the_loop, or of what it is part of. Returns a negative error or >= 0. */
+void pump_by(int (*step)(void));
+
 /* A number of turns that do not wait. */
 void pump_turns(unsigned turns);
 

@@ -49,6 +49,8 @@ struct late {
     struct late_streams streams;
     int wakeup;   /* an eventfd */
     int channels; /* an epoll instance of the channels' alone */
+    int pollable; /* an epoll instance around the next, which is made anew for each wait elsewhere */
+    int awaited;  /* everything there is to wait for; or -1 */
     bool channels_ready;
     struct listener *listeners;
     struct ended_listener *ended_listeners; /* that have not been told so */
@@ -101,10 +103,14 @@ static int late_create(struct engine **engine, jd_event_loop *loop)
     late->streams.random = first_seed + atomic_fetch_add(&engines_made, 1);
     late->wakeup = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     late->channels = epoll_create1(EPOLL_CLOEXEC);
-    if (late->wakeup < 0 || late->channels < 0) {
+    late->pollable = epoll_create1(EPOLL_CLOEXEC);
+    late->awaited = -1;
+    if (late->wakeup < 0 || late->channels < 0 || late->pollable < 0) {
         int error = -errno;
         if (late->wakeup >= 0)
             close(late->wakeup);
+        if (late->channels >= 0)
+            close(late->channels);
         free(late);
         return error;
     }
@@ -123,6 +129,9 @@ static void late_destroy(struct engine *engine)
     ck_assert_ptr_null(late->released_channels);
     close(late->wakeup);
     close(late->channels);
+    close(late->pollable);
+    if (late->awaited >= 0)
+        close(late->awaited);
     free(late->items);
     free(late->polled);
     free(late->polled_owner);
@@ -478,6 +487,34 @@ static int64_t time_to_wait(struct late *late, int64_t timeout_ns)
     return timeout_ns < 0 || until_retry_ns < timeout_ns ? until_retry_ns : timeout_ns;
 }
 
+static int late_pollable(struct engine *engine)
+{
+    return late_of(engine)->pollable;
+}
+
+static void await(int epoll, int fd, uint32_t events)
+{
+    struct epoll_event event = { .events = events };
+
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        abort();
+}
+
+static int64_t late_prepare_wait(struct engine *engine, int64_t timeout_ns)
+{
+    struct late *late = late_of(engine);
+
+    collect_items(late);
+    fill_poll_set(late);
+    if (late->awaited >= 0)
+        close(late->awaited); /* and so it leaves pollable */
+    late->awaited = epoll_create1(EPOLL_CLOEXEC);
+    for (size_t i = 0; i < late->poll_count; i++)
+        await(late->awaited, late->polled[i].fd, (uint32_t)late->polled[i].events); /* one value in both (poll(2)) */
+    await(late->pollable, late->awaited, EPOLLIN);
+    return time_to_wait(late, timeout_ns);
+}
+
 static int late_wait(struct engine *engine, int64_t timeout_ns)
 {
     struct late *late = late_of(engine);
@@ -507,6 +544,8 @@ const struct engine_ops late_engine = {
     .create = late_create,
     .destroy = late_destroy,
     .wait = late_wait,
+    .pollable = late_pollable,
+    .prepare_wait = late_prepare_wait,
     .wake = late_wake,
     .now = late_now,
     .listen = late_listen,
