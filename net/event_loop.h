@@ -177,6 +177,9 @@ static inline void flush_before_callback(jd_event_loop *loop)
  * next turn. Returns how many there were. */
 unsigned settle_connections(jd_event_loop *loop);
 
+/* Gives back memory and files that were lent and whose bytes were sent or dropped. Returns how many. */
+unsigned release_output(jd_event_loop *loop);
+
 /* ---- loop_timers.c ---- */
 void loop_timers_init(jd_event_loop *loop, uint32_t first_generation);
 void loop_timers_run(jd_event_loop *loop);
