@@ -440,7 +440,7 @@ static void answer(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp
 START_TEST(a_file_is_sent_whole_before_the_end_that_answers_the_peers)
 {
     serve(&(struct service){ .options.send_buffer_bytes = TINY_BUFFER_BYTES, .on_message = answer });
-    int client = client_connect();
+    int client = client_connect_with_receive_buffer(TINY_BUFFER_BYTES);
 
     client_send(client, "?", 1);
     client_shutdown(client);
