@@ -139,6 +139,7 @@ struct block *block_pool_get(struct block_pool *pool)
     block->begin = 0;
     block->end = 0;
     block->capacity = (uint32_t)(pool->block_bytes - sizeof(*block));
+    block->kind = 0;
     return block;
 }
 

@@ -19,6 +19,7 @@ struct block {
     struct block_region *region; /* NULL: from the heap */
     uint32_t begin, end;
     uint32_t capacity; /* bytes in data */
+    uint32_t kind;     /* the taker's; 0 from the pool */
     uint8_t data[];
 };
 

@@ -43,6 +43,8 @@ static const char *own_description(int error)
         return "the process is out of file descriptors";
     case JD_EPIPE:
         return "broken pipe";
+    case JD_ENODATA:
+        return "file ended before all that was to be sent of it";
     case JD_ERANGE:
         return "value out of range";
     case JD_ENOSYS:

@@ -1,13 +1,13 @@
 #include "base/log.h"
 
+#include "base/pipe_signal.h"
+
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static void write_to_stderr(jd_log_level level, const char *message, void *arg);
@@ -33,23 +33,13 @@ static const char *level_name(jd_log_level level)
     }
 }
 
-/* Standard error may be a pipe whose reader is gone: that must not end the process by a signal it did not ask for.
- * There is no MSG_NOSIGNAL for write(2), so SIGPIPE is blocked in this thread and collected if this write raised it. */
+/* Standard error may be a pipe whose reader is gone: that must not end the process by a signal it did not ask for. */
 static void write_without_signal(int fd, const char *text, size_t length)
 {
-    const struct timespec no_wait = { 0 };
-    sigset_t pipe_signal, pending, before;
-    bool was_pending;
+    struct pipe_signal before;
 
-    sigemptyset(&pipe_signal);
-    sigaddset(&pipe_signal, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-    sigemptyset(&pending);
-    sigpending(&pending);
-    was_pending = sigismember(&pending, SIGPIPE) == 1;
-    if (write(fd, text, length) < 0 && errno == EPIPE && !was_pending)
-        sigtimedwait(&pipe_signal, NULL, &no_wait);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pipe_signal_hold(&before);
+    pipe_signal_restore(&before, write(fd, text, length) != (ssize_t)length);
 }
 
 static void write_to_stderr(jd_log_level level, const char *message, void *arg)

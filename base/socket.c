@@ -1,5 +1,6 @@
 #include "base/socket.h"
 
+#include "base/pipe_signal.h"
 #include "base/socket_path.h"
 #include "base/system_calls.h"
 
@@ -206,25 +207,52 @@ ssize_t socket_receive(socket_handle handle, void *data, size_t size)
 }
 
 /* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
-static ssize_t send_once(socket_handle handle, const struct iovec *pieces, int count)
+static ssize_t send_once(socket_handle handle, const struct iovec *pieces, int count, int flags)
 {
     struct msghdr message = { .msg_iovlen = (size_t)(count < IOV_MAX ? count : IOV_MAX) };
 
     if (count == 1)
-        return system_calls.send(handle, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL);
+        return system_calls.send(handle, pieces->iov_base, pieces->iov_len, flags);
     /* msg_iov is not const, as recvmsg(2) shares the struct; sendmsg does not change the pieces. */
     message.msg_iov = (struct iovec *)(uintptr_t)pieces;
-    return system_calls.sendmsg(handle, &message, MSG_NOSIGNAL);
+    return system_calls.sendmsg(handle, &message, flags);
 }
 
-ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
+static ssize_t send_pieces(socket_handle handle, const struct iovec *pieces, int count, int flags)
 {
     ssize_t sent;
 
     do
-        sent = send_once(handle, pieces, count);
+        sent = send_once(handle, pieces, count, flags);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
+}
+
+ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
+{
+    return send_pieces(handle, pieces, count, MSG_NOSIGNAL);
+}
+
+ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count)
+{
+    return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_MORE);
+}
+
+ssize_t socket_send_file(socket_handle handle, int fd, int64_t offset, size_t size)
+{
+    struct pipe_signal before;
+    off_t position = offset;
+    ssize_t sent;
+
+    /* sendfile(2) has no MSG_NOSIGNAL. */
+    pipe_signal_hold(&before);
+    do
+        sent = system_calls.sendfile(handle, fd, &position, size);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        sent = -errno;
+    pipe_signal_restore(&before, sent != (ssize_t)size);
+    return sent;
 }
 
 int socket_shutdown_write(socket_handle handle)

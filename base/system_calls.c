@@ -1,13 +1,14 @@
 #include "base/system_calls.h"
 
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #define SYSTEM_FUNCTIONS                                                                                               \
     {                                                                                                                  \
         .accept4 = accept4, .bind = bind, .close = close, .connect = connect, .epoll_create1 = epoll_create1,          \
         .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .getsockname = getsockname,              \
-        .getsockopt = getsockopt, .listen = listen, .recv = recv, .send = send, .sendmsg = sendmsg,                    \
+        .getsockopt = getsockopt, .listen = listen, .pread = pread, .recv = recv, .send = send, .sendfile = sendfile, .sendmsg = sendmsg,                    \
         .setsockopt = setsockopt, .shutdown = shutdown, .socket = socket,                                              \
     }
 

@@ -19,8 +19,10 @@ struct system_calls {
     int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
     int (*listen)(int fd, int backlog);
+    ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
     ssize_t (*recv)(int fd, void *data, size_t size, int flags);
     ssize_t (*send)(int fd, const void *data, size_t size, int flags);
+    ssize_t (*sendfile)(int socket, int fd, off_t *offset, size_t size);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
     int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t length);
     int (*shutdown)(int fd, int how);

@@ -10,22 +10,26 @@ struct connection_message {
     struct loop_task task;
     jd_tcp_connection *connection;
     enum connection_order order;
-    size_t length;
-    size_t size; /* of the message, to free it */
-    uint8_t data[];
+    size_t reserved; /* in queued_elsewhere */
+    size_t size;     /* of the message, to free it */
+    union {
+        struct output_reference reference;
+        uint8_t data[sizeof(struct output_reference)]; /* of bytes as many as are reserved */
+    };
 };
 
+/* data_bytes: what it is to hold. */
 static struct connection_message *make_message(jd_tcp_connection *connection, enum connection_order order,
-                                               size_t length)
+                                               size_t data_bytes)
 {
-    size_t size = sizeof(struct connection_message) + length;
-    struct connection_message *message = length < SIZE_MAX / 2 ? memory_allocate(size) : NULL;
+    size_t size = offsetof(struct connection_message, data) + data_bytes;
+    struct connection_message *message = data_bytes < SIZE_MAX / 2 ? memory_allocate(size) : NULL;
 
     if (message == NULL)
         return NULL;
     message->connection = jd_tcp_connection_ref(connection);
     message->order = order;
-    message->length = length;
+    message->reserved = 0;
     message->size = size;
     return message;
 }
@@ -38,26 +42,43 @@ static void free_message(struct connection_message *message)
     jd_tcp_connection_unref(connection);
 }
 
-/* The bytes join the output queue before they leave the count of those on their way: none is ever uncounted. */
-static void receive_bytes(jd_tcp_connection *connection, const struct connection_message *message)
+static int append_bytes(jd_tcp_connection *connection, const struct connection_message *message)
+{
+    struct iovec part = { .iov_base = (void *)(uintptr_t)message->data, .iov_len = message->reserved };
+
+    return output_queue_append(&connection->stream.output, &connection_loop(connection)->output_pools, &part, 1,
+                               message->reserved, 0);
+}
+
+static int append_reference(jd_tcp_connection *connection, const struct connection_message *message)
+{
+    return output_queue_append_reference(&connection->stream.output, &connection_loop(connection)->output_pools,
+                                         &message->reference);
+}
+
+/* What is sent joins the output queue before it leaves the count of what is on its way: no byte is ever uncounted. */
+static void receive_output(jd_tcp_connection *connection, const struct connection_message *message)
 {
     jd_event_loop *loop = connection_loop(connection);
-    struct iovec part = { .iov_base = (void *)(uintptr_t)message->data, .iov_len = message->length };
+    bool is_reference = message->order == ORDER_SEND_REFERENCE;
+    uint64_t length = is_reference ? message->reference.length : message->reserved;
     size_t before = output_queue_bytes(&connection->stream.output);
     int result = JD_ENOTCONN;
 
     if (connection_state(connection) < CONNECTION_CLOSING) {
-        result = output_queue_append(&connection->stream.output, &loop->output_pools, &part, 1, message->length, 0);
+        result = is_reference ? append_reference(connection, message) : append_bytes(connection, message);
         if (result < 0)
             connection_begin_close(connection, result);
         else
-            connection_output_added(connection, before);
+            connection_output_added(connection, before, length);
     }
     if (result < 0) {
-        counter_add(&loop->counters.bytes_queued, message->length);
-        counter_add(&loop->counters.bytes_dropped, message->length);
+        counter_add(&loop->counters.bytes_queued, length);
+        counter_add(&loop->counters.bytes_dropped, length);
     }
-    atomic_fetch_sub(&connection->queued_elsewhere, message->length);
+    atomic_fetch_sub(&connection->queued_elsewhere, message->reserved);
+    if (result < 0 && is_reference && message->reference.release != NULL)
+        message->reference.release(message->reference.arg);
 }
 
 static void run_message(struct loop_task *task)
@@ -65,8 +86,8 @@ static void run_message(struct loop_task *task)
     struct connection_message *message = (struct connection_message *)task;
     jd_tcp_connection *connection = message->connection;
 
-    if (message->order == ORDER_SEND)
-        receive_bytes(connection, message);
+    if (message->order == ORDER_SEND || message->order == ORDER_SEND_REFERENCE)
+        receive_output(connection, message);
     else
         connection_carry_out(connection, message->order);
     free_message(message);
@@ -103,25 +124,45 @@ static void withdraw(struct connection_message *message)
 {
     jd_tcp_connection *connection = message->connection;
 
-    atomic_fetch_sub(&connection->queued_elsewhere, message->length);
+    atomic_fetch_sub(&connection->queued_elsewhere, message->reserved);
     message->order = ORDER_FINISH;
     if (atomic_load(&connection->state) != CONNECTION_DISCONNECTING || push_message(message) < 0)
         free_message(message);
 }
 
+/* Reserves what the message counts for and sends it on its way. */
+static int push_reserved(struct connection_message *message, size_t counts)
+{
+    jd_tcp_connection *connection = message->connection;
+    size_t limit = connection->profile->output_limit;
+    size_t reserved;
+    int result;
+
+    message->reserved = counts;
+    /* Reserved before the state is read, as a shutdown sets the state before it reads the reservations (both sequentially
+     * consistent): either the send is refused, or the FIN waits for its bytes. */
+    reserved = atomic_fetch_add(&connection->queued_elsewhere, counts);
+    if (atomic_load(&connection->state) != CONNECTION_CONNECTED)
+        result = JD_ENOTCONN;
+    else if (reserved + output_queue_bytes(&connection->stream.output) > limit - counts)
+        result = JD_ENOBUFS;
+    else
+        result = push_message(message);
+    if (result < 0)
+        withdraw(message);
+    return result;
+}
+
 int connection_post_send(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length)
 {
-    size_t limit = connection->profile->output_limit;
     struct connection_message *message;
     uint8_t *end;
-    size_t reserved;
-    int result = 0;
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
     if (length == 0)
         return 0;
-    if (length > limit)
+    if (length > connection->profile->output_limit)
         return JD_ENOBUFS;
     message = make_message(connection, ORDER_SEND, length);
     if (message == NULL)
@@ -131,16 +172,20 @@ int connection_post_send(jd_tcp_connection *connection, const struct iovec *part
         memcpy(end, parts[i].iov_base, parts[i].iov_len);
         end += parts[i].iov_len;
     }
-    /* Reserved before the state is read, as a shutdown sets the state before it reads the reservations (both sequentially
-     * consistent): either the send is refused, or the FIN waits for its bytes. */
-    reserved = atomic_fetch_add(&connection->queued_elsewhere, length);
-    if (atomic_load(&connection->state) != CONNECTION_CONNECTED)
-        result = JD_ENOTCONN;
-    else if (reserved + output_queue_bytes(&connection->stream.output) > limit - length)
-        result = JD_ENOBUFS;
-    else
-        result = push_message(message);
-    if (result < 0)
-        withdraw(message);
-    return result;
+    return push_reserved(message, length);
+}
+
+int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference, size_t counts)
+{
+    struct connection_message *message;
+
+    if (connection_state(connection) != CONNECTION_CONNECTED)
+        return JD_ENOTCONN;
+    if (counts > connection->profile->output_limit)
+        return JD_ENOBUFS;
+    message = make_message(connection, ORDER_SEND_REFERENCE, sizeof(*reference));
+    if (message == NULL)
+        return JD_ENOMEM;
+    message->reference = *reference;
+    return push_reserved(message, counts);
 }

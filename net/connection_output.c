@@ -14,7 +14,7 @@ size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection)
     return queued_bytes(connection);
 }
 
-static int may_send(const jd_tcp_connection *connection, size_t length)
+int connection_may_send(const jd_tcp_connection *connection, size_t length)
 {
     size_t limit = connection->profile->output_limit;
 
@@ -44,12 +44,12 @@ static void sink_to_watermark(jd_tcp_connection *connection)
 }
 
 /* Much output goes out while the handler is still making more of it. */
-void connection_output_added(jd_tcp_connection *connection, size_t queued_before)
+void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length)
 {
     const struct connection_profile *profile = connection->profile;
     struct output_queue *output = &connection->stream.output;
 
-    counter_add(&connection_loop(connection)->counters.bytes_queued, output_queue_bytes(output) - queued_before);
+    counter_add(&connection_loop(connection)->counters.bytes_queued, length);
     connection_touch(connection, TODO_FLUSH);
     if (queued_before == 0 && profile->has_timeouts)
         connection_expect_progress(connection);
@@ -70,14 +70,14 @@ int connection_send_parts(jd_tcp_connection *connection, const struct iovec *par
         length += parts[i].iov_len;
     if (!event_loop_is_mine(loop))
         return connection_post_send(connection, parts, count, length);
-    result = may_send(connection, length);
+    result = connection_may_send(connection, length);
     if (result < 0 || length == 0)
         return result;
     result = output_queue_append(&connection->stream.output, &loop->output_pools, parts, count, length,
                                  loop->answering == connection ? loop->arrived_bytes : 0);
     if (result < 0)
         return result;
-    connection_output_added(connection, before);
+    connection_output_added(connection, before, length);
     return 0;
 }
 
@@ -124,16 +124,16 @@ void connection_return_loan(jd_tcp_connection *connection, const struct block *b
 int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer)
 {
     bool mine = event_loop_is_mine(connection_loop(connection));
+    size_t before, length = jd_buffer_readable(buffer);
     struct iovec pieces[2];
-    size_t before;
-    int result = mine ? may_send(connection, jd_buffer_readable(buffer)) : 0;
+    int result = mine ? connection_may_send(connection, length) : 0;
 
     if (result < 0)
         return result;
     before = output_queue_bytes(&connection->stream.output);
     if (mine && may_take_loan(connection, buffer)) {
         take_loan(connection, buffer);
-        connection_output_added(connection, before);
+        connection_output_added(connection, before, length);
         return 0;
     }
     result = connection_send_parts(connection, pieces, jd_buffer_peek_iov(buffer, pieces));
@@ -146,7 +146,7 @@ void stream_sent(struct stream *stream, size_t length)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
-    output_queue_consume(&stream->output, length);
+    output_queue_consume(&stream->output, &stream->loop->output_pools, length);
     counter_add(&stream->loop->counters.bytes_sent, length);
     connection->sent_ms = stream->loop->now_ms;
     if (connection->flags & CONNECTION_ABOVE_WATERMARK &&
@@ -158,6 +158,11 @@ void stream_sent(struct stream *stream, size_t length)
         connection_touch(connection, TODO_FINISH);
     if (connection->profile->on_write_complete != NULL)
         connection_touch(connection, TODO_WRITE_COMPLETE);
+}
+
+int stream_read_file(struct stream *stream, size_t most)
+{
+    return output_queue_read_file(&stream->output, &stream->loop->output_pools, most);
 }
 
 /* Only what is so now: it may have risen and sunk in one turn. */

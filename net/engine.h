@@ -33,8 +33,10 @@ struct stream_ops {
     void (*pause)(struct stream *stream);
     void (*resume)(struct stream *stream);
 
-    /* Sends the output queue, as far as the kernel takes it now; the rest by itself when it takes more. Called again
-     * whenever output was added. Reports stream_sent and stream_failed, at once or later. */
+    /* Sends the output queue, as far as the kernel takes it now; the rest by itself when it takes more: bytes in memory
+     * (output_queue_pieces) and ranges of files (output_queue_first_file, stream_read_file) in their order. A file that
+     * ends too early fails the stream with JD_ENODATA. Called again whenever output was added. Reports stream_sent and
+     * stream_failed, at once or later; until then, or stream_closed, what the kernel reads stays as it is. */
     void (*flush)(struct stream *stream);
 
     /* FIN. The output queue is empty. */
@@ -147,9 +149,14 @@ void stream_received(struct stream *stream, struct block **block);
 /* The peer's FIN, behind all its bytes. At most once, only from wait. User callbacks run here. */
 void stream_ended(struct stream *stream);
 
-/* The kernel has taken the first length bytes of the output queue, and does not need them any more: they leave the
- * queue. */
+/* The kernel has taken the first length bytes of the output queue, of whatever kinds they are, and does not need them any
+ * more: they leave the queue, and memory and files that were lent are given back at the turn's end. */
 void stream_sent(struct stream *stream, size_t length);
+
+/* For engines that cannot send from a file: at most most (> 0) bytes of the file that is first in the output queue are read
+ * into a block in front of it. Returns 0, or why they could not be: then the stream has failed. Not while what is first is
+ * being sent. */
+int stream_read_file(struct stream *stream, size_t most);
 
 /* The connection is broken; the engine goes on waiting for close. Further failures are ignored. */
 void stream_failed(struct stream *stream, int error);

@@ -21,6 +21,8 @@ enum {
     OUTPUT_SMALL_POOL_BYTES = 8 * 1024 * 1024,
     OUTPUT_LARGE_REGION_BYTES = 256 * 1024,
     OUTPUT_LARGE_POOL_BYTES = 16 * 1024 * 1024,
+    OUTPUT_REFERENCE_REGION_BYTES = 16 * 1024,
+    OUTPUT_REFERENCE_POOL_BYTES = 8 * 1024 * 1024,
     FLUSH_BYTES = 64 * 1024,
     FLUSH_CONNECTIONS = 32,
     FLUSH_AGE_US = 50,
@@ -89,6 +91,8 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
     block_pool_init(&loop->output_pools.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
+    block_pool_init(&loop->output_pools.references, OUTPUT_REFERENCE_BYTES, OUTPUT_REFERENCE_REGION_BYTES,
+                    OUTPUT_REFERENCE_POOL_BYTES);
 }
 
 int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *options, const struct engine_ops *ops)
@@ -143,7 +147,7 @@ void event_loop_woke(jd_event_loop *loop)
 
 static bool something_is_queued(const jd_event_loop *loop)
 {
-    return loop->touched_first != NULL || loop->backlog != NULL || !mpsc_queue_is_empty(&loop->queue) ||
+    return loop->touched_first != NULL || loop->output_pools.released_first != NULL || loop->backlog != NULL || !mpsc_queue_is_empty(&loop->queue) ||
            (loop->runs_until_quit && atomic_load(&loop->quit)) || atomic_load(&loop->pending_signals) != 0;
 }
 
@@ -264,6 +268,7 @@ int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
     loop_timers_run(loop);
     tasks = loop_signals_run(loop) + run_tasks(loop);
     settled = settle_connections(loop);
+    settled += release_output(loop);
     free_dead(loop);
     counter_add(&loop->counters.turns, 1);
     counter_add(&loop->counters.events, (uint64_t)events);
@@ -421,6 +426,7 @@ static void free_loop(jd_event_loop *loop)
     block_pool_destroy(&loop->receive_blocks);
     block_pool_destroy(&loop->output_pools.small);
     block_pool_destroy(&loop->output_pools.large);
+    block_pool_destroy(&loop->output_pools.references);
     timers = loop_timers_destroy(loop);
     connections = slot_map_next_generation(&loop->connections);
     loop_registry_give_back(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);

@@ -222,6 +222,8 @@ bool loop_may_log(jd_event_loop *loop);
 
 /* Says how many lines have been suppressed, if any. */
 void loop_log_suppressed(jd_event_loop *loop);
+/* Gives back memory and files that were lent and whose bytes were sent or dropped. Returns how many. */
+unsigned release_output(jd_event_loop *loop);
 
 /* ---- loop_timers.c ---- */
 void loop_timers_init(jd_event_loop *loop, uint32_t first_generation);

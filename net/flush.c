@@ -131,3 +131,17 @@ unsigned settle_connections(jd_event_loop *loop)
     }
     return count;
 }
+
+/* What these callbacks send in turn may be sent at once: that is given back the next time. */
+unsigned release_output(jd_event_loop *loop)
+{
+    struct block *released = output_pools_take_released(&loop->output_pools);
+    struct output_reference reference;
+    unsigned count = 0;
+
+    for (; output_next_released(&released, &reference); count++) {
+        flush_before_callback(loop);
+        reference.release(reference.arg);
+    }
+    return count;
+}

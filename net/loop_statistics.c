@@ -68,4 +68,5 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
     add_pool(&loop->receive_blocks, statistics);
     add_pool(&loop->output_pools.small, statistics);
     add_pool(&loop->output_pools.large, statistics);
+    add_pool(&loop->output_pools.references, statistics);
 }

@@ -1,15 +1,22 @@
 #include "net/output_queue.h"
 
+#include "base/file.h"
+
 #include <jinduo/error.h>
 #include <stdbool.h>
 #include <string.h>
 
-static size_t smaller(size_t a, size_t b)
+static size_t smaller(size_t a, uint64_t b)
 {
-    return a < b ? a : b;
+    return a < b ? a : (size_t)b;
 }
 
-void output_queue_append_block(struct output_queue *queue, struct block *block)
+static struct output_reference *reference_of(struct block *block)
+{
+    return (struct output_reference *)(void *)block->data;
+}
+
+static void append_block(struct output_queue *queue, struct block *block, size_t counts)
 {
     block->next = NULL;
     if (queue->last != NULL)
@@ -17,7 +24,12 @@ void output_queue_append_block(struct output_queue *queue, struct block *block)
     else
         queue->first = block;
     queue->last = block;
-    output_queue_count(queue, output_queue_bytes(queue) + block_length(block));
+    output_queue_count(queue, output_queue_bytes(queue) + counts);
+}
+
+void output_queue_append_block(struct output_queue *queue, struct block *block)
+{
+    append_block(queue, block, block_length(block));
 }
 
 static void put_chain(struct block *block)
@@ -53,13 +65,14 @@ static struct block *get_chain(struct block_pool *pool, size_t length, struct bl
     return first;
 }
 
-/* Makes room for length bytes behind the last block's. A queue that needs a second block is on its way to need much
- * more. Returns the block where the room begins, or NULL. */
+/* Makes room for length bytes behind the last block's. A queue that needs a second block in a row is on its way to need
+ * much more. Returns the block where the room begins, or NULL. */
 static struct block *grow(struct output_queue *queue, struct output_pools *pools, size_t length, size_t expected)
 {
     struct block *tail = queue->last;
     size_t room = tail != NULL ? block_room(tail) : 0;
-    bool is_small = tail == NULL && fits_small(length) && expected <= OUTPUT_SMALL_BYTES;
+    bool is_first = tail == NULL || tail->kind != OUTPUT_BYTES;
+    bool is_small = is_first && fits_small(length) && expected <= OUTPUT_SMALL_BYTES;
     struct block *last = NULL;
     struct block *chain = get_chain(is_small ? &pools->small : &pools->large, length - room, &last);
 
@@ -124,41 +137,201 @@ void output_queue_copy_first(struct output_queue *queue, struct output_pools *po
     block_put(first);
 }
 
-int output_queue_pieces(const struct output_queue *queue, struct iovec *pieces, int count, size_t *total)
+/* ---- references ---- */
+
+static void put_to_released(struct output_pools *pools, struct block *block)
 {
+    block->next = NULL;
+    if (pools->released_first == NULL)
+        pools->released_first = block;
+    else
+        pools->released_last->next = block;
+    pools->released_last = block;
+}
+
+struct block *output_pools_take_released(struct output_pools *pools)
+{
+    struct block *released = pools->released_first;
+
+    pools->released_first = NULL;
+    return released;
+}
+
+bool output_next_released(struct block **released, struct output_reference *reference)
+{
+    struct block *block = *released;
+
+    if (block == NULL)
+        return false;
+    *released = block->next;
+    *reference = *reference_of(block);
+    block_put(block);
+    return true;
+}
+
+/* A block that is done with. */
+static void let_go(struct output_pools *pools, struct block *block)
+{
+    if (block->kind != OUTPUT_BYTES && reference_of(block)->release != NULL)
+        put_to_released(pools, block);
+    else
+        block_put(block);
+}
+
+static int append_copy(struct output_queue *queue, struct output_pools *pools, const struct output_reference *reference)
+{
+    struct iovec part = { .iov_base = (void *)(uintptr_t)reference->data, .iov_len = reference->length };
+
+    return reference->length > 0 ? output_queue_append(queue, pools, &part, 1, part.iov_len, 0) : 0;
+}
+
+int output_queue_append_reference(struct output_queue *queue, struct output_pools *pools,
+                                  const struct output_reference *reference)
+{
+    size_t copied = reference->kind == OUTPUT_MEMORY ? OUTPUT_COPY_BYTES : 0;
+    struct block *block = block_pool_get(&pools->references);
+    int result;
+
+    if (block == NULL)
+        return JD_ENOMEM;
+    block->kind = reference->kind;
+    block->end = block->capacity; /* no room for bytes that are appended */
+    *reference_of(block) = *reference;
+    if (reference->length > copied) {
+        append_block(queue, block, output_counts_for(reference->kind, reference->length));
+        return 0;
+    }
+    result = append_copy(queue, pools, reference);
+    if (result == 0)
+        let_go(pools, block);
+    else
+        block_put(block);
+    return result;
+}
+
+const struct output_reference *output_queue_first_file(const struct output_queue *queue)
+{
+    return queue->first != NULL && queue->first->kind == OUTPUT_FILE ? reference_of(queue->first) : NULL;
+}
+
+/* ---- what is sent ---- */
+
+/* Whether a reference is the next piece, which may be cut so that *total does not become too large. */
+static bool take_reference(const struct output_reference *reference, struct iovec *piece, size_t total)
+{
+    if (reference->kind == OUTPUT_FILE || total >= OUTPUT_GATHER_BYTES)
+        return false;
+    piece->iov_base = (void *)(uintptr_t)reference->data;
+    piece->iov_len = smaller(OUTPUT_GATHER_BYTES - total, reference->length);
+    return true;
+}
+
+int output_queue_pieces(const struct output_queue *queue, struct iovec *pieces, int count, size_t *total, bool *more)
+{
+    struct block *block = queue->first;
     int used = 0;
 
     *total = 0;
-    for (struct block *block = queue->first; block != NULL && used < count; block = block->next) {
-        pieces[used].iov_base = block->data + block->begin;
-        pieces[used].iov_len = block_length(block);
+    for (; block != NULL && used < count; block = block->next) {
+        if (block->kind == OUTPUT_BYTES) {
+            pieces[used].iov_base = block->data + block->begin;
+            pieces[used].iov_len = block_length(block);
+        } else if (!take_reference(reference_of(block), &pieces[used], *total)) {
+            break;
+        }
         *total += pieces[used++].iov_len;
+        if (block->kind != OUTPUT_BYTES && pieces[used - 1].iov_len < reference_of(block)->length)
+            break;
     }
+    *more = block != NULL;
     return used;
 }
 
-void output_queue_consume(struct output_queue *queue, size_t length)
+static uint64_t length_of(struct block *block)
 {
-    output_queue_count(queue, output_queue_bytes(queue) - length);
-    while (queue->first != NULL && length >= block_length(queue->first)) {
-        struct block *block = queue->first;
-        length -= block_length(block);
-        queue->first = block->next;
-        block_put(block);
-    }
-    if (queue->first == NULL)
-        queue->last = NULL;
-    else
-        queue->first->begin += (uint32_t)length;
+    return block->kind == OUTPUT_BYTES ? block_length(block) : reference_of(block)->length;
 }
 
-size_t output_queue_clear(struct output_queue *queue)
+static size_t counts_for(struct block *block)
+{
+    return block->kind == OUTPUT_BYTES ? block_length(block)
+                                       : output_counts_for(block->kind, reference_of(block)->length);
+}
+
+/* Drops the first length bytes of a block that has more. */
+static void advance(struct block *block, size_t length)
+{
+    struct output_reference *reference = reference_of(block);
+
+    if (block->kind == OUTPUT_BYTES) {
+        block->begin += (uint32_t)length;
+        return;
+    }
+    reference->length -= length;
+    if (block->kind == OUTPUT_MEMORY)
+        reference->data += length;
+    else
+        reference->offset += (int64_t)length;
+}
+
+void output_queue_consume(struct output_queue *queue, struct output_pools *pools, size_t length)
 {
     size_t bytes = output_queue_bytes(queue);
+    struct block *block = queue->first;
 
-    put_chain(queue->first);
+    while (block != NULL && length >= length_of(block)) {
+        length -= length_of(block);
+        bytes -= counts_for(block);
+        queue->first = block->next;
+        let_go(pools, block);
+        block = queue->first;
+    }
+    if (block == NULL) {
+        queue->last = NULL;
+    } else {
+        bytes -= counts_for(block);
+        advance(block, length);
+        bytes += counts_for(block);
+    }
+    output_queue_count(queue, bytes);
+}
+
+uint64_t output_queue_clear(struct output_queue *queue, struct output_pools *pools)
+{
+    uint64_t bytes = 0;
+
+    for (struct block *block = queue->first, *next; block != NULL; block = next) {
+        next = block->next;
+        bytes += length_of(block);
+        let_go(pools, block);
+    }
     queue->first = NULL;
     queue->last = NULL;
     output_queue_count(queue, 0);
     return bytes;
+}
+
+/* ---- files that are read ---- */
+
+int output_queue_read_file(struct output_queue *queue, struct output_pools *pools, size_t most)
+{
+    const struct output_reference *file = output_queue_first_file(queue);
+    struct block *block = block_pool_get(&pools->large);
+    ssize_t count;
+
+    if (block == NULL)
+        return JD_ENOMEM;
+    count = file_read(file->fd, block->data, smaller(smaller(most, block->capacity), file->length), file->offset);
+    if (count <= 0) {
+        block_put(block);
+        return count < 0 ? (int)count : JD_ENODATA;
+    }
+    output_queue_consume(queue, pools, (size_t)count);
+    block->end = (uint32_t)count;
+    block->next = queue->first;
+    queue->first = block;
+    if (queue->last == NULL)
+        queue->last = block;
+    output_queue_count(queue, output_queue_bytes(queue) + block_length(block));
+    return 0;
 }

@@ -29,6 +29,10 @@ static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPR
 
 enum { DROP_MAX_BYTES = 16 * 1024 * 1024 }; /* more than kernels keep for a socket (tcp(7), tcp_rmem) */
 
+/* A peer that reads as fast as this sends could go on with a long file for ever: beyond what kernels keep for a socket
+ * (tcp(7), tcp_wmem) sending would mean waiting for it. */
+enum { CLOSE_SEND_MAX_BYTES = 16 * 1024 * 1024 };
+
 enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
 
 static void set_flag(struct stream *stream, unsigned flag)
@@ -175,15 +179,37 @@ static void wait_for_output_edge(struct stream *stream)
         fail(stream, result);
 }
 
+/* Of the file that is first in the output queue. Returns the bytes sent, perhaps 0, or a negative error. */
+static ssize_t send_file(struct stream *stream, size_t most)
+{
+    const struct output_reference *file = output_queue_first_file(&stream->output);
+    size_t size = file->length < most ? (size_t)file->length : most;
+    ssize_t sent = socket_send_file(stream->socket, file->fd, file->offset, size);
+
+    if (sent == JD_EINVAL || sent == JD_ENOSYS)
+        return stream_read_file(stream, most);
+    return sent == 0 ? JD_ENODATA : sent;
+}
+
+/* One send of what is first. */
+static ssize_t send_once(struct stream *stream, size_t budget)
+{
+    struct iovec pieces[SEND_PIECES];
+    size_t total;
+    bool more;
+    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
+
+    if (count == 0)
+        return send_file(stream, budget);
+    return more ? socket_send_more(stream->socket, pieces, count) : socket_send(stream->socket, pieces, count);
+}
+
 /* Until the kernel takes no more, as only then an edge tells when it takes more again; or until the budget is used up. */
 static void send_output(struct stream *stream, size_t budget)
 {
     while (output_queue_bytes(&stream->output) > 0 && has_flag(stream, STREAM_WRITABLE) &&
            !has_flag(stream, STREAM_FAILED | STREAM_CLOSED)) {
-        struct iovec pieces[SEND_PIECES];
-        size_t total;
-        int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total);
-        ssize_t sent = socket_send(stream->socket, pieces, count);
+        ssize_t sent = send_once(stream, budget);
 
         if (sent == JD_EAGAIN) {
             wait_for_output_edge(stream);
@@ -287,7 +313,7 @@ static void stream_close(struct stream *stream, bool reset)
     if (reset) {
         socket_reset_on_close(stream->socket);
     } else if (!has_flag(stream, STREAM_FAILED)) {
-        send_output(stream, SIZE_MAX);
+        send_output(stream, CLOSE_SEND_MAX_BYTES);
         if (!has_flag(stream, STREAM_ENDED))
             drop_input(reactor, stream);
     }

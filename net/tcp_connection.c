@@ -159,7 +159,9 @@ void stream_failed(struct stream *stream, int error)
 
 void stream_closed(struct stream *stream)
 {
-    counter_add(&stream->loop->counters.bytes_dropped, output_queue_clear(&stream->output));
+    jd_event_loop *loop = stream->loop;
+
+    counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->output_pools));
     connection_touch(connection_of_stream(stream), TODO_DOWN);
 }
 
@@ -172,6 +174,7 @@ void connection_tell_down(jd_tcp_connection *connection)
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
     loop->open_connections--;
+    release_output(loop);
     if (connection->flags & CONNECTION_SEEN) {
         counter_add(&loop->counters.connections_closed, 1);
         counter_add(&loop->counters.closed[connection->close_reason], 1);
@@ -190,7 +193,8 @@ void connection_carry_out(jd_tcp_connection *connection, enum connection_order o
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
     switch (order) {
-    case ORDER_SEND: /* connection_message.c does it */
+    case ORDER_SEND: /* connection_message.c does these */
+    case ORDER_SEND_REFERENCE:
         break;
     case ORDER_SHUTDOWN:
     case ORDER_FINISH:

@@ -184,8 +184,11 @@ static inline bool connection_takes_input(const jd_tcp_connection *connection)
     return connection_state(connection) < CONNECTION_CLOSING && !(connection->flags & CONNECTION_ANY_PAUSE);
 }
 
-/* What follows from output having been queued. */
-void connection_output_added(jd_tcp_connection *connection, size_t queued_before);
+/* Whether that many bytes more may be queued now: 0 or a negative error. In the loop's thread. */
+int connection_may_send(const jd_tcp_connection *connection, size_t length);
+
+/* What follows from length bytes of output having been queued; queued_before: what the queue counted before. */
+void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length);
 
 /* Ends one of the two kinds of pause. */
 void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
@@ -201,11 +204,12 @@ void connection_return_loan(jd_tcp_connection *connection, const struct block *b
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count);
 
 /* What one thread asks of a connection that belongs to another. */
-enum connection_order { ORDER_SEND, ORDER_SHUTDOWN, ORDER_CLOSE, ORDER_RESET, ORDER_FINISH };
+enum connection_order { ORDER_SEND, ORDER_SEND_REFERENCE, ORDER_SHUTDOWN, ORDER_CLOSE, ORDER_RESET, ORDER_FINISH };
 
 /* connection_message.c: orders from other threads. */
 int connection_post_order(jd_tcp_connection *connection, enum connection_order order);
 int connection_post_send(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length);
+int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference, size_t counts);
 
 /* In the loop's thread. */
 void connection_carry_out(jd_tcp_connection *connection, enum connection_order order);

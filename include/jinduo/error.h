@@ -22,6 +22,7 @@ enum {
     JD_ENFILE = -ENFILE,
     JD_EMFILE = -EMFILE, /* out of descriptors */
     JD_EPIPE = -EPIPE,
+    JD_ENODATA = -ENODATA, /* a file ended before all that was to be sent of it */
     JD_ERANGE = -ERANGE,
     JD_ENOSYS = -ENOSYS,
     JD_EPROTO = -EPROTO,     /* the peer broke the protocol */

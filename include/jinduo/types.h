@@ -32,8 +32,15 @@ typedef struct jd_buffer jd_buffer;
 typedef struct jd_codec jd_codec;
 typedef struct jd_thread_pool jd_thread_pool;
 typedef struct jd_strand jd_strand;
+typedef struct jd_shared jd_shared;
 
 /* A function queued on, or run by, a loop. */
 typedef void (*jd_task)(void *arg);
+
+/* Gives back what the library was lent: called exactly once, when neither it nor the kernel needs that any more. */
+typedef void (*jd_release)(void *arg);
+
+/* As a length: all that there is from the offset on. */
+#define JD_TO_END UINT64_MAX
 
 #endif

@@ -32,7 +32,7 @@ void fault_peer_step(struct run_peer *peer, bool may_read);
 /* Closes its socket. */
 void fault_peer_end(struct run_peer *peer, bool with_reset);
 
-/* Whether the connection is broken in both directions. */
+/* Whether nothing more can come: the server has ended the connection, be it in good order. */
 bool fault_peer_has_hung_up(const struct run_peer *peer);
 
 #endif

@@ -1,3 +1,4 @@
+#include "tests/behaviour/fault_lend.h"
 #include "tests/behaviour/fault_peer.h"
 
 #include "base/endpoint.h"
@@ -175,10 +176,17 @@ static void give_up(jd_tcp_connection *connection)
         report(JD_ENOMEM);
 }
 
+static int send_frame(jd_tcp_connection *connection, const void *data, size_t length)
+{
+    if (fault_lends(*(const unsigned char *)data))
+        return fault_lend(connection, data, length);
+    return jd_codec_send(run.codec, connection, data, length);
+}
+
 /* JD_ENOTCONN: the connection is about to go down and to say why. */
 static void send_back(jd_tcp_connection *connection, const void *data, size_t length)
 {
-    int result = jd_codec_send(run.codec, connection, data, length);
+    int result = send_frame(connection, data, length);
 
     if (result == 0 || result == JD_ENOTCONN)
         return;
@@ -260,10 +268,15 @@ static void obey(jd_tcp_connection *connection, enum run_order order)
     case ORDER_RESET_NOW:
         jd_tcp_connection_reset(connection);
         break;
-    case ORDER_ECHO:
-    case ORDER_ECHO_FROM_AFAR:
+    default: /* to be sent back, that is all */
         break;
     }
+}
+
+static bool is_from_afar(enum run_order order)
+{
+    return order == ORDER_ECHO_FROM_AFAR || order == ORDER_SHARED_FROM_AFAR || order == ORDER_OWNED_FROM_AFAR ||
+           order == ORDER_FILE_FROM_AFAR;
 }
 
 static void on_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *arg)
@@ -274,7 +287,7 @@ static void on_frame(jd_tcp_connection *connection, const void *data, size_t len
     lock();
     peer->frames_served++;
     unlock();
-    if (order == ORDER_ECHO_FROM_AFAR)
+    if (is_from_afar(order))
         send_back_from_afar(connection, data, length);
     else if (order != ORDER_RESET_NOW)
         send_back(connection, data, length);
@@ -559,6 +572,7 @@ unsigned run_end(void)
         free(run.peers[i].script);
     }
     check_reports();
+    RUN_CHECK(fault_lent() == 0);
     RUN_CHECK(jd_memory_in_use() == 0);
     RUN_CHECK(open_descriptors() == run.descriptors);
     pthread_mutex_destroy(&run.lock);

@@ -70,7 +70,13 @@ void run_destroy_server(void);
 enum run_order {
     ORDER_ECHO = 'e',
     ORDER_ECHO_FROM_AFAR = 'f', /* by the run's thread, not the connection's */
-    ORDER_PAUSE = 'p',          /* stops reading, and resumes by a timer */
+    ORDER_SHARED = 'h',         /* these three without a copy; FROM_AFAR as above */
+    ORDER_OWNED = 'o',
+    ORDER_FILE = 'l',
+    ORDER_SHARED_FROM_AFAR = 'H',
+    ORDER_OWNED_FROM_AFAR = 'O',
+    ORDER_FILE_FROM_AFAR = 'L',
+    ORDER_PAUSE = 'p', /* stops reading, and resumes by a timer */
     ORDER_STAY_PAUSED = 'q',
     ORDER_SHUT_DOWN = 's',
     ORDER_CLOSE_NOW = 'c',

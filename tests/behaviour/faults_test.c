@@ -88,6 +88,42 @@ static void io_threads(void)
     run_destroy_server();
 }
 
+/* The first three stay on one loop. */
+static void lend(void)
+{
+    static const enum run_order orders[] = { ORDER_SHARED, ORDER_OWNED, ORDER_FILE };
+    struct run_peer *peer;
+
+    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0" }, .send_buffer_bytes = SEND_BUFFER_BYTES });
+    for (int i = 0; i < 2; i++) {
+        peer = run_connect(i == 0 ? PEER_SHUTS_DOWN : PEER_WAITS);
+        for (int k = 0; k < 3; k++)
+            run_send_frame(peer, orders[k], i == 0 ? SMALL_BYTES : big_bytes() / FEW);
+        if (i == 1)
+            run_send_frame(peer, ORDER_SHUT_DOWN, SMALL_BYTES);
+    }
+    run_peers();
+    run_destroy_server();
+}
+
+static void lend_roughly(void)
+{
+    static const enum run_order orders[] = { ORDER_SHARED_FROM_AFAR, ORDER_OWNED_FROM_AFAR, ORDER_FILE_FROM_AFAR };
+    struct run_peer *peer;
+
+    run_serve(
+        &(struct run_server){ .listen = { "127.0.0.1:0" }, .send_buffer_bytes = SEND_BUFFER_BYTES, .io_threads = 2 });
+    for (int i = 0; i < 3; i++) {
+        peer = run_connect(i == 0 ? PEER_SHUTS_DOWN : i == 1 ? PEER_STAYS : PEER_RESETS);
+        for (int k = 0; k < 3; k++)
+            run_send_frame(peer, orders[k], big_bytes() / FEW);
+    }
+    peer = run_connect(PEER_NEVER_READS);
+    for (int k = 0; k < 3; k++)
+        run_send_frame(peer, orders[k], big_bytes());
+    run_peers();
+}
+
 static void rough_ends(void)
 {
     struct run_peer *peer;
@@ -227,6 +263,8 @@ static const struct scenario scenarios[] = {
     { "start", start, true },
     { "exchange", exchange, true },
     { "io threads", io_threads, false },
+    { "lend", lend, true },
+    { "lend roughly", lend_roughly, false },
     { "rough ends", rough_ends, false },
     { "chores", chores_of_all_kinds, true },
     { "drain", drain, false },

@@ -7,14 +7,16 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 enum { DESCRIPTORS_MAX = 1024 };
 
 static const char *const call_names[FAULT_CALLS] = {
-    "accept4",    "bind",   "close", "connect", "epoll_create1", "epoll_ctl",  "epoll_wait", "eventfd", "getsockname",
-    "getsockopt", "listen", "recv",  "send",    "sendmsg",       "setsockopt", "shutdown",   "socket",
+    "accept4",  "bind",        "close",      "connect",  "epoll_create1", "epoll_ctl", "epoll_wait",
+    "eventfd",  "getsockname", "getsockopt", "listen",   "pread",         "recv",      "send",
+    "sendfile", "sendmsg",     "setsockopt", "shutdown", "socket",
 };
 
 #define UNNOTICED(call, number)                                                                                        \
@@ -150,6 +152,17 @@ const struct fault known_faults[] = {
     REPORTED(LISTEN, ENOTSOCK),
     REPORTED(LISTEN, EOPNOTSUPP),
 
+    UNNOTICED(PREAD, FAULT_ONE_BYTE),
+    UNNOTICED(PREAD, EINTR),
+    REPORTED(PREAD, EBADF),
+    REPORTED(PREAD, EFAULT),
+    REPORTED(PREAD, EINVAL),
+    REPORTED(PREAD, EIO),
+    REPORTED(PREAD, EISDIR),
+    REPORTED(PREAD, ENXIO),
+    REPORTED(PREAD, EOVERFLOW),
+    REPORTED(PREAD, ESPIPE),
+
     UNNOTICED(RECV, FAULT_ONE_BYTE),
     UNNOTICED(RECV, EAGAIN),
     UNNOTICED(RECV, EINTR),
@@ -165,6 +178,21 @@ const struct fault known_faults[] = {
 
     SENDING(SEND),
     SENDING(SENDMSG),
+
+    /* EINVAL and ENOSYS: it is read and sent instead; the last two are the socket's. */
+    UNNOTICED(SENDFILE, FAULT_ONE_BYTE),
+    UNNOTICED(SENDFILE, EAGAIN),
+    UNNOTICED(SENDFILE, EINTR),
+    UNNOTICED(SENDFILE, EINVAL),
+    UNNOTICED(SENDFILE, ENOSYS),
+    REPORTED(SENDFILE, EBADF),
+    REPORTED(SENDFILE, EFAULT),
+    REPORTED(SENDFILE, EIO),
+    REPORTED(SENDFILE, ENOMEM),
+    REPORTED(SENDFILE, EOVERFLOW),
+    REPORTED(SENDFILE, ESPIPE),
+    REPORTED(SENDFILE, ECONNRESET),
+    REPORTED(SENDFILE, EPIPE),
 
     REPORTED(SETSOCKOPT, EBADF),
     REPORTED(SETSOCKOPT, EDOM),
@@ -413,6 +441,13 @@ static ssize_t bytes_to_move(enum fault_call call, int fd, size_t size)
     return -1;
 }
 
+static ssize_t faulty_pread(int fd, void *data, size_t size, off_t offset)
+{
+    ssize_t bytes = bytes_to_move(CALL_PREAD, fd, size);
+
+    return bytes < 0 ? -1 : pread(fd, data, (size_t)bytes, offset);
+}
+
 static ssize_t faulty_recv(int fd, void *data, size_t size, int flags)
 {
     ssize_t bytes = bytes_to_move(CALL_RECV, fd, size);
@@ -428,6 +463,13 @@ static ssize_t faulty_send(int fd, const void *data, size_t size, int flags)
     ssize_t bytes = bytes_to_move(CALL_SEND, fd, size);
 
     return bytes < 0 ? -1 : send(fd, data, (size_t)bytes, flags);
+}
+
+static ssize_t faulty_sendfile(int socket, int fd, off_t *offset, size_t size)
+{
+    ssize_t bytes = bytes_to_move(CALL_SENDFILE, socket, size);
+
+    return bytes < 0 ? -1 : sendfile(socket, fd, offset, (size_t)bytes);
 }
 
 static ssize_t faulty_sendmsg(int fd, const struct msghdr *message, int flags)
@@ -472,8 +514,10 @@ void faults_install(void)
         .getsockname = faulty_getsockname,
         .getsockopt = faulty_getsockopt,
         .listen = faulty_listen,
+        .pread = faulty_pread,
         .recv = faulty_recv,
         .send = faulty_send,
+        .sendfile = faulty_sendfile,
         .sendmsg = faulty_sendmsg,
         .setsockopt = faulty_setsockopt,
         .shutdown = faulty_shutdown,

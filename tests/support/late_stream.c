@@ -152,9 +152,15 @@ static void send_some(struct late_streams *streams, struct late_stream *late_str
     struct stream *stream = late_stream->stream;
     struct iovec pieces[SEND_PIECES];
     size_t total;
-    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total);
-    ssize_t sent = socket_send(stream->socket, pieces, cut_pieces(pieces, count, some_bytes(streams, total)));
+    bool more;
+    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
+    ssize_t sent;
 
+    if (count == 0) {
+        late_stream->failure = stream_read_file(stream, some_bytes(streams, SIZE_MAX));
+        return;
+    }
+    sent = socket_send(stream->socket, pieces, cut_pieces(pieces, count, some_bytes(streams, total)));
     if (sent >= 0)
         late_stream->sent_untold = (size_t)sent;
     else if (sent == JD_EAGAIN)
@@ -182,17 +188,23 @@ static void shut_down(struct late_stream *late_stream)
 
 /* ---- closing ---- */
 
-/* What the kernel takes of the output that it does not have yet; told later, before the end. */
+/* What the kernel takes of the output that it does not have yet: a piece at a time, each told before the next. */
 static void send_rest(struct late_stream *late_stream)
 {
-    for (struct block *block = late_stream->stream->output.first; block != NULL; block = block->next) {
-        struct iovec piece = { .iov_base = block->data + block->begin, .iov_len = block_length(block) };
-        ssize_t sent = socket_send(late_stream->stream->socket, &piece, 1);
-        if (sent > 0)
-            late_stream->sent_untold += (size_t)sent;
-        if (sent != (ssize_t)piece.iov_len)
-            return;
-    }
+    struct stream *stream = late_stream->stream;
+    struct iovec piece;
+    size_t total;
+    bool more;
+    ssize_t sent = 0;
+
+    if (output_queue_bytes(&stream->output) == 0)
+        late_stream->rest_sent = true;
+    else if (output_queue_pieces(&stream->output, &piece, 1, &total, &more) == 0)
+        late_stream->rest_sent = stream_read_file(stream, READ_AHEAD_BYTES) < 0;
+    else
+        sent = socket_send(stream->socket, &piece, 1);
+    late_stream->rest_sent |= sent < 0;
+    late_stream->sent_untold = sent > 0 ? (size_t)sent : 0;
 }
 
 /* Closing over input would send RST (see stream_ops.close). Bounded, as a peer may send for ever. */
@@ -222,7 +234,6 @@ static void close_stream(struct late_streams *streams, struct late_stream *late_
         return;
     }
     if (!late_stream->with_reset && !late_stream->rest_sent && late_stream->failure == 0) {
-        late_stream->rest_sent = true;
         send_rest(late_stream);
         return;
     }

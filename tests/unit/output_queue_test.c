@@ -22,6 +22,7 @@ static void set_up(void)
     checking_memory_install();
     block_pool_init(&pools.small, OUTPUT_SMALL_BYTES, 4 * 1024, 8 * 1024);
     block_pool_init(&pools.large, OUTPUT_LARGE_BYTES, 64 * 1024, 64 * 1024);
+    block_pool_init(&pools.references, OUTPUT_REFERENCE_BYTES, 4 * 1024, 8 * 1024);
     queue = (struct output_queue){ 0 };
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(i * 31 + i / 251);
@@ -29,9 +30,10 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    output_queue_clear(&queue);
+    output_queue_clear(&queue, &pools);
     block_pool_destroy(&pools.small);
     block_pool_destroy(&pools.large);
+    block_pool_destroy(&pools.references);
     checking_memory_remove();
 }
 
@@ -47,7 +49,8 @@ static void assert_queued(const uint8_t *expected, size_t length)
 {
     struct iovec pieces[MANY_PIECES];
     size_t total, checked = 0;
-    int count = output_queue_pieces(&queue, pieces, MANY_PIECES, &total);
+    bool more;
+    int count = output_queue_pieces(&queue, pieces, MANY_PIECES, &total, &more);
 
     ck_assert_uint_eq(output_queue_bytes(&queue), length);
     ck_assert_uint_eq(total, length);
@@ -146,12 +149,13 @@ START_TEST(queued_bytes_never_move_and_never_change_as_the_kernel_may_be_reading
 {
     struct iovec before[MANY_PIECES], after[MANY_PIECES];
     size_t total;
+    bool more;
     ck_assert_int_eq(append(bytes, SMALL_ROOM + 100), 0);
-    int count = output_queue_pieces(&queue, before, MANY_PIECES, &total);
+    int count = output_queue_pieces(&queue, before, MANY_PIECES, &total, &more);
 
     ck_assert_int_eq(append(bytes + SMALL_ROOM + 100, 2 * LARGE_ROOM), 0);
 
-    output_queue_pieces(&queue, after, MANY_PIECES, &total);
+    output_queue_pieces(&queue, after, MANY_PIECES, &total, &more);
     for (int i = 0; i < count; i++) {
         ck_assert_ptr_eq(after[i].iov_base, before[i].iov_base);
         ck_assert_uint_ge(after[i].iov_len, before[i].iov_len);
@@ -164,12 +168,14 @@ START_TEST(pieces_are_at_most_as_many_as_asked_for_and_their_bytes_are_summed)
 {
     struct iovec pieces[2];
     size_t total;
+    bool more;
     ck_assert_int_eq(append(bytes, 3 * LARGE_ROOM), 0);
 
-    ck_assert_int_eq(output_queue_pieces(&queue, pieces, 2, &total), 2);
+    ck_assert_int_eq(output_queue_pieces(&queue, pieces, 2, &total, &more), 2);
 
     ck_assert_uint_eq(total, 2 * LARGE_ROOM);
-    ck_assert_int_eq(output_queue_pieces(&queue, pieces, 0, &total), 0);
+    ck_assert(more);
+    ck_assert_int_eq(output_queue_pieces(&queue, pieces, 0, &total, &more), 0);
     ck_assert_uint_eq(total, 0);
 }
 END_TEST
@@ -182,7 +188,7 @@ START_TEST(consuming_goes_on_where_it_stopped_over_any_number_of_blocks)
     ck_assert_int_eq(append(bytes + SMALL_ROOM, length - SMALL_ROOM), 0);
 
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        output_queue_consume(&queue, steps[i]);
+        output_queue_consume(&queue, &pools, steps[i]);
         consumed += steps[i];
         assert_queued(bytes + consumed, length - consumed);
     }
@@ -193,7 +199,7 @@ START_TEST(a_queue_that_is_consumed_whole_holds_no_block_and_begins_anew)
 {
     ck_assert_int_eq(append(bytes, 2 * LARGE_ROOM), 0);
 
-    output_queue_consume(&queue, 2 * LARGE_ROOM);
+    output_queue_consume(&queue, &pools, 2 * LARGE_ROOM);
 
     ck_assert_ptr_null(queue.first);
     ck_assert_ptr_null(queue.last);
@@ -205,11 +211,11 @@ END_TEST
 
 START_TEST(consuming_nothing_changes_nothing)
 {
-    output_queue_consume(&queue, 0);
+    output_queue_consume(&queue, &pools, 0);
     assert_queued(bytes, 0);
     ck_assert_int_eq(append(bytes, 10), 0);
 
-    output_queue_consume(&queue, 0);
+    output_queue_consume(&queue, &pools, 0);
 
     assert_queued(bytes, 10);
 }
@@ -242,12 +248,12 @@ END_TEST
 START_TEST(clearing_gives_every_block_back_and_says_how_many_bytes_that_was)
 {
     ck_assert_int_eq(append(bytes, 2 * LARGE_ROOM), 0);
-    output_queue_consume(&queue, 5);
+    output_queue_consume(&queue, &pools, 5);
 
-    ck_assert_uint_eq(output_queue_clear(&queue), 2 * LARGE_ROOM - 5);
+    ck_assert_uint_eq(output_queue_clear(&queue, &pools), 2 * LARGE_ROOM - 5);
 
     assert_queued(bytes, 0);
-    ck_assert_uint_eq(output_queue_clear(&queue), 0);
+    ck_assert_uint_eq(output_queue_clear(&queue, &pools), 0);
 }
 END_TEST
 
@@ -334,7 +340,7 @@ static void try_consume(uint64_t *random)
 
     if (length > model.length)
         length = model.length;
-    output_queue_consume(&queue, length);
+    output_queue_consume(&queue, &pools, length);
     memmove(model.bytes, model.bytes + length, model.length - length);
     model.length -= length;
 }
@@ -343,7 +349,7 @@ static void try_clear(uint64_t *random)
 {
     if (random_below(random, 20) > 0)
         return;
-    ck_assert_uint_eq(output_queue_clear(&queue), model.length);
+    ck_assert_uint_eq(output_queue_clear(&queue, &pools), model.length);
     model.length = 0;
 }
 
