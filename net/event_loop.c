@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/channel.h"
+#include "net/tcp_client.h"
 #include "net/tcp_connection.h"
 #include "net/tcp_server.h"
 
@@ -366,6 +367,7 @@ int jd_event_loop_destroy(jd_event_loop *loop)
     loop->destroying = true; /* nothing new can be made on it from here on */
     current_loop = loop;
     loop_signals_forget(loop);
+    clients_destroy_all(loop);
     servers_destroy_all(loop);
     connections_close_all(loop);
     /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
@@ -435,6 +437,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ(connections_closed),
         READ(connections_failed),
         READ(accept_pauses),
+        READ(connects_failed),
         .block_overflows = overflows(&loop->receive_blocks) + overflows(&loop->output_pools.small) +
                            overflows(&loop->output_pools.large),
         .pool_bytes = block_pool_bytes(&loop->receive_blocks) + block_pool_bytes(&loop->output_pools.small) +

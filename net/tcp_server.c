@@ -34,6 +34,7 @@ struct stop_order {
 struct jd_tcp_server {
     jd_event_loop *loop;
     jd_tcp_server *next, *previous; /* on the loop's list of servers */
+    struct connection_owner owner;  /* of the connections: this server */
     struct connection_profile *profile;
     struct socket_options socket_options;
     struct server_listener *listeners, **listeners_link;
@@ -87,28 +88,35 @@ static void free_server(jd_tcp_server *server)
 }
 
 static void run_finish(struct loop_task *task);
+static void server_connection_gone(jd_tcp_server *server);
+static void on_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change);
+static void on_connection_gone(struct connection_owner *owner, int error);
 
 int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_server_options *options)
 {
     static const jd_tcp_server_options defaults;
+    struct connection_options connection_options;
     jd_tcp_server *server;
     jd_endpoint endpoint = { 0 };
     int result;
 
     if (options == NULL)
         options = &defaults;
+    connection_options = (struct connection_options)CONNECTION_OPTIONS_OF(options);
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    if (options->io_threads > IO_THREADS_MAX || !connection_options_make_sense(options))
+    if (options->io_threads > IO_THREADS_MAX || !connection_options_make_sense(&connection_options))
         return JD_EINVAL;
     if (options->listen != NULL && jd_endpoint_parse(&endpoint, options->listen, NULL) < 0)
         return JD_EINVAL;
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
         return JD_ENOMEM;
-    server->profile = connection_profile_create(server, options);
+    server->owner = (struct connection_owner){ on_connection_seen, on_connection_gone };
+    server->profile = connection_profile_create(&server->owner, options->name != NULL ? options->name : "server",
+                                                &connection_options);
     if (server->profile == NULL) {
         memory_release(server, sizeof(*server));
         return JD_ENOMEM;
@@ -117,13 +125,8 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
     server->listeners_link = &server->listeners;
     server->io_threads = options->io_threads;
     server->finish.run = run_finish;
-    server->socket_options = (struct socket_options){
-        .backlog = options->backlog,
-        .nagle = options->nagle,
-        .keepalive = options->keepalive,
-        .send_buffer_bytes = options->send_buffer_bytes,
-        .receive_buffer_bytes = options->receive_buffer_bytes,
-    };
+    server->socket_options = connection_options.socket;
+    server->socket_options.backlog = options->backlog;
     atomic_init(&server->alive, 1);
     result = endpoint.length > 0 ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
     if (result < 0) {
@@ -347,12 +350,19 @@ int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoin
 
 /* ---- the end ---- */
 
-void server_connection_seen(jd_tcp_server *server, int change)
+static void on_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change)
 {
+    jd_tcp_server *server = (jd_tcp_server *)((char *)owner - offsetof(jd_tcp_server, owner));
+
     atomic_fetch_add_explicit(&server->seen, (size_t)change, memory_order_relaxed);
 }
 
-void server_connection_gone(jd_tcp_server *server)
+static void on_connection_gone(struct connection_owner *owner, int error)
+{
+    server_connection_gone((jd_tcp_server *)((char *)owner - offsetof(jd_tcp_server, owner)));
+}
+
+static void server_connection_gone(jd_tcp_server *server)
 {
     /* The last one: nothing but the finish task holds the server any more. A sub-loop's thread is joined by it, so this
      * push has ended before the loop can. */
