@@ -1,5 +1,6 @@
 /* Clients that try again: when, how often, and why. No test looks at the clock: what is checked is what clients say. */
 #include "base/endpoint.h"
+#include "base/system_calls.h"
 #include "tests/behaviour/client_fixture.h"
 #include "tests/support/name_service.h"
 
@@ -234,6 +235,42 @@ START_TEST(without_reconnect_the_down_callback_may_start_it_again)
 }
 END_TEST
 
+static void disconnect_and_start_in_down(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_client *client = *(jd_tcp_client **)arg;
+
+    if (clients_down() > 1)
+        return;
+    ck_assert_int_eq(jd_tcp_client_disconnect(client, 0, note_done, NULL), 0);
+    ck_assert_int_eq(jd_tcp_client_start(client), 0);
+}
+
+/* It is a new start: no wait, and what it was disconnected from is not lost. */
+START_TEST(the_down_callback_may_disconnect_and_start_it)
+{
+    jd_tcp_client *client;
+    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    client = start_client(
+        &(struct client_use){ .options = { .reconnect = true, .reconnect_initial_ms = 1, .reconnect_max_ms = 1 },
+                              .on_down = disconnect_and_start_in_down,
+                              .arg = &client });
+    PUMP_UNTIL(connections_up() == 2);
+
+    ck_assert_int_eq(jd_tcp_connection_close(jd_tcp_client_connection(client)), 0);
+    PUMP_UNTIL(clients_up() == 2);
+    pump_until_quiet();
+
+    ck_assert_uint_eq(done_count, 1);
+    ck_assert_uint_eq(reports_noted(), 0);
+    ck_assert_uint_eq(clients_up(), 2);
+    jd_tcp_server_destroy(server, NULL, NULL);
+    PUMP_UNTIL(reports_noted() >= 2);
+    ck_assert_int_eq(noted_report(0)->report.event, JD_CONNECT_LOST);
+    jd_tcp_client_destroy(client, note_done, NULL);
+    PUMP_UNTIL(done_count == 2);
+}
+END_TEST
+
 /* ---- time ---- */
 
 /* A listener whose queue is full drops what asks to be connected (listen(2)), so that TCP asks on. */
@@ -354,7 +391,28 @@ START_TEST(a_name_is_looked_up_anew_for_each_attempt)
 }
 END_TEST
 
-/* ---- descriptors ---- */
+/* ---- the system ---- */
+
+static int interrupted_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    connect(fd, address, length);
+    errno = EINTR;
+    return -1;
+}
+
+/* connect(2), EINTR: the connection is made all the same. */
+START_TEST(an_interrupted_connect_goes_on)
+{
+    serve(&(struct service){ .on_message = echo });
+    system_calls.connect = interrupted_connect;
+
+    start_client(&(struct client_use){ 0 });
+
+    PUMP_UNTIL(connections_up() == 2);
+    ck_assert_uint_eq(reports_noted(), 0);
+    system_calls_reset();
+}
+END_TEST
 
 START_TEST(a_client_out_of_descriptors_says_so_and_tries_again)
 {
@@ -393,9 +451,11 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_connection_that_lasted_begins_the_row_anew);
     tcase_add_test(tests, a_client_that_is_disconnected_tries_no_more);
     tcase_add_test(tests, without_reconnect_the_down_callback_may_start_it_again);
+    tcase_add_test(tests, the_down_callback_may_disconnect_and_start_it);
     tcase_add_test(tests, connecting_times_out_and_is_tried_again);
     tcase_add_test(tests, an_address_that_does_not_answer_leaves_time_for_the_next);
     tcase_add_test(tests, looking_up_times_out_and_a_late_answer_is_dropped);
     tcase_add_test(tests, a_name_is_looked_up_anew_for_each_attempt);
+    tcase_add_test(tests, an_interrupted_connect_goes_on);
     tcase_add_test(tests, a_client_out_of_descriptors_says_so_and_tries_again);
 }
