@@ -198,6 +198,27 @@ int jd_endpoint_parse(jd_endpoint *endpoint, const char *text, const char **reas
     return parse_ip(endpoint, text, reason);
 }
 
+static bool is_host_name(const char *host, size_t length)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
+
+    return length > 0 && length < HOST_NAME_BYTES && strspn(host, allowed) == length;
+}
+
+int host_port_parse(struct host_port *parsed, const char *text)
+{
+    const char *colon = strchr(text, ':'), *ignored;
+    size_t length = colon != NULL ? (size_t)(colon - text) : 0;
+    in_port_t port;
+
+    if (!is_host_name(text, length) || parse_port(colon + 1, &port, &ignored) < 0 || port == 0)
+        return JD_EINVAL;
+    memcpy(parsed->host, text, length);
+    parsed->host[length] = '\0';
+    snprintf(parsed->port, sizeof(parsed->port), "%u", ntohs(port));
+    return 0;
+}
+
 static void format_ipv4(const jd_endpoint *endpoint, char text[JD_ENDPOINT_TEXT_BYTES])
 {
     char host[INET_ADDRSTRLEN];

@@ -17,6 +17,18 @@ struct peer_address {
     uint8_t bytes[16];
 };
 
+/* A name of a host, to be looked up, with a port. */
+enum {
+    HOST_NAME_BYTES = 256
+}; /* of 253 characters at most (RFC 1035, 2.3.4, without the root's final dot and length) */
+struct host_port {
+    char host[HOST_NAME_BYTES];
+    char port[6]; /* decimal */
+};
+
+/* Reads "example.org:80": letters, digits, "-", "." and "_", and a port from 1 to 65535. Returns 0 or JD_EINVAL. */
+int host_port_parse(struct host_port *parsed, const char *text);
+
 static inline const struct sockaddr *endpoint_sockaddr(const jd_endpoint *endpoint)
 {
     return (const struct sockaddr *)endpoint->address.bytes;

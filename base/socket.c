@@ -26,28 +26,27 @@ static int set_option(socket_handle handle, int level, int name, int value)
     return system_calls.setsockopt(handle, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-static int set_tcp_options(socket_handle handle, int family, bool all_addresses, const struct socket_options *options)
+static int set_listener_options(socket_handle handle, int family, bool all_addresses,
+                                const struct socket_options *options)
 {
     int error = set_option(handle, SOL_SOCKET, SO_REUSEADDR, 1);
 
     if (error == 0 && family == AF_INET6)
         error = set_option(handle, IPPROTO_IPV6, IPV6_V6ONLY, !all_addresses);
-    if (error == 0 && !options->nagle)
-        error = set_option(handle, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (error == 0 && options->keepalive)
-        error = set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
     if (error == 0 && options->reuse_port)
         error = set_option(handle, SOL_SOCKET, SO_REUSEPORT, 1);
     return error;
 }
 
-static int set_options(socket_handle handle, const jd_endpoint *endpoint, const struct socket_options *options)
+/* Those that a connection has, accepted or made. */
+static int set_stream_options(socket_handle handle, int family, const struct socket_options *options)
 {
-    int family = endpoint_sockaddr(endpoint)->sa_family;
     int error = 0;
 
-    if (family != AF_UNIX)
-        error = set_tcp_options(handle, family, (endpoint->flags & ENDPOINT_ALL) != 0, options);
+    if (family != AF_UNIX && !options->nagle)
+        error = set_option(handle, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (error == 0 && family != AF_UNIX && options->keepalive)
+        error = set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
     if (error == 0 && options->send_buffer_bytes > 0)
         error = set_option(handle, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes);
     if (error == 0 && options->receive_buffer_bytes > 0)
@@ -72,11 +71,15 @@ static int bind_endpoint(socket_handle handle, const jd_endpoint *endpoint, int 
 static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const struct socket_options *options,
                       int lock)
 {
-    int error = open_socket(endpoint_sockaddr(endpoint)->sa_family, handle);
+    int family = endpoint_sockaddr(endpoint)->sa_family;
+    int error = open_socket(family, handle);
 
     if (error < 0)
         return error;
-    error = set_options(*handle, endpoint, options);
+    if (family != AF_UNIX)
+        error = set_listener_options(*handle, family, (endpoint->flags & ENDPOINT_ALL) != 0, options);
+    if (error == 0)
+        error = set_stream_options(*handle, family, options);
     if (error == 0)
         error = bind_endpoint(*handle, endpoint, lock);
     if (error < 0)
@@ -157,6 +160,65 @@ void socket_close_listener(socket_handle listener, const jd_endpoint *bound, con
         socket_path_unlock(lock);
     }
     socket_close(listener);
+}
+
+/* A port of one's own may still be held by its last connection (tcp(7), TIME_WAIT); any port is better chosen when the
+ * other end is known, as then it need only differ from those to the same (ip(7), IP_BIND_ADDRESS_NO_PORT). */
+static int bind_to_connect(socket_handle handle, const jd_endpoint *local)
+{
+    int error = jd_endpoint_port(local) != 0 ? set_option(handle, SOL_SOCKET, SO_REUSEADDR, 1)
+                                             : set_option(handle, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+
+    if (error < 0)
+        return error;
+    return system_calls.bind(handle, endpoint_sockaddr(local), local->length) < 0 ? -errno : 0;
+}
+
+int socket_open_to_connect(socket_handle *handle, const jd_endpoint *endpoint, const jd_endpoint *local,
+                           const struct socket_options *options)
+{
+    int family = endpoint_sockaddr(endpoint)->sa_family;
+    int error = open_socket(family, handle);
+
+    if (error < 0)
+        return error;
+    error = set_stream_options(*handle, family, options);
+    if (error == 0 && local->length > 0 && family != AF_UNIX)
+        error = bind_to_connect(*handle, local);
+    if (error < 0) {
+        socket_close(*handle);
+        *handle = SOCKET_NONE;
+    }
+    return error;
+}
+
+int socket_connect(socket_handle handle, const jd_endpoint *endpoint)
+{
+    if (system_calls.connect(handle, endpoint_sockaddr(endpoint), endpoint->length) == 0)
+        return 0;
+    /* Interrupted by a signal it goes on all the same (connect(2), EINTR). */
+    return errno == EINPROGRESS || errno == EINTR ? 0 : -errno;
+}
+
+int socket_finish_connect(socket_handle handle, struct peer_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    jd_endpoint local, remote;
+    int error = socket_error(handle);
+
+    if (error < 0)
+        return error;
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
+    peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
+    if (peer->family == AF_UNIX)
+        return 0;
+    endpoint_from_sockaddr(&remote, (const struct sockaddr *)&address, length);
+    error = socket_local_endpoint(handle, &local);
+    if (error < 0)
+        return error;
+    return jd_endpoint_equal(&local, &remote) ? JD_ECONNREFUSED : 0;
 }
 
 /* Errors of the connection that was waiting, not of the listener (accept(2)). */

@@ -34,6 +34,18 @@ int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const st
 /* Closes a listener, and removes the path of a Unix-domain one if it is the listener's still. */
 void socket_close_listener(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path);
 
+/* A socket that may be connected to endpoint: its options set, and bound to local if that has a length. */
+int socket_open_to_connect(socket_handle *handle, const jd_endpoint *endpoint, const jd_endpoint *local,
+                           const struct socket_options *options);
+
+/* Begins to connect it. Returns 0 if that has begun, even if it is done already: the socket becomes writable when it is over
+ * (connect(2), EINPROGRESS), and socket_finish_connect says how it went. Or a negative error. */
+int socket_connect(socket_handle handle, const jd_endpoint *endpoint);
+
+/* Returns 0 and the peer's address, or why the socket could not be connected. One that TCP connected with itself, as it may
+ * when a local port happens to be the one asked for (RFC 9293, 3.5: simultaneous open), counts as refused. */
+int socket_finish_connect(socket_handle handle, struct peer_address *peer);
+
 /* One waiting connection. Returns 0 or a negative error, JD_EAGAIN when none waits; errors of the connection itself
  * (accept(2): ECONNABORTED, EPROTO, EPERM and the network errors that Linux passes on) are skipped, unless they go on
  * without end: then the last is returned, and only a pause helps. */

@@ -7,8 +7,9 @@
 #define SYSTEM_FUNCTIONS                                                                                               \
     {                                                                                                                  \
         .accept4 = accept4, .bind = bind, .close = close, .connect = connect, .epoll_create1 = epoll_create1,          \
-        .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .getsockname = getsockname,              \
-        .getsockopt = getsockopt, .listen = listen, .pread = pread, .recv = recv, .send = send, .sendfile = sendfile, .sendmsg = sendmsg,                    \
+        .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .freeaddrinfo = freeaddrinfo,            \
+        .getaddrinfo = getaddrinfo, .getpeername = getpeername, .getsockname = getsockname, .getsockopt = getsockopt,  \
+        .listen = listen, .pread = pread, .recv = recv, .send = send, .sendfile = sendfile, .sendmsg = sendmsg,        \
         .setsockopt = setsockopt, .shutdown = shutdown, .socket = socket,                                              \
     }
 

@@ -3,6 +3,7 @@
 #ifndef BASE_SYSTEM_CALLS_H
 #define BASE_SYSTEM_CALLS_H
 
+#include <netdb.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -16,6 +17,10 @@ struct system_calls {
     int (*epoll_ctl)(int epoll, int operation, int fd, struct epoll_event *event);
     int (*epoll_wait)(int epoll, struct epoll_event *events, int count, int timeout_ms);
     int (*eventfd)(unsigned value, int flags);
+    void (*freeaddrinfo)(struct addrinfo *addresses);
+    int (*getaddrinfo)(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **addresses);
+    int (*getpeername)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
     int (*listen)(int fd, int backlog);

@@ -1,8 +1,9 @@
-/* What all connections of a server have in common, one record for all: limits and timeouts from the server's options, and
+/* What all connections of a server or client have in common, one record for all: limits and timeouts from its options, and
  * the callbacks. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/codec.h"
+#include "net/tcp_client.h"
 #include "net/tcp_connection.h"
 #include "net/tcp_server.h"
 
@@ -17,21 +18,19 @@ enum {
     LOW_WATERMARK_PARTS = 4, /* of the high one */
 };
 
-static const char default_name[] = "server";
-
 static size_t or_default(size_t value, size_t default_value)
 {
     return value != 0 ? value : default_value;
 }
 
 /* All timeouts' bits together: 0 if there is none, and below a power of two if all are. */
-static uint32_t timeout_bits(const jd_tcp_server_options *options)
+static uint32_t timeout_bits(const struct connection_options *options)
 {
     return options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
            options->write_timeout_ms | options->heartbeat_ms;
 }
 
-static size_t high_watermark_of(const jd_tcp_server_options *options)
+static size_t high_watermark_of(const struct connection_options *options)
 {
     size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
 
@@ -41,9 +40,8 @@ static size_t high_watermark_of(const jd_tcp_server_options *options)
 }
 
 /* Both sides of what does not go together: the caller sees one of them perhaps. */
-static bool watermarks_make_sense(const jd_tcp_server_options *options)
+static bool watermarks_make_sense(const char *name, const struct connection_options *options)
 {
-    const char *name = options->name != NULL ? options->name : default_name;
     size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     size_t high_watermark = high_watermark_of(options);
 
@@ -61,21 +59,22 @@ static bool watermarks_make_sense(const jd_tcp_server_options *options)
     return true;
 }
 
-bool connection_options_make_sense(const jd_tcp_server_options *options)
+bool connection_options_make_sense(const char *name, const struct connection_options *options)
 {
-    return options->send_buffer_bytes >= 0 && options->receive_buffer_bytes >= 0 &&
-           timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS && watermarks_make_sense(options);
+    return options->socket.send_buffer_bytes >= 0 && options->socket.receive_buffer_bytes >= 0 &&
+           timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS && watermarks_make_sense(name, options);
 }
 
-struct connection_profile *connection_profile_create(jd_tcp_server *server, const jd_tcp_server_options *options)
+struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
+                                                     const struct connection_options *options)
 {
     struct connection_profile *profile = memory_allocate_zeroed(sizeof(*profile));
 
     if (profile == NULL)
         return NULL;
     atomic_init(&profile->references, 1);
-    profile->server = server;
-    snprintf(profile->name, sizeof(profile->name), "%s", options->name != NULL ? options->name : default_name);
+    profile->owner = owner;
+    snprintf(profile->name, sizeof(profile->name), "%s", name);
     profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
     profile->budget_bytes = or_default(options->budget_bytes, BUDGET_BYTES);
@@ -100,28 +99,31 @@ void connection_profile_release(struct connection_profile *profile)
 
 /* ---- callbacks ---- */
 
-/* jd_tcp_server_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
-#define DEFINE_SET_CALLBACK(name, type)                                                                                \
-    void jd_tcp_server_set_##name##_callback(jd_tcp_server *server, type callback, void *arg)                          \
+/* jd_tcp_OWNER_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
+#define DEFINE_SET_CALLBACK(owner, name, type)                                                                         \
+    void jd_tcp_##owner##_set_##name##_callback(jd_tcp_##owner *owner, type callback, void *arg)                       \
     {                                                                                                                  \
-        struct connection_profile *profile = server_profile(server);                                                   \
+        struct connection_profile *profile = owner##_profile(owner);                                                   \
                                                                                                                        \
         profile->on_##name = callback;                                                                                 \
         profile->on_##name##_arg = arg;                                                                                \
     }
 
-DEFINE_SET_CALLBACK(connection, jd_connection_callback)
-DEFINE_SET_CALLBACK(message, jd_message_callback)
-DEFINE_SET_CALLBACK(write_complete, jd_write_complete_callback)
-DEFINE_SET_CALLBACK(high_watermark, jd_watermark_callback)
-DEFINE_SET_CALLBACK(low_watermark, jd_watermark_callback)
-DEFINE_SET_CALLBACK(heartbeat, jd_heartbeat_callback)
-DEFINE_SET_CALLBACK(half_close, jd_half_close_callback)
-DEFINE_SET_CALLBACK(frame_error, jd_frame_error_callback)
+#define DEFINE_SET_CALLBACKS(owner)                                                                                    \
+    DEFINE_SET_CALLBACK(owner, connection, jd_connection_callback)                                                     \
+    DEFINE_SET_CALLBACK(owner, message, jd_message_callback)                                                           \
+    DEFINE_SET_CALLBACK(owner, write_complete, jd_write_complete_callback)                                             \
+    DEFINE_SET_CALLBACK(owner, high_watermark, jd_watermark_callback)                                                  \
+    DEFINE_SET_CALLBACK(owner, low_watermark, jd_watermark_callback)                                                   \
+    DEFINE_SET_CALLBACK(owner, heartbeat, jd_heartbeat_callback)                                                       \
+    DEFINE_SET_CALLBACK(owner, half_close, jd_half_close_callback)                                                     \
+    DEFINE_SET_CALLBACK(owner, frame_error, jd_frame_error_callback)
 
-void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg)
+DEFINE_SET_CALLBACKS(server)
+DEFINE_SET_CALLBACKS(client)
+
+static void set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback, void *arg)
 {
-    struct connection_profile *profile = server_profile(server);
     size_t least = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
 
     profile->codec = codec;
@@ -129,4 +131,14 @@ void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_fr
     profile->on_frame_arg = arg;
     if (profile->input_limit < least)
         profile->input_limit = least;
+}
+
+void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg)
+{
+    set_codec(server_profile(server), codec, callback, arg);
+}
+
+void jd_tcp_client_set_codec(jd_tcp_client *client, const jd_codec *codec, jd_frame_callback callback, void *arg)
+{
+    set_codec(client_profile(client), codec, callback, arg);
 }

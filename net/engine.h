@@ -15,6 +15,7 @@
 
 struct stream;
 struct listener;
+struct connector;
 
 /* What an engine's own structure begins with. */
 struct engine {
@@ -96,6 +97,13 @@ struct engine_ops {
      * A listener that is no engine's yet (engine: NULL) is just closed, which is reported from inside; from any thread. */
     void (*unlisten)(struct engine *engine, struct listener *listener);
 
+    /* Connects a new socket to connector->endpoint. Returns 0, and connector->connected is called exactly once, later and
+     * from wait or abandon only; or a negative error, and it is not. Until it is called the connector is the engine's: the
+     * kernel may read its endpoint any time. abandon, before that: the connector is told JD_ECANCELED and no socket, at once
+     * or later; what had come of it meanwhile, the engine closes. */
+    int (*connect)(struct engine *engine, struct connector *connector);
+    void (*abandon)(struct engine *engine, struct connector *connector);
+
     /* Makes stream the engine's, with this socket; stream_ops.start comes next. The socket is the stream's from here on.
      * Returns 0 or a negative error: then stream and socket are the caller's still. */
     int (*adopt)(struct engine *engine, struct stream *stream, socket_handle socket);
@@ -132,6 +140,20 @@ struct listener {
     void *engine_data;            /* the engine's */
     socket_handle socket;         /* the engine's; SOCKET_NONE before listen and after unlisten */
     bool engine_starved, engine_ready, engine_paused, engine_watches;
+};
+
+/* One attempt to connect to one address. */
+struct connector {
+    jd_endpoint endpoint; /* where to */
+    jd_endpoint local;    /* to bind to; length 0: none */
+    struct socket_options options;
+
+    /* error 0: the connected socket, the receiver's from here on, and its peer; else SOCKET_NONE. User callbacks run here,
+     * unless error is JD_ECANCELED. */
+    void (*connected)(struct connector *connector, int error, socket_handle socket, const struct peer_address *peer);
+
+    void *engine_data;    /* the engine's */
+    socket_handle socket; /* the engine's; SOCKET_NONE before connect and after connected */
 };
 
 /* ---- What an engine calls ---- */

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/timeout.h"
 #include "net/channel.h"
+#include "net/tcp_client.h"
 #include "net/tcp_connection.h"
 #include "net/tcp_server.h"
 
@@ -147,8 +148,9 @@ void event_loop_woke(jd_event_loop *loop)
 
 static bool something_is_queued(const jd_event_loop *loop)
 {
-    return loop->touched_first != NULL || loop->output_pools.released_first != NULL || loop->backlog != NULL || !mpsc_queue_is_empty(&loop->queue) ||
-           (loop->runs_until_quit && atomic_load(&loop->quit)) || atomic_load(&loop->pending_signals) != 0;
+    return loop->touched_first != NULL || loop->output_pools.released_first != NULL || loop->backlog != NULL ||
+           !mpsc_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->quit)) ||
+           atomic_load(&loop->pending_signals) != 0;
 }
 
 /* Until the next timer, at most timeout_ns. */
@@ -445,7 +447,9 @@ static int end_all(jd_event_loop *loop)
     int result;
 
     loop_signals_forget(loop);
-    result = servers_destroy_all(loop);
+    result = clients_destroy_all(loop);
+    if (result == 0)
+        result = servers_destroy_all(loop);
     if (result == 0)
         result = connections_close_all(loop);
     if (result < 0)

@@ -22,7 +22,7 @@ struct loop_task {
 };
 
 /* What a timer of the wheel is part of. */
-enum timer_kind { TIMER_USER, TIMER_USER_POSTED, TIMER_CONNECTION };
+enum timer_kind { TIMER_USER, TIMER_USER_POSTED, TIMER_CONNECTION, TIMER_CLIENT };
 
 /* Counters are written by one thread and read by any: relaxed loads and stores, no read-modify-write. */
 typedef _Atomic uint64_t loop_counter;
@@ -56,6 +56,7 @@ struct loop_counters {
     loop_counter connections_opened, connections_closed, connections_failed;
     loop_counter connections_accepted, connections_refused;
     loop_counter accept_pauses;
+    loop_counter connects_failed;
     loop_counter closed[CLOSE_REASONS];
 };
 
@@ -117,6 +118,7 @@ struct jd_event_loop {
     struct log_allowance log_allowance;
     struct loop_task *backlog; /* tasks taken from the queue that did not fit the turn's budget */
     jd_tcp_server *servers;
+    jd_tcp_client *clients;
     struct loop_counters counters;
 
     int64_t busy_poll_ns;

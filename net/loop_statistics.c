@@ -43,6 +43,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ(connections_failed),
         READ(connections_closed),
         READ(connections_opened),
+        READ(connects_failed),
         READ(accept_pauses),
         READ_CLOSED(closed_by_peer, CLOSED_BY_PEER),
         READ_CLOSED(closed_here, CLOSED_HERE),

@@ -3,6 +3,7 @@
 #include "net/event_loop.h"
 
 #include "base/memory.h"
+#include "net/tcp_client.h"
 #include "net/tcp_connection.h"
 
 #include <jinduo/error.h>
@@ -264,6 +265,8 @@ static void run_expired(struct timer *expired, void *arg)
 
     if (expired->kind == TIMER_CONNECTION)
         connection_check_timeouts((jd_tcp_connection *)((char *)expired - offsetof(jd_tcp_connection, timer)));
+    else if (expired->kind == TIMER_CLIENT)
+        client_timer_expired(expired);
     else
         run_user_timer(loop, (struct loop_timer *)((char *)expired - offsetof(struct loop_timer, timer)));
 }

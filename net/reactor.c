@@ -100,6 +100,9 @@ static void dispatch(struct reactor *reactor, const struct epoll_event *event)
     case TOKEN_LISTENER:
         acceptor_event(reactor, (struct listener *)(uintptr_t)value);
         break;
+    case TOKEN_CONNECTOR:
+        connector_event(reactor, (struct connector *)(uintptr_t)value);
+        break;
     case TOKEN_CHANNEL:
         dispatch_channel((jd_channel *)(uintptr_t)value, event->events);
         break;
@@ -202,6 +205,8 @@ const struct engine_ops reactor_engine = {
     .accept = acceptor_accept,
     .pause_accept = acceptor_pause,
     .unlisten = acceptor_unlisten,
+    .connect = connector_connect,
+    .abandon = connector_abandon,
     .adopt = reactor_adopt,
     .watch = reactor_watch,
     .unwatch = reactor_unwatch,

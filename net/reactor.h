@@ -1,5 +1,5 @@
 /* The Reactor: edge-triggered epoll. reactor.c is the loop side of the seam, reactor_transport.c the stream side,
- * acceptor.c listens. */
+ * acceptor.c listens, connector.c connects. */
 #ifndef NET_REACTOR_H
 #define NET_REACTOR_H
 
@@ -11,7 +11,7 @@ extern const struct stream_ops reactor_stream_ops;
 
 /* What a token of the poller names: its highest byte. The rest is a pointer, or for streams a number that never comes
  * again: a duplicate of a closed descriptor, in a child process say, goes on reporting events (epoll(7), question 6). */
-enum reactor_token { TOKEN_WAKEUP, TOKEN_STREAM, TOKEN_LISTENER, TOKEN_CHANNEL };
+enum reactor_token { TOKEN_WAKEUP, TOKEN_STREAM, TOKEN_LISTENER, TOKEN_CONNECTOR, TOKEN_CHANNEL };
 enum { TOKEN_KIND_SHIFT = 56 };
 
 static const uint64_t token_value_mask = ((uint64_t)1 << TOKEN_KIND_SHIFT) - 1;
@@ -66,5 +66,10 @@ unsigned acceptor_run_ready(struct reactor *reactor);
 
 /* Tries again where descriptors had run out, when some are free or it is time. Returns how many listeners tried. */
 unsigned acceptor_retry(struct reactor *reactor);
+
+/* ---- connector.c ---- */
+int connector_connect(struct engine *engine, struct connector *connector);
+void connector_abandon(struct engine *engine, struct connector *connector);
+void connector_event(struct reactor *reactor, struct connector *connector);
 
 #endif

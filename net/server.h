@@ -63,6 +63,7 @@ struct server_places {
 struct jd_tcp_server {
     jd_event_loop *loop;
     jd_tcp_server *next, *previous; /* on the loop's list of servers */
+    struct connection_owner owner;  /* of the connections: this server */
     struct connection_profile *profile;
     struct socket_options socket_options;
     struct server_endpoint *endpoints, **endpoints_link;
@@ -89,6 +90,11 @@ struct jd_tcp_server {
     _Atomic size_t seen;                       /* connections up and not down */
     _Atomic size_t alive; /* connections accepted and not gone, listeners, visits, and 1 until the server stops */
 };
+
+static inline jd_tcp_server *server_of_owner(struct connection_owner *owner)
+{
+    return (jd_tcp_server *)((char *)owner - offsetof(jd_tcp_server, owner));
+}
 
 /* One more that keeps the server from finishing. False when nothing keeps it any more. */
 bool server_hold(jd_tcp_server *server);
@@ -135,7 +141,13 @@ void server_leave_place(jd_tcp_server *server);
 /* Those that wait for a place are closed, and no more come. */
 void server_close_places(jd_tcp_server *server);
 
+/* One of its connections is gone (struct connection_owner). */
+void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error);
+
 /* ---- server_statistics.c ---- */
+
+/* One of its connections goes up or down (struct connection_owner). */
+void server_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change);
 
 /* The io threads, which are about to end, are the caller's; their loops' totals stay. NULL: there are none. */
 struct loop_threads *server_detach_threads(jd_tcp_server *server);

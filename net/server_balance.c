@@ -100,8 +100,10 @@ static void count_out(struct server_loop *to)
     server_release(to->server);
 }
 
-void server_connection_gone(jd_tcp_server *server, jd_event_loop *loop)
+void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error)
 {
+    jd_tcp_server *server = server_of_owner(owner);
+
     server_leave_place(server);
     atomic_fetch_sub_explicit(&loop->committed, 1, memory_order_relaxed);
     server_release(server);

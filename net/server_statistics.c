@@ -1,9 +1,9 @@
 /* What a server has done, over all its loops. */
 #include "net/server.h"
 
-void server_connection_seen(jd_tcp_server *server, int change)
+void server_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change)
 {
-    atomic_fetch_add_explicit(&server->seen, (size_t)change, memory_order_relaxed);
+    atomic_fetch_add_explicit(&server_of_owner(owner)->seen, (size_t)change, memory_order_relaxed);
 }
 
 size_t jd_tcp_server_connection_count(const jd_tcp_server *server)

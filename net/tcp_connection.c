@@ -1,8 +1,7 @@
-/* The life of a connection: accepted, connected, disconnecting, closing, disconnected. */
+/* The life of a connection: accepted (or made), connected, disconnecting, closing, disconnected. */
 #include "net/tcp_connection.h"
 
 #include "base/memory.h"
-#include "net/tcp_server.h"
 
 #include <jinduo/error.h>
 
@@ -46,7 +45,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     if (result < 0) {
         socket_close(socket);
         counter_add(&loop->counters.connections_failed, 1);
-        server_connection_gone(profile->server, loop);
+        profile->owner->gone(profile->owner, loop, result);
         return result;
     }
     loop->open_connections++;
@@ -58,7 +57,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     atomic_store(&connection->state, CONNECTION_CONNECTED);
     connection->flags |= CONNECTION_SEEN;
     counter_add(&loop->counters.connections_opened, 1);
-    server_connection_seen(profile->server, 1);
+    profile->owner->seen(profile->owner, connection, 1);
     if (profile->has_timeouts)
         connection_start_timeouts(connection);
     flush_before_callback(loop);
@@ -178,13 +177,13 @@ void connection_tell_down(jd_tcp_connection *connection)
     if (connection->flags & CONNECTION_SEEN) {
         counter_add(&loop->counters.connections_closed, 1);
         counter_add(&loop->counters.closed[connection->close_reason], 1);
-        server_connection_seen(profile->server, -1);
+        profile->owner->seen(profile->owner, connection, -1);
         if (profile->on_connection != NULL)
             profile->on_connection(connection, profile->on_connection_arg);
     } else {
         counter_add(&loop->counters.connections_failed, 1);
     }
-    server_connection_gone(profile->server, loop);
+    profile->owner->gone(profile->owner, loop, connection->error);
     jd_tcp_connection_unref(connection);
 }
 

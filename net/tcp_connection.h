@@ -8,13 +8,23 @@
 #include "net/engine.h"
 #include "net/event_loop.h"
 
-#include <jinduo/tcp_server.h>
+#include <jinduo/codec.h>
+#include <jinduo/tcp_connection.h>
 #include <stdatomic.h>
 
-/* What all connections of a server have in common: one shared record instead of a copy in each. */
+/* What a connection tells of itself to the server or client that it belongs to, in its loop's thread. */
+struct connection_owner {
+    /* The user is about to be told up (change is 1), or down (-1). */
+    void (*seen)(struct connection_owner *owner, jd_tcp_connection *connection, int change);
+
+    /* It is gone from loop, whether seen or not; error: 0, or why. The owner may end any time after. */
+    void (*gone)(struct connection_owner *owner, jd_event_loop *loop, int error);
+};
+
+/* What all connections of a server or client have in common: one shared record instead of a copy in each. */
 struct connection_profile {
     _Atomic uint32_t references;
-    jd_tcp_server *server; /* not to be followed after the down callback */
+    struct connection_owner *owner; /* not to be followed after gone */
     char name[32];
 
     jd_connection_callback on_connection;
@@ -51,9 +61,36 @@ struct connection_profile {
     uint32_t heartbeat_ms;
 };
 
+/* The options that servers and clients share. */
+struct connection_options {
+    struct socket_options socket;
+    bool allow_half_open;
+    size_t output_limit, input_limit, budget_bytes;
+    size_t high_watermark, low_watermark;
+    bool read_above_watermark;
+    uint32_t first_message_timeout_ms, idle_timeout_ms, read_timeout_ms, write_timeout_ms, heartbeat_ms;
+};
+
+/* Taken out of either's. */
+#define CONNECTION_OPTIONS_OF(options)                                                                                 \
+    {                                                                                                                  \
+        .socket = { .nagle = (options)->nagle,                                                                         \
+                    .keepalive = (options)->keepalive,                                                                 \
+                    .send_buffer_bytes = (options)->send_buffer_bytes,                                                 \
+                    .receive_buffer_bytes = (options)->receive_buffer_bytes },                                         \
+        .allow_half_open = (options)->allow_half_open, .output_limit = (options)->output_limit,                        \
+        .input_limit = (options)->input_limit, .budget_bytes = (options)->budget_bytes,                                \
+        .high_watermark = (options)->high_watermark, .low_watermark = (options)->low_watermark,                        \
+        .read_above_watermark = (options)->read_above_watermark,                                                       \
+        .first_message_timeout_ms = (options)->first_message_timeout_ms,                                               \
+        .idle_timeout_ms = (options)->idle_timeout_ms, .read_timeout_ms = (options)->read_timeout_ms,                  \
+        .write_timeout_ms = (options)->write_timeout_ms, .heartbeat_ms = (options)->heartbeat_ms,                      \
+    }
+
 /* connection_profile.c. create: with one reference; NULL when there is no memory. */
-bool connection_options_make_sense(const jd_tcp_server_options *options);
-struct connection_profile *connection_profile_create(jd_tcp_server *server, const jd_tcp_server_options *options);
+bool connection_options_make_sense(const char *name, const struct connection_options *options);
+struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
+                                                     const struct connection_options *options);
 void connection_profile_release(struct connection_profile *profile);
 
 /* In the order of life; a state is never left backwards. */
@@ -142,7 +179,7 @@ static inline enum connection_state connection_state(const jd_tcp_connection *co
     return (enum connection_state)atomic_load_explicit(&connection->state, memory_order_relaxed);
 }
 
-/* Makes a connection of an accepted socket, which it owns from here on, starts it and tells the user (up). Takes a
+/* Makes a connection of a connected socket, which it owns from here on, starts it and tells the user (up). Takes a
  * reference on profile. In the loop's thread, not inside a callback of another connection. Returns 0, or a negative error
  * and the socket is closed. */
 int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,

@@ -41,13 +41,14 @@ static void free_server(jd_tcp_server *server)
     memory_release(server, sizeof(*server));
 }
 
-static bool options_make_sense(const jd_tcp_server_options *options, jd_endpoint *endpoint)
+static bool options_make_sense(const jd_tcp_server_options *options, const char *name,
+                               const struct connection_options *connection_options, jd_endpoint *endpoint)
 {
     if (options->io_threads > IO_THREADS_MAX || options->hand_over > JD_HAND_OVER_PEER_ADDRESS)
         return false;
     if (options->listen != NULL && jd_endpoint_parse(endpoint, options->listen, NULL) < 0)
         return false;
-    return connection_options_make_sense(options);
+    return connection_options_make_sense(name, connection_options);
 }
 
 static void run_finish(struct loop_task *task);
@@ -62,21 +63,17 @@ static void server_loop_init(struct server_loop *at, jd_tcp_server *server)
     at->close.run = run_close;
 }
 
-static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp_server_options *options)
+static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp_server_options *options,
+                        const struct connection_options *connection_options)
 {
     server->loop = loop;
     server->endpoints_link = &server->endpoints;
     server->io_threads = options->io_threads;
     server->hand_over = options->hand_over;
     server->finish.run = run_finish;
-    server->socket_options = (struct socket_options){
-        .backlog = options->backlog,
-        .nagle = options->nagle,
-        .keepalive = options->keepalive,
-        .reuse_port = options->reuse_port,
-        .send_buffer_bytes = options->send_buffer_bytes,
-        .receive_buffer_bytes = options->receive_buffer_bytes,
-    };
+    server->socket_options = connection_options->socket;
+    server->socket_options.backlog = options->backlog;
+    server->socket_options.reuse_port = options->reuse_port;
     server->places.limit = options->max_connections;
     server->places.refuses = options->refuse_above_max;
     server->places.waiting_link = &server->places.waiting;
@@ -90,27 +87,32 @@ static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp
 int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_server_options *options)
 {
     static const jd_tcp_server_options defaults;
+    struct connection_options connection_options;
     jd_tcp_server *server;
     jd_endpoint endpoint = { 0 };
+    const char *name;
     int result;
 
     if (options == NULL)
         options = &defaults;
+    name = options->name != NULL ? options->name : "server";
+    connection_options = (struct connection_options)CONNECTION_OPTIONS_OF(options);
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    if (!options_make_sense(options, &endpoint))
+    if (!options_make_sense(options, name, &connection_options, &endpoint))
         return JD_EINVAL;
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
         return JD_ENOMEM;
-    server->profile = connection_profile_create(server, options);
+    server->owner = (struct connection_owner){ server_connection_seen, server_connection_gone };
+    server->profile = connection_profile_create(&server->owner, name, &connection_options);
     if (server->profile == NULL) {
         memory_release(server, sizeof(*server));
         return JD_ENOMEM;
     }
-    server_init(server, loop, options);
+    server_init(server, loop, options, &connection_options);
     result = endpoint.length > 0 ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
     if (result < 0) {
         free_server(server);

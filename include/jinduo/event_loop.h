@@ -44,7 +44,7 @@ typedef struct jd_event_loop_options {
  * wrong value of JINDUO_ENGINE), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. */
 JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);
 
-/* Frees the loop: destroys its servers (which joins their threads), closes its connections (their down callbacks run
+/* Frees the loop: destroys its clients and servers (which joins their threads), closes its connections (their down callbacks run
  * here), runs each task still queued once, cancels its timers. Only in the owner's thread and never inside one of the
  * loop's own callbacks (JD_EPERM, JD_EBUSY, and then nothing happened). When the engine cannot wait any more for what
  * the kernel is still at, its error is returned after a second: the loop stays, with its memory, and only destroying it
@@ -149,10 +149,11 @@ typedef struct jd_event_loop_statistics {
 
     uint64_t connections_accepted; /* taken from the kernel on this loop, wherever they went on to live */
     uint64_t connections_refused;  /* of these, closed at once: the server had as many as it may */
-    uint64_t connections_failed;   /* accepted, but failed before the user saw them */
+    uint64_t connections_failed;   /* accepted or connected, but failed before the user saw them */
     uint64_t connections_opened;   /* seen by the user: the connection callback said up */
     uint64_t connections_closed;   /* the connection callback said down */
     uint64_t connections_open;     /* up and not down, now */
+    uint64_t connects_failed;      /* addresses that clients could not connect to, and names not found */
     uint64_t accept_pauses;        /* times accepting stopped for want of descriptors or memory */
 
     /* Why those that said down were closed: together, connections_closed. */

@@ -13,6 +13,7 @@
 #include <jinduo/log.h>
 #include <jinduo/memory.h>
 #include <jinduo/shared.h>
+#include <jinduo/tcp_client.h>
 #include <jinduo/tcp_connection.h>
 #include <jinduo/tcp_server.h>
 #include <jinduo/thread_pool.h>

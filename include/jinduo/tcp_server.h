@@ -77,28 +77,8 @@ typedef struct jd_tcp_server_options {
     size_t budget_bytes;
 } jd_tcp_server_options;
 
-/* A frame that cannot be. */
-typedef struct jd_frame_error {
-    int error; /* JD_EMSGSIZE: longer than the maximum; JD_EPROTO: a length that makes no sense */
-    uint64_t
-        claimed_bytes;  /* the whole frame as announced, at most 2^64 - 1; for JD_EPROTO the length field's value; for a
-                             * delimiter what has arrived without one */
-    size_t limit_bytes; /* the codec's maximum frame */
-    const char *reason; /* a static phrase */
-} jd_frame_error;
-
 /* Called in an io loop's thread before the loop runs. */
 typedef void (*jd_thread_init_callback)(jd_event_loop *loop, void *arg);
-
-/* One whole frame, without what the codec strips; data is valid during the call. */
-typedef void (*jd_frame_callback)(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
-                                  void *arg);
-
-/* The peer sent what is no frame. The connection is being closed: sending is an error already. */
-typedef void (*jd_frame_error_callback)(jd_tcp_connection *connection, const jd_frame_error *error, void *arg);
-
-/* Called in the loop's thread when an asynchronous call is done. */
-typedef void (*jd_done_callback)(void *arg);
 
 /* Makes a server on loop, not listening yet. options (copied; NULL: all defaults). In the loop's thread. Returns 0,
  * JD_EINVAL (options out of range or at odds with each other, which the log explains, or listen is no endpoint), JD_ENOMEM, JD_EPERM, JD_ECANCELED (the loop is being

@@ -27,6 +27,7 @@ typedef int64_t jd_timestamp;
 typedef struct jd_event_loop jd_event_loop;
 typedef struct jd_channel jd_channel;
 typedef struct jd_tcp_server jd_tcp_server;
+typedef struct jd_tcp_client jd_tcp_client;
 typedef struct jd_tcp_connection jd_tcp_connection;
 typedef struct jd_buffer jd_buffer;
 typedef struct jd_codec jd_codec;
@@ -42,5 +43,7 @@ typedef void (*jd_release)(void *arg);
 
 /* As a length: all that there is from the offset on. */
 #define JD_TO_END UINT64_MAX
+/* Called in the loop's thread when an asynchronous call is done. */
+typedef void (*jd_done_callback)(void *arg);
 
 #endif

@@ -14,6 +14,12 @@ enum { CLIENTS_MAX = 2048, CHUNK_BYTES = 64 * 1024 };
 static int clients[CLIENTS_MAX];
 static unsigned client_count;
 
+void client_adopt(int client)
+{
+    ck_assert_uint_lt(client_count, CLIENTS_MAX);
+    clients[client_count++] = client;
+}
+
 /* source: an endpoint to bind to before; NULL: none. */
 static int connect_with(const jd_endpoint *endpoint, int receive_buffer_bytes, const jd_endpoint *source)
 {
@@ -28,8 +34,7 @@ static int connect_with(const jd_endpoint *endpoint, int receive_buffer_bytes, c
         ck_assert_int_eq(bind(client, endpoint_sockaddr(source), source->length), 0);
     ck_assert_msg(connect(client, address, endpoint->length) == 0, "connect: %s", strerror(errno));
     ck_assert_int_eq(fcntl(client, F_SETFL, O_NONBLOCK), 0);
-    ck_assert_uint_lt(client_count, CLIENTS_MAX);
-    clients[client_count++] = client;
+    client_adopt(client);
     return client;
 }
 

@@ -54,6 +54,9 @@ void client_shutdown(int client);
 void client_close(int client);
 void client_reset(int client);
 
+/* A socket made elsewhere is closed at the end of the test, too. */
+void client_adopt(int client);
+
 /* Of the harness: closes all. */
 void clients_close_all(void);
 

@@ -39,5 +39,12 @@ def everything_the_headers_declare_is_exported():
     assert not missing, sorted(missing)
 
 
+@tap.test
+def the_library_stays_when_it_is_closed():
+    # Its resolver's threads end by themselves, and nobody waits for them (readelf(1): DF_1_NODELETE).
+    flags = subprocess.run(["readelf", "-d", LIBRARY], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "NODELETE" in flags, flags
+
+
 if __name__ == "__main__":
     tap.main()

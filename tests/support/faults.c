@@ -14,9 +14,9 @@
 enum { DESCRIPTORS_MAX = 1024 };
 
 static const char *const call_names[FAULT_CALLS] = {
-    "accept4",  "bind",        "close",      "connect",  "epoll_create1", "epoll_ctl", "epoll_wait",
-    "eventfd",  "getsockname", "getsockopt", "listen",   "pread",         "recv",      "send",
-    "sendfile", "sendmsg",     "setsockopt", "shutdown", "socket",
+    "accept4", "bind",        "close",       "connect",    "epoll_create1", "epoll_ctl", "epoll_wait",
+    "eventfd", "getpeername", "getsockname", "getsockopt", "listen",        "pread",     "recv",
+    "send",    "sendfile",    "sendmsg",     "setsockopt", "shutdown",      "socket",
 };
 
 #define UNNOTICED(call, number)                                                                                        \
@@ -134,6 +134,13 @@ const struct fault known_faults[] = {
     REPORTED(EVENTFD, ENFILE),
     REPORTED(EVENTFD, ENODEV),
     REPORTED(EVENTFD, ENOMEM),
+
+    REPORTED(GETPEERNAME, EBADF),
+    REPORTED(GETPEERNAME, EFAULT),
+    REPORTED(GETPEERNAME, EINVAL),
+    REPORTED(GETPEERNAME, ENOBUFS),
+    REPORTED(GETPEERNAME, ENOTCONN),
+    REPORTED(GETPEERNAME, ENOTSOCK),
 
     REPORTED(GETSOCKNAME, EBADF),
     REPORTED(GETSOCKNAME, EFAULT),
@@ -411,6 +418,11 @@ static int faulty_eventfd(unsigned value, int flags)
     return fails(CALL_EVENTFD, true) ? -1 : eventfd(value, flags);
 }
 
+static int faulty_getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return fails(CALL_GETPEERNAME, true) ? -1 : getpeername(fd, address, length);
+}
+
 static int faulty_getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
     return fails(CALL_GETSOCKNAME, true) ? -1 : getsockname(fd, address, length);
@@ -511,6 +523,9 @@ void faults_install(void)
         .epoll_ctl = faulty_epoll_ctl,
         .epoll_wait = faulty_epoll_wait,
         .eventfd = faulty_eventfd,
+        .freeaddrinfo = freeaddrinfo,
+        .getaddrinfo = getaddrinfo,
+        .getpeername = faulty_getpeername,
         .getsockname = faulty_getsockname,
         .getsockopt = faulty_getsockopt,
         .listen = faulty_listen,

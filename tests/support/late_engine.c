@@ -2,6 +2,7 @@
 
 #include "net/channel.h"
 #include "tests/support/check_main.h"
+#include "tests/support/late_connect.h"
 #include "tests/support/late_stream.h"
 
 #include <errno.h>
@@ -36,12 +37,13 @@ struct ended_listener {
 };
 
 /* One thing that could be done: for a stream, or an accept, or the channels. */
-enum item_kind { ITEM_STREAM, ITEM_ACCEPT, ITEM_CHANNELS, ITEM_ENDED_LISTENER, ITEM_RELEASED_CHANNEL };
+enum item_kind { ITEM_STREAM, ITEM_ACCEPT, ITEM_CONNECT, ITEM_CHANNELS, ITEM_ENDED_LISTENER, ITEM_RELEASED_CHANNEL };
 
 struct item {
     enum item_kind kind;
     enum stream_work work;
     struct late_stream *late_stream;
+    struct late_connect *connect;
 };
 
 struct late {
@@ -56,6 +58,7 @@ struct late {
     struct ended_listener *ended_listeners; /* that have not been told so */
     jd_channel *released_channels;          /* likewise; linked by engine_data */
     struct late_accept *accepted;
+    struct late_connects connects;
     jd_timestamp retry_accept_at;
 
     struct item *items;
@@ -125,6 +128,7 @@ static void late_destroy(struct engine *engine)
     ck_assert_ptr_null(late->streams.first);
     ck_assert_ptr_null(late->listeners);
     ck_assert_ptr_null(late->accepted);
+    ck_assert_ptr_null(late->connects.first);
     ck_assert_ptr_null(late->ended_listeners);
     ck_assert_ptr_null(late->released_channels);
     close(late->wakeup);
@@ -303,6 +307,25 @@ static void retry_accepting(struct late *late)
         listener->engine_starved = false;
 }
 
+/* ---- connecting ---- */
+
+static int late_connect(struct engine *engine, struct connector *connector)
+{
+    late_connect_add(&late_of(engine)->connects, connector);
+    return 0;
+}
+
+static void late_abandon(struct engine *engine, struct connector *connector)
+{
+    late_connect_abandon(connector);
+}
+
+static void carry_out_connect(struct late *late, struct late_connect *connect)
+{
+    if (late_connect_could(connect) && late_connect_do(&late->connects, connect))
+        late->streams.descriptor_freed = true;
+}
+
 /* ---- channels ---- */
 
 static int late_watch(struct engine *engine, jd_channel *channel)
@@ -372,6 +395,12 @@ static void collect_items(struct late *late)
                 add_item(late, ITEM_STREAM, late_stream, work);
     for (struct late_accept *accept = late->accepted; accept != NULL; accept = accept->next)
         add_item(late, ITEM_ACCEPT, NULL, 0);
+    for (struct late_connect *connect = late->connects.first; connect != NULL; connect = connect->next) {
+        if (!late_connect_could(connect))
+            continue;
+        add_item(late, ITEM_CONNECT, NULL, 0);
+        late->items[late->item_count - 1].connect = connect;
+    }
     if (late->channels_ready)
         add_item(late, ITEM_CHANNELS, NULL, 0);
     if (late->ended_listeners != NULL)
@@ -389,6 +418,9 @@ static void carry_out(struct late *late, const struct item *item)
         break;
     case ITEM_ACCEPT:
         tell_accepted(late);
+        break;
+    case ITEM_CONNECT:
+        carry_out_connect(late, item->connect);
         break;
     case ITEM_CHANNELS:
         tell_channels(late);
@@ -434,10 +466,14 @@ static void poll_for(struct late *late, int fd, int events, void *owner)
     late->polled[late->poll_count++] = (struct pollfd){ .fd = fd, .events = (short)events };
 }
 
-/* Streams first, then listeners, then the two of the engine's own. Returns how many streams. */
-static size_t fill_poll_set(struct late *late)
+struct poll_set {
+    size_t streams, connects; /* the first so many, the next so many */
+};
+
+/* Streams first, then connects, then listeners, then the two of the engine's own. */
+static struct poll_set fill_poll_set(struct late *late)
 {
-    size_t streams;
+    struct poll_set set;
 
     late->poll_count = 0;
     for (struct late_stream *late_stream = late->streams.first; late_stream != NULL; late_stream = late_stream->next) {
@@ -445,16 +481,20 @@ static size_t fill_poll_set(struct late *late)
         if (events >= 0)
             poll_for(late, late_stream->stream->socket, events, late_stream);
     }
-    streams = late->poll_count;
+    set.streams = late->poll_count;
+    for (struct late_connect *connect = late->connects.first; connect != NULL; connect = connect->next)
+        if (late_connect_polls(connect))
+            poll_for(late, connect->connector->socket, POLLOUT, connect);
+    set.connects = late->poll_count - set.streams;
     for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
         if (!listener->engine_starved && !listener->engine_paused && late->accepted == NULL)
             poll_for(late, listener->socket, POLLIN, listener);
     poll_for(late, late->channels, POLLIN, NULL);
     poll_for(late, late->wakeup, POLLIN, NULL);
-    return streams;
+    return set;
 }
 
-static void look_at_poll_set(struct late *late, size_t streams)
+static void look_at_poll_set(struct late *late, const struct poll_set *set)
 {
     uint64_t wakeups;
 
@@ -462,8 +502,10 @@ static void look_at_poll_set(struct late *late, size_t streams)
         const struct pollfd *polled = &late->polled[i];
         if (polled->revents == 0)
             continue;
-        if (i < streams)
+        if (i < set->streams)
             late_stream_polled(late->polled_owner[i], polled->revents);
+        else if (i < set->streams + set->connects)
+            late_connect_polled(late->polled_owner[i]);
         else if (late->polled_owner[i] != NULL)
             accept_ahead(late, late->polled_owner[i]);
         else if (polled->fd == late->channels)
@@ -519,11 +561,11 @@ static int late_wait(struct engine *engine, int64_t timeout_ns)
 {
     struct late *late = late_of(engine);
     struct timespec timeout;
-    size_t streams;
+    struct poll_set set;
     int ready;
 
     collect_items(late);
-    streams = fill_poll_set(late);
+    set = fill_poll_set(late);
     timeout_ns = time_to_wait(late, timeout_ns);
     timeout = (struct timespec){ .tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000 };
     ready = ppoll(late->polled, late->poll_count, timeout_ns < 0 ? NULL : &timeout, NULL);
@@ -531,7 +573,7 @@ static int late_wait(struct engine *engine, int64_t timeout_ns)
     if (ready < 0 && errno != EINTR)
         return -errno;
     if (ready > 0)
-        look_at_poll_set(late, streams);
+        look_at_poll_set(late, &set);
     retry_accepting(late);
     collect_items(late);
     return carry_out_some(late) + (ready > 0);
@@ -552,6 +594,8 @@ const struct engine_ops late_engine = {
     .accept = late_accept,
     .pause_accept = late_pause_accept,
     .unlisten = late_unlisten,
+    .connect = late_connect,
+    .abandon = late_abandon,
     .adopt = late_adopt,
     .watch = late_watch,
     .unwatch = late_unwatch,

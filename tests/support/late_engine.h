@@ -4,6 +4,7 @@
  *   - what a socket received is read ahead, and told some turns later, mostly in single bytes; a pause stops the reading
  *     ahead late, and never the telling of what was read;
  *   - a flush only takes note: a later turn sends a random part, a turn later still tells that it was sent;
+ *   - a connect begins some turns later, and how it went is told later still, to be abandoned or not;
  *   - accepted sockets, failures and the end of a close are told some turns after they happened;
  *   - in each turn a random half of what could be done is done, streams and kinds of work mixed.
  *
