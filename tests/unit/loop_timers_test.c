@@ -329,13 +329,14 @@ static void *cancel_from_outside(void *arg)
 
 START_TEST(another_thread_may_cancel_a_timer)
 {
-    target = start(5, note_letter, letter('t'));
+    enum { DELAY_MS = 300 }; /* a thread may take long to start */
+    target = start(DELAY_MS, note_letter, letter('t'));
 
     run_in_thread(cancel_from_outside, &target);
 
     jd_event_loop_run_once(test_loop, -1);
     ck_assert_int_eq(cancel(target), JD_ENOENT);
-    ck_assert_int_eq(jd_event_loop_run_once(test_loop, 20), 0);
+    ck_assert_int_eq(jd_event_loop_run_once(test_loop, DELAY_MS + 10), 0);
     ck_assert_str_eq(noted, "");
 }
 END_TEST
