@@ -73,8 +73,8 @@ JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
  *     }
  *
  * pollable_fd: a descriptor that is readable (level-triggered) when the loop has events to handle or another thread has woken
- * it. To be waited for only, never read, written or closed; the same one for the loop's life. From any thread. Returns it,
- * or JD_ENOTSUP where the engine has none.
+ * it. To be waited for only, never read, written or closed; the same one for the loop's life. In the thread that runs the
+ * loop, or is to. Returns it, or JD_ENOTSUP where the engine has none.
  *
  * next_timeout_ms: how long the program may wait for the descriptor before it runs the loop, in milliseconds: 0 while
  * something is pending (tasks, connections that have more to do, unsent output), at most until the next timer, -1 without

@@ -51,8 +51,8 @@ struct late {
     struct late_streams streams;
     int wakeup;   /* an eventfd */
     int channels; /* an epoll instance of the channels' alone */
-    int pollable; /* an epoll instance around the next, which is made anew for each wait elsewhere */
-    int awaited;  /* everything there is to wait for; or -1 */
+    int pollable; /* -1 until somebody asks: an epoll instance around the next */
+    int awaited;  /* made anew for each wait elsewhere: everything there is to wait for; or -1 */
     bool channels_ready;
     struct listener *listeners;
     struct ended_listener *ended_listeners; /* that have not been told so */
@@ -106,14 +106,12 @@ static int late_create(struct engine **engine, jd_event_loop *loop)
     late->streams.random = first_seed + atomic_fetch_add(&engines_made, 1);
     late->wakeup = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     late->channels = epoll_create1(EPOLL_CLOEXEC);
-    late->pollable = epoll_create1(EPOLL_CLOEXEC);
+    late->pollable = -1;
     late->awaited = -1;
-    if (late->wakeup < 0 || late->channels < 0 || late->pollable < 0) {
+    if (late->wakeup < 0 || late->channels < 0) {
         int error = -errno;
         if (late->wakeup >= 0)
             close(late->wakeup);
-        if (late->channels >= 0)
-            close(late->channels);
         free(late);
         return error;
     }
@@ -133,7 +131,8 @@ static void late_destroy(struct engine *engine)
     ck_assert_ptr_null(late->released_channels);
     close(late->wakeup);
     close(late->channels);
-    close(late->pollable);
+    if (late->pollable >= 0)
+        close(late->pollable);
     if (late->awaited >= 0)
         close(late->awaited);
     free(late->items);
@@ -531,7 +530,11 @@ static int64_t time_to_wait(struct late *late, int64_t timeout_ns)
 
 static int late_pollable(struct engine *engine)
 {
-    return late_of(engine)->pollable;
+    struct late *late = late_of(engine);
+
+    if (late->pollable < 0)
+        late->pollable = epoll_create1(EPOLL_CLOEXEC);
+    return late->pollable >= 0 ? late->pollable : -errno;
 }
 
 static void await(int epoll, int fd, uint32_t events)
@@ -547,6 +550,8 @@ static int64_t late_prepare_wait(struct engine *engine, int64_t timeout_ns)
     struct late *late = late_of(engine);
 
     collect_items(late);
+    if (late->pollable < 0)
+        return time_to_wait(late, timeout_ns); /* nobody will wait for it */
     fill_poll_set(late);
     if (late->awaited >= 0)
         close(late->awaited); /* and so it leaves pollable */

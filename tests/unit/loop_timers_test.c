@@ -86,9 +86,14 @@ END_TEST
 
 START_TEST(timers_run_once_in_the_order_of_their_times)
 {
-    start(9, note_letter, letter('c'));
-    start(1, note_letter, letter('a'));
-    start(5, note_letter, letter('b'));
+    static const char names[] = "cab";
+    jd_timestamp now = jd_event_loop_now(test_loop);
+
+    /* At times, not after delays: this thread may stand still in between. */
+    for (int i = 0; i < 3; i++) {
+        jd_timestamp when = now + (1 + 4 * (names[i] - 'a')) * (jd_timestamp)1000000;
+        ck_assert_int_eq(jd_event_loop_run_at(test_loop, when, note_letter, letter(names[i]), NULL), 0);
+    }
 
     run_until_noted(3);
 
@@ -329,13 +334,14 @@ static void *cancel_from_outside(void *arg)
 
 START_TEST(another_thread_may_cancel_a_timer)
 {
-    target = start(5, note_letter, letter('t'));
+    enum { DELAY_MS = 300 }; /* a thread may take long to start */
+    target = start(DELAY_MS, note_letter, letter('t'));
 
     run_in_thread(cancel_from_outside, &target);
 
     jd_event_loop_run_once(test_loop, -1);
     ck_assert_int_eq(cancel(target), JD_ENOENT);
-    ck_assert_int_eq(jd_event_loop_run_once(test_loop, 20), 0);
+    ck_assert_int_eq(jd_event_loop_run_once(test_loop, DELAY_MS + 10), 0);
     ck_assert_str_eq(noted, "");
 }
 END_TEST
