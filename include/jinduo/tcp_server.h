@@ -115,7 +115,9 @@ JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec
                                     void *arg);
 JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg);
 
-/* Adds an endpoint to listen on, at once if the server is started. bound (may be NULL) gets the address, with the port
+/* Adds an endpoint to listen on, at once if the server is started. A Unix-domain path whose server is gone is taken over,
+ * and the server's own is removed when it stops, if it is its own still; when several servers do so at a time a lock on the
+ * path's directory (flock(2)) decides, for which start may wait half a second. bound (may be NULL) gets the address, with the port
  * the system picked, now or, before start, never: then use jd_tcp_server_endpoint. In the loop's thread. Returns 0, or
  * the errors of socket(2), bind(2), listen(2): JD_EADDRINUSE, JD_EACCES ...; JD_EPERM, JD_ENOMEM, JD_EINVAL (no endpoint,
  * or the server has been stopped: it cannot be started again). */
