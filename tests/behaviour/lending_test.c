@@ -1,7 +1,9 @@
 /* Sends that copy nothing: shared payloads, memory that was lent, ranges of files. All in order, each given back exactly
  * once, whatever the end. Pitfalls 33, 39, 42 (with the faults suite). */
+#include "base/system_calls.h"
 #include "tests/behaviour/harness.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -114,6 +116,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    system_calls_reset();
     close(pattern_file);
 }
 
@@ -171,9 +174,18 @@ static void count_completion(jd_tcp_connection *connection, void *arg)
     ck_assert_uint_eq(jd_tcp_connection_queued_bytes(connection), 0);
 }
 
+static ssize_t refuse_sendfile(int socket, int fd, off_t *offset, size_t size)
+{
+    errno = EINVAL;
+    return -1;
+}
+
+/* The last time by an engine that cannot send this kind of file as such (sendfile(2)). */
 START_TEST(a_file_arrives_to_the_byte_between_header_and_trailer)
 {
-    static const char *const endpoints[] = { "127.0.0.1:0", "unix:@jinduo-test-lending" };
+    static const char *const endpoints[] = { "127.0.0.1:0", "unix:@jinduo-test-lending", "127.0.0.1:0" };
+    if (_i == 2)
+        system_calls.sendfile = refuse_sendfile;
     serve(&(struct service){
         .options.listen = endpoints[_i], .on_up = send_file_between, .on_write_complete = count_completion });
 
@@ -186,6 +198,28 @@ START_TEST(a_file_arrives_to_the_byte_between_header_and_trailer)
     ck_assert_uint_eq(completions, 1);
     ck_assert_uint_eq(statistics().bytes_sent, 2000 + file_bytes());
     ck_assert_int_eq(lseek(pattern_file, 0, SEEK_CUR), PATTERN_BYTES);
+}
+END_TEST
+
+static int flags_before_file;
+
+static ssize_t note_flags(int fd, const void *data, size_t size, int flags)
+{
+    if (size == 1000 && memcmp(data, pattern, size) == 0)
+        flags_before_file = flags;
+    return send(fd, data, size, flags);
+}
+
+/* So that a small file takes one segment, not two (send(2), MSG_MORE). */
+START_TEST(a_header_waits_for_the_file_behind_it)
+{
+    system_calls.send = note_flags;
+    serve(&(struct service){ .on_up = send_file_between });
+
+    int client = client_connect();
+
+    client_expect_pattern(client, 0, 2000 + file_bytes());
+    ck_assert_int_ne(flags_before_file & MSG_MORE, 0);
 }
 END_TEST
 
@@ -312,6 +346,35 @@ START_TEST(what_comes_back_may_be_sent_on_from_there)
 }
 END_TEST
 
+static void lend_nothing(void *connection)
+{
+    ck_assert_int_eq(send_owned(connection, 0, 0), 0);
+    ck_assert_int_eq(send_file(connection, 0, 0), 0);
+}
+
+static void take(jd_tcp_connection *connection, void *arg)
+{
+    *(jd_tcp_connection **)arg = connection;
+}
+
+/* The loop would wait for ever if it did not know of them. */
+START_TEST(a_range_of_no_length_comes_back_without_anything_else_to_happen)
+{
+    jd_tcp_connection *connection = NULL;
+    serve(&(struct service){ .on_up = take, .arg = &connection });
+    client_connect_up();
+    pump_until_quiet();
+
+    lend_nothing(connection);
+    ck_assert_uint_eq(back, 0);
+    ck_assert_int_ge(jd_event_loop_run_once(the_loop, -1), 0);
+
+    check_that_all_came_back();
+    ck_assert_uint_eq(lent, 2);
+    ck_assert_uint_eq(jd_tcp_connection_queued_bytes(connection), 0);
+}
+END_TEST
+
 /* ---- rough ends ---- */
 
 enum { EACH_BYTES = 1000 * KIB };
@@ -404,6 +467,34 @@ START_TEST(a_file_that_has_become_shorter_ends_the_connection)
     ck_assert_int_eq(down_error, JD_ENODATA);
     check_that_all_came_back();
     ck_assert_uint_eq(statistics().bytes_sent + statistics().bytes_dropped, PATTERN_BYTES + 10);
+}
+END_TEST
+
+/* As if the peer took everything as fast as it is sent. */
+static ssize_t send_file_to_nowhere(int socket, int fd, off_t *offset, size_t size)
+{
+    return (ssize_t)size;
+}
+
+static void close_behind_endless_file(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(ftruncate(pattern_file, (off_t)1 << 40), 0);
+    ck_assert_int_eq(send_file(connection, 0, (size_t)1 << 40), 0);
+    jd_tcp_connection_close(connection);
+}
+
+START_TEST(closing_does_not_go_on_with_a_long_file_for_a_peer_that_keeps_up)
+{
+    system_calls.sendfile = send_file_to_nowhere;
+    serve(&(struct service){ .on_up = close_behind_endless_file });
+
+    client_connect();
+
+    PUMP_UNTIL(connections_down() == 1);
+    check_that_all_came_back();
+    ck_assert_uint_gt(statistics().bytes_sent, 0);
+    ck_assert_uint_le(statistics().bytes_sent, 32 * MIB);
+    ck_assert_uint_eq(statistics().bytes_sent + statistics().bytes_dropped, (uint64_t)1 << 40);
 }
 END_TEST
 
@@ -742,14 +833,19 @@ void suite_add_tests(Suite *suite)
 
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_loop_test(tests, sends_of_all_kinds_keep_their_order, 0, 2);
-    tcase_add_loop_test(tests, a_file_arrives_to_the_byte_between_header_and_trailer, 0, 2);
+    tcase_add_loop_test(tests, a_file_arrives_to_the_byte_between_header_and_trailer, 0, 3);
+    if (engine_is("reactor"))
+        tcase_add_test(tests, a_header_waits_for_the_file_behind_it);
     tcase_add_test(tests, to_the_end_means_all_that_there_is_from_the_offset_on);
     tcase_add_test(tests, one_payload_goes_to_many_without_a_copy_and_comes_back_after_the_last);
     tcase_add_test(tests, nothing_comes_back_from_inside_the_call);
     tcase_add_test(tests, what_comes_back_may_be_sent_on_from_there);
+    tcase_add_test(tests, a_range_of_no_length_comes_back_without_anything_else_to_happen);
     tcase_add_loop_test(tests, all_comes_back_once_and_before_down_however_the_connection_ends, 0, 12);
     tcase_add_test(tests, what_is_queued_when_the_loop_is_destroyed_comes_back);
     tcase_add_loop_test(tests, a_file_that_has_become_shorter_ends_the_connection, 0, 2);
+    if (engine_is("reactor")) /* others do not send by sendfile(2) */
+        tcase_add_test(tests, closing_does_not_go_on_with_a_long_file_for_a_peer_that_keeps_up);
     tcase_add_test(tests, a_file_is_sent_whole_to_a_peer_that_has_ended_its_side);
     tcase_add_test(tests, a_file_is_sent_whole_before_the_end_that_answers_the_peers);
     tcase_add_test(tests, a_file_for_a_peer_that_never_reads_takes_no_memory_and_stops_nothing);
