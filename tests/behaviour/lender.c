@@ -1,7 +1,5 @@
 #include "tests/behaviour/lender.h"
 
-#include "base/system_calls.h"
-
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -95,7 +93,6 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    system_calls_reset();
     close(pattern_file);
 }
 
