@@ -240,7 +240,7 @@ static void run_proceed(struct loop_task *task)
     if (client->proceeding)
         return;
     if (client->destroy_begun) {
-        /* What other threads have asked for meanwhile is before this in the queue. */
+        /* What other threads have asked for meanwhile is behind this in the queue. */
         if (atomic_load(&client->pending_orders) > 0)
             client_queue_proceed(client);
         else

@@ -509,6 +509,28 @@ START_TEST(other_threads_start_disconnect_and_destroy_it)
 }
 END_TEST
 
+static void *disconnect_from_afar(void *arg)
+{
+    ck_assert_int_eq(jd_tcp_client_disconnect(arg, 0, note_done_afar, NULL), 0);
+    return NULL;
+}
+
+/* Until its done callback the client exists. */
+START_TEST(what_is_asked_of_it_while_it_is_destroyed_is_answered_first)
+{
+    pthread_t thread;
+    jd_tcp_client *client = make_client(&(struct client_use){ .options.connect = "127.0.0.1:1" });
+    pump_turns(1);
+
+    jd_tcp_client_destroy(client, note_done, NULL);
+    ck_assert_int_eq(pthread_create(&thread, NULL, disconnect_from_afar, client), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+
+    PUMP_UNTIL(done_count == 1);
+    ck_assert_uint_eq(done_afar, 1);
+}
+END_TEST
+
 static void *create_from_afar(void *arg)
 {
     jd_tcp_client *client;
@@ -571,6 +593,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, a_client_that_drains_may_be_destroyed, 0, 4);
     tcase_add_test(tests, a_start_waits_until_what_was_disconnected_has_ended);
     tcase_add_test(tests, other_threads_start_disconnect_and_destroy_it);
+    tcase_add_test(tests, what_is_asked_of_it_while_it_is_destroyed_is_answered_first);
     tcase_add_test(tests, it_is_made_in_the_loops_thread_only);
     tcase_add_test(tests, five_hundred_clients_leave_nothing_behind);
 }

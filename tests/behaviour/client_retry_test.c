@@ -393,6 +393,35 @@ END_TEST
 
 /* ---- the system ---- */
 
+/* connect(2), EAGAIN: no event tells when there would be room. */
+START_TEST(a_unix_domain_server_whose_queue_is_full_is_tried_again)
+{
+    static const char name[] = "\0jinduo-client-full";
+    struct sockaddr_storage address = { .ss_family = AF_UNIX };
+    socklen_t length = sizeof(sa_family_t) + sizeof(name) - 1;
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), client;
+    memcpy((char *)&address + sizeof(sa_family_t), name, sizeof(name) - 1);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+    ck_assert_int_eq(listen(listener, 0), 0);
+    client_adopt(listener);
+    do {
+        client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        client_adopt(client);
+    } while (connect(client, (struct sockaddr *)&address, length) == 0);
+
+    start_client(&(struct client_use){
+        .options = { .connect = "unix:@jinduo-client-full", .reconnect = true, .reconnect_initial_ms = 1 } });
+    PUMP_UNTIL(reports_noted() == 3);
+    ck_assert_int_eq(noted_report(2)->report.error, JD_EAGAIN);
+    ck_assert_uint_eq(clients_up(), 0);
+    ck_assert_int_eq(fcntl(listener, F_SETFL, O_NONBLOCK), 0);
+    while ((client = accept(listener, NULL, NULL)) >= 0)
+        client_adopt(client);
+
+    PUMP_UNTIL(clients_up() == 1);
+}
+END_TEST
+
 static int interrupted_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
     connect(fd, address, length);
@@ -456,6 +485,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, an_address_that_does_not_answer_leaves_time_for_the_next);
     tcase_add_test(tests, looking_up_times_out_and_a_late_answer_is_dropped);
     tcase_add_test(tests, a_name_is_looked_up_anew_for_each_attempt);
+    tcase_add_test(tests, a_unix_domain_server_whose_queue_is_full_is_tried_again);
     tcase_add_test(tests, an_interrupted_connect_goes_on);
     tcase_add_test(tests, a_client_out_of_descriptors_says_so_and_tries_again);
 }

@@ -3,8 +3,6 @@
 #include "tests/support/name_service.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -348,35 +346,6 @@ START_TEST(a_path_where_nothing_is_and_one_whose_server_is_gone_are_told_apart)
 }
 END_TEST
 
-/* connect(2), EAGAIN: no event tells when there would be room. */
-START_TEST(a_unix_domain_server_whose_queue_is_full_is_tried_again)
-{
-    static const char name[] = "\0jinduo-client-full";
-    struct sockaddr_storage address = { .ss_family = AF_UNIX };
-    socklen_t length = sizeof(sa_family_t) + sizeof(name) - 1;
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0), client;
-    memcpy((char *)&address + sizeof(sa_family_t), name, sizeof(name) - 1);
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
-    ck_assert_int_eq(listen(listener, 0), 0);
-    client_adopt(listener);
-    do {
-        client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        client_adopt(client);
-    } while (connect(client, (struct sockaddr *)&address, length) == 0);
-
-    start_client(&(struct client_use){
-        .options = { .connect = "unix:@jinduo-client-full", .reconnect = true, .reconnect_initial_ms = 1 } });
-    PUMP_UNTIL(reports_noted() == 3);
-    ck_assert_int_eq(noted_report(2)->report.error, JD_EAGAIN);
-    ck_assert_uint_eq(clients_up(), 0);
-    ck_assert_int_eq(fcntl(listener, F_SETFL, O_NONBLOCK), 0);
-    while ((client = accept(listener, NULL, NULL)) >= 0)
-        client_adopt(client);
-
-    PUMP_UNTIL(clients_up() == 1);
-}
-END_TEST
-
 /* ---- its connection ---- */
 
 START_TEST(its_connection_is_known_from_up_to_down)
@@ -591,7 +560,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, the_addresses_of_a_name_are_tried_in_turn);
     tcase_add_test(tests, when_all_addresses_have_failed_the_last_is_reported_and_the_client_can_be_started_again);
     tcase_add_test(tests, a_path_where_nothing_is_and_one_whose_server_is_gone_are_told_apart);
-    tcase_add_test(tests, a_unix_domain_server_whose_queue_is_full_is_tried_again);
     tcase_add_test(tests, its_connection_is_known_from_up_to_down);
     tcase_add_test(tests, other_threads_send_on_it);
     tcase_add_test(tests, it_has_codecs_as_a_servers);
