@@ -121,8 +121,9 @@ struct stream {
     void *engine_data;          /* the engine's */
     socket_handle socket;       /* SOCKET_NONE before adopt and after close */
     uint16_t engine_flags;      /* the engine's */
-    bool shared_descriptor;     /* the user has seen the descriptor: a duplicate may outlive it */
-    bool is_local;              /* a Unix-domain socket; set before adopt */
+    bool shared_descriptor; /* the user has seen the descriptor: a duplicate may outlive it, which must not hold back
+                                 * close's FIN nor bring events */
+    bool is_local;          /* a Unix-domain socket; set before adopt */
     struct output_queue output; /* what is to be sent; changed above the seam only */
 };
 

@@ -42,7 +42,8 @@ typedef struct jd_tcp_server_options {
     unsigned backlog;         /* queue of the listening socket; 0: the system's maximum (listen(2)) */
     bool allow_half_open;     /* the peer's FIN only ends its side; needs a half-close callback, or has no effect */
     bool nagle;               /* leave TCP_NODELAY off (tcp(7)); default: on, as output is gathered already */
-    bool keepalive;           /* SO_KEEPALIVE (socket(7)) */
+    bool keepalive;           /* SO_KEEPALIVE: a peer that is gone is JD_ETIMEDOUT after the system's hours (tcp(7)), or
+                               * the times set on jd_tcp_connection_native_handle */
     int send_buffer_bytes;    /* SO_SNDBUF; 0: the system's choice */
     int receive_buffer_bytes; /* SO_RCVBUF; 0: the system's choice */
 

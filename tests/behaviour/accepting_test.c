@@ -4,6 +4,7 @@
 #include "tests/behaviour/harness.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -68,6 +69,97 @@ START_TEST(a_shortage_pauses_accepting_serves_the_connected_and_ends_by_itself)
     ck_assert_int_eq(failures_left, 0);
     ck_assert_uint_ge(statistics().accept_pauses, 1);
     ck_assert(was_logged("accepting paused"));
+}
+END_TEST
+
+/* A connection's end frees a descriptor: nobody waits for the next try by the clock. */
+START_TEST(accepting_goes_on_in_the_turns_after_a_connection_has_ended)
+{
+    serve(&(struct service){ .on_message = echo });
+    int connected = client_connect_up();
+    fail_accepting(EMFILE, INT_MAX);
+    client_connect();
+    PUMP_UNTIL(statistics().accept_pauses > 0);
+    pump_until_quiet();
+    ck_assert_uint_eq(connections_up(), 1);
+
+    failures_left = 0;
+    client_close(connected);
+    PUMP_UNTIL(connections_down() == 1);
+    pump_turns(4 * engine_patience());
+
+    ck_assert_uint_eq(connections_up(), 2);
+}
+END_TEST
+
+/* Nothing else happens: one that slept without end would be ended by the test's time limit. */
+START_TEST(a_sleeping_loop_wakes_by_itself_to_try_accepting_again)
+{
+    serve(&(struct service){ .on_message = echo });
+    fail_accepting(ENFILE, 2);
+    client_connect();
+
+    while (connections_up() == 0)
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, -1), 0);
+
+    ck_assert_int_eq(failures_left, 0);
+}
+END_TEST
+
+/* ---- stopped meanwhile ---- */
+
+static int accept4_on_listeners(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+
+    ck_assert_msg(getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens,
+                  "accept on descriptor %d, which does not listen", fd);
+    return failing_accept4(fd, address, length, flags);
+}
+
+/* More than are accepted in one turn: the rest waits for the next, when nobody listens any more. */
+START_TEST(a_server_destroyed_with_connections_left_for_the_next_turn_accepts_no_other)
+{
+    enum { MANY = 150 };
+    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    unsigned accepted;
+    system_calls.accept4 = accept4_on_listeners;
+    for (int i = 0; i < MANY; i++)
+        client_connect_to(server_endpoint());
+    while (connections_up() == 0)
+        pump_turns(1);
+    accepted = connections_up();
+    ck_assert_uint_lt(accepted, MANY);
+
+    jd_tcp_server_destroy(server, NULL, NULL);
+
+    PUMP_UNTIL(connections_down() == accepted);
+    pump_until_quiet();
+    ck_assert_uint_eq(connections_up(), accepted);
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect();
+    client_send(client, "x", 1);
+    client_expect(client, "x", 1);
+}
+END_TEST
+
+START_TEST(a_server_destroyed_while_accepting_pauses_is_not_tried_again)
+{
+    enum { LONGER_THAN_A_PAUSE_MS = 250 };
+    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    jd_timestamp destroyed_at;
+    fail_accepting(EMFILE, INT_MAX);
+    system_calls.accept4 = accept4_on_listeners;
+    client_connect();
+    PUMP_UNTIL(statistics().accept_pauses > 0);
+
+    jd_tcp_server_destroy(server, NULL, NULL);
+
+    destroyed_at = jd_event_loop_now(the_loop);
+    failures_left = 0;
+    PUMP_UNTIL(jd_event_loop_now(the_loop) - destroyed_at > LONGER_THAN_A_PAUSE_MS * (jd_timestamp)1000000);
+    ck_assert_uint_eq(connections_up(), 0);
 }
 END_TEST
 
@@ -199,6 +291,7 @@ START_TEST(a_server_destroyed_by_the_first_connection_accepts_no_other)
 {
     jd_tcp_server *server;
     server = serve(&(struct service){ .on_up = accept_no_more, .arg = &server });
+    system_calls.accept4 = accept4_on_listeners;
 
     for (int i = 0; i < 20; i++)
         client_connect();
@@ -317,6 +410,10 @@ void suite_add_tests(Suite *suite)
                         sizeof(passing_errors) / sizeof(passing_errors[0]));
     tcase_add_loop_test(tests, a_shortage_pauses_accepting_serves_the_connected_and_ends_by_itself, 0,
                         sizeof(shortages) / sizeof(shortages[0]));
+    tcase_add_test(tests, accepting_goes_on_in_the_turns_after_a_connection_has_ended);
+    tcase_add_test(tests, a_sleeping_loop_wakes_by_itself_to_try_accepting_again);
+    tcase_add_test(tests, a_server_destroyed_with_connections_left_for_the_next_turn_accepts_no_other);
+    tcase_add_test(tests, a_server_destroyed_while_accepting_pauses_is_not_tried_again);
     tcase_add_test(tests, out_of_descriptors_the_loop_sleeps_and_accepts_again_when_some_are_free);
     tcase_add_test(tests, connections_are_served_while_descriptors_are_short);
     tcase_add_test(tests, a_loop_without_descriptors_is_an_error_and_leaks_nothing);

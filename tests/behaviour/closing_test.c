@@ -57,11 +57,15 @@ static void respond_and_close(jd_tcp_connection *connection, jd_buffer *input, j
     ck_assert_int_eq(jd_tcp_connection_close(connection), 0);
 }
 
+/* The default, and less than the response: the turn's budget does not make it wait for another turn. */
+static const size_t response_budgets[] = { 0, 4 * KIB };
+
 /* Close does not wait: what the kernel takes at once is delivered, so the response is one that fits a socket's buffer. */
 START_TEST(a_response_then_close_is_delivered_in_full)
 {
-    serve(&(struct service){
-        .options.send_buffer_bytes = 256 * KIB, .on_message = respond_and_close, .on_down = note_error });
+    serve(&(struct service){ .options = { .send_buffer_bytes = 256 * KIB, .budget_bytes = response_budgets[_i] },
+                             .on_message = respond_and_close,
+                             .on_down = note_error });
     int client = client_connect();
 
     client_send(client, "?", 1);
@@ -358,7 +362,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, set_up, NULL);
     tcase_add_test(tests, a_response_is_delivered_although_input_was_left_unread);
     tcase_add_test(tests, a_response_then_shutdown_is_delivered_in_full);
-    tcase_add_test(tests, a_response_then_close_is_delivered_in_full);
+    tcase_add_loop_test(tests, a_response_then_close_is_delivered_in_full, 0, 2);
     tcase_add_test(tests, a_response_is_delivered_in_full_although_the_peer_has_sent_its_fin);
     tcase_add_test(tests, a_response_already_on_its_way_is_delivered_in_full_when_the_fin_comes);
     tcase_add_test(tests, messages_come_after_shutdown_until_the_peer_ends_its_side);

@@ -2,6 +2,9 @@
 #include "tests/behaviour/harness.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <jinduo/error.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -102,6 +105,69 @@ START_TEST(an_ipv6_endpoint_is_served)
     expect_service(server_endpoint());
 
     ck_assert_int_eq(strncmp(peer, "[::1]:", 6), 0);
+}
+END_TEST
+
+/* The name of an interface with a link-local address, and that address; false where there is none. */
+static bool find_link_local(char *text, size_t size)
+{
+    struct ifaddrs *all, *one;
+    char address[INET6_ADDRSTRLEN];
+    bool found = false;
+
+    ck_assert_int_eq(getifaddrs(&all), 0);
+    for (one = all; one != NULL && !found; one = one->ifa_next) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)one->ifa_addr;
+        if (in6 == NULL || in6->sin6_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
+            continue;
+        inet_ntop(AF_INET6, &in6->sin6_addr, address, sizeof(address));
+        snprintf(text, size, "[%s%%%s]:", address, one->ifa_name);
+        found = true;
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+START_TEST(a_link_local_endpoint_is_served_on_its_interface)
+{
+    char prefix[JD_ENDPOINT_TEXT_BYTES - 8], text[JD_ENDPOINT_TEXT_BYTES];
+    if (!find_link_local(prefix, sizeof(prefix)))
+        return;
+    snprintf(text, sizeof(text), "%s0", prefix);
+    serve_at(text);
+
+    expect_service(server_endpoint());
+
+    ck_assert_str_eq(local, text_of(server_endpoint()));
+    ck_assert_int_eq(strncmp(local, prefix, strlen(prefix)), 0);
+    ck_assert_int_eq(strncmp(peer, prefix, strlen(prefix)), 0);
+}
+END_TEST
+
+/* Without its interface it names no address (ipv6(7), sin6_scope_id). */
+START_TEST(a_link_local_endpoint_without_an_interface_is_refused)
+{
+    jd_endpoint failed;
+    if (!has_ipv6())
+        return;
+    jd_tcp_server *server = make_server(&(struct service){ .options.listen = "[fe80::1]:0" });
+
+    ck_assert_int_eq(jd_tcp_server_start(server, &failed), JD_EINVAL);
+    ck_assert_str_eq(text_of(&failed), "[fe80::1]:0");
+}
+END_TEST
+
+/* At an address of this process's own, as anyone may have the port elsewhere (127.0.0.0/8 is the host's: RFC 1122). */
+START_TEST(the_highest_port_is_served)
+{
+    char text[JD_ENDPOINT_TEXT_BYTES];
+    snprintf(text, sizeof(text), "127.%d.%d.%d:65535", 1 + (getpid() >> 16) % 250, getpid() >> 8 & 255, getpid() & 255);
+    serve_at(text);
+
+    expect_service(server_endpoint());
+
+    ck_assert_uint_eq(jd_endpoint_port(server_endpoint()), 65535);
+    ck_assert_str_eq(local, text);
 }
 END_TEST
 
@@ -332,6 +398,9 @@ void suite_add_tests(Suite *suite)
 
     tcase_add_test(tests, port_zero_lets_the_system_pick_one_which_the_server_tells);
     tcase_add_test(tests, an_ipv6_endpoint_is_served);
+    tcase_add_test(tests, a_link_local_endpoint_is_served_on_its_interface);
+    tcase_add_test(tests, a_link_local_endpoint_without_an_interface_is_refused);
+    tcase_add_test(tests, the_highest_port_is_served);
     tcase_add_test(tests, a_star_serves_both_families_and_an_ipv4_peer_is_called_by_its_ipv4_address);
     tcase_add_test(tests, a_unix_domain_path_is_served_and_removed_at_the_end);
     tcase_add_test(tests, an_abstract_unix_domain_name_is_served);

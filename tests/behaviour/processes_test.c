@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 const char *const suite_name = "processes";
@@ -75,6 +76,41 @@ START_TEST(every_descriptor_of_the_library_is_closed_on_exec)
         if (flags >= 0 && !before[fd])
             ck_assert_msg(flags & FD_CLOEXEC, "descriptor %d would be inherited", fd);
     }
+}
+END_TEST
+
+static void close_it(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_connection_close(connection);
+}
+
+/* Nothing is inherited: with a duplicate of the socket in the other program, closing here would send no FIN. */
+START_TEST(another_program_started_meanwhile_keeps_no_connection_open)
+{
+    int executed[2], life[2];
+    char byte;
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+    ck_assert_int_eq(pipe2(executed, O_CLOEXEC), 0);
+    ck_assert_int_eq(pipe2(life, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(life[0], STDIN_FILENO);
+        execlp("cat", "cat", (char *)NULL);
+        _exit(127);
+    }
+    ck_assert_int_gt(child, 0);
+    close(executed[1]);
+    ck_assert_int_eq(read(executed[0], &byte, 1), 0); /* its end of it is closed: it is the other program now */
+
+    ck_assert_int_eq(jd_tcp_connection_post(connection_id(0), close_it, NULL), 0);
+
+    client_expect_end(client);
+    ck_assert_int_eq(waitpid(child, NULL, WNOHANG), 0);
+    close(executed[0]);
+    close(life[0]);
+    close(life[1]);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
 }
 END_TEST
 
@@ -271,6 +307,7 @@ void suite_add_tests(Suite *suite)
 
     tcase_add_loop_test(tests, sending_to_a_peer_that_is_gone_raises_no_signal, 0, 2);
     tcase_add_test(tests, every_descriptor_of_the_library_is_closed_on_exec);
+    tcase_add_test(tests, another_program_started_meanwhile_keeps_no_connection_open);
     tcase_add_test(tests, signals_that_interrupt_everything_disturb_nothing);
     tcase_add_test(tests, an_interrupted_system_call_is_done_again);
     tcase_add_test(tests, a_channel_tells_as_long_as_there_is_something_to_read);

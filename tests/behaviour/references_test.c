@@ -252,6 +252,7 @@ START_TEST(a_duplicate_of_the_descriptor_brings_no_events_of_a_closed_connection
     uint64_t events;
     ck_assert_int_eq(jd_tcp_connection_post(connection_id(0), close_it, NULL), 0);
     PUMP_UNTIL(connections_down() == 1);
+    client_expect_end(client); /* although closing a descriptor with a duplicate sends no FIN */
     pump_until_quiet();
     events = statistics().events;
 
@@ -304,6 +305,36 @@ START_TEST(a_duplicate_in_a_child_process_brings_no_events_of_a_closed_connectio
 }
 END_TEST
 
+/* The child's duplicate goes on listening. */
+START_TEST(a_duplicate_in_a_child_process_brings_no_events_of_a_closed_listener)
+{
+    int pipe_ends[2];
+    pid_t child;
+    char byte;
+    ck_assert_int_eq(pipe(pipe_ends), 0);
+    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    jd_endpoint endpoint = endpoint_of(server);
+    child = fork();
+    if (child == 0) {
+        close(pipe_ends[1]);
+        _exit(read(pipe_ends[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    ck_assert_int_gt(child, 0);
+    jd_tcp_server_destroy(server, NULL, NULL);
+    pump_until_quiet();
+
+    for (int i = 0; i < 5; i++) {
+        client_connect_to(&endpoint);
+        pump_until_quiet();
+    }
+
+    ck_assert_uint_eq(connections_up(), 0);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "references");
@@ -319,4 +350,5 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, posting_to_an_id_that_never_was_finds_nothing);
     tcase_add_test(tests, a_duplicate_of_the_descriptor_brings_no_events_of_a_closed_connection);
     tcase_add_test(tests, a_duplicate_in_a_child_process_brings_no_events_of_a_closed_connection);
+    tcase_add_test(tests, a_duplicate_in_a_child_process_brings_no_events_of_a_closed_listener);
 }

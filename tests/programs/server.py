@@ -84,6 +84,15 @@ def run_to_end(program, *options, environment=None, **more):
     return done.returncode, done.stdout, done.stderr
 
 
+def engines(program):
+    """The engines that a program says it has: "auto (default), NAME, ..."."""
+    status, output, errors = run_to_end(program, "--help")
+    assert status == 0, errors
+    choice = re.search(r"--engine NAME\s+auto \(default\),((?:\s+\w+,?)+)$", output, re.MULTILINE)
+    assert choice, f"no list of engines in {output}"
+    return re.findall(r"\w+", choice.group(1))
+
+
 def connect(endpoint, receive_buffer_bytes=0):
     """A blocking client of an endpoint in the programs' notation."""
     if endpoint.startswith("unix:"):

@@ -241,6 +241,8 @@ static void close_stream(struct late_streams *streams, struct late_stream *late_
         socket_reset_on_close(stream->socket);
     else if (late_stream->failure == 0)
         drop_input(late_stream);
+    if (stream->shared_descriptor && !late_stream->with_reset)
+        socket_shutdown_write(stream->socket);
     socket_close(stream->socket);
     stream->socket = SOCKET_NONE;
     stream->engine_data = NULL;

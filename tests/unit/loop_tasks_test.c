@@ -4,8 +4,16 @@
 #include "tests/support/loop_fixture.h"
 
 #include <jinduo/error.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 const char *const suite_name = "loop_tasks";
+
+static void destroy_test_loop(void)
+{
+    ck_assert_int_eq(jd_event_loop_destroy(test_loop), 0);
+    test_loop = NULL;
+}
 
 /* ---- when tasks run ---- */
 
@@ -287,6 +295,108 @@ static void run_nothing(struct loop_task *task)
 {
 }
 
+/* ---- the last look ---- */
+
+static const struct engine_ops *real_engine;
+static unsigned clock_readings, readings_before_wait, push_at_reading;
+static int64_t last_timeout_ns;
+
+static jd_timestamp push_and_tell_time(const struct engine *engine)
+{
+    if (++clock_readings == push_at_reading)
+        run_in_thread(run_from_outside, NULL);
+    return real_engine->now(engine);
+}
+
+static int note_timeout(struct engine *engine, int64_t timeout_ns)
+{
+    last_timeout_ns = timeout_ns;
+    readings_before_wait = clock_readings;
+    return real_engine->wait(engine, 0);
+}
+
+/* The last thing that the loop asks before it sleeps is the time, and it has found its queue empty before. The pusher sees a loop that is awake and does not
+ * wake it: so the loop has to look again before it sleeps. */
+START_TEST(a_task_that_comes_between_looking_and_sleeping_is_not_slept_upon)
+{
+    enum { FAR_MS = 3600 * 1000 };
+    struct engine_ops hooked;
+    jd_timer_id timer;
+    destroy_test_loop();
+    real_engine = engines_compiled_in[0];
+    hooked = *real_engine;
+    hooked.now = push_and_tell_time;
+    hooked.wait = note_timeout;
+    ck_assert_int_eq(event_loop_create_on(&test_loop, NULL, &hooked), 0);
+    ck_assert_int_eq(jd_event_loop_run_after(test_loop, FAR_MS, note_letter, letter('z'), &timer), 0);
+    clock_readings = 0;
+    jd_event_loop_run_once(test_loop, -1);
+    ck_assert_int_gt(last_timeout_ns, 0);
+    ck_assert_uint_gt(readings_before_wait, 0);
+    push_at_reading = readings_before_wait;
+    clock_readings = 0;
+
+    jd_event_loop_run_once(test_loop, -1);
+
+    ck_assert_int_eq(last_timeout_ns, 0);
+    ck_assert_str_eq(noted, "a");
+    ck_assert_uint_eq(statistics_of(test_loop).wakeups_sent, 0);
+    destroy_test_loop();
+}
+END_TEST
+
+/* ---- a waker that is slow ---- */
+
+static atomic_bool is_in_wake, is_ending;
+static bool destroyed_under_waker;
+
+static void wake_and_linger(struct engine *engine)
+{
+    real_engine->wake(engine);
+    atomic_store(&is_in_wake, true);
+    while (!atomic_load(&is_ending))
+        sched_yield();
+    spend_ms(20); /* for a loop that would not wait */
+    atomic_store(&is_in_wake, false);
+}
+
+static void note_and_destroy(struct engine *engine)
+{
+    destroyed_under_waker = atomic_load(&is_in_wake);
+    real_engine->destroy(engine);
+}
+
+static void *queue_when_asleep(void *arg)
+{
+    wait_for_sleep(test_loop, 1);
+    return run_from_outside(arg);
+}
+
+/* It has woken the loop, which ends; the descriptor that it may be writing to must not end before it is out. */
+START_TEST(the_engine_of_a_loop_does_not_end_while_another_thread_wakes_it)
+{
+    struct engine_ops hooked;
+    pthread_t waker;
+    destroy_test_loop();
+    real_engine = engines_compiled_in[0];
+    hooked = *real_engine;
+    hooked.wake = wake_and_linger;
+    hooked.destroy = note_and_destroy;
+    ck_assert_int_eq(event_loop_create_on(&test_loop, NULL, &hooked), 0);
+    waker = start_thread(queue_when_asleep, NULL);
+    while (noted[0] == '\0')
+        jd_event_loop_run_once(test_loop, -1);
+    while (!atomic_load(&is_in_wake))
+        sched_yield();
+
+    atomic_store(&is_ending, true);
+    destroy_test_loop();
+
+    ck_assert(!destroyed_under_waker);
+    join_thread(waker);
+}
+END_TEST
+
 START_TEST(a_task_for_an_index_that_no_loop_has_is_refused)
 {
     struct loop_task task = { .run = run_nothing };
@@ -303,12 +413,6 @@ START_TEST(a_task_for_an_index_that_no_loop_has_is_refused)
 END_TEST
 
 /* ---- the loop's end ---- */
-
-static void destroy_test_loop(void)
-{
-    ck_assert_int_eq(jd_event_loop_destroy(test_loop), 0);
-    test_loop = NULL;
-}
 
 START_TEST(destroying_a_loop_runs_what_is_queued_once_in_order)
 {
@@ -405,6 +509,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_task_for_a_sleeping_loop_wakes_it_once);
     tcase_add_test(tests, thousands_of_tasks_for_a_busy_loop_send_not_one_wake_up);
     tcase_add_test(tests, a_task_queued_inside_a_callback_of_the_loop_is_no_wake_up_at_all);
+    tcase_add_test(tests, a_task_that_comes_between_looking_and_sleeping_is_not_slept_upon);
+    tcase_add_test(tests, the_engine_of_a_loop_does_not_end_while_another_thread_wakes_it);
     tcase_add_test(tests, a_task_for_an_index_that_no_loop_has_is_refused);
     tcase_add_test(tests, destroying_a_loop_runs_what_is_queued_once_in_order);
     tcase_add_test(tests, destroying_a_loop_runs_what_the_last_turn_left_over);

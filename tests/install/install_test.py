@@ -1,0 +1,257 @@
+"""What a user does with the library: installs it, and builds programs against it by pkg-config, statically, as a Meson
+subproject, in C++, at run time. Everything happens in a directory of its own that is removed at the end.
+
+Arguments: the source directory, the C compiler.
+"""
+
+import functools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import tap
+
+SOURCE, CC = pathlib.Path(sys.argv[1]), sys.argv[2:]
+PROGRAMS = SOURCE / "tests" / "install"
+COMMAND_SECONDS = 110
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+COMPILERS = {"gcc": "g++", "clang": "clang++"}
+C_DIALECTS = (("-std=gnu17",), ("-std=c11", "-pedantic-errors"))
+CPP_DIALECTS = (("-std=c++11", "-pedantic-errors"), ("-std=c++17", "-pedantic-errors"))
+LIBDIR = "lib"
+OUTPUT_LINES = 40  # shown of a command that fails, at most
+CAME_BACK = r"came back, jinduo \S+, memory malloc, 0 bytes left\n"
+
+scratch = pathlib.Path(tempfile.mkdtemp(prefix="jinduo-install-"))
+PREFIX, STAGE = scratch / "usr", scratch / "stage"
+
+
+def run(*command, **environment):
+    """Returns what it printed. What this test inherited must not decide where things go."""
+    inherited = {name: value for name, value in os.environ.items()
+                 if name not in ("DESTDIR", "JINDUO_ENGINE", "LD_LIBRARY_PATH", "LD_PRELOAD", "CFLAGS", "LDFLAGS")
+                 and not name.startswith(("PKG_CONFIG", "MESON"))}
+    done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, errors="replace", check=False, timeout=COMMAND_SECONDS,
+                          env={**inherited, **environment})
+    if done.returncode != 0:
+        output = "\n".join((done.stdout + done.stderr).splitlines()[-OUTPUT_LINES:])
+        raise AssertionError(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{output}")
+    return done.stdout
+
+
+@functools.cache
+def build():
+    """A build directory that has nothing to do with the tree's."""
+    directory = scratch / "build"
+    run("meson", "setup", directory, SOURCE, "--buildtype=release", f"--libdir={LIBDIR}", f"--prefix={PREFIX}",
+        "-Dtests=disabled", "-Dbenchmarks=disabled", "-Ddocs=disabled", "-Djemalloc=disabled", CC=" ".join(CC))
+    run("ninja", "-C", directory)
+    return directory
+
+
+@functools.cache
+def prefix():
+    run("meson", "install", "-C", build(), "--no-rebuild")
+    return PREFIX
+
+
+@functools.cache
+def staged():
+    """Installed with DESTDIR, as packages are made. Returns the prefix there."""
+    run("meson", "install", "-C", build(), "--no-rebuild", DESTDIR=str(STAGE))
+    return STAGE / PREFIX.relative_to("/")
+
+
+def files_below(directory):
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
+
+
+def flags(*options, **environment):
+    environment = environment or {"PKG_CONFIG_PATH": str(prefix() / LIBDIR / "pkgconfig")}
+    return run("pkg-config", *options, "jinduo", **environment).split()
+
+
+def compile_program(name, *words, compiler=None):
+    program = scratch / name
+    run(*(compiler or CC), *WARNINGS, "-D_GNU_SOURCE", "-o", program, *words)
+    return program
+
+
+def assert_comes_back(program, **environment):
+    printed = run(program, **environment)
+    assert re.fullmatch(CAME_BACK, printed), printed
+
+
+def available(programs):
+    return [program for program in programs if shutil.which(program)]
+
+
+@tap.test
+def everything_is_installed_and_nothing_else():
+    version = re.search(r"version: '([^']+)'", (SOURCE / "meson.build").read_text(encoding="utf-8"))[1]
+    headers = {f"include/jinduo/{path.name}" for path in (SOURCE / "include" / "jinduo").glob("*.h")}
+    expected = headers | {
+        "bin/jd-echo", "bin/jd-frame-echo", "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
+        f"lib/libjinduo.so.{version}", "lib/pkgconfig/jinduo.pc"}
+    expected |= {f"share/doc/jinduo/{name}" for name in ("LICENSE", "README.md", "CHANGELOG.md", "docs/architecture.md")}
+    assert files_below(prefix()) == expected, sorted(files_below(prefix()) ^ expected)
+
+
+@tap.test
+def staging_installs_the_same_files_and_tells_nobody_where_they_were_staged():
+    assert files_below(staged()) == files_below(prefix()), sorted(files_below(staged()) ^ files_below(prefix()))
+    told = [name for name in files_below(staged()) if str(STAGE).encode() in (staged() / name).read_bytes()]
+    assert not told, told
+
+
+@tap.test
+def a_program_is_built_against_the_shared_library_by_pkg_config():
+    program = compile_program("shared", PROGRAMS / "round_trip.c", *flags("--cflags", "--libs"))
+    assert "libjinduo.so.0" in run("readelf", "--dynamic", program)
+    assert_comes_back(program, LD_LIBRARY_PATH=str(prefix() / LIBDIR))
+
+
+@tap.test
+def a_program_is_built_against_what_was_staged():
+    found = flags("--cflags", "--libs", PKG_CONFIG_SYSROOT_DIR=str(STAGE),
+                  PKG_CONFIG_LIBDIR=str(staged() / LIBDIR / "pkgconfig"))
+    assert f"-I{staged() / 'include'}" in found and f"-L{staged() / LIBDIR}" in found, found
+    assert_comes_back(compile_program("staged", PROGRAMS / "round_trip.c", *found), LD_LIBRARY_PATH=str(staged() / LIBDIR))
+
+
+@tap.test
+def a_program_is_built_statically_by_pkg_config():
+    found = flags("--cflags", "--libs", "--static")
+    assert "-pthread" in found, found
+    program = compile_program("static", "-static", PROGRAMS / "round_trip.c", *found)
+    assert_comes_back(program)
+
+
+@tap.test
+def a_program_may_have_names_that_the_static_library_has_inside():
+    inside = run("nm", "--defined-only", prefix() / LIBDIR / "libjinduo.a").split()
+    sources = (PROGRAMS / "round_trip.c", PROGRAMS / "own_names.c")
+    own = run("nm", "--extern-only", "--defined-only", "--format=posix", compile_object(sources[1])).splitlines()
+    strange = [line.split()[0] for line in own if line.split()[0] not in inside]
+    assert len(own) > 4 and not strange, f"the library has none of these any more: {strange}"
+    assert_comes_back(compile_program("own_names", *sources, *flags("--cflags"), prefix() / LIBDIR / "libjinduo.a"))
+
+
+def compile_object(source):
+    run(*CC, "-c", "-o", scratch / "own_names.o", source)
+    return scratch / "own_names.o"
+
+
+@tap.test_for_each(available(COMPILERS))
+def the_library_built_with_this_compiler_has_no_internal_name_outside(compiler):
+    directory = scratch / f"build-{compiler}"
+    run("meson", "setup", directory, SOURCE, "-Dtests=disabled", "-Dbenchmarks=disabled", "-Dexamples=disabled",
+        "-Ddocs=disabled", "-Djemalloc=disabled", CC=compiler)
+    run("ninja", "-C", directory)
+    names = run("nm", "--extern-only", "--defined-only", "--format=posix", directory / "libjinduo.a").splitlines()[1:]
+    strangers = [line for line in names if not line.startswith("jd_")]
+    assert len(names) > 80 and not strangers, strangers
+    assert_comes_back(compile_program(f"own_names-{compiler}", PROGRAMS / "round_trip.c", PROGRAMS / "own_names.c",
+                                      f"-I{SOURCE / 'include'}", directory / "libjinduo.a", compiler=[compiler]))
+
+
+def make_user_project(name, place):
+    project = scratch / name
+    shutil.copytree(PROGRAMS / "subproject_user", project)
+    shutil.copy(PROGRAMS / "round_trip.c", project)
+    (project / "subprojects").mkdir()
+    place(project / "subprojects" / "jinduo")
+    return project
+
+
+def copy_tree(destination):
+    shutil.copytree(SOURCE, destination, ignore=shutil.ignore_patterns(".git", "build*"))
+
+
+def link_tree(destination):
+    destination.symlink_to(SOURCE)
+
+
+@tap.test_for_each({"a copy": copy_tree, "a link": link_tree})
+def another_meson_project_has_it_as_a_subproject(place):
+    project = make_user_project(f"user-{place.__name__}", place)
+    run("meson", "setup", project / "build", project, CC=" ".join(CC), PKG_CONFIG_LIBDIR="/nonexistent")
+    run("ninja", "-C", project / "build")
+    assert_comes_back(project / "build" / "user")
+    programs = [path.name for path in (project / "build").rglob("*") if path.name.startswith(("jd-", "raw-"))]
+    assert not programs, f"built for nothing: {programs}"
+
+
+@tap.test
+def another_meson_project_finds_the_installed_one():
+    project = make_user_project("user-installed", lambda path: None)
+    run("meson", "setup", project / "build", project, "--wrap-mode=nofallback", CC=" ".join(CC),
+        PKG_CONFIG_PATH=str(prefix() / LIBDIR / "pkgconfig"))
+    run("ninja", "-C", project / "build")
+    assert_comes_back(project / "build" / "user")
+
+
+def sources_with_one_header_each(suffix):
+    directory = scratch / f"headers-{suffix}"
+    directory.mkdir(exist_ok=True)
+    headers = sorted((prefix() / "include" / "jinduo").glob("*.h"))
+    assert len(headers) > 10, headers
+    for header in headers:
+        # Twice: guarded.
+        line = f"#include <jinduo/{header.name}>\n"
+        (directory / f"{header.stem}.{suffix}").write_text(2 * line + "int not_empty;\n", encoding="utf-8")
+    return sorted(directory.glob(f"*.{suffix}"))
+
+
+@tap.test_for_each({f"{compiler} {' '.join(dialect)}": (compiler, dialect)
+                    for compiler in available(COMPILERS) for dialect in C_DIALECTS})
+def every_header_is_complete_in_itself_in_c(setup):
+    compiler, dialect = setup
+    run(compiler, "-fsyntax-only", *dialect, *WARNINGS, "-Wshadow", "-Wstrict-prototypes", "-Wundef",
+        *flags("--cflags"), *sources_with_one_header_each("c"))
+
+
+@tap.test_for_each({f"{compiler} {' '.join(dialect)}": (compiler, dialect)
+                    for compiler in available(COMPILERS.values()) for dialect in CPP_DIALECTS})
+def every_header_is_complete_in_itself_in_cpp(setup):
+    compiler, dialect = setup
+    run(compiler, "-fsyntax-only", *dialect, *WARNINGS, "-Wshadow", "-Wundef", *flags("--cflags"),
+        *sources_with_one_header_each("cc"))
+
+
+@tap.test_for_each({f"{compiler} {' '.join(dialect)}": (compiler, dialect)
+                    for compiler in available(COMPILERS.values()) for dialect in CPP_DIALECTS})
+def a_cpp_program_is_built_and_runs(setup):
+    compiler, dialect = setup
+    program = compile_program(f"{compiler}{dialect[0]}", *dialect, "-x", "c++", PROGRAMS / "round_trip.c",
+                              *flags("--cflags", "--libs"), compiler=[compiler])
+    assert_comes_back(program, LD_LIBRARY_PATH=str(prefix() / LIBDIR))
+
+
+@tap.test
+def the_shared_library_needs_the_c_library_alone():
+    dynamic = run("readelf", "--dynamic", prefix() / LIBDIR / "libjinduo.so")
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)
+    # Before glibc 2.34 threads were a library apart; some machines' thread-local variables need the dynamic linker.
+    strangers = [name for name in needed if not re.match(r"libc\.|libpthread\.|ld-linux", name)]
+    assert needed and not strangers, needed
+    assert "[libjinduo.so.0]" in re.search(r"\(SONAME\).*", dynamic)[0]
+
+
+@tap.test
+def the_shared_library_may_be_opened_and_closed_at_run_time():
+    program = compile_program("open_library", PROGRAMS / "open_library.c", *flags("--cflags"), "-ldl")
+    assert "libjinduo" not in run("readelf", "--dynamic", program)
+    assert run(program, prefix() / LIBDIR / "libjinduo.so").startswith("opened ")
+
+
+if __name__ == "__main__":
+    try:
+        tap.main()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

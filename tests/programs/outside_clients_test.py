@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Clients that others wrote, socat and OpenBSD's netcat, against jd-echo and jd-frame-echo: whatever they send before
+they end their side comes back whole, and the server's end is theirs.
+
+Arguments: the paths of jd-echo and jd-frame-echo.
+"""
+
+import hashlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import tap
+from server import DEADLINE_SECONDS, Server, assert_echo, connect, engines
+
+ECHO, FRAME_ECHO = sys.argv[1:3]
+
+THREADS = (0, 2)
+MEBIBYTE = 1 << 20
+LARGE_BYTES = 12 * MEBIBYTE + 345
+MAX_FRAME = 1 << 16
+# After an end of file socat goes on for so long, half a second unless told (socat(1), -t); here the server's end is what
+# ends it, and a server that does not end is a failure.
+PATIENCE = f"-t{DEADLINE_SECONDS}"
+
+
+def frame(body):
+    return len(body).to_bytes(4, "big") + body
+
+
+def pattern(length):
+    """Bytes in which a piece that is missing, doubled or moved would be seen."""
+    pieces = bytearray()
+    while len(pieces) < length:
+        pieces += hashlib.sha256(len(pieces).to_bytes(8, "big")).digest() * 3
+    return bytes(pieces[:length])
+
+
+def frames(length):
+    """So many bytes in frames of all sizes."""
+    data = pattern(length)
+    pieces, begin, size = [], 0, 0
+    while begin < length:
+        pieces.append(frame(data[begin:begin + size]))
+        begin, size = begin + size, (size * 5 + 3) % MAX_FRAME
+    return b"".join(pieces)
+
+
+PROGRAMS = {ECHO: pattern, FRAME_ECHO: frames}  # and what each of them returns as it is
+
+SETUPS = {f"{os.path.basename(program)} {engine} threads {threads}": (program, engine, threads)
+          for program in PROGRAMS for engine in engines(program) for threads in THREADS}
+
+
+def serve(setup, *options, listen="127.0.0.1:0"):
+    program, engine, threads = setup
+    return Server(program, "--engine", engine, "--listen", listen, "--threads", str(threads), *options)
+
+
+def client_command(name, endpoint, option=""):
+    """name as in CLIENTS; option: of socat's address."""
+    if not shutil.which(name):
+        raise tap.Skip(f"{name} is not installed")
+    if endpoint.startswith("unix:"):
+        path = endpoint.removeprefix("unix:")
+        return ["nc", "-N", "-U", path] if name == "nc" else ["socat", PATIENCE, "-", f"UNIX-CONNECT:{path}{option}"]
+    host, port = endpoint.split(":")
+    return ["nc", "-N", host, port] if name == "nc" else ["socat", PATIENCE, "-", f"TCP:{endpoint}{option}"]
+
+
+CLIENTS = ("socat", "nc")  # nc: -N sends FIN when its input ends (nc(1))
+
+
+def assert_comes_back(command, data, expected=None):
+    """The client reads data from a file and writes what it gets to another; when it ends, that is all it gets."""
+    expected = data if expected is None else expected
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as sink, tempfile.TemporaryFile() as errors:
+        source.write(data)
+        source.seek(0)
+        status = subprocess.run(command, stdin=source, stdout=sink, stderr=errors, check=False,
+                                timeout=2 * DEADLINE_SECONDS).returncode
+        sink.seek(0)
+        errors.seek(0)
+        received = sink.read()
+        assert status == 0, f"{command[0]}: exit status {status}, {len(received)} bytes: {errors.read().decode()}"
+    assert len(received) == len(expected), f"{len(received)} of {len(expected)} bytes"
+    assert hashlib.sha256(received).digest() == hashlib.sha256(expected).digest(), "not the same bytes"
+
+
+@tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
+def what_was_sent_before_the_fin_comes_back_whole(parameters):
+    client, setup = parameters
+    with serve(setup) as server:
+        for length in (1, 5, 100, 70_000):
+            assert_comes_back(client_command(client, server.endpoint), PROGRAMS[setup[0]](length))
+        server.stop()
+
+
+@tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
+def a_client_that_sends_nothing_but_its_fin_gets_the_servers(parameters):
+    client, setup = parameters
+    with serve(setup) as server:
+        assert_comes_back(client_command(client, server.endpoint), b"")
+        server.stop()
+
+
+@tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
+def megabytes_come_back_whole(parameters):
+    client, setup = parameters
+    with serve(setup) as server:
+        assert_comes_back(client_command(client, server.endpoint), PROGRAMS[setup[0]](LARGE_BYTES))
+        server.stop()
+
+
+@tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
+def megabytes_come_back_whole_over_a_unix_domain_socket(parameters):
+    client, setup = parameters
+    with tempfile.TemporaryDirectory() as directory, serve(setup, listen=f"unix:{directory}/socket") as server:
+        assert_comes_back(client_command(client, server.endpoint), PROGRAMS[setup[0]](LARGE_BYTES))
+        server.stop()
+
+
+@tap.test_for_each(SETUPS)
+def socat_that_shuts_down_its_writing_side_reads_on(setup):
+    """shut-down: shutdown(2) of the writing side (socat(1))."""
+    with serve(setup) as server:
+        assert_comes_back(client_command("socat", server.endpoint, ",shut-down"), PROGRAMS[setup[0]](MEBIBYTE))
+        server.stop()
+
+
+@tap.test_for_each(SETUPS)
+def socat_that_closes_instead_of_shutting_down_disturbs_nobody(setup):
+    """shut-close: the whole socket is closed at the end of input, with the echo still to come: the server is answered by
+    a reset."""
+    data = PROGRAMS[setup[0]](MEBIBYTE)
+    with serve(setup) as server:
+        with connect(server.endpoint) as other:
+            for _ in range(5):
+                command = client_command("socat", server.endpoint, ",shut-close")
+                subprocess.run(command, input=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+                               timeout=2 * DEADLINE_SECONDS)
+                assert_echo(other, frame(b"still there"))
+        server.stop()
+
+
+@tap.test_for_each(SETUPS)
+def socat_that_only_sends_is_ended_by_its_own_fin(setup):
+    """-u: nothing is read from the server, whose answers fill the kernel's buffers or meet a reset."""
+    with serve(setup) as server:
+        command = client_command("socat", server.endpoint)
+        subprocess.run([command[0], "-u", *command[1:]], input=PROGRAMS[setup[0]](1000), check=True,
+                       stdout=subprocess.DEVNULL, timeout=2 * DEADLINE_SECONDS)
+        with connect(server.endpoint) as other:
+            assert_echo(other, frame(b"next"))
+        server.stop()
+
+
+def read_some(stream, length):
+    data = b""
+    while len(data) < length:
+        ready, _, _ = select.select([stream], [], [], DEADLINE_SECONDS)
+        piece = os.read(stream.fileno(), length - len(data)) if ready else b""
+        assert piece, f"{len(data)} of {length} bytes"
+        data += piece
+    return data
+
+
+@tap.test_for_each(SETUPS)
+def the_servers_end_ends_a_client_that_has_not_ended(setup):
+    """socat alone: nc reads its own input to the end, whatever the server does."""
+    greeting = frame(b"hello")
+    with serve(setup) as server:
+        command = client_command("socat", server.endpoint)
+        command[1] = "-t0"  # nor does it wait for more from its input
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+            try:
+                client.stdin.write(greeting)
+                client.stdin.flush()
+                assert read_some(client.stdout, len(greeting)) == greeting
+                server.signal(signal.SIGTERM)
+                assert client.wait(timeout=DEADLINE_SECONDS) == 0, client.returncode
+                assert client.stdout.read() == b"", "more than the echo"
+            finally:
+                client.kill()
+        assert server.wait() == (0, ""), server.process.returncode
+
+
+FRAME_SETUPS = {name: setup for name, setup in SETUPS.items() if setup[0] == FRAME_ECHO}
+
+
+@tap.test_for_each({f"{client}, {name}": (client, setup)
+                    for client in CLIENTS for name, setup in FRAME_SETUPS.items()})
+def a_frame_that_the_fin_cuts_off_is_dropped_and_those_before_it_come_back(parameters):
+    client, setup = parameters
+    whole = frames(100_000)
+    with serve(setup) as server:
+        for missing in (1, 3, 7):
+            assert_comes_back(client_command(client, server.endpoint), whole + frame(b"x" * 8)[:-missing], whole)
+        server.stop()
+
+
+@tap.test_for_each({f"{client}, {name}": (client, setup)
+                    for client in CLIENTS for name, setup in FRAME_SETUPS.items()})
+def a_frame_that_is_too_long_ends_the_connection_behind_those_before_it(parameters):
+    client, setup = parameters
+    with serve(setup, "--max-frame", "1000") as server:
+        whole = frame(b"a" * 996) + frame(b"") + frame(b"b")
+        assert_comes_back(client_command(client, server.endpoint), whole + frame(b"c" * 997)[:50], whole)
+        server.stop()
+
+
+tap.main()
