@@ -59,12 +59,15 @@ static void accept_some(struct reactor *reactor, struct listener *listener)
 {
     int result = is_accepting(listener) ? watch(reactor, listener) : 0;
 
+    if (result < 0) {
+        starve(reactor, listener, result);
+        return;
+    }
     for (int i = 0; i < ACCEPT_BUDGET && is_accepting(listener); i++) {
         struct peer_address peer;
         socket_handle socket;
 
-        if (result == 0)
-            result = socket_accept(listener->socket, &socket, &peer);
+        result = socket_accept(listener->socket, &socket, &peer);
         if (result == JD_EAGAIN)
             return;
         if (result < 0) {

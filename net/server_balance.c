@@ -7,29 +7,32 @@
 
 /* ---- which loop ---- */
 
-static struct server_loop *next_in_turn(jd_tcp_server *server)
+static unsigned following(const jd_tcp_server *server, unsigned index)
 {
-    struct server_loop *loop = &server->io_loops[server->next_io_loop];
+    return index + 1 < server->io_threads ? index + 1 : 0;
+}
 
-    server->next_io_loop = (server->next_io_loop + 1) % server->io_threads;
-    return loop;
+static struct server_loop *take_turn(jd_tcp_server *server, unsigned index)
+{
+    server->next_io_loop = following(server, index);
+    return &server->io_loops[index];
+}
+
+static uint32_t connections_on(const struct server_loop *at)
+{
+    return atomic_load_explicit(&at->loop->committed, memory_order_relaxed);
 }
 
 /* Of those with equally few, the next in turn. Connections on their way count, as they are counted here. */
-static struct server_loop *least_connections(jd_tcp_server *server)
+static unsigned least_connections(const jd_tcp_server *server)
 {
-    struct server_loop *least = NULL;
-    uint32_t fewest = UINT32_MAX;
+    unsigned index = server->next_io_loop, least = index;
 
-    for (unsigned i = 0; i < server->io_threads; i++) {
-        struct server_loop *loop = &server->io_loops[(server->next_io_loop + i) % server->io_threads];
-        uint32_t count = atomic_load_explicit(&loop->loop->committed, memory_order_relaxed);
-        if (count < fewest) {
-            least = loop;
-            fewest = count;
-        }
+    for (unsigned i = 1; i < server->io_threads; i++) {
+        index = following(server, index);
+        if (connections_on(&server->io_loops[index]) < connections_on(&server->io_loops[least]))
+            least = index;
     }
-    server->next_io_loop = (unsigned)(least - server->io_loops + 1) % server->io_threads;
     return least;
 }
 
@@ -69,10 +72,10 @@ static struct server_loop *choose(jd_tcp_server *server, const struct peer_addre
     bool has_address = peer->family == AF_INET || peer->family == AF_INET6;
 
     if (server->hand_over == JD_HAND_OVER_LEAST_CONNECTIONS)
-        return least_connections(server);
+        return take_turn(server, least_connections(server));
     if (server->hand_over == JD_HAND_OVER_PEER_ADDRESS && has_address)
         return &server->io_loops[hash_of(peer) % server->io_threads];
-    return next_in_turn(server);
+    return take_turn(server, server->next_io_loop);
 }
 
 /* ---- handing over ---- */
