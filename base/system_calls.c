@@ -8,8 +8,8 @@
     {                                                                                                                  \
         .accept4 = accept4, .bind = bind, .close = close, .connect = connect, .epoll_create1 = epoll_create1,          \
         .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .getsockname = getsockname,              \
-        .getsockopt = getsockopt, .listen = listen, .pread = pread, .recv = recv, .send = send, .sendfile = sendfile, .sendmsg = sendmsg,                    \
-        .setsockopt = setsockopt, .shutdown = shutdown, .socket = socket,                                              \
+        .getsockopt = getsockopt, .listen = listen, .pread = pread, .recv = recv, .send = send, .sendfile = sendfile,  \
+        .sendmsg = sendmsg, .setsockopt = setsockopt, .shutdown = shutdown, .socket = socket,                          \
     }
 
 struct system_calls system_calls = SYSTEM_FUNCTIONS;

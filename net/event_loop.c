@@ -133,8 +133,9 @@ void event_loop_woke(jd_event_loop *loop)
 
 static bool something_is_queued(const jd_event_loop *loop)
 {
-    return loop->touched_first != NULL || loop->output_pools.released_first != NULL || loop->backlog != NULL || !mpsc_queue_is_empty(&loop->queue) ||
-           (loop->runs_until_quit && atomic_load(&loop->quit)) || atomic_load(&loop->pending_signals) != 0;
+    return loop->touched_first != NULL || loop->output_pools.released_first != NULL || loop->backlog != NULL ||
+           !mpsc_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->quit)) ||
+           atomic_load(&loop->pending_signals) != 0;
 }
 
 /* Until the next timer, at most timeout_ns. */
@@ -444,8 +445,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         .block_overflows = overflows(&loop->receive_blocks) + overflows(&loop->output_pools.small) +
                            overflows(&loop->output_pools.large) + overflows(&loop->output_pools.references),
         .pool_bytes = block_pool_bytes(&loop->receive_blocks) + block_pool_bytes(&loop->output_pools.small) +
-                      block_pool_bytes(&loop->output_pools.large) +
-                      block_pool_bytes(&loop->output_pools.references),
+                      block_pool_bytes(&loop->output_pools.large) + block_pool_bytes(&loop->output_pools.references),
         .connection_bytes = atomic_load_explicit(&loop->connections.bytes, memory_order_relaxed),
         .wakeups_sent = atomic_load_explicit(&loop->wakeups_sent, memory_order_relaxed),
         .wakeups_saved = atomic_load_explicit(&loop->wakeups_saved, memory_order_relaxed),
