@@ -258,20 +258,22 @@ static size_t counts_for(struct block *block)
                                        : output_counts_for(block->kind, reference_of(block)->length);
 }
 
-/* Drops the first length bytes of a block that has more. */
-static void advance(struct block *block, size_t length)
+/* Drops the first length bytes of a block that has more. Returns how much less it counts for. */
+static size_t advance(struct block *block, size_t length)
 {
     struct output_reference *reference = reference_of(block);
 
     if (block->kind == OUTPUT_BYTES) {
         block->begin += (uint32_t)length;
-        return;
+        return length;
     }
     reference->length -= length;
-    if (block->kind == OUTPUT_MEMORY)
-        reference->data += length;
-    else
+    if (block->kind == OUTPUT_FILE) {
         reference->offset += (int64_t)length;
+        return 0;
+    }
+    reference->data += length;
+    return length;
 }
 
 void output_queue_consume(struct output_queue *queue, struct output_pools *pools, size_t length)
@@ -286,13 +288,10 @@ void output_queue_consume(struct output_queue *queue, struct output_pools *pools
         let_go(pools, block);
         block = queue->first;
     }
-    if (block == NULL) {
+    if (block == NULL)
         queue->last = NULL;
-    } else {
-        bytes -= counts_for(block);
-        advance(block, length);
-        bytes += counts_for(block);
-    }
+    else if (length > 0)
+        bytes -= advance(block, length);
     output_queue_count(queue, bytes);
 }
 

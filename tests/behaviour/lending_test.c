@@ -196,7 +196,7 @@ static void stream_on(void *connection)
     size_t offset = streamed;
 
     back_wrongly += is_calling;
-    if (streamed >= many_bytes())
+    if (streamed + STREAM_PIECE > many_bytes())
         return;
     streamed += STREAM_PIECE;
     is_calling = true;
