@@ -101,9 +101,9 @@ void connection_profile_release(struct connection_profile *profile)
 
 /* jd_tcp_OWNER_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
 #define DEFINE_SET_CALLBACK(owner, name, type)                                                                         \
-    void jd_tcp_##owner##_set_##name##_callback(jd_tcp_##owner *owner, type callback, void *arg)                       \
+    void jd_tcp_##owner##_set_##name##_callback(jd_tcp_##owner *object, type callback, void *arg)                      \
     {                                                                                                                  \
-        struct connection_profile *profile = owner##_profile(owner);                                                   \
+        struct connection_profile *profile = owner##_profile(object);                                                  \
                                                                                                                        \
         profile->on_##name = callback;                                                                                 \
         profile->on_##name##_arg = arg;                                                                                \
