@@ -9,7 +9,7 @@
 
 const char *const suite_name = "vanishing";
 
-enum { HEARTBEAT_MS = 20, READ_TIMEOUT_MS = 150, USER_TIMEOUT_MS = 100 };
+enum { HEARTBEAT_MS = 20, READ_TIMEOUT_MS = 1000, USER_TIMEOUT_MS = 100 };
 
 /* From here on the client's kernel drops whatever arrives for it before TCP sees it, as if its host were gone (socket(7),
  * SO_ATTACH_FILTER: a filter that accepts no byte of any packet). */
@@ -41,21 +41,16 @@ START_TEST(heartbeat_and_read_timeout_find_a_peer_that_is_gone)
     serve(&(struct service){
         .options = { .heartbeat_ms = HEARTBEAT_MS, .read_timeout_ms = READ_TIMEOUT_MS, .allow_half_open = _i == 1 },
         .on_heartbeat = send_heartbeat,
-        .on_message = echo,
         .on_down = note_down });
-    int client = client_connect_up(), other = client_connect_up();
+    int client = client_connect_up();
 
-    client_send(client, "hello", 5);
-    client_expect(client, "hello", 5);
+    PUMP_UNTIL(heartbeats > 0);
     client_vanish(client);
-    while (connections_down() == 0) {
-        client_send(other, "x", 1);
-        pump_turns(1);
-    }
 
-    ck_assert_str_eq(story(0), "up message down");
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_str_eq(story(0), "up down");
     ck_assert_int_eq(last_error, JD_ETIMEDOUT);
-    ck_assert_uint_gt(heartbeats, 0);
+    ck_assert_uint_gt(heartbeats, 1);
 }
 END_TEST
 

@@ -334,8 +334,7 @@ static void *cancel_from_outside(void *arg)
 
 START_TEST(another_thread_may_cancel_a_timer)
 {
-    enum { DELAY_MS = 300 }; /* a thread may take long to start */
-    target = start(DELAY_MS, note_letter, letter('t'));
+    target = start(1000, note_letter, letter('t')); /* a thread may take long to start */
 
     run_in_thread(cancel_from_outside, &target);
 
