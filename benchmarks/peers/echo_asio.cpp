@@ -15,7 +15,7 @@ static bool cuts_frames;
 
 class session : public std::enable_shared_from_this<session>
 {
-public:
+  public:
     explicit session(tcp::socket socket) : socket_(std::move(socket)), buffer_(cuts_frames ? 16384 : 8192)
     {
     }
@@ -35,7 +35,7 @@ public:
                                 });
     }
 
-private:
+  private:
     void received(size_t length)
     {
         if (!cuts_frames) {
