@@ -29,11 +29,12 @@ static void release(const void *data, size_t length, void *arg)
 
 static void broadcast(struct message *message)
 {
-    message->references = connection_count;
+    message->references = 1 + connection_count;
     for (size_t i = 0; i < connection_count; i++)
         if (evbuffer_add_reference(bufferevent_get_output(connections[i]), message->bytes, MESSAGE_BYTES, release,
                                    message) < 0)
-            release(NULL, 0, message);
+            abort();
+    release(NULL, 0, message);
 }
 
 static void on_read(struct bufferevent *connection, void *arg)
