@@ -15,10 +15,10 @@ struct place {
     unsigned level, slot;
 };
 
-static struct place place_of(const struct timer_wheel *wheel, const struct timer *timer)
+static struct place place_of(const struct timer_wheel *wheel, uint64_t expiry_ms)
 {
     /* One that has passed lies where now is: the next advance takes that slot first. */
-    uint64_t time_ms = timer->expiry_ms > wheel->now_ms ? timer->expiry_ms : wheel->now_ms;
+    uint64_t time_ms = expiry_ms > wheel->now_ms ? expiry_ms : wheel->now_ms;
     uint64_t difference = time_ms ^ wheel->now_ms;
     unsigned level = difference == 0 ? 0 : (63u - (unsigned)__builtin_clzll(difference)) / TIMER_LEVEL_BITS;
 
@@ -42,9 +42,9 @@ static void unlink_timer(struct timer *timer)
     timer->link = NULL;
 }
 
-static void put_in_slot(struct timer_wheel *wheel, struct timer *timer)
+static void put_in_slot(struct timer_wheel *wheel, struct timer *timer, uint64_t expiry_ms)
 {
-    struct place place = place_of(wheel, timer);
+    struct place place = place_of(wheel, expiry_ms);
 
     link_timer(&wheel->slots[place.level][place.slot], timer);
     wheel->occupied[place.level] |= UINT64_C(1) << place.slot;
@@ -98,7 +98,7 @@ static void collect_due(struct timer_wheel *wheel, uint64_t now_ms)
         while (timer != NULL) {
             struct timer *next = timer->next;
             if (place.level > 0) {
-                put_in_slot(wheel, timer);
+                put_in_slot(wheel, timer, timer->expiry_ms);
             } else {
                 link_timer(end, timer);
                 end = &timer->next;
@@ -117,8 +117,10 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
 void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t expiry_ms)
 {
     timer_cancel(wheel, timer);
-    timer->expiry_ms = expiry_ms < latest_ms ? expiry_ms : latest_ms;
-    put_in_slot(wheel, timer);
+    if (expiry_ms > latest_ms)
+        expiry_ms = latest_ms;
+    timer->expiry_ms = expiry_ms;
+    put_in_slot(wheel, timer, expiry_ms);
     wheel->count++;
 }
 
@@ -130,8 +132,10 @@ void timer_cancel(struct timer_wheel *wheel, struct timer *timer)
         return;
     unlink_timer(timer);
     wheel->count--;
+    if (timer->next != NULL)
+        return; /* its slot is not empty */
     /* One in wheel->due has no slot of its own; the slot looked at instead is then only found as it is. */
-    place = place_of(wheel, timer);
+    place = place_of(wheel, timer->expiry_ms);
     if (wheel->slots[place.level][place.slot] == NULL)
         wheel->occupied[place.level] &= ~(UINT64_C(1) << place.slot);
 }

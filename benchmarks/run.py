@@ -12,18 +12,17 @@ import json
 import os
 import platform
 import resource
-import select
 import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
+
+import peers
+import plot
+from programs import Failure, Programs, Progress
 
 BUSY_PERCENT = 95          # of its core: from here on messages/s tell how fast a server is
 WARMUP_SECONDS = 0.3
-READY_SECONDS = 10
-STOP_SECONDS = 5
 IDLE_CONNECTIONS = 9000
 IDLE_FIRST = 1000          # held before the rest comes, for the memory that one more connection takes
 IDLE_SETTLE_SECONDS = 0.5
@@ -66,100 +65,9 @@ ROWS = (
           server_options=("--busy-poll", "200"), raw_options=("--spin",), rule="messages") for connections in (1, 4)),
 )
 IDLE_ROW = f"idle connection x {IDLE_CONNECTIONS}"
-
-
-class Failure(Exception):
-    """A program did not do what it must; the row is given up."""
-
-
-def errors_of(process):
-    process.errors.seek(0)
-    return process.errors.read().strip().replace("\n", "; ")
-
-
-class Programs:
-    """Starts programs, each on its core, and ends by pid all that still run."""
-
-    def __init__(self, build, cores):
-        self.build = build
-        self.server_core, self.load_core = cores
-        self.running = []
-
-    def path(self, name):
-        directory = "benchmarks" if name in ("jd-load", "raw-epoll") else "examples"
-        return os.path.join(self.build, directory, name)
-
-    def has(self, name):
-        return os.access(self.path(name), os.X_OK)
-
-    def start(self, core, name, *options):
-        # A file and not a pipe, which would stop a server that logs more than it holds.
-        errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        process = subprocess.Popen([self.path(name), *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=errors, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
-        process.errors = errors
-        self.running.append(process)
-        return process
-
-    def start_server(self, name, *options):
-        """Returns the process and where it listens, from its ready line."""
-        process = self.start(self.server_core, name, "--listen", "127.0.0.1:0", *options)
-        words = self.wait_line(process, name).split()
-        if words[:2] != ["listening", "on"] or len(words) < 3:
-            raise Failure(f"{name}: not a ready line: {' '.join(words)}")
-        return process, words[2]
-
-    def wait_line(self, process, name):
-        ready, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
-        line = process.stdout.readline() if ready else ""
-        if not line:
-            self.stop(process)
-            raise Failure(f"{name}: not ready: {errors_of(process) or 'no line within the time'}")
-        return line
-
-    def load(self, address, pid, *options, seconds):
-        """Runs the load to its end and returns its figures."""
-        process = self.start(self.load_core, "jd-load", address, "--json", "--server-pid", str(pid),
-                             "--seconds", str(seconds), *options)
-        output, _ = process.communicate()
-        self.running.remove(process)
-        if process.returncode != 0:
-            raise Failure(f"jd-load: {errors_of(process)}")
-        return json.loads(output)
-
-    def stop(self, process):
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process in self.running:
-            self.running.remove(process)
-
-    def stop_all(self):
-        for process in list(self.running):
-            self.stop(process)
-
-
-class Progress:
-    """A line for each step: in place on a terminal, one below the other elsewhere."""
-
-    def __init__(self, steps):
-        self.steps, self.step = steps, 0
-        self.in_place = sys.stderr.isatty()
-
-    def show(self, text):
-        self.step += 1
-        line = f"[{self.step}/{self.steps}] {text}"
-        print(f"\r\033[K{line}" if self.in_place else line, end="" if self.in_place else "\n", file=sys.stderr, flush=True)
-
-    def skip(self, steps):
-        self.step += steps
-
-    def clear(self):
-        if self.in_place:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+IDLE_TIMEOUTS_ROW = f"idle connection x {IDLE_CONNECTIONS}, timeout and heartbeat"
+# With the servers; what is timed is measured without the loop written by hand, which times nothing.
+IDLE_ROWS = {IDLE_ROW: Row(IDLE_ROW, ()), IDLE_TIMEOUTS_ROW: Row(IDLE_TIMEOUTS_ROW, (), server="peers/idle-jinduo")}
 
 
 def measure_once(programs, name, options, row, seconds):
@@ -249,15 +157,17 @@ def measure_idle_side(programs, name, options, connections):
     return {"bytes_on_top": on_top, "bytes_again": again, "bytes": max(on_top, again)}
 
 
-def measure_idle(programs, arguments, progress):
+def measure_idle(programs, row, arguments, progress):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     connections = min(IDLE_CONNECTIONS, limit - SPARE_DESCRIPTORS)
     if connections <= IDLE_FIRST:
         raise Failure(f"{limit} descriptors a process are too few")
-    row = Row(IDLE_ROW, ())
-    result = {"row": IDLE_ROW, "connections": connections}
-    for side, (name, options) in sides_of(programs, row, arguments.engine).items():
-        progress.show(f"{IDLE_ROW}: {side}")
+    result = {"row": row.name, "connections": connections}
+    sides = sides_of(programs, row, arguments.engine)
+    if row.name == IDLE_TIMEOUTS_ROW:
+        del sides["raw"]
+    for side, (name, options) in sides.items():
+        progress.show(f"{row.name}: {side}")
         result[side] = measure_idle_side(programs, name, options, connections)
     if "jinduo" in result:
         result["met"] = result["jinduo"]["bytes"] <= IDLE_BYTES_GOAL
@@ -353,14 +263,18 @@ def print_idle(result):
 
 
 def print_results(results):
-    compared = [result for result in results if result["row"] != IDLE_ROW]
+    compared = [result for result in results if "messages_ratio" in result or "raw" in result.get("runs", ())]
+    compared = [result for result in compared if "metrics" not in result]
     if compared:
         print_table(compared)
     if any("deciding_ratio" in result for result in compared):
         print_bars(compared)
     for result in results:
-        if result["row"] == IDLE_ROW:
+        if result["row"] in IDLE_ROWS:
             print_idle(result)
+    beside = [result for result in results if "metrics" in result]
+    if beside:
+        peers.print_table(beside)
 
 
 def read_arguments():
@@ -370,6 +284,8 @@ def read_arguments():
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default 2)")
     parser.add_argument("--only", metavar="PATTERN", help="rows that match, with * and ?, or contain it; see --list")
     parser.add_argument("--engine", default="reactor", help="of jinduo's servers (default reactor)")
+    parser.add_argument("--peers", action="store_true", help="other rows: beside libevent, libuv and Asio, each if installed")
+    parser.add_argument("--plot", metavar="FILE", help="draw the ratios there (.svg, .png, .pdf); needs matplotlib")
     parser.add_argument("--json", metavar="FILE", help="write all figures there as well")
     parser.add_argument("--list", action="store_true", help="print the rows' names and end")
     arguments = parser.parse_args()
@@ -382,17 +298,28 @@ def wanted(name, pattern):
     return pattern is None or pattern in name or fnmatch.fnmatch(name, pattern)
 
 
+def measure(programs, row, arguments, progress):
+    if isinstance(row, peers.PeerRow):
+        return peers.measure_row(programs, row, arguments, progress)
+    return (measure_idle if row.name in IDLE_ROWS else measure_row)(programs, row, arguments, progress)
+
+
+def steps_of(programs, row, arguments):
+    if isinstance(row, peers.PeerRow):
+        return arguments.rounds * len(peers.sides_of(programs, row))
+    return 2 if row.name in IDLE_ROWS else 2 * arguments.rounds
+
+
 def measure_all(programs, rows, arguments, progress, results):
     """Returns whether every program did what it must; a goal that is missed is a result, not a failure."""
     good = True
-    for name, row in rows:
+    for row in rows:
         try:
-            results.append(measure_row(programs, row, arguments, progress) if row else
-                           measure_idle(programs, arguments, progress))
+            results.append(measure(programs, row, arguments, progress))
         except Failure as failure:
             good = False
             progress.clear()
-            print(f"{name}: {failure}", file=sys.stderr)
+            print(f"{row.name}: {failure}", file=sys.stderr)
     return good
 
 
@@ -406,10 +333,10 @@ def prepare():
 
 def main():
     arguments = read_arguments()
-    rows = [(row.name, row) for row in ROWS] + [(IDLE_ROW, None)]
-    rows = [(name, row) for name, row in rows if wanted(name, arguments.only)]
+    rows = peers.rows(arguments.engine) if arguments.peers else (*ROWS, *IDLE_ROWS.values())
+    rows = [row for row in rows if wanted(row.name, arguments.only)]
     if arguments.list or not rows:
-        print("\n".join(name for name, _ in rows) or f"--only {arguments.only}: no such row; see --list")
+        print("\n".join(row.name for row in rows) or f"--only {arguments.only}: no such row; see --list")
         return 0 if rows else 2
     programs = Programs(arguments.build, prepare())
     missing = [name for name in ("jd-load", "raw-epoll") if not programs.has(name)]
@@ -418,7 +345,9 @@ def main():
         return 2
     facts, results, good = machine(), [], False
     print_machine(facts)
-    progress = Progress(sum(2 * arguments.rounds if row else 2 for _, row in rows))
+    if arguments.peers:
+        peers.print_missing(programs, rows)
+    progress = Progress(sum(steps_of(programs, row, arguments) for row in rows))
     try:
         good = measure_all(programs, rows, arguments, progress, results)
     except KeyboardInterrupt:
@@ -429,6 +358,8 @@ def main():
     progress.clear()
     if results:
         print_results(results)
+    if arguments.plot:
+        plot.draw(results, arguments.plot)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump({"machine": facts, "rounds": arguments.rounds, "seconds": arguments.seconds,

@@ -95,7 +95,8 @@ static void *allocate_timer(struct slot_map *map)
 
 static void fill(struct loop_timer *timer, enum timer_kind kind, jd_task function, void *arg, uint64_t interval_ms)
 {
-    timer->timer.kind = kind;
+    /* Whole words: a kind stored as a byte would stall the load of the word that it shares with the expiry. */
+    timer->timer = (struct timer){ .kind = kind };
     timer->function = function;
     timer->arg = arg;
     timer->interval_ms = interval_ms;

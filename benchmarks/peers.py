@@ -1,0 +1,206 @@
+"""Rows that put jinduo beside other libraries, and beside loops written by hand.
+
+In each round every side has its turn, freshly started; a ratio is the median of the rounds' own ratios, the way round that
+more is better for jinduo. "The best" of the others is the one with the smallest such ratio.
+"""
+
+import functools
+import os
+import statistics
+import tempfile
+from dataclasses import dataclass
+
+PEERS = {"libevent": "libevent-dev", "libuv": "libuv1-dev", "asio": "libasio-dev and g++"}
+WARMUP_SECONDS = 0.3
+FILE_BYTES = 100 * 1000 * 1000
+BROADCAST_CONNECTIONS = 1000
+FIRST_WIDTH = 30
+
+
+@dataclass(frozen=True)
+class Metric:
+    field: str
+    label: str
+    form: str = "{:.1f}"
+    less_is_better: bool = True
+    goal: float = None
+    against: tuple = tuple(PEERS)
+
+
+@dataclass(frozen=True)
+class PeerRow:
+    """sides: of each what it starts; measure: (programs, what, seconds) gives its figures. met: of the metrics with a
+    goal all, or any."""
+    name: str
+    sides: dict
+    measure: object
+    metrics: tuple
+    met: object = all
+    note: str = ""
+
+
+def run_alone(programs, what, seconds):
+    name, options = what
+    return programs.figures(programs.server_core, name, *options)
+
+
+def run_on_both_cores(programs, what, seconds):
+    cores = (programs.server_core, programs.load_core)
+    return programs.figures(set(cores), what[0], *map(str, cores))
+
+
+def run_server(programs, what, seconds, load, load_options):
+    name, options = what
+    process, address = programs.start_server(name, *options)
+    try:
+        return programs.figures(programs.load_core, load, address, "--server-pid", str(process.pid), "--seconds",
+                                str(seconds), "--warmup", str(WARMUP_SECONDS), *load_options)
+    finally:
+        programs.stop(process)
+
+
+def run_file_server(programs, what, seconds):
+    with tempfile.NamedTemporaryFile(prefix="jinduo-bench-") as file:
+        for _ in range(FILE_BYTES // 1000000):
+            file.write(os.urandom(1000000))
+        file.flush()
+        name, options = what
+        return run_server(programs, (name, (*options, file.name)), seconds, "peers/file-load", ("--file", file.name))
+
+
+def all_of(what, *options):
+    return {side: (f"peers/{what}-{side}", options) for side in ("jinduo", *PEERS)}
+
+
+def timer_metrics():
+    return (Metric("start_ns", "start, ns CPU", goal=2.0), Metric("cancel_ns", "cancel, ns CPU", goal=2.0),
+            Metric("expire_ns", "expire, ns CPU"), Metric("bytes_each", "memory, bytes a timer"))
+
+
+def served_metrics(**goals):
+    return (Metric("messages_per_second", "messages/s", "{:.0f}", False, **goals),
+            Metric("server_cpu_us_per_message", "server CPU, us a message", "{:.3f}", **goals),
+            Metric("server_cpu_percent", "server core, %", "{:.0f}", against=()))
+
+
+def echo_row(name, jinduo, word, *load):
+    sides = {"jinduo": jinduo, "raw": ("raw-epoll", ()), **{peer: (f"peers/echo-{peer}", word) for peer in PEERS}}
+    load = ("--json", "--verify", "sample", "--connections", "50", *load)
+    return PeerRow(name, sides, functools.partial(run_server, load="jd-load", load_options=load), served_metrics(),
+                   note="for information; raw sends back bytes, without looking at frames")
+
+
+def rows(engine):
+    own = ("--threads", "0", "--engine", engine)
+    broadcast = functools.partial(run_server, load="peers/broadcast-load",
+                                  load_options=("--connections", str(BROADCAST_CONNECTIONS)))
+    file_metrics = served_metrics(goal=0.97, against=("raw",))
+    return (
+        PeerRow("timers: a million live, from the turn's time", all_of("timers", "turn"), run_alone, timer_metrics(),
+                note="due in 1 to 60 s, a tenth at a time cancelled at random and started again; one side per library"),
+        PeerRow("timers: a million live, the clock read", all_of("timers", "real"), run_alone, timer_metrics(),
+                note="the same, each delay counted from the clock (libevent: precise timer, no cached time)"),
+        PeerRow("tasks from another thread", all_of("tasks"), run_on_both_cores,
+                (Metric("tasks_per_second", "tasks/s", "{:.0f}", False, 2.0, ("asio",)),
+                 Metric("cpu_ns", "CPU of both threads, ns", goal=None, against=("asio",)),
+                 Metric("post_cpu_ns", "of the thread that posts", against=("asio",)),
+                 Metric("run_cpu_ns", "of the loop", against=("asio",))),
+                note="at most 4096 under way; libevent and libuv: a locked list beside the loop, for information"),
+        PeerRow(f"broadcast 1 KiB x {BROADCAST_CONNECTIONS}",
+                {"jinduo": ("peers/broadcast-jinduo", own), "libevent": ("peers/broadcast-libevent", ())},
+                broadcast, served_metrics(goal=2.0, against=("libevent",)), met=any,
+                note="a delivery to one connection is a message; one broadcast under way; one of the two goals is enough"),
+        PeerRow("send file 100 MB", {"jinduo": ("peers/file-jinduo", own), "raw": ("peers/file-raw", ())},
+                run_file_server, file_metrics, note="a file is a message; raw: sendfile(2) until the socket is full"),
+        echo_row("echo 64 B x 50", ("jd-echo", own), (), "--mode", "ping-pong", "--no-frames", "--size", "64"),
+        echo_row("echo frames 60 B x 50, depth 16", ("jd-frame-echo", own), ("frames",), "--mode", "pipeline", "--size",
+                 "56", "--header-bytes", "4", "--depth", "16"),
+    )
+
+
+def sides_of(programs, row):
+    return {side: what for side, what in row.sides.items() if programs.has(what[0])}
+
+
+def print_missing(programs, chosen):
+    for peer, package in PEERS.items():
+        if not any(programs.has(f"peers/{what}-{peer}") for what in ("timers", "tasks", "echo")):
+            print(f"{peer} is missing: it was not found when this was built ({package})")
+    for row in chosen:
+        if "jinduo" not in sides_of(programs, row):
+            print(f"{row.name}: jinduo's side is not built; the other is measured alone")
+    print()
+
+
+def measure_row(programs, row, arguments, progress):
+    sides = sides_of(programs, row)
+    names = list(sides)
+    runs = {side: [] for side in sides}
+    for number in range(arguments.rounds):
+        # Each is first in its turn: none always has the warmer machine.
+        first = number % len(names) if names else 0
+        for side in names[first:] + names[:first]:
+            progress.show(f"{row.name}, round {number + 1}: {side}")
+            runs[side].append(row.measure(programs, sides[side], arguments.seconds))
+    return summarize(row, runs)
+
+
+def ratio(metric, own, other):
+    pairs = [(b, a) if metric.less_is_better else (a, b)
+             for a, b in ((a[metric.field], b[metric.field]) for a, b in zip(own, other))]
+    return statistics.median(over / under if under else 0.0 for over, under in pairs)
+
+
+def judge(metric, runs):
+    """The figures of one metric, and how jinduo's compare with the best of those it is measured against."""
+    result = {"field": metric.field, "label": metric.label, "goal": metric.goal,
+              "figures": {side: statistics.median(run[metric.field] for run in figures) for side, figures in runs.items()},
+              "ratios": {}}
+    if "jinduo" in runs:
+        result["ratios"] = {side: ratio(metric, runs["jinduo"], runs[side]) for side in metric.against if side in runs}
+    if result["ratios"]:
+        result["best"] = min(result["ratios"], key=result["ratios"].get)
+        result["ratio"] = result["ratios"][result["best"]]
+        if metric.goal is not None:
+            result["met"] = result["ratio"] >= metric.goal
+    return result
+
+
+def summarize(row, runs):
+    metrics = [judge(metric, runs) for metric in row.metrics]
+    result = {"row": row.name, "note": row.note, "sides": list(runs), "metrics": metrics, "runs": runs,
+              "forms": [metric.form for metric in row.metrics], "any": row.met is any}
+    judged = [metric["met"] for metric in metrics if "met" in metric]
+    if judged:
+        result["met"] = row.met(judged)
+    return result
+
+
+def verdict(result, metric):
+    if "met" not in metric:
+        return ""
+    if result["any"] and not metric["met"] and result["met"]:
+        return "not needed"
+    return "met" if metric["met"] else "MISSED"
+
+
+def metric_line(result, metric, form):
+    against = f"{metric['ratio']:.2f} ({metric['best']})" if "ratio" in metric else ""
+    goal = f">= {metric['goal']:.2f}" if metric["goal"] is not None else ""
+    return [f"  {metric['label']}", *(form.format(metric["figures"][side]) for side in result["sides"]), against, goal,
+            verdict(result, metric)]
+
+
+def print_table(results):
+    for result in results:
+        print(result["row"])
+        if result["note"]:
+            print(f"  ({result['note']})")
+        lines = [["", *result["sides"], "ratio to best", "goal", ""]]
+        lines += [metric_line(result, metric, form) for metric, form in zip(result["metrics"], result["forms"])]
+        for line in lines:
+            cells = [line[0].ljust(FIRST_WIDTH), *(cell.rjust(10) for cell in line[1:-3]), line[-3].rjust(18), line[-2].rjust(8),
+                     line[-1]]
+            print("  ".join(cells).rstrip())
+        print()
+    print("Ratios: how many times better jinduo is, medians of the rounds' own ratios; the best is whom it is least ahead of.\n")

@@ -1,0 +1,85 @@
+/* A broadcasting server on libevent: each message of 1 KiB that comes goes to all connections, as a reference to the one
+ * copy (evbuffer_add_reference), counted. */
+#include "benchmarks/peers/server.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <signal.h>
+#include <stdlib.h>
+
+enum { MESSAGE_BYTES = 1024, CONNECTIONS_MAX = 65536 };
+
+struct message {
+    size_t references;
+    unsigned char bytes[MESSAGE_BYTES];
+};
+
+static struct bufferevent *connections[CONNECTIONS_MAX];
+static size_t connection_count;
+
+static void release(const void *data, size_t length, void *arg)
+{
+    struct message *message = arg;
+
+    if (--message->references == 0)
+        free(message);
+}
+
+static void broadcast(struct message *message)
+{
+    message->references = 1 + connection_count;
+    for (size_t i = 0; i < connection_count; i++)
+        if (evbuffer_add_reference(bufferevent_get_output(connections[i]), message->bytes, MESSAGE_BYTES, release,
+                                   message) < 0)
+            abort();
+    release(NULL, 0, message);
+}
+
+static void on_read(struct bufferevent *connection, void *arg)
+{
+    struct evbuffer *input = bufferevent_get_input(connection);
+
+    while (evbuffer_get_length(input) >= MESSAGE_BYTES) {
+        struct message *message = malloc(sizeof(*message));
+        if (message == NULL)
+            abort();
+        evbuffer_remove(input, message->bytes, MESSAGE_BYTES);
+        broadcast(message);
+    }
+}
+
+static void on_event(struct bufferevent *connection, short events, void *arg)
+{
+    if ((events & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) == 0)
+        return;
+    for (size_t i = 0; i < connection_count; i++)
+        if (connections[i] == connection)
+            connections[i--] = connections[--connection_count];
+    bufferevent_free(connection);
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length,
+                      void *arg)
+{
+    struct bufferevent *connection =
+        bufferevent_socket_new(evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
+
+    if (connection == NULL || connection_count == CONNECTIONS_MAX)
+        abort();
+    connections[connection_count++] = connection;
+    bufferevent_setcb(connection, on_read, NULL, on_event, NULL);
+    bufferevent_enable(connection, EV_READ | EV_WRITE);
+}
+
+int main(int argc, char **argv)
+{
+    struct event_base *base = event_base_new();
+
+    signal(SIGPIPE, SIG_IGN);
+    if (base == NULL ||
+        evconnlistener_new(base, on_accept, NULL, LEV_OPT_CLOSE_ON_FREE, 0, server_listen(argc, argv, NULL)) == NULL)
+        return 1;
+    return event_base_dispatch(base) < 0;
+}

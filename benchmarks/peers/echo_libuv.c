@@ -1,0 +1,128 @@
+/* An echo server on libuv. What was read is written at once (uv_try_write), and only what the kernel refuses is copied and
+ * queued (uv_write); one buffer serves all reads. With the word "frames" it cuts length-prefixed frames and gathers the
+ * answers to what one read brought in one write. */
+#include "benchmarks/peers/server.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum { BUFFER_BYTES = 65536, BACKLOG = 4096 };
+
+struct connection {
+    uv_tcp_t tcp;
+    unsigned char *pending; /* the beginning of a frame */
+    size_t pending_bytes;
+};
+
+struct write {
+    uv_write_t request;
+    char bytes[];
+};
+
+static char buffer[BUFFER_BYTES];
+static unsigned char *answers;
+static size_t answers_room;
+static int cuts_frames;
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct connection *connection = (struct connection *)handle;
+
+    free(connection->pending);
+    free(connection);
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+    free(request);
+}
+
+static void write_bytes(uv_stream_t *stream, char *bytes, size_t length)
+{
+    uv_buf_t piece = uv_buf_init(bytes, (unsigned)length);
+    int written = uv_try_write(stream, &piece, 1);
+    size_t rest = length - (written > 0 ? (size_t)written : 0);
+    struct write *later;
+
+    if (rest == 0 || (written < 0 && written != UV_EAGAIN))
+        return;
+    later = malloc(sizeof(*later) + rest);
+    if (later == NULL)
+        abort();
+    memcpy(later->bytes, bytes + length - rest, rest);
+    piece = uv_buf_init(later->bytes, (unsigned)rest);
+    if (uv_write(&later->request, stream, &piece, 1, on_written) < 0)
+        free(later);
+}
+
+/* Bytes without a whole frame wait for more. */
+static void answer_frames(struct connection *connection, const char *bytes, size_t length)
+{
+    const unsigned char *all = (const unsigned char *)bytes;
+    size_t answered;
+
+    if (connection->pending_bytes > 0) {
+        connection->pending = realloc(connection->pending, connection->pending_bytes + length);
+        if (connection->pending == NULL)
+            abort();
+        memcpy(connection->pending + connection->pending_bytes, bytes, length);
+        all = connection->pending;
+        length += connection->pending_bytes;
+    }
+    answered = server_answer_frames(all, length, &answers, &answers_room);
+    if (answered < length) {
+        unsigned char *rest = malloc(length - answered);
+        if (rest == NULL)
+            abort();
+        memcpy(rest, all + answered, length - answered);
+        free(connection->pending);
+        connection->pending = rest;
+    }
+    connection->pending_bytes = length - answered;
+    if (answered > 0)
+        write_bytes((uv_stream_t *)&connection->tcp, (char *)answers, answered);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
+{
+    if (length < 0)
+        uv_close((uv_handle_t *)stream, on_closed);
+    else if (cuts_frames)
+        answer_frames((struct connection *)stream, piece->base, (size_t)length);
+    else
+        write_bytes(stream, piece->base, (size_t)length);
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *piece)
+{
+    *piece = uv_buf_init(buffer, sizeof(buffer));
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct connection *connection = status < 0 ? NULL : calloc(1, sizeof(*connection));
+
+    if (connection == NULL)
+        return;
+    uv_tcp_init(listener->loop, &connection->tcp);
+    if (uv_accept(listener, (uv_stream_t *)&connection->tcp) < 0)
+        uv_close((uv_handle_t *)&connection->tcp, on_closed);
+    else
+        uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read);
+}
+
+int main(int argc, char **argv)
+{
+    const char *word;
+    int fd = server_listen(argc, argv, &word);
+    uv_tcp_t listener;
+
+    signal(SIGPIPE, SIG_IGN);
+    cuts_frames = word != NULL && strcmp(word, "frames") == 0;
+    uv_tcp_init(uv_default_loop(), &listener);
+    if (uv_tcp_open(&listener, fd) < 0 || uv_listen((uv_stream_t *)&listener, BACKLOG, on_connection) < 0)
+        return 1;
+    return uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+}

@@ -1,0 +1,55 @@
+/* file-load: receives a file from a server that sends it to whoever connects, again and again, each time over a new
+ * connection. The first one is compared with the file, byte by byte; of the others the kernel drops the bytes (MSG_TRUNC,
+ * tcp(7)) so that the server and not the load is the limit, and their number is compared. A file counts as a message. */
+#include "benchmarks/peers/load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BUFFER_BYTES = 1 << 20 };
+
+static struct small_load load = { .name = "file-load", .connections = 1, .depth = 1 };
+static unsigned char buffer[BUFFER_BYTES];
+
+/* All of one file; expected is NULL when only its length matters. */
+static void receive_file(const unsigned char *expected, size_t file_bytes)
+{
+    int fd = small_load_connect(&load);
+    size_t received = 0;
+    ssize_t length;
+
+    while ((length = recv(fd, buffer, sizeof(buffer), expected == NULL ? MSG_TRUNC : 0)) > 0) {
+        if (received + (size_t)length > file_bytes ||
+            (expected != NULL && memcmp(expected + received, buffer, (size_t)length) != 0))
+            break;
+        received += (size_t)length;
+    }
+    if (length != 0 || received != file_bytes)
+        small_load_fail(&load, "not what the file holds");
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    struct stat status;
+    const unsigned char *expected;
+    int fd;
+
+    small_load_parse(&load, argc, argv);
+    fd = load.file != NULL ? open(load.file, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        small_load_fail(&load, "--file");
+    expected = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (expected == MAP_FAILED)
+        small_load_fail(&load, "mmap");
+    receive_file(expected, (size_t)status.st_size);
+    while (!small_load_count(&load, 1))
+        receive_file(NULL, (size_t)status.st_size);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,111 @@
+"""The programs of a comparison: started each on its core, ended by pid; and how far it has come."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+
+READY_SECONDS = 10
+STOP_SECONDS = 5
+
+
+class Failure(Exception):
+    """A program did not do what it must; the row is given up."""
+
+
+def errors_of(process):
+    process.errors.seek(0)
+    return process.errors.read().strip().replace("\n", "; ")
+
+
+class Programs:
+    """Starts programs, each on its core, and ends by pid all that still run."""
+
+    def __init__(self, build, cores):
+        self.build = build
+        self.server_core, self.load_core = cores
+        self.running = []
+
+    def path(self, name):
+        directory = "benchmarks" if name in ("jd-load", "raw-epoll") or name.startswith("peers/") else "examples"
+        return os.path.join(self.build, directory, name)
+
+    def has(self, name):
+        return os.access(self.path(name), os.X_OK)
+
+    def start(self, core, name, *options):
+        """On one core, or on those of a set."""
+        cores = core if isinstance(core, set) else {core}
+        # A file and not a pipe, which would stop a server that logs more than it holds.
+        errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        process = subprocess.Popen([self.path(name), *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=errors, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+        process.errors = errors
+        self.running.append(process)
+        return process
+
+    def start_server(self, name, *options):
+        """Returns the process and where it listens, from its ready line."""
+        process = self.start(self.server_core, name, "--listen", "127.0.0.1:0", *options)
+        words = self.wait_line(process, name).split()
+        if words[:2] != ["listening", "on"] or len(words) < 3:
+            raise Failure(f"{name}: not a ready line: {' '.join(words)}")
+        return process, words[2]
+
+    def wait_line(self, process, name):
+        ready, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
+        line = process.stdout.readline() if ready else ""
+        if not line:
+            self.stop(process)
+            raise Failure(f"{name}: not ready: {errors_of(process) or 'no line within the time'}")
+        return line
+
+    def load(self, address, pid, *options, seconds):
+        """Runs the load to its end and returns its figures."""
+        return self.figures(self.load_core, "jd-load", address, "--json", "--server-pid", str(pid),
+                            "--seconds", str(seconds), *options)
+
+    def figures(self, core, name, *options):
+        """Runs a program to its end and returns the figures that it prints, a JSON object."""
+        process = self.start(core, name, *options)
+        output, _ = process.communicate()
+        self.running.remove(process)
+        if process.returncode != 0:
+            raise Failure(f"{name}: {errors_of(process) or f'exit status {process.returncode}'}")
+        return json.loads(output)
+
+    def stop(self, process):
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process in self.running:
+            self.running.remove(process)
+
+    def stop_all(self):
+        for process in list(self.running):
+            self.stop(process)
+
+
+class Progress:
+    """A line for each step: in place on a terminal, one below the other elsewhere."""
+
+    def __init__(self, steps):
+        self.steps, self.step = steps, 0
+        self.in_place = sys.stderr.isatty()
+
+    def show(self, text):
+        self.step += 1
+        line = f"[{self.step}/{self.steps}] {text}"
+        print(f"\r\033[K{line}" if self.in_place else line, end="" if self.in_place else "\n", file=sys.stderr, flush=True)
+
+    def skip(self, steps):
+        self.step += steps
+
+    def clear(self):
+        if self.in_place:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
