@@ -150,20 +150,31 @@ int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const st
     return listen_exactly(listener, &ipv4, options, bound);
 }
 
-void socket_close_listener(socket_handle listener, const jd_endpoint *bound)
+/* While it listens: later another server may take it over, and its path is not ours to remove. */
+static void remove_path(const jd_endpoint *bound)
 {
     const char *path = unix_path(bound);
 
-    /* First the path: once closed, another server may take it over, and its path is not ours to remove. */
     if (path != NULL)
         unlink(path);
+}
+
+void socket_close_listener(socket_handle listener, const jd_endpoint *bound)
+{
+    remove_path(bound);
     socket_close(listener);
 }
 
-/* Errors of the connection that was waiting, not of the listener (accept(2)). */
-static bool is_connection_error(int number)
+void socket_end_listening(socket_handle listener, const jd_endpoint *bound)
 {
-    switch (number) {
+    remove_path(bound);
+    /* A TCP socket leaves LISTEN (Linux, net/ipv4/af_inet.c, inet_shutdown). */
+    system_calls.shutdown(listener, SHUT_RD);
+}
+
+bool socket_is_connection_error(int error)
+{
+    switch (-error) { /* accept(2) */
     case ECONNABORTED:
     case EPERM:
     case EPROTO:
@@ -189,10 +200,21 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
     do {
         length = sizeof(address);
         handle = system_calls.accept4(listener, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    } while (handle < 0 && (errno == EINTR || (is_connection_error(errno) && skips++ < ACCEPT_SKIPS)));
+    } while (handle < 0 && (errno == EINTR || (socket_is_connection_error(-errno) && skips++ < ACCEPT_SKIPS)));
     if (handle < 0)
         return -errno;
     *accepted = handle;
+    peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
+    return 0;
+}
+
+int socket_peer_address(socket_handle handle, struct peer_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
     peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
     return 0;
 }

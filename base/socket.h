@@ -28,10 +28,19 @@ int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const st
 /* Closes a listener, and removes the path of a Unix-domain one. */
 void socket_close_listener(socket_handle listener, const jd_endpoint *bound);
 
+/* From now on nobody can connect, and another may listen there; the socket stays open. */
+void socket_end_listening(socket_handle listener, const jd_endpoint *bound);
+
 /* One waiting connection. Returns 0 or a negative error, JD_EAGAIN when none waits; errors of the connection itself
  * (accept(2): ECONNABORTED, EPROTO, EPERM and the network errors that Linux passes on) are skipped, unless they go on
  * without end: then the last is returned, and only a pause helps. */
 int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_address *peer);
+
+/* Whether accepting failed because of the connection that was waiting, so that the next one may be accepted. */
+bool socket_is_connection_error(int error);
+
+/* Returns 0, or JD_ENOTCONN if the connection is gone. */
+int socket_peer_address(socket_handle handle, struct peer_address *peer);
 
 /* Bytes received, 0 at the end, or a negative error. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size);

@@ -16,6 +16,7 @@ struct system_calls {
     int (*epoll_ctl)(int epoll, int operation, int fd, struct epoll_event *event);
     int (*epoll_wait)(int epoll, struct epoll_event *events, int count, int timeout_ms);
     int (*eventfd)(unsigned value, int flags);
+    int (*getpeername)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
     int (*listen)(int fd, int backlog);

@@ -53,7 +53,7 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
     if (queued_before == 0 && profile->has_timeouts)
         connection_expect_progress(connection);
     if (output_queue_bytes(output) >= connection_loop(connection)->flush_policy.bytes)
-        connection_flush(connection);
+        connection_flush_early(connection);
     if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         rise_above_watermark(connection);
 }

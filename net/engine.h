@@ -57,6 +57,15 @@ struct engine_ops {
     /* Whether the kernel reads the output queue during flush only, so that between flushes its blocks may be replaced. */
     bool sends_at_once;
 
+    bool is_proactor;
+
+    /* Bytes of the blocks to receive into, their headers included; 0: the loop's own measure. */
+    uint32_t receive_block_bytes;
+
+    /* Returns 0, or a negative error and *reason (a static string, or one of the calling thread's until its next call) why
+     * the engine cannot be used here. NULL: it always can. From any thread. */
+    int (*available)(const char **reason);
+
     /* May be used by the creating thread for set-up only; wait fixes the thread. Returns 0 or a negative error. */
     int (*create)(struct engine **engine, jd_event_loop *loop);
 
@@ -69,6 +78,9 @@ struct engine_ops {
 
     /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
     void (*wake)(struct engine *engine);
+
+    /* What was flushed leaves now, if it would else leave with the next wait. NULL: it has left already. */
+    void (*push)(struct engine *engine);
 
     jd_timestamp (*now)(const struct engine *engine);
 
@@ -119,6 +131,9 @@ struct listener {
 
 /* The loop's engine. */
 struct engine *event_loop_engine(const jd_event_loop *loop);
+
+/* What the loop was made with. */
+const jd_event_loop_options *event_loop_options(const jd_event_loop *loop);
 
 /* From wait, once, when the waiting is over and before any report. */
 void event_loop_woke(jd_event_loop *loop);

@@ -53,8 +53,10 @@ static uint32_t or_default(uint32_t value, uint32_t default_value)
     return value != 0 ? value : default_value;
 }
 
-static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, uint32_t first_generation)
+static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, const struct engine_ops *ops,
+                      uint32_t first_generation)
 {
+    loop->ops = ops;
     loop->options = *options;
     loop->busy_poll_ns = (int64_t)options->busy_poll_us * NS_PER_US;
     loop->flush_policy = (struct flush_policy){
@@ -72,7 +74,8 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     loop_timers_init(loop, first_generation);
     pthread_mutex_init(&loop->handoff_lock, NULL);
     atomic_init(&loop->shell_references, 1);
-    block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init(&loop->receive_blocks, or_default(ops->receive_block_bytes, RECEIVE_BLOCK_BYTES),
+                    RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
     block_pool_init(&loop->output_pools.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
 }
@@ -95,8 +98,7 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     result = loop_registry_take(&loop->index, &first_generation);
     if (result < 0)
         goto free_loop;
-    loop_init(loop, options, first_generation);
-    loop->ops = ops;
+    loop_init(loop, options, ops, first_generation);
     result = block_pool_prefault(&loop->receive_blocks);
     if (result < 0)
         goto give_back_index;
@@ -403,6 +405,11 @@ jd_engine jd_event_loop_engine(const jd_event_loop *loop)
 struct engine *event_loop_engine(const jd_event_loop *loop)
 {
     return loop->engine;
+}
+
+const jd_event_loop_options *event_loop_options(const jd_event_loop *loop)
+{
+    return &loop->options;
 }
 
 struct block *event_loop_receive_block(jd_event_loop *loop)

@@ -109,7 +109,7 @@ struct jd_event_loop {
     char distance_behind[CACHE_LINE_BYTES];
 };
 
-/* The engines compiled in, ending with NULL (engines.c). */
+/* The engines compiled in, ending with NULL (proactor/engines_compiled_in.c). */
 extern const struct engine_ops *const engines_compiled_in[];
 
 /* jd_event_loop_create on an engine that need not be compiled in: tests have one of their own. */

@@ -1,8 +1,8 @@
 /* The stream side of the Reactor: each socket is in the poller once, edge-triggered, for all that it may receive; from the
  * first time that the kernel takes no more output for that as well, and then for good. An edge is told once, so what it
  * means is remembered here. */
-#include "base/system_calls.h"
 #include "net/reactor.h"
+#include "net/socket_stream.h"
 
 #include <jinduo/error.h>
 
@@ -26,10 +26,6 @@ static const uint32_t events_watched = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (uint32
 /* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge (tcp(7),
  * "out-of-band data"). */
 static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
-
-enum { DROP_MAX_BYTES = 16 * 1024 * 1024 }; /* more than kernels keep for a socket (tcp(7), tcp_rmem) */
-
-enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
 
 static void set_flag(struct stream *stream, unsigned flag)
 {
@@ -209,11 +205,8 @@ static void stream_flush(struct stream *stream)
 
 static void stream_shutdown_write(struct stream *stream)
 {
-    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_shutdown_write(stream->socket);
+    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shut_down(stream);
 
-    /* ENOTCONN: reset meanwhile; what by is waiting on the socket. */
-    if (result == JD_ENOTCONN && socket_error(stream->socket) < 0)
-        result = JD_ECONNRESET;
     if (result < 0)
         fail(stream, result);
 }
@@ -266,38 +259,16 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
 
 /* ---- the end ---- */
 
-/* Input that has arrived and nobody wants any more: closing over it would send RST. Bounded, as a peer may send for ever. */
-static void drop_input(struct reactor *reactor, struct stream *stream)
-{
-    size_t left = DROP_MAX_BYTES;
-    ssize_t received = 1;
-
-    if (reactor->block == NULL)
-        reactor->block = event_loop_receive_block(stream->loop);
-    while (reactor->block != NULL && received > 0 && left > 0) {
-        received = socket_receive(stream->socket, reactor->block->data, reactor->block->capacity);
-        left -= received > 0 && (size_t)received < left ? (size_t)received : left;
-    }
-}
-
 static void stream_close(struct stream *stream, bool reset)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
 
-    if (reset) {
-        socket_reset_on_close(stream->socket);
-    } else if (!has_flag(stream, STREAM_FAILED)) {
-        send_output(stream, SIZE_MAX);
-        if (!has_flag(stream, STREAM_ENDED))
-            drop_input(reactor, stream);
-    }
+    if (!reset && !has_flag(stream, STREAM_FAILED))
+        socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
     /* Closing removes it from the poller, unless there is a duplicate of the descriptor (epoll(7), question 6). */
     if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
         poller_remove(&reactor->poller, stream->socket);
-    if (stream->shared_descriptor && !reset)
-        socket_shutdown_write(stream->socket); /* with a duplicate open, closing alone sends no FIN */
-    socket_close(stream->socket);
-    stream->socket = SOCKET_NONE;
+    socket_stream_close(stream, reset);
     set_flag(stream, STREAM_CLOSED);
     reactor->descriptor_freed = true;
     if (!has_flag(stream, STREAM_READY))

@@ -10,15 +10,24 @@
 JD_BEGIN_DECLS
 
 typedef enum jd_engine {
-    JD_ENGINE_AUTO,    /* JINDUO_ENGINE from the environment if set, else the Reactor */
-    JD_ENGINE_REACTOR, /* edge-triggered epoll (epoll(7)) */
+    JD_ENGINE_AUTO,      /* JINDUO_ENGINE from the environment if set, else the Reactor */
+    JD_ENGINE_REACTOR,   /* edge-triggered epoll (epoll(7)) */
+    JD_ENGINE_PROACTOR,  /* the best of the following that can be used here; which, is said once in the log */
+    JD_ENGINE_IO_URING,  /* completions by io_uring (io_uring(7)), Linux 6.1 or later */
+    JD_ENGINE_SIMULATED, /* completions by readiness and threads that carry out what is ready */
 } jd_engine;
 
-/* The engine with this name ("auto", "reactor"). Returns 0, or JD_EINVAL with *engine untouched. From any thread. */
+/* The engine with this name ("auto", "reactor", "proactor", "io_uring", "simulated"). Returns 0, or JD_EINVAL with *engine
+ * untouched. From any thread. */
 JD_API int jd_engine_parse(jd_engine *engine, const char *name);
 
 /* The engine's name as a static string. From any thread. */
 JD_API const char *jd_engine_name(jd_engine engine);
+
+/* Whether loops can run on the engine here and now. Returns 0, or an error with *reason (may be NULL) saying why not, as a
+ * string that is valid until the thread's next call: JD_ENOTSUP (not built in, or the kernel lacks it), JD_EPERM (refused to
+ * this process), JD_ENOMEM, JD_EINVAL (no such engine). From any thread. */
+JD_API int jd_engine_available(jd_engine engine, const char **reason);
 
 /* All zero is the default. */
 typedef struct jd_event_loop_options {
