@@ -229,6 +229,18 @@ ssize_t socket_receive(socket_handle handle, void *data, size_t size)
     return received < 0 ? -errno : received;
 }
 
+ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, int count)
+{
+    ssize_t received;
+
+    do {
+        /* msg_iov is not const, as sendmsg(2) shares the struct; neither changes the pieces. */
+        struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)count };
+        received = system_calls.recvmsg(handle, &message, 0);
+    } while (received < 0 && errno == EINTR);
+    return received < 0 ? -errno : received;
+}
+
 /* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
 static ssize_t send_once(socket_handle handle, const struct iovec *pieces, int count)
 {

@@ -45,6 +45,9 @@ int socket_peer_address(socket_handle handle, struct peer_address *peer);
 /* Bytes received, 0 at the end, or a negative error. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size);
 
+/* The same into count (1 to IOV_MAX) pieces, one after the other. */
+ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, int count);
+
 /* Bytes the kernel took of count (>= 1) pieces, of which it looks at IOV_MAX at most; or a negative error. */
 ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count);
 

@@ -7,8 +7,9 @@
     {                                                                                                                  \
         .accept4 = accept4, .bind = bind, .close = close, .connect = connect, .epoll_create1 = epoll_create1,          \
         .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .getpeername = getpeername,              \
-        .getsockname = getsockname, .getsockopt = getsockopt, .listen = listen, .recv = recv, .send = send,            \
-        .sendmsg = sendmsg, .setsockopt = setsockopt, .shutdown = shutdown, .socket = socket,                          \
+        .getsockname = getsockname, .getsockopt = getsockopt, .listen = listen, .preadv = preadv, .pwritev = pwritev,  \
+        .recv = recv, .recvmsg = recvmsg, .send = send, .sendmsg = sendmsg, .setsockopt = setsockopt,                  \
+        .shutdown = shutdown, .socket = socket,                                                                        \
     }
 
 struct system_calls system_calls = SYSTEM_FUNCTIONS;

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 struct system_calls {
     int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
@@ -20,7 +21,10 @@ struct system_calls {
     int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
     int (*listen)(int fd, int backlog);
+    ssize_t (*preadv)(int fd, const struct iovec *pieces, int count, off_t offset);
+    ssize_t (*pwritev)(int fd, const struct iovec *pieces, int count, off_t offset);
     ssize_t (*recv)(int fd, void *data, size_t size, int flags);
+    ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
     ssize_t (*send)(int fd, const void *data, size_t size, int flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
     int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t length);

@@ -34,4 +34,6 @@
         .unwatch = proactor_unwatch,                                                                                   \
     }
 
-const struct engine_ops *const engines_compiled_in[] = { &reactor_engine, NULL };
+PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0);
+
+const struct engine_ops *const engines_compiled_in[] = { &reactor_engine, &simulated_engine, NULL };

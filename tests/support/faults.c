@@ -13,8 +13,9 @@
 enum { DESCRIPTORS_MAX = 1024 };
 
 static const char *const call_names[FAULT_CALLS] = {
-    "accept4",    "bind",   "close", "connect", "epoll_create1", "epoll_ctl",  "epoll_wait", "eventfd", "getsockname",
-    "getsockopt", "listen", "recv",  "send",    "sendmsg",       "setsockopt", "shutdown",   "socket",
+    "accept4", "bind",        "close",      "connect",    "epoll_create1", "epoll_ctl", "epoll_wait",
+    "eventfd", "getsockname", "getsockopt", "listen",     "preadv",        "pwritev",   "recv",
+    "recvmsg", "send",        "sendmsg",    "setsockopt", "shutdown",      "socket",
 };
 
 #define UNNOTICED(call, number)                                                                                        \
@@ -34,6 +35,12 @@ static const char *const call_names[FAULT_CALLS] = {
     {                                                                                                                  \
         CALL_##call, number, FAULT_REPORTED, EADDRINUSE                                                                \
     }
+
+/* recv(2) and recvmsg(2) share a page. */
+#define RECEIVING(call)                                                                                                \
+    UNNOTICED(call, FAULT_ONE_BYTE), UNNOTICED(call, EAGAIN), UNNOTICED(call, EINTR), REPORTED(call, EBADF),           \
+        REPORTED(call, ECONNREFUSED), REPORTED(call, ECONNRESET), REPORTED(call, EFAULT), REPORTED(call, EINVAL),      \
+        REPORTED(call, ENOMEM), REPORTED(call, ENOTCONN), REPORTED(call, ENOTSOCK), REPORTED(call, ETIMEDOUT)
 
 /* send(2) and sendmsg(2) share a page. EWOULDBLOCK is EAGAIN's number on Linux. */
 #define SENDING(call)                                                                                                  \
@@ -150,18 +157,33 @@ const struct fault known_faults[] = {
     REPORTED(LISTEN, ENOTSOCK),
     REPORTED(LISTEN, EOPNOTSUPP),
 
-    UNNOTICED(RECV, FAULT_ONE_BYTE),
-    UNNOTICED(RECV, EAGAIN),
-    UNNOTICED(RECV, EINTR),
-    REPORTED(RECV, EBADF),
-    REPORTED(RECV, ECONNREFUSED),
-    REPORTED(RECV, ECONNRESET),
-    REPORTED(RECV, EFAULT),
-    REPORTED(RECV, EINVAL),
-    REPORTED(RECV, ENOMEM),
-    REPORTED(RECV, ENOTCONN),
-    REPORTED(RECV, ENOTSOCK),
-    REPORTED(RECV, ETIMEDOUT),
+    UNNOTICED(PREADV, FAULT_ONE_BYTE),
+    UNNOTICED(PREADV, EINTR),
+    REPORTED(PREADV, EBADF),
+    REPORTED(PREADV, EFAULT),
+    REPORTED(PREADV, EINVAL),
+    REPORTED(PREADV, EIO),
+    REPORTED(PREADV, EISDIR),
+    REPORTED(PREADV, ENXIO),
+    REPORTED(PREADV, EOVERFLOW),
+    REPORTED(PREADV, ESPIPE),
+
+    UNNOTICED(PWRITEV, FAULT_ONE_BYTE),
+    UNNOTICED(PWRITEV, EINTR),
+    REPORTED(PWRITEV, EBADF),
+    REPORTED(PWRITEV, EDQUOT),
+    REPORTED(PWRITEV, EFAULT),
+    REPORTED(PWRITEV, EFBIG),
+    REPORTED(PWRITEV, EINVAL),
+    REPORTED(PWRITEV, EIO),
+    REPORTED(PWRITEV, ENOSPC),
+    REPORTED(PWRITEV, ENXIO),
+    REPORTED(PWRITEV, EOVERFLOW),
+    REPORTED(PWRITEV, EPERM),
+    REPORTED(PWRITEV, ESPIPE),
+
+    RECEIVING(RECV),
+    RECEIVING(RECVMSG),
 
     SENDING(SEND),
     SENDING(SENDMSG),
@@ -413,12 +435,45 @@ static ssize_t bytes_to_move(enum fault_call call, int fd, size_t size)
     return -1;
 }
 
+static ssize_t faulty_preadv(int fd, const struct iovec *pieces, int count_of_pieces, off_t offset)
+{
+    ssize_t bytes = bytes_to_move(CALL_PREADV, fd, 0);
+
+    if (bytes < 0)
+        return -1;
+    return bytes == 1 ? pread(fd, pieces->iov_base, 1, offset) : preadv(fd, pieces, count_of_pieces, offset);
+}
+
+static ssize_t faulty_pwritev(int fd, const struct iovec *pieces, int count_of_pieces, off_t offset)
+{
+    ssize_t bytes = bytes_to_move(CALL_PWRITEV, fd, 0);
+
+    if (bytes < 0)
+        return -1;
+    return bytes == 1 ? pwrite(fd, pieces->iov_base, 1, offset) : pwritev(fd, pieces, count_of_pieces, offset);
+}
+
 static ssize_t faulty_recv(int fd, void *data, size_t size, int flags)
 {
     ssize_t bytes = bytes_to_move(CALL_RECV, fd, size);
     ssize_t received = bytes < 0 ? -1 : recv(fd, data, (size_t)bytes, flags);
 
     if (received == 1 && size > 1)
+        owe_edge(fd);
+    return received;
+}
+
+static ssize_t faulty_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    ssize_t bytes = bytes_to_move(CALL_RECVMSG, fd, 0);
+    ssize_t received;
+
+    if (bytes < 0)
+        return -1;
+    if (bytes == 0)
+        return recvmsg(fd, message, flags);
+    received = recv(fd, message->msg_iov[0].iov_base, 1, flags);
+    if (received == 1)
         owe_edge(fd);
     return received;
 }
@@ -472,7 +527,10 @@ void faults_install(void)
         .getsockname = faulty_getsockname,
         .getsockopt = faulty_getsockopt,
         .listen = faulty_listen,
+        .preadv = faulty_preadv,
+        .pwritev = faulty_pwritev,
         .recv = faulty_recv,
+        .recvmsg = faulty_recvmsg,
         .send = faulty_send,
         .sendmsg = faulty_sendmsg,
         .setsockopt = faulty_setsockopt,

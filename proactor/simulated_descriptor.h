@@ -1,0 +1,64 @@
+/* What a simulated Proactor knows of a descriptor: the operations on it, and what the Poller has been asked to tell.
+ *
+ * Of each direction one operation at a time is waiting or performed, the others are behind it in order of submission. The
+ * Poller is armed for one report (epoll_ctl(2), EPOLLONESHOT), level-triggered, and only for what an operation stored
+ * before waits for: so no readiness comes too early and is lost, and none is told twice. With its last operation a
+ * descriptor leaves the Poller, before that operation is reported: from then on its owner may close it, and its number
+ * may be another's. */
+#ifndef PROACTOR_SIMULATED_DESCRIPTOR_H
+#define PROACTOR_SIMULATED_DESCRIPTOR_H
+
+#include "net/poller.h"
+#include "proactor/simulated_operation.h"
+
+struct simulated_descriptor {
+    struct slot_header header;
+    int fd;
+    bool registered; /* with the Poller */
+    uint32_t armed;  /* what it will tell, once */
+    struct link in;  /* accepting, receiving */
+    struct link out; /* connecting, sending */
+    struct link unordered;
+};
+
+struct simulated_descriptors {
+    struct poller poller;
+    struct slot_map map;
+    struct simulated_descriptor **by_fd;
+    size_t room;
+};
+
+/* Returns 0 or a negative error. */
+int simulated_descriptors_open(struct simulated_descriptors *descriptors);
+
+/* No descriptor has operations. */
+void simulated_descriptors_close(struct simulated_descriptors *descriptors);
+
+/* The descriptor, known from now on; simulated_descriptor_forget ends that. Returns 0, JD_ENOMEM, or -EBADF. */
+int simulated_descriptor_get(struct simulated_descriptors *descriptors, int fd, struct simulated_descriptor **found);
+
+/* If no operation is left on it. */
+void simulated_descriptor_forget(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor);
+
+/* The one that the Poller means by a token, or NULL. */
+struct simulated_descriptor *simulated_descriptor_by_token(const struct simulated_descriptors *descriptors,
+                                                           uint64_t token);
+
+/* The operation with that token on fd, or NULL. Looks at the operations of fd only. */
+struct simulated_operation *simulated_descriptor_find(const struct simulated_descriptors *descriptors, int fd,
+                                                      uint64_t token);
+
+/* Adds an operation at the end of its direction. Returns whether it is the first: else it is behind. */
+bool simulated_descriptor_add(struct simulated_descriptor *descriptor, struct simulated_operation *operation);
+
+/* Removes an operation. Returns the one that was behind and is the first now, or NULL. */
+struct simulated_operation *simulated_descriptor_remove(struct simulated_operation *operation);
+
+/* Calls function with each operation that waits for readiness. The function may end that. */
+void simulated_descriptor_each_waiting(struct simulated_descriptor *descriptor,
+                                       void (*function)(struct simulated_operation *operation, void *arg), void *arg);
+
+/* Arms the Poller for all that operations wait for. Returns 0 or a negative error. */
+int simulated_descriptor_arm(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor);
+
+#endif
