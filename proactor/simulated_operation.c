@@ -8,6 +8,8 @@
 #include <limits.h>
 #include <string.h>
 
+enum { POLL_EVENTS = 0xffff }; /* epoll's flags are above (linux/eventpoll.h) */
+
 /* ---- what was asked for ---- */
 
 static void copy_pieces(struct simulated_operation *operation, const struct iovec *pieces, int count)
@@ -24,13 +26,32 @@ static void copy_pieces(struct simulated_operation *operation, const struct iove
     memcpy(operation->pieces, pieces, (size_t)operation->piece_count * sizeof(*pieces));
 }
 
+/* EPOLLERR and EPOLLHUP are told in any case. */
+static uint32_t interest_of(const struct operation_request *request)
+{
+    switch (request->kind) {
+    case OPERATION_ACCEPT:
+    case OPERATION_ACCEPT_MANY:
+    case OPERATION_RECEIVE:
+    case OPERATION_RECEIVE_MANY:
+        return EPOLLIN | EPOLLRDHUP;
+    case OPERATION_CONNECT:
+    case OPERATION_SEND:
+        return EPOLLOUT;
+    case OPERATION_POLL:
+        return (request->poll_events & POLL_EVENTS) | EPOLLERR | EPOLLHUP;
+    default:
+        return 0;
+    }
+}
+
 int simulated_operation_init(struct simulated_operation *operation, const struct operation_request *request)
 {
     operation->token = request->token;
     operation->fd = request->fd;
     operation->kind = request->kind;
     operation->offset = request->offset;
-    operation->interest = request->poll_events;
+    operation->interest = interest_of(request);
     switch (request->kind) {
     case OPERATION_RECEIVE:
     case OPERATION_SEND:
