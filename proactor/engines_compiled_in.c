@@ -34,4 +34,15 @@
         .unwatch = proactor_unwatch,                                                                                   \
     }
 
-const struct engine_ops *const engines_compiled_in[] = { &reactor_engine, NULL };
+#if JD_WITH_IO_URING
+/* Of the kernel's blocks 64 fit a region of the loop's pool. */
+PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 4096 - 16);
+#endif
+
+const struct engine_ops *const engines_compiled_in[] = {
+    &reactor_engine,
+#if JD_WITH_IO_URING
+    &io_uring_engine,
+#endif
+    NULL,
+};
