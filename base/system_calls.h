@@ -8,6 +8,9 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+enum { RING_SETUP = -1, RING_ENTER = -2 }; /* kinds of ring_operation besides those of operations */
+enum { RING_ONE_BYTE = 1 };
+
 struct system_calls {
     int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
     int (*bind)(int fd, const struct sockaddr *address, socklen_t length);
@@ -23,6 +26,10 @@ struct system_calls {
     int (*listen)(int fd, int backlog);
     ssize_t (*preadv)(int fd, const struct iovec *pieces, int count, off_t offset);
     ssize_t (*pwritev)(int fd, const struct iovec *pieces, int count, off_t offset);
+    /* No system call: what becomes of an operation (enum operation_kind) of a ring on fd, asked before it begins. Returns 0,
+     * RING_ONE_BYTE or a negative error, with which it completes. Also asked of the ring's making and waiting. NULL, as it is
+     * outside tests: nothing is asked. */
+    int (*ring_operation)(int kind, int fd);
     ssize_t (*recv)(int fd, void *data, size_t size, int flags);
     ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
     ssize_t (*send)(int fd, const void *data, size_t size, int flags);

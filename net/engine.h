@@ -138,6 +138,9 @@ const jd_event_loop_options *event_loop_options(const jd_event_loop *loop);
 /* From wait, once, when the waiting is over and before any report. */
 void event_loop_woke(jd_event_loop *loop);
 
+/* For the statistics: a call into the kernel to wait, or to hand over what was gathered. */
+void event_loop_entered(jd_event_loop *loop);
+
 /* Bytes have arrived: (*block)->begin to end. The receiver may keep the block by setting *block to NULL; otherwise it is
  * the engine's again on return. Only from wait. User callbacks run here, which may pause the stream. */
 void stream_received(struct stream *stream, struct block **block);

@@ -412,6 +412,11 @@ const jd_event_loop_options *event_loop_options(const jd_event_loop *loop)
     return &loop->options;
 }
 
+void event_loop_entered(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.enters, 1);
+}
+
 struct block *event_loop_receive_block(jd_event_loop *loop)
 {
     return block_pool_get(&loop->receive_blocks);
@@ -431,6 +436,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ(turns),
         READ(idle_turns),
         READ(sleeps),
+        READ(enters),
         READ(events),
         READ(tasks),
         READ(timers),

@@ -33,7 +33,7 @@ static inline void counter_add(loop_counter *counter, uint64_t count)
 }
 
 struct loop_counters {
-    loop_counter turns, idle_turns, sleeps, events, tasks, timers, flushes;
+    loop_counter turns, idle_turns, sleeps, enters, events, tasks, timers, flushes;
     loop_counter bytes_received, bytes_sent, bytes_dropped;
     loop_counter connections_opened, connections_closed, connections_failed;
     loop_counter accept_pauses;

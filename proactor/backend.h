@@ -31,13 +31,14 @@ enum operation_kind {
     OPERATION_READ,         /* a file's bytes at offset, into pieces */
     OPERATION_WRITE,        /* pieces into a file at offset */
     OPERATION_POLL,         /* poll(2) events, once; result: the events */
+    OPERATION_POLL_MANY, /* continuous: what is ready now, then whenever something more has become so (as epoll(7), EPOLLET) */
 };
 
 struct operation_request {
     enum operation_kind kind;
-    uint64_t token; /* below 2^63; two operations under way never have the same */
-    int fd;         /* a socket, or a file */
-    uint32_t poll_events;
+    uint64_t token;       /* below 2^63; two operations under way never have the same */
+    int fd;               /* a socket, or a file */
+    uint32_t poll_events; /* more may be told than these: POLLERR, POLLHUP, POLLRDHUP */
     const struct iovec *pieces;
     int piece_count;
     uint64_t offset;
@@ -110,6 +111,12 @@ void proactor_woke(struct proactor_engine *owner);
 
 /* An operation has completed. User callbacks run here, which may submit and cancel. */
 void proactor_completed(struct proactor_engine *owner, struct completion *completion);
+
+/* For the statistics: a call into the kernel to submit or to wait. */
+void proactor_entered(struct proactor_engine *owner);
+
+/* From create, before it fails: what the system refuses, for the log. */
+void proactor_refused(struct proactor_engine *owner, const char *reason);
 
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *proactor_receive_block(struct proactor_engine *owner);

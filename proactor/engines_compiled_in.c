@@ -34,6 +34,18 @@
         .unwatch = proactor_unwatch,                                                                                   \
     }
 
+#if JD_WITH_IO_URING
+/* Of the kernel's blocks 64 fit a region of the loop's pool. */
+PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 4096 - 16);
+#endif
+
 PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0);
 
-const struct engine_ops *const engines_compiled_in[] = { &reactor_engine, &simulated_engine, NULL };
+const struct engine_ops *const engines_compiled_in[] = {
+    &reactor_engine,
+#if JD_WITH_IO_URING
+    &io_uring_engine,
+#endif
+    &simulated_engine,
+    NULL,
+};

@@ -10,12 +10,6 @@
 
 enum { STARVED_RETRY_NS = 10 * 1000000 };
 
-static void list_init(struct stream_list *list)
-{
-    list->first = NULL;
-    list->link = &list->first;
-}
-
 int proactor_create(struct engine **engine, jd_event_loop *loop, const struct engine_ops *ops,
                     const struct backend_ops *backend)
 {
@@ -26,8 +20,9 @@ int proactor_create(struct engine **engine, jd_event_loop *loop, const struct en
         return JD_ENOMEM;
     proactor->engine.ops = ops;
     proactor->engine.loop = loop;
-    list_init(&proactor->starved);
-    list_init(&proactor->ended);
+    stream_list_init(&proactor->starved);
+    stream_list_init(&proactor->ended);
+    stream_list_init(&proactor->holding);
     result = backend->create(&proactor->backend, proactor, event_loop_options(loop));
     if (result < 0) {
         memory_release(proactor, sizeof(*proactor));
@@ -41,7 +36,8 @@ void proactor_destroy(struct engine *engine)
 {
     struct proactor_engine *proactor = proactor_of(engine);
 
-    assert(proactor->starved.first == NULL && proactor->ended.first == NULL && proactor->starved_listeners == NULL);
+    assert(proactor->starved.first == NULL && proactor->ended.first == NULL && proactor->holding.first == NULL);
+    assert(proactor->starved_listeners == NULL);
     proactor->backend->ops->destroy(proactor->backend);
     proactor_close_channels(proactor);
     memory_release(proactor, sizeof(*proactor));
@@ -75,7 +71,7 @@ static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
 
 static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
 {
-    if (timeout_ns == 0)
+    if (timeout_ns == 0 || proactor->holding.first != NULL)
         return 0;
     if (proactor->starved.first != NULL)
         timeout_ns = shorter(timeout_ns, STARVED_RETRY_NS);
@@ -91,9 +87,9 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
 
     proactor_continue_streams(proactor);
     count = proactor->backend->ops->wait(proactor->backend, time_to_wait(proactor, timeout_ns));
-    if (proactor->starved_listeners != NULL && count >= 0)
-        count += (int)proactor_retry_accepting(proactor);
-    return count;
+    if (proactor->starved_listeners != NULL)
+        proactor->told += proactor_retry_accepting(proactor);
+    return count < 0 ? count : count + (int)proactor->told;
 }
 
 /* ---- what a backend calls ---- */
@@ -101,6 +97,18 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
 void proactor_woke(struct proactor_engine *owner)
 {
     event_loop_woke(owner->engine.loop);
+    owner->turn++;
+    owner->told = proactor_tell_held(owner);
+}
+
+void proactor_entered(struct proactor_engine *owner)
+{
+    event_loop_entered(owner->engine.loop);
+}
+
+void proactor_refused(struct proactor_engine *owner, const char *reason)
+{
+    log_message(JD_LOG_ERROR, "%s: %s", owner->engine.ops->name, reason);
 }
 
 struct block *proactor_receive_block(struct proactor_engine *owner)

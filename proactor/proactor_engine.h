@@ -47,6 +47,9 @@ struct proactor_engine {
 
     struct stream_list starved; /* could not receive, as there was no block to receive into */
     struct stream_list ended;   /* to be watched for errors, if they are still there with the next wait */
+    struct stream_list holding; /* have received more than their turn's budget: told in the next */
+    uint32_t turn;
+    unsigned told; /* in this turn, besides completions */
 
     /* Listeners that ran out of descriptors or memory. */
     struct proactor_listener *starved_listeners;
@@ -94,6 +97,11 @@ int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle s
 void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion);
 void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
+
+void stream_list_init(struct stream_list *list);
+
+/* What was held back in the last turn. Returns for how many streams. */
+unsigned proactor_tell_held(struct proactor_engine *proactor);
 
 /* Before a wait: what has waited for that goes on. */
 void proactor_continue_streams(struct proactor_engine *proactor);

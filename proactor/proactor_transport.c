@@ -18,6 +18,9 @@ enum {
     STREAM_FAILED = 256,
     STREAM_CLOSING = 512,
     STREAM_RESETS = 1024, /* is closed with RST */
+    STREAM_HOLDS = 2048,  /* blocks beyond its budget: on the engine's list of such */
+    STREAM_END_HELD = 4096,
+    STREAM_ERROR_SEEN = 8192, /* by the watch, while the receive had not ended yet */
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED,
 };
 
@@ -68,6 +71,12 @@ static struct stream *take_first(struct stream_list *list, unsigned flag)
     return stream;
 }
 
+void stream_list_init(struct stream_list *list)
+{
+    list->first = NULL;
+    list->link = &list->first;
+}
+
 /* Streams are closed about in the order in which they came here: it is found near the front. */
 static void take_from_list(struct stream_list *list, struct stream *stream, unsigned flag)
 {
@@ -97,11 +106,10 @@ static int receive(struct proactor_engine *proactor, struct stream *stream)
     return result;
 }
 
-/* Not for RDHUP: a FIN is told behind the bytes before it, so when receiving goes on. */
 static int watch(struct proactor_engine *proactor, struct stream *stream)
 {
     const struct operation_request request = {
-        .kind = OPERATION_POLL,
+        .kind = OPERATION_POLL_MANY,
         .token = token_of(stream, COMPLETES_WATCH),
         .fd = stream->socket,
         .poll_events = POLLERR | POLLHUP,
@@ -118,12 +126,15 @@ static void receive_or_watch(struct proactor_engine *proactor, struct stream *st
 {
     int result = 0;
 
-    if (has_flag(stream, STREAM_FAILED | STREAM_CLOSING | STREAM_RECEIVING | STREAM_STARVED))
+    if (has_flag(stream, STREAM_FAILED | STREAM_CLOSING | STREAM_RECEIVING | STREAM_STARVED | STREAM_HOLDS))
         return;
     if (!has_flag(stream, STREAM_PAUSED | STREAM_ENDED))
         result = receive(proactor, stream);
     else if (!has_flag(stream, STREAM_WATCHED))
         result = watch(proactor, stream);
+    else if (has_flag(stream, STREAM_ERROR_SEEN))
+        result = socket_error(stream->socket);
+    clear_flag(stream, STREAM_ERROR_SEEN);
     if (result < 0)
         fail(stream, result);
 }
@@ -132,6 +143,7 @@ int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle s
 {
     stream->socket = socket;
     stream->engine_flags = 0;
+    stream->engine_data = NULL;
     return 0;
 }
 
@@ -140,15 +152,18 @@ static int stream_start(struct stream *stream)
     return receive(proactor_of_loop(stream->loop), stream);
 }
 
-static void stream_pause(struct stream *stream)
+static void cancel_receive(struct proactor_engine *proactor, struct stream *stream)
 {
-    struct proactor_engine *proactor = proactor_of_loop(stream->loop);
-
-    set_flag(stream, STREAM_PAUSED);
     if (!has_flag(stream, STREAM_RECEIVING) || has_flag(stream, STREAM_RECEIVE_CANCELLED))
         return;
     set_flag(stream, STREAM_RECEIVE_CANCELLED);
     proactor_cancel(proactor, stream->socket, token_of(stream, COMPLETES_RECEIVE));
+}
+
+static void stream_pause(struct stream *stream)
+{
+    set_flag(stream, STREAM_PAUSED);
+    cancel_receive(proactor_of_loop(stream->loop), stream);
 }
 
 /* The watching goes on: it costs nothing, and the next pause is not far. */
@@ -179,6 +194,99 @@ void proactor_continue_streams(struct proactor_engine *proactor)
         return;
     for (unsigned room = backend->ops->receive_room(backend); room > 0 && proactor->starved.first != NULL; room--)
         receive_or_watch(proactor, take_first(&proactor->starved, STREAM_STARVED));
+}
+
+/* ---- the budget ---- */
+
+/* While nothing is held engine_data counts what was received in this turn, else it is the last of the held blocks, whose
+ * next is the first. */
+static size_t received_in_turn(const struct proactor_engine *proactor, const struct stream *stream)
+{
+    uint64_t count = (uint64_t)(uintptr_t)stream->engine_data;
+
+    return count >> 32 == proactor->turn ? (size_t)(uint32_t)count : 0;
+}
+
+static void count_received(const struct proactor_engine *proactor, struct stream *stream, size_t bytes)
+{
+    size_t sum = received_in_turn(proactor, stream) + bytes;
+
+    stream->engine_data = (void *)(uintptr_t)((uint64_t)proactor->turn << 32 | (sum < UINT32_MAX ? sum : UINT32_MAX));
+}
+
+static void hold(struct proactor_engine *proactor, struct stream *stream, struct block *block)
+{
+    struct block *last = stream->engine_data;
+
+    if (has_flag(stream, STREAM_HOLDS)) {
+        block->next = last->next;
+        last->next = block;
+    } else {
+        block->next = block;
+        put_on_list(&proactor->holding, stream, STREAM_HOLDS);
+        cancel_receive(proactor, stream);
+    }
+    stream->engine_data = block;
+}
+
+static struct block *take_held(struct stream *stream)
+{
+    struct block *last = stream->engine_data;
+    struct block *first = last->next;
+
+    last->next = first->next;
+    if (first == last) {
+        stream->engine_data = NULL;
+        clear_flag(stream, STREAM_HOLDS);
+    }
+    return first;
+}
+
+static void drop_held(struct stream *stream)
+{
+    while (has_flag(stream, STREAM_HOLDS))
+        block_put(take_held(stream));
+}
+
+static void tell_held(struct proactor_engine *proactor, struct stream *stream, size_t budget)
+{
+    size_t told = 0;
+
+    while (has_flag(stream, STREAM_HOLDS) && !has_flag(stream, STREAM_FAILED) && told < budget) {
+        struct block *block = take_held(stream);
+        told += block_length(block);
+        stream_received(stream, &block);
+        if (block != NULL)
+            block_put(block);
+    }
+    if (!has_flag(stream, STREAM_HOLDS))
+        count_received(proactor, stream, told);
+}
+
+static void continue_held(struct proactor_engine *proactor, struct stream *stream)
+{
+    tell_held(proactor, stream, stream_budget(stream));
+    if (has_flag(stream, STREAM_FAILED))
+        drop_held(stream);
+    if (has_flag(stream, STREAM_HOLDS))
+        put_on_list(&proactor->holding, stream, STREAM_HOLDS);
+    else if (has_flag(stream, STREAM_END_HELD))
+        end(proactor, stream);
+    else
+        receive_or_watch(proactor, stream);
+}
+
+unsigned proactor_tell_held(struct proactor_engine *proactor)
+{
+    struct stream *stream = proactor->holding.first;
+    unsigned count = 0;
+
+    stream_list_init(&proactor->holding);
+    for (struct stream *next; stream != NULL; stream = next, count++) {
+        next = stream->engine_next;
+        continue_held(proactor, stream);
+    }
+    return count;
 }
 
 /* ---- sending ---- */
@@ -249,8 +357,11 @@ static void stream_close(struct stream *stream, bool reset)
         take_from_list(&proactor->starved, stream, STREAM_STARVED);
     if (has_flag(stream, STREAM_TO_WATCH))
         take_from_list(&proactor->ended, stream, STREAM_TO_WATCH);
-    if (has_flag(stream, STREAM_RECEIVING) && !has_flag(stream, STREAM_RECEIVE_CANCELLED))
-        proactor_cancel(proactor, stream->socket, token_of(stream, COMPLETES_RECEIVE));
+    if (has_flag(stream, STREAM_HOLDS)) {
+        take_from_list(&proactor->holding, stream, 0);
+        drop_held(stream);
+    }
+    cancel_receive(proactor, stream);
     if (has_flag(stream, STREAM_SENDING))
         proactor_cancel(proactor, stream->socket, token_of(stream, COMPLETES_SEND));
     if (has_flag(stream, STREAM_WATCHED))
@@ -266,16 +377,41 @@ static bool is_passing(int64_t error)
     return error == JD_ECANCELED || error == JD_EINTR || error == JD_EAGAIN;
 }
 
+static void tell_block(struct proactor_engine *proactor, struct stream *stream, struct block **block)
+{
+    if (has_flag(stream, STREAM_HOLDS) || received_in_turn(proactor, stream) >= stream_budget(stream)) {
+        hold(proactor, stream, *block);
+        *block = NULL;
+        return;
+    }
+    count_received(proactor, stream, block_length(*block));
+    stream_received(stream, block);
+}
+
+/* What was received before it is told first. */
+static void tell_failure(struct proactor_engine *proactor, struct stream *stream, int error)
+{
+    if (has_flag(stream, STREAM_HOLDS)) {
+        take_from_list(&proactor->holding, stream, 0);
+        tell_held(proactor, stream, SIZE_MAX);
+        drop_held(stream);
+    }
+    if (!has_flag(stream, STREAM_FAILED))
+        fail(stream, error);
+}
+
 static void tell_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion)
 {
     if (completion->result > 0)
-        stream_received(stream, completion->block);
+        tell_block(proactor, stream, completion->block);
+    else if (completion->result == 0 && has_flag(stream, STREAM_HOLDS))
+        set_flag(stream, STREAM_END_HELD);
     else if (completion->result == 0)
         end(proactor, stream);
-    else if (completion->result == JD_ENOBUFS)
+    else if (completion->result == JD_ENOBUFS && !has_flag(stream, STREAM_HOLDS))
         put_on_list(&proactor->starved, stream, STREAM_STARVED);
-    else if (!is_passing(completion->result))
-        fail(stream, (int)completion->result);
+    else if (completion->result != JD_ENOBUFS && !is_passing(completion->result))
+        tell_failure(proactor, stream, (int)completion->result);
 }
 
 void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion)
@@ -306,27 +442,20 @@ void proactor_sent(struct proactor_engine *proactor, struct stream *stream, cons
     stream_flush(stream);
 }
 
+/* A FIN may be told here, too, but is told to others behind the bytes before it: when receiving goes on. */
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion)
 {
-    int error = 0;
-
-    clear_flag(stream, STREAM_WATCHED);
+    if (!completion->more)
+        clear_flag(stream, STREAM_WATCHED);
     if (has_flag(stream, STREAM_CLOSING)) {
         close_if_idle(proactor, stream);
         return;
     }
-    /* While something is received, that tells of errors, too: each is told once only (socket(7), SO_ERROR). */
-    if (has_flag(stream, STREAM_FAILED | STREAM_RECEIVING | STREAM_STARVED))
-        return;
-    if (completion->result < 0 && !is_passing(completion->result))
-        error = (int)completion->result;
-    else if (completion->result > 0 && completion->result & POLLERR)
-        error = socket_error(stream->socket);
-    if (error < 0)
-        fail(stream, error);
-    else if (completion->result <= 0)
-        receive_or_watch(proactor, stream);
-    /* Else both sides have ended, after which nothing is left to be noticed. */
+    if (completion->result > 0 && completion->result & POLLERR)
+        set_flag(stream, STREAM_ERROR_SEEN);
+    if (completion->result < 0 && !is_passing(completion->result) && !has_flag(stream, STREAM_FAILED))
+        fail(stream, (int)completion->result);
+    receive_or_watch(proactor, stream);
 }
 
 const struct stream_ops proactor_stream_ops = {

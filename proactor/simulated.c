@@ -7,10 +7,13 @@
 
 #include <errno.h>
 #include <jinduo/error.h>
-#include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
-enum { BLOCKS_MAX = 16 }; /* with operations at a time: 1 MiB */
+enum {
+    BLOCKS_MAX = 16, /* with operations at a time: 1 MiB */
+    UNUSED_MAX = 64, /* operations' memory that is kept */
+};
 
 /* No descriptor's: their slots are below 2^24. */
 static const uint64_t token_wakeup = UINT64_MAX;
@@ -18,7 +21,8 @@ static const uint64_t token_wakeup = UINT64_MAX;
 struct simulated {
     struct backend backend;
     struct simulated_descriptors descriptors;
-    struct slot_map operations;
+    struct link unused; /* operations' memory, to be used again */
+    unsigned unused_count;
     struct simulated_workers workers;
     int wakeup;            /* an eventfd */
     struct link completed; /* to be reported */
@@ -31,6 +35,35 @@ struct simulated {
 static struct simulated *simulated_of(const struct backend *backend)
 {
     return (struct simulated *)(uintptr_t)backend;
+}
+
+/* ---- operations' memory ---- */
+
+static struct simulated_operation *take_unused(struct simulated *simulated)
+{
+    struct simulated_operation *operation = operation_of_queue(simulated->unused.next);
+
+    list_remove(&operation->queue);
+    simulated->unused_count--;
+    memset(operation, 0, sizeof(*operation));
+    return operation;
+}
+
+static void free_operation(struct simulated *simulated, struct simulated_operation *operation)
+{
+    simulated_operation_release(operation);
+    if (simulated->unused_count == UNUSED_MAX) {
+        memory_release(operation, sizeof(*operation));
+        return;
+    }
+    list_append(&simulated->unused, &operation->queue);
+    simulated->unused_count++;
+}
+
+static void free_unused(struct simulated *simulated)
+{
+    while (!list_is_empty(&simulated->unused))
+        memory_release(take_unused(simulated), sizeof(struct simulated_operation));
 }
 
 /* ---- creation ---- */
@@ -50,7 +83,7 @@ static int simulated_create(struct backend **backend, struct proactor_engine *ow
         return JD_ENOMEM;
     simulated->backend.ops = &simulated_backend;
     simulated->backend.owner = owner;
-    slot_map_init(&simulated->operations, sizeof(struct simulated_operation), 0);
+    list_init(&simulated->unused);
     list_init(&simulated->completed);
     list_init(&simulated->blockless);
     result = simulated_descriptors_open(&simulated->descriptors);
@@ -88,7 +121,7 @@ static void simulated_destroy(struct backend *backend)
         block_put(simulated->spare);
     system_calls.close(simulated->wakeup);
     simulated_descriptors_close(&simulated->descriptors);
-    slot_map_destroy(&simulated->operations);
+    free_unused(simulated);
     memory_release(simulated, sizeof(*simulated));
 }
 
@@ -111,6 +144,7 @@ static void complete(struct simulated *simulated, struct simulated_operation *op
 static int wait_until_ready(struct simulated *simulated, struct simulated_operation *operation)
 {
     operation->state = OPERATION_WAITING;
+    proactor_entered(simulated->backend.owner);
     return simulated_descriptor_arm(&simulated->descriptors, operation->descriptor);
 }
 
@@ -209,27 +243,24 @@ static void look_for_memory(struct simulated *simulated)
 
 /* ---- submitting and cancelling ---- */
 
-static void free_operation(struct simulated *simulated, struct simulated_operation *operation)
-{
-    simulated_operation_release(operation);
-    slot_map_free(&simulated->operations, operation);
-}
-
 static int make_operation(struct simulated *simulated, const struct operation_request *request,
                           struct simulated_operation **made)
 {
-    struct simulated_operation *operation = slot_map_allocate(&simulated->operations);
+    struct simulated_operation *operation;
     int result;
 
+    if (list_is_empty(&simulated->unused))
+        operation = memory_allocate_zeroed(sizeof(*operation));
+    else
+        operation = take_unused(simulated);
     if (operation == NULL)
         return JD_ENOMEM;
     result = simulated_operation_init(operation, request);
-    if (result < 0) {
-        slot_map_free(&simulated->operations, operation);
-        return result;
-    }
-    *made = operation;
-    return 0;
+    if (result < 0)
+        free_operation(simulated, operation);
+    else
+        *made = operation;
+    return result;
 }
 
 static int simulated_submit(struct backend *backend, const struct operation_request *request)
@@ -237,7 +268,7 @@ static int simulated_submit(struct backend *backend, const struct operation_requ
     struct simulated *simulated = simulated_of(backend);
     struct simulated_descriptor *descriptor;
     struct simulated_operation *operation;
-    int result = request->kind != OPERATION_POLL ? simulated_workers_start(&simulated->workers) : 0;
+    int result = !operation_is_poll(request->kind) ? simulated_workers_start(&simulated->workers) : 0;
 
     if (result < 0)
         return result;
@@ -303,7 +334,6 @@ static void simulated_push(struct backend *backend)
 struct readiness {
     struct simulated *simulated;
     uint32_t events; /* epoll's, and poll's: the numbers are the same (Linux, include/uapi/linux/eventpoll.h) */
-    int error;
 };
 
 static void operation_ready(struct simulated_operation *operation, void *arg)
@@ -314,7 +344,7 @@ static void operation_ready(struct simulated_operation *operation, void *arg)
 
     if (told == 0)
         return;
-    if (operation->kind == OPERATION_POLL) {
+    if (operation_is_poll(operation->kind)) {
         complete(simulated, operation, told);
     } else if (operation->kind == OPERATION_RECEIVE_MANY) {
         operation->state = OPERATION_BLOCKLESS;
@@ -324,22 +354,12 @@ static void operation_ready(struct simulated_operation *operation, void *arg)
     }
 }
 
-static void operation_failed(struct simulated_operation *operation, void *arg)
-{
-    const struct readiness *readiness = arg;
-
-    complete(readiness->simulated, operation, readiness->error);
-}
-
 static void descriptor_ready(struct simulated *simulated, struct simulated_descriptor *descriptor, uint32_t events)
 {
     struct readiness readiness = { .simulated = simulated, .events = events };
 
-    descriptor->armed = 0;
+    simulated_descriptor_narrow(&simulated->descriptors, descriptor, events);
     simulated_descriptor_each_waiting(descriptor, operation_ready, &readiness);
-    readiness.error = simulated_descriptor_arm(&simulated->descriptors, descriptor);
-    if (readiness.error < 0)
-        simulated_descriptor_each_waiting(descriptor, operation_failed, &readiness);
 }
 
 static void dispatch(struct simulated *simulated, int count)
@@ -429,6 +449,8 @@ static void report(struct simulated *simulated, struct simulated_operation *oper
         return;
     if (operation->cancelled)
         complete(simulated, operation, JD_ECANCELED);
+    else if (operation->kind == OPERATION_POLL_MANY)
+        operation->state = OPERATION_WAITING; /* armed anew it would be told the same again */
     else
         wait_or_complete(simulated, operation);
 }
@@ -458,6 +480,7 @@ static int simulated_wait(struct backend *backend, int64_t timeout_ns)
     int events = poller_wait(&simulated->descriptors.poller, has_completed ? 0 : timeout_ns);
     int completions;
 
+    proactor_entered(backend->owner);
     proactor_woke(backend->owner);
     look_for_memory(simulated);
     dispatch(simulated, events);

@@ -173,9 +173,24 @@ void simulated_descriptor_each_waiting(struct simulated_descriptor *descriptor,
         visit(link, function, arg);
 }
 
-static void add_interest(struct simulated_operation *operation, void *arg)
+static uint32_t interest_of_first(struct link *list)
 {
-    *(uint32_t *)arg |= operation->interest;
+    struct simulated_operation *first = operation_of_link(list->next);
+
+    return !list_is_empty(list) && first->state == OPERATION_WAITING ? first->interest : 0;
+}
+
+/* A continuous poll waits also while it is told of. */
+static uint32_t wanted_events(struct simulated_descriptor *descriptor)
+{
+    uint32_t wanted = interest_of_first(&descriptor->in) | interest_of_first(&descriptor->out);
+
+    for (struct link *link = descriptor->unordered.next; link != &descriptor->unordered; link = link->next) {
+        const struct simulated_operation *operation = operation_of_link(link);
+        if (operation->state == OPERATION_WAITING || operation->kind == OPERATION_POLL_MANY)
+            wanted |= operation->interest;
+    }
+    return wanted;
 }
 
 /* A descriptor that could not be taken out of the Poller before is in it still. */
@@ -189,20 +204,26 @@ static int register_with(struct poller *poller, int fd, uint32_t events, uint64_
 int simulated_descriptor_arm(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor)
 {
     struct poller *poller = &descriptors->poller;
+    uint32_t wanted = wanted_events(descriptor);
     uint64_t token = token_of(descriptor);
-    uint32_t wanted = 0;
     int result;
 
-    simulated_descriptor_each_waiting(descriptor, add_interest, &wanted);
-    if ((wanted & ~descriptor->armed) == 0)
-        return 0;
     if (descriptor->registered)
-        result = poller_modify(poller, descriptor->fd, wanted | EPOLLONESHOT, token);
+        result = poller_modify(poller, descriptor->fd, wanted | EPOLLET, token);
     else
-        result = register_with(poller, descriptor->fd, wanted | EPOLLONESHOT, token);
+        result = register_with(poller, descriptor->fd, wanted | EPOLLET, token);
     if (result < 0)
         return result;
     descriptor->registered = true;
     descriptor->armed = wanted;
     return 0;
+}
+
+void simulated_descriptor_narrow(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor,
+                                 uint32_t events)
+{
+    const uint32_t always_told = EPOLLERR | EPOLLHUP;
+
+    if ((events & descriptor->armed & ~(wanted_events(descriptor) | always_told)) != 0)
+        simulated_descriptor_arm(descriptors, descriptor);
 }

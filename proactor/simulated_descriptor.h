@@ -1,13 +1,14 @@
 /* What a simulated Proactor knows of a descriptor: the operations on it, and what the Poller has been asked to tell.
  *
  * Of each direction one operation at a time is waiting or performed, the others are behind it in order of submission. The
- * Poller is armed for one report (epoll_ctl(2), EPOLLONESHOT), level-triggered, and only for what an operation stored
- * before waits for: so no readiness comes too early and is lost, and none is told twice. With its last operation a
- * descriptor leaves the Poller, before that operation is reported: from then on its owner may close it, and its number
- * may be another's. */
+ * Poller is edge-triggered and armed anew, which makes it look at the descriptor again (Linux, fs/eventpoll.c: ep_modify),
+ * for each operation that begins to wait, after that has been stored: so what was ready before is told, and an edge for
+ * which nobody waited may be forgotten. With its last operation a descriptor leaves the Poller, before that operation is
+ * reported: from then on its owner may close it, and its number may be another's. */
 #ifndef PROACTOR_SIMULATED_DESCRIPTOR_H
 #define PROACTOR_SIMULATED_DESCRIPTOR_H
 
+#include "base/slot_map.h"
 #include "net/poller.h"
 #include "proactor/simulated_operation.h"
 
@@ -15,7 +16,7 @@ struct simulated_descriptor {
     struct slot_header header;
     int fd;
     bool registered; /* with the Poller */
-    uint32_t armed;  /* what it will tell, once */
+    uint32_t armed;  /* what it tells */
     struct link in;  /* accepting, receiving */
     struct link out; /* connecting, sending */
     struct link unordered;
@@ -58,7 +59,11 @@ struct simulated_operation *simulated_descriptor_remove(struct simulated_operati
 void simulated_descriptor_each_waiting(struct simulated_descriptor *descriptor,
                                        void (*function)(struct simulated_operation *operation, void *arg), void *arg);
 
-/* Arms the Poller for all that operations wait for. Returns 0 or a negative error. */
+/* Arms the Poller for all that operations wait for; what is ready already will be told. Returns 0 or a negative error. */
 int simulated_descriptor_arm(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor);
+
+/* Events have come: if some that nobody waits for, the Poller is to tell of those no more. */
+void simulated_descriptor_narrow(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor,
+                                 uint32_t events);
 
 #endif

@@ -39,6 +39,7 @@ static uint32_t interest_of(const struct operation_request *request)
     case OPERATION_SEND:
         return EPOLLOUT;
     case OPERATION_POLL:
+    case OPERATION_POLL_MANY:
         return (request->poll_events & POLL_EVENTS) | EPOLLERR | EPOLLHUP;
     default:
         return 0;
@@ -175,7 +176,8 @@ void simulated_operation_perform(struct simulated_operation *operation)
     case OPERATION_WRITE:
         operation->result = perform_write(operation);
         break;
-    case OPERATION_POLL: /* done by the Poller alone */
+    case OPERATION_POLL:
+    case OPERATION_POLL_MANY: /* never a worker's */
         break;
     }
     operation->finished = !would_block;

@@ -2,10 +2,10 @@
 #ifndef PROACTOR_SIMULATED_OPERATION_H
 #define PROACTOR_SIMULATED_OPERATION_H
 
-#include "base/slot_map.h"
 #include "proactor/backend.h"
 
-#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 /* ---- lists: circular, so that an element can leave without knowing which list it is in ---- */
 
@@ -64,7 +64,6 @@ enum { OPERATION_FEW_PIECES = 8 };
 struct simulated_descriptor;
 
 struct simulated_operation {
-    struct slot_header header;
     struct link link;  /* of its descriptor's */
     struct link queue; /* of jobs, of done, of completed, or of those without a block */
     struct simulated_descriptor *descriptor;
@@ -106,7 +105,13 @@ static inline bool operation_is_of_file(enum operation_kind kind)
 
 static inline bool operation_is_continuous(enum operation_kind kind)
 {
-    return kind == OPERATION_ACCEPT_MANY || kind == OPERATION_RECEIVE_MANY;
+    return kind == OPERATION_ACCEPT_MANY || kind == OPERATION_RECEIVE_MANY || kind == OPERATION_POLL_MANY;
+}
+
+/* Done by the Poller alone. */
+static inline bool operation_is_poll(enum operation_kind kind)
+{
+    return kind == OPERATION_POLL || kind == OPERATION_POLL_MANY;
 }
 
 /* Takes over what the request says. Returns 0, or JD_EINVAL if it makes no sense. Of more pieces than fit, or than there

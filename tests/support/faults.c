@@ -524,6 +524,7 @@ void faults_install(void)
         .epoll_ctl = faulty_epoll_ctl,
         .epoll_wait = faulty_epoll_wait,
         .eventfd = faulty_eventfd,
+        .getpeername = getpeername,
         .getsockname = faulty_getsockname,
         .getsockopt = faulty_getsockopt,
         .listen = faulty_listen,
