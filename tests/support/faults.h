@@ -21,6 +21,8 @@ enum fault_call {
     CALL_GETSOCKOPT,
     CALL_LISTEN,
     CALL_RECV,
+    CALL_RING_ENTER, /* these two for an engine that has a ring: as accept4, recv and send count its operations */
+    CALL_RING_SETUP,
     CALL_SEND,
     CALL_SENDMSG,
     CALL_SETSOCKOPT,
