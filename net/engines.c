@@ -138,6 +138,7 @@ int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *opti
     if (ops != NULL)
         return event_loop_create_on(loop, options, ops);
     result = jd_engine_available(engine, &reason);
-    log_message(JD_LOG_ERROR, "%s: %s", jd_engine_name(engine), reason);
+    if (result != JD_EINVAL)
+        log_message(JD_LOG_ERROR, "%s: %s", jd_engine_name(engine), reason);
     return result;
 }

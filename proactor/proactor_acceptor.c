@@ -21,7 +21,7 @@ struct proactor_listener {
     unsigned refusals;
     bool accepting; /* the operation is under way */
     bool closed;
-    bool starved;
+    bool starved; /* or about to begin */
 };
 
 static uint64_t token_of(const struct proactor_listener *accepting)
@@ -44,30 +44,35 @@ static int accept_many(struct proactor_engine *proactor, struct proactor_listene
 
 /* ---- beginning and end ---- */
 
+static void put_on_starved(struct proactor_engine *proactor, struct proactor_listener *accepting)
+{
+    accepting->starved = true;
+    accepting->next = proactor->starved_listeners;
+    proactor->starved_listeners = accepting;
+}
+
+/* Accepting begins with the next turn: a server that cannot have all its endpoints gives this one up with nothing under
+ * way. */
 int proactor_listen(struct engine *engine, struct listener *listener)
 {
+    struct proactor_engine *proactor = proactor_of(engine);
     struct proactor_listener *accepting = memory_allocate_zeroed(sizeof(*accepting));
     int result;
 
     if (accepting == NULL)
         return JD_ENOMEM;
     result = socket_listen(&accepting->socket, &listener->endpoint, &listener->options, &listener->bound);
-    if (result < 0)
-        goto free_memory;
+    if (result < 0) {
+        memory_release(accepting, sizeof(*accepting));
+        return result;
+    }
     accepting->listener = listener;
     accepting->bound = listener->bound;
-    result = accept_many(proactor_of(engine), accepting);
-    if (result < 0)
-        goto close_socket;
     listener->socket = accepting->socket;
     listener->engine_data = accepting;
+    put_on_starved(proactor, accepting);
+    proactor->descriptor_freed = true;
     return 0;
-
-close_socket:
-    socket_close_listener(accepting->socket, &accepting->bound);
-free_memory:
-    memory_release(accepting, sizeof(*accepting));
-    return result;
 }
 
 static void take_from_starved(struct proactor_engine *proactor, struct proactor_listener *accepting)
@@ -113,9 +118,7 @@ static void starve(struct proactor_engine *proactor, struct proactor_listener *a
 {
     proactor->retry_accept_at = clock_now() + RETRY_AFTER_NS;
     proactor->descriptor_freed = false;
-    accepting->starved = true;
-    accepting->next = proactor->starved_listeners;
-    proactor->starved_listeners = accepting;
+    put_on_starved(proactor, accepting);
     listener_starved(accepting->listener, error);
 }
 

@@ -6,7 +6,7 @@
 
 #include <jinduo/error.h>
 
-static int poll_channels(struct proactor_engine *proactor)
+int proactor_poll_channels(struct proactor_engine *proactor)
 {
     const struct operation_request request = {
         .kind = OPERATION_POLL,
@@ -14,10 +14,12 @@ static int poll_channels(struct proactor_engine *proactor)
         .fd = proactor->channels.epoll,
         .poll_events = EPOLLIN,
     };
-    int result = proactor->channels_polled ? 0 : proactor_submit(proactor, &request);
+    int result;
 
-    if (result == 0)
-        proactor->channels_polled = true;
+    if (proactor->channel_count == 0 || proactor->channels_polled)
+        return 0;
+    result = proactor_submit(proactor, &request);
+    proactor->channels_polled = result == 0;
     return result;
 }
 
@@ -48,15 +50,9 @@ int proactor_watch(struct engine *engine, jd_channel *channel)
     result = open_channels(proactor);
     if (result == 0)
         result = poller_add(&proactor->channels, channel->fd, events, token);
-    if (result < 0)
-        return result;
-    result = poll_channels(proactor);
-    if (result < 0) {
-        poller_remove(&proactor->channels, channel->fd);
-        return result;
-    }
-    proactor->channel_count++;
-    return 0;
+    if (result == 0)
+        proactor->channel_count++;
+    return result;
 }
 
 static void release_channels(struct proactor_engine *proactor)
@@ -89,10 +85,10 @@ void proactor_channels_ready(struct proactor_engine *proactor)
 
     proactor->channels_polled = false;
     release_channels(proactor);
+    if (count < 0)
+        proactor->error = count;
     for (int i = 0; i < count; i++) {
         const struct epoll_event *event = &proactor->channels.events[i];
         channel_ready((jd_channel *)(uintptr_t)event->data.u64, channel_ready_events(event->events));
     }
-    if (proactor->channel_count > 0)
-        poll_channels(proactor);
 }

@@ -85,11 +85,14 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
     struct proactor_engine *proactor = proactor_of(engine);
     int count;
 
+    proactor->error = proactor_poll_channels(proactor);
     proactor_continue_streams(proactor);
     count = proactor->backend->ops->wait(proactor->backend, time_to_wait(proactor, timeout_ns));
     if (proactor->starved_listeners != NULL)
         proactor->told += proactor_retry_accepting(proactor);
-    return count < 0 ? count : count + (int)proactor->told;
+    if (count < 0 || proactor->error < 0)
+        return count < 0 ? count : proactor->error;
+    return count + (int)proactor->told;
 }
 
 /* ---- what a backend calls ---- */

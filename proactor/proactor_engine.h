@@ -50,6 +50,7 @@ struct proactor_engine {
     struct stream_list holding; /* have received more than their turn's budget: told in the next */
     uint32_t turn;
     unsigned told; /* in this turn, besides completions */
+    int error;     /* of this turn, which nobody else is told of */
 
     /* Listeners that ran out of descriptors or memory. */
     struct proactor_listener *starved_listeners;
@@ -117,6 +118,7 @@ unsigned proactor_retry_accepting(struct proactor_engine *proactor);
 /* ---- proactor_channels.c ---- */
 int proactor_watch(struct engine *engine, jd_channel *channel);
 void proactor_unwatch(struct engine *engine, jd_channel *channel);
+int proactor_poll_channels(struct proactor_engine *proactor); /* before a wait */
 void proactor_channels_ready(struct proactor_engine *proactor);
 void proactor_close_channels(struct proactor_engine *proactor);
 

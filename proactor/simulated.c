@@ -15,7 +15,7 @@ enum {
     UNUSED_MAX = 64, /* operations' memory that is kept */
 };
 
-/* No descriptor's: their slots are below 2^24. */
+/* No descriptor's: (int)UINT32_MAX is none. */
 static const uint64_t token_wakeup = UINT64_MAX;
 
 struct simulated {

@@ -11,14 +11,12 @@ enum { FIRST_ROOM = 64, GENERATION_SHIFT = 32 };
 
 int simulated_descriptors_open(struct simulated_descriptors *descriptors)
 {
-    slot_map_init(&descriptors->map, sizeof(struct simulated_descriptor), 0);
     return poller_open(&descriptors->poller);
 }
 
 void simulated_descriptors_close(struct simulated_descriptors *descriptors)
 {
     poller_close(&descriptors->poller);
-    slot_map_destroy(&descriptors->map);
     memory_release(descriptors->by_fd, descriptors->room * sizeof(struct simulated_descriptor *));
 }
 
@@ -60,10 +58,11 @@ int simulated_descriptor_get(struct simulated_descriptors *descriptors, int fd, 
         result = make_room(descriptors, fd);
     if (result < 0)
         return result;
-    descriptor = slot_map_allocate(&descriptors->map);
+    descriptor = memory_allocate_zeroed(sizeof(*descriptor));
     if (descriptor == NULL)
         return JD_ENOMEM;
     descriptor->fd = fd;
+    descriptor->generation = ++descriptors->generation;
     list_init(&descriptor->in);
     list_init(&descriptor->out);
     list_init(&descriptor->unordered);
@@ -78,18 +77,20 @@ void simulated_descriptor_forget(struct simulated_descriptors *descriptors, stru
     if (descriptor->registered)
         poller_remove(&descriptors->poller, descriptor->fd);
     descriptors->by_fd[descriptor->fd] = NULL;
-    slot_map_free(&descriptors->map, descriptor);
+    memory_release(descriptor, sizeof(*descriptor));
 }
 
 static uint64_t token_of(const struct simulated_descriptor *descriptor)
 {
-    return (uint64_t)descriptor->header.generation << GENERATION_SHIFT | descriptor->header.slot;
+    return (uint64_t)descriptor->generation << GENERATION_SHIFT | (uint32_t)descriptor->fd;
 }
 
 struct simulated_descriptor *simulated_descriptor_by_token(const struct simulated_descriptors *descriptors,
                                                            uint64_t token)
 {
-    return slot_map_find(&descriptors->map, (uint32_t)token, (uint32_t)(token >> GENERATION_SHIFT));
+    struct simulated_descriptor *descriptor = known(descriptors, (int)(uint32_t)token);
+
+    return descriptor != NULL && descriptor->generation == token >> GENERATION_SHIFT ? descriptor : NULL;
 }
 
 /* ---- its operations ---- */

@@ -8,23 +8,22 @@
 #ifndef PROACTOR_SIMULATED_DESCRIPTOR_H
 #define PROACTOR_SIMULATED_DESCRIPTOR_H
 
-#include "base/slot_map.h"
 #include "net/poller.h"
 #include "proactor/simulated_operation.h"
 
 struct simulated_descriptor {
-    struct slot_header header;
     int fd;
-    bool registered; /* with the Poller */
-    uint32_t armed;  /* what it tells */
-    struct link in;  /* accepting, receiving */
-    struct link out; /* connecting, sending */
+    uint32_t generation; /* in the Poller's token: what is told of an earlier one with this number is dropped */
+    bool registered;     /* with the Poller */
+    uint32_t armed;      /* what it tells */
+    struct link in;      /* accepting, receiving */
+    struct link out;     /* connecting, sending */
     struct link unordered;
 };
 
 struct simulated_descriptors {
     struct poller poller;
-    struct slot_map map;
+    uint32_t generation; /* the last one's */
     struct simulated_descriptor **by_fd;
     size_t room;
 };

@@ -1,6 +1,7 @@
 #include "tests/support/faults.h"
 
 #include "base/system_calls.h"
+#include "proactor/backend.h"
 
 #include <check.h>
 #include <errno.h>
@@ -13,9 +14,9 @@
 enum { DESCRIPTORS_MAX = 1024 };
 
 static const char *const call_names[FAULT_CALLS] = {
-    "accept4", "bind",        "close",      "connect",    "epoll_create1", "epoll_ctl", "epoll_wait",
-    "eventfd", "getsockname", "getsockopt", "listen",     "preadv",        "pwritev",   "recv",
-    "recvmsg", "send",        "sendmsg",    "setsockopt", "shutdown",      "socket",
+    "accept4",     "bind",       "close",   "connect",    "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd",
+    "getsockname", "getsockopt", "listen",  "preadv",     "pwritev",       "recv",      "recvmsg",    "ring enter",
+    "ring setup",  "send",       "sendmsg", "setsockopt", "shutdown",      "socket",
 };
 
 #define UNNOTICED(call, number)                                                                                        \
@@ -184,6 +185,20 @@ const struct fault known_faults[] = {
 
     RECEIVING(RECV),
     RECEIVING(RECVMSG),
+
+    UNNOTICED(RING_ENTER, EAGAIN),
+    UNNOTICED(RING_ENTER, EBUSY),
+    UNNOTICED(RING_ENTER, EINTR),
+    REPORTED(RING_ENTER, EBADF),
+    REPORTED(RING_ENTER, EFAULT),
+    REPORTED(RING_ENTER, EINVAL),
+
+    REPORTED(RING_SETUP, EFAULT),
+    REPORTED(RING_SETUP, EMFILE),
+    REPORTED(RING_SETUP, ENFILE),
+    REPORTED(RING_SETUP, ENOMEM),
+    REPORTED(RING_SETUP, ENOSYS),
+    REPORTED(RING_SETUP, EPERM),
 
     SENDING(SEND),
     SENDING(SENDMSG),
@@ -494,6 +509,35 @@ static ssize_t faulty_sendmsg(int fd, const struct msghdr *message, int flags)
     return bytes == 1 ? send(fd, message->msg_iov[0].iov_base, 1, flags) : sendmsg(fd, message, flags);
 }
 
+static enum fault_call call_of_operation(int kind)
+{
+    switch (kind) {
+    case RING_SETUP:
+        return CALL_RING_SETUP;
+    case RING_ENTER:
+        return CALL_RING_ENTER;
+    case OPERATION_ACCEPT_MANY:
+        return CALL_ACCEPT4;
+    case OPERATION_RECEIVE_MANY:
+        return CALL_RECV;
+    case OPERATION_SEND:
+        return CALL_SEND;
+    default:
+        return FAULT_CALLS;
+    }
+}
+
+/* An operation fails as the system call would that does the same. */
+static int faulty_ring_operation(int kind, int fd)
+{
+    enum fault_call call = call_of_operation(kind);
+    const struct fault *fault = call < FAULT_CALLS ? strike(call, true) : NULL;
+
+    if (fault == NULL)
+        return 0;
+    return fault->number == FAULT_ONE_BYTE ? RING_ONE_BYTE : -fault->number;
+}
+
 /* A reset that cannot be asked for is a FIN instead. */
 static int faulty_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
@@ -502,9 +546,10 @@ static int faulty_setsockopt(int fd, int level, int name, const void *value, soc
     return fails(CALL_SETSOCKOPT, !is_reset) ? -1 : setsockopt(fd, level, name, value, length);
 }
 
+/* That a listener goes on listening a little interests nobody: it is about to be closed. */
 static int faulty_shutdown(int fd, int how)
 {
-    return fails(CALL_SHUTDOWN, true) ? -1 : shutdown(fd, how);
+    return fails(CALL_SHUTDOWN, how == SHUT_WR) ? -1 : shutdown(fd, how);
 }
 
 static int faulty_socket(int domain, int type, int protocol)
@@ -532,6 +577,7 @@ void faults_install(void)
         .pwritev = faulty_pwritev,
         .recv = faulty_recv,
         .recvmsg = faulty_recvmsg,
+        .ring_operation = faulty_ring_operation,
         .send = faulty_send,
         .sendmsg = faulty_sendmsg,
         .setsockopt = faulty_setsockopt,

@@ -24,6 +24,8 @@ enum fault_call {
     CALL_PWRITEV,
     CALL_RECV,
     CALL_RECVMSG,
+    CALL_RING_ENTER, /* these two for an engine that has a ring: as accept4, recv and send count its operations */
+    CALL_RING_SETUP,
     CALL_SEND,
     CALL_SENDMSG,
     CALL_SETSOCKOPT,
