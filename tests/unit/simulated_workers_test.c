@@ -333,21 +333,21 @@ END_TEST
 /* Some operations with many pieces, whatever fails: each is refused or ends. Returns how many were refused. */
 static unsigned some_operations(void)
 {
-    static char data[16];
+    static char data[8][12];
     struct iovec pieces[12];
     uint64_t tokens[8];
     unsigned count = 0, refused = 0;
     int pairs[2][2];
     struct operation_request request = { .pieces = pieces, .piece_count = 12 };
 
-    for (int i = 0; i < 12; i++)
-        pieces[i] = (struct iovec){ data + i, 1 };
     for (int i = 0; i < 2; i++) {
         new_pair(pairs[i]);
         for (int j = 0; j < 4; j++) {
             static const enum operation_kind kinds[] = { OPERATION_SEND, OPERATION_RECEIVE, OPERATION_RECEIVE_MANY,
                                                          OPERATION_POLL };
             int error;
+            for (int k = 0; k < 12; k++)
+                pieces[k] = (struct iovec){ &data[i * 4 + j][k], 1 };
             request.kind = kinds[j];
             request.fd = pairs[i][j == 0];
             request.poll_events = POLLIN;
