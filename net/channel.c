@@ -4,7 +4,6 @@
 #include "net/event_loop.h"
 
 #include <jinduo/error.h>
-#include <sys/epoll.h>
 
 static bool events_are_known(unsigned events)
 {
@@ -90,33 +89,6 @@ void jd_channel_destroy(jd_channel *channel)
     channel->dead = true;
     unlink_channel(channel);
     loop->ops->unwatch(loop->engine, channel);
-}
-
-uint32_t channel_poller_events(const jd_channel *channel)
-{
-    uint32_t events = 0;
-
-    if (channel->events & JD_READABLE)
-        events |= EPOLLIN | EPOLLRDHUP;
-    if (channel->events & JD_WRITABLE)
-        events |= EPOLLOUT;
-    if (channel->events & JD_EDGE)
-        events |= EPOLLET;
-    return events;
-}
-
-unsigned channel_ready_events(uint32_t events)
-{
-    unsigned ready = 0;
-
-    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP))
-        ready |= JD_READABLE;
-    if (events & EPOLLOUT)
-        ready |= JD_WRITABLE;
-    /* Then neither reading nor writing would block; a pipe whose writer is gone tells nothing but EPOLLHUP (poll(2)). */
-    if (events & (EPOLLHUP | EPOLLERR))
-        ready |= JD_HANGUP | JD_READABLE | JD_WRITABLE;
-    return ready;
 }
 
 void channel_released(jd_channel *channel)

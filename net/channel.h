@@ -16,10 +16,6 @@ struct jd_channel {
     bool dead;
 };
 
-/* What the channel waits for, as epoll's events; and what epoll's events mean to a channel. */
-uint32_t channel_poller_events(const jd_channel *channel);
-unsigned channel_ready_events(uint32_t events);
-
 /* What an engine calls when the descriptor is ready. */
 void channel_ready(jd_channel *channel, unsigned events);
 

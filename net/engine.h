@@ -164,6 +164,9 @@ void listener_closed(struct listener *listener);
 /* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */
 void listener_starved(struct listener *listener, int error);
 
+/* For the statistics: a stream could not receive for want of blocks, and waits for some. */
+void event_loop_starved(jd_event_loop *loop);
+
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *event_loop_receive_block(jd_event_loop *loop);
 

@@ -117,7 +117,8 @@ static int choose_proactor(const struct engine_ops **ops)
         return result;
     }
     if (!atomic_flag_test_and_set(&told))
-        log_message(JD_LOG_INFO, "proactor: using %s%s%s", (*ops)->name, *reason != '\0' ? ": " : "", reason);
+        log_message(*reason != '\0' ? JD_LOG_WARNING : JD_LOG_INFO, "proactor: using %s%s%s", (*ops)->name,
+                    *reason != '\0' ? ": " : "", reason);
     return 0;
 }
 

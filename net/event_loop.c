@@ -417,6 +417,11 @@ void event_loop_entered(jd_event_loop *loop)
     counter_add(&loop->counters.enters, 1);
 }
 
+void event_loop_starved(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.receive_pauses, 1);
+}
+
 struct block *event_loop_receive_block(jd_event_loop *loop)
 {
     return block_pool_get(&loop->receive_blocks);
@@ -448,6 +453,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ(connections_closed),
         READ(connections_failed),
         READ(accept_pauses),
+        READ(receive_pauses),
         .block_overflows = overflows(&loop->receive_blocks) + overflows(&loop->output_pools.small) +
                            overflows(&loop->output_pools.large),
         .pool_bytes = block_pool_bytes(&loop->receive_blocks) + block_pool_bytes(&loop->output_pools.small) +

@@ -36,7 +36,7 @@ struct loop_counters {
     loop_counter turns, idle_turns, sleeps, enters, events, tasks, timers, flushes;
     loop_counter bytes_received, bytes_sent, bytes_dropped;
     loop_counter connections_opened, connections_closed, connections_failed;
-    loop_counter accept_pauses;
+    loop_counter accept_pauses, receive_pauses;
 };
 
 /* When connections' output is flushed before the turn's end. */

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/system_calls.h"
-#include "net/channel.h"
+#include "net/channel_poll.h"
 
 #include <errno.h>
 #include <jinduo/error.h>
@@ -84,7 +84,7 @@ static void dispatch(struct reactor *reactor, const struct epoll_event *event)
         acceptor_event(reactor, (struct listener *)(uintptr_t)value);
         break;
     case TOKEN_CHANNEL:
-        channel_ready((jd_channel *)(uintptr_t)value, channel_ready_events(event->events));
+        channel_polled((jd_channel *)(uintptr_t)value, event->events);
         break;
     }
 }
@@ -141,7 +141,7 @@ static int reactor_watch(struct engine *engine, jd_channel *channel)
 {
     struct poller *poller = &reactor_of(engine)->poller;
     uint64_t token = reactor_token(TOKEN_CHANNEL, (uint64_t)(uintptr_t)channel);
-    uint32_t events = channel_poller_events(channel);
+    uint32_t events = channel_poll_events(channel);
 
     return channel->watched ? poller_modify(poller, channel->fd, events, token)
                             : poller_add(poller, channel->fd, events, token);

@@ -388,6 +388,12 @@ static void tell_block(struct proactor_engine *proactor, struct stream *stream, 
     stream_received(stream, block);
 }
 
+static void starve(struct proactor_engine *proactor, struct stream *stream)
+{
+    put_on_list(&proactor->starved, stream, STREAM_STARVED);
+    event_loop_starved(stream->loop);
+}
+
 /* What was received before it is told first. */
 static void tell_failure(struct proactor_engine *proactor, struct stream *stream, int error)
 {
@@ -409,7 +415,7 @@ static void tell_received(struct proactor_engine *proactor, struct stream *strea
     else if (completion->result == 0)
         end(proactor, stream);
     else if (completion->result == JD_ENOBUFS && !has_flag(stream, STREAM_HOLDS))
-        put_on_list(&proactor->starved, stream, STREAM_STARVED);
+        starve(proactor, stream);
     else if (completion->result != JD_ENOBUFS && !is_passing(completion->result))
         tell_failure(proactor, stream, (int)completion->result);
 }

@@ -132,6 +132,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t connections_closed; /* the connection callback said down */
     uint64_t connections_failed; /* accepted, but failed before the user saw them */
     uint64_t accept_pauses;      /* times accepting stopped for want of descriptors or memory */
+    uint64_t receive_pauses;     /* times receiving on a connection waited for a block to receive into (Proactors) */
     uint64_t block_overflows;    /* receive or output blocks taken from the heap, the pool being used up */
     uint64_t pool_bytes;         /* held by the loop's block pools now */
     uint64_t connection_bytes;   /* held for connections now */
