@@ -107,7 +107,8 @@ void fault_peer_step(struct run_peer *peer, bool may_read)
 
 bool fault_peer_has_hung_up(const struct run_peer *peer)
 {
-    struct pollfd polled = { .fd = peer->socket };
+    /* A FIN only, if the server had received all of the peer's bytes before it failed. */
+    struct pollfd polled = { .fd = peer->socket, .events = POLLRDHUP };
 
     return poll(&polled, 1, 0) == 1;
 }
