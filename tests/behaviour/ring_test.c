@@ -1,4 +1,4 @@
-/* What only an engine with a ring can run out of, or mix up: io_uring's queues, its buffers, descriptors' numbers. */
+/* What only an engine with a ring can run out of, or mix up: io_uring's queues and its buffers. */
 #include "net/event_loop.h"
 #include "proactor/io_uring_backend.h"
 #include "proactor/proactor_engine.h"
@@ -211,138 +211,6 @@ START_TEST(a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it)
 }
 END_TEST
 
-/* ---- closing with operations under way ---- */
-
-enum close_way { WAY_CLOSE, WAY_RESET, WAY_SHUTDOWN, WAY_DESTROY_LOOP, CLOSE_WAYS };
-
-static jd_tcp_connection *in_flight;
-
-static void send_much(jd_tcp_connection *connection, void *arg)
-{
-    static const char much[4 * MIB];
-
-    in_flight = connection;
-    ck_assert_int_eq(jd_tcp_connection_send(connection, much, sizeof(much)), 0);
-}
-
-/* A receive, a send that the peer does not take, and the poll that a pause left behind. */
-START_TEST(a_connection_with_receive_send_and_poll_under_way_ends_in_every_way)
-{
-    serve(&(struct service){
-        .options.send_buffer_bytes = 4096, .options.read_above_watermark = true, .on_up = send_much });
-    int client = client_connect_with_receive_buffer(4096);
-    PUMP_UNTIL(in_flight != NULL);
-    ck_assert_int_eq(jd_tcp_connection_pause_reading(in_flight), 0);
-    pump_until_quiet();
-    ck_assert_int_eq(jd_tcp_connection_resume_reading(in_flight), 0);
-    pump_until_quiet();
-    client_send(client, "x", 1);
-    PUMP_UNTIL(bytes_received() == 1);
-
-    switch ((enum close_way)_i) {
-    case WAY_CLOSE:
-        ck_assert_int_eq(jd_tcp_connection_close(in_flight), 0);
-        break;
-    case WAY_RESET:
-        ck_assert_int_eq(jd_tcp_connection_reset(in_flight), 0);
-        break;
-    case WAY_SHUTDOWN:
-        ck_assert_int_eq(jd_tcp_connection_shutdown(in_flight), 0);
-        client_reset(client);
-        break;
-    default:
-        ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
-        the_loop = NULL;
-    }
-    PUMP_UNTIL(connections_down() == 1);
-    ck_assert_str_eq(story(0), "up message down");
-}
-END_TEST
-
-/* ---- descriptors' numbers ---- */
-
-enum { LIVES = 10 * 1000, LIFE_BYTES = sizeof(uint32_t) };
-
-static struct {
-    uint64_t wrong;
-    unsigned begun, ended;
-} lives;
-
-static void count_life(jd_tcp_connection *connection, void *arg)
-{
-    if (jd_tcp_connection_is_connected(connection))
-        lives.begun++;
-    else
-        lives.ended++;
-}
-
-/* A connection's first number is its own, and all others must be that one, too. */
-static void expect_own_number(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
-{
-    uint32_t number, *own = jd_tcp_connection_context(connection);
-
-    while (jd_buffer_readable(input) >= LIFE_BYTES) {
-        memcpy(&number, jd_buffer_peek(input, LIFE_BYTES), LIFE_BYTES);
-        if (own == NULL) {
-            own = malloc(sizeof(*own));
-            *own = number;
-            jd_tcp_connection_set_context(connection, own, free);
-        }
-        lives.wrong += *own != number;
-        jd_tcp_connection_send(connection, &number, sizeof(number));
-        jd_buffer_consume(input, LIFE_BYTES);
-        if (number % 3 == 0)
-            jd_tcp_connection_close(connection);
-    }
-}
-
-static void expect_only(int client, uint32_t number)
-{
-    uint32_t answers[64];
-    ssize_t received = client_receive_some(client, answers, sizeof(answers));
-
-    for (ssize_t i = 0; i < received / LIFE_BYTES; i++)
-        lives.wrong += answers[i] != number;
-}
-
-/* In all stages of life and with bytes in flight both ways they end; the next connection gets the number at once. */
-START_TEST(descriptors_used_ten_thousand_times_bring_nobody_anothers_bytes)
-{
-    enum { AT_ONCE = 8 };
-    int clients[AT_ONCE];
-    uint32_t number = 1;
-    jd_tcp_server_options options = { .listen = "127.0.0.1:0" };
-    jd_tcp_server *server;
-    jd_endpoint endpoint;
-    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), 0);
-    jd_tcp_server_set_connection_callback(server, count_life, NULL);
-    jd_tcp_server_set_message_callback(server, expect_own_number, NULL);
-    ck_assert_int_eq(jd_tcp_server_start(server, NULL), 0);
-    endpoint = endpoint_of(server);
-
-    while (number < LIVES) {
-        uint32_t first = number;
-        for (int i = 0; i < AT_ONCE; i++, number++) {
-            uint32_t twice[2] = { number, number };
-            clients[i] = client_connect_to(&endpoint);
-            client_send_some(clients[i], twice, sizeof(twice));
-        }
-        pump_turns(number % 5);
-        for (int i = 0; i < AT_ONCE; i++) {
-            expect_only(clients[i], first + (uint32_t)i);
-            if ((first + (uint32_t)i) % 2 == 0)
-                client_reset(clients[i]);
-            else
-                client_close(clients[i]);
-        }
-        pump_turns(1);
-    }
-
-    ck_assert_uint_eq(lives.wrong, 0);
-    PUMP_UNTIL(lives.begun > LIVES / 2 && lives.ended == lives.begun);
-}
-END_TEST
-
 /* ---- a ring refused ---- */
 
 static void refuse_rings(int error)
@@ -440,8 +308,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, blocks_that_receivers_keep_are_replaced_and_others_are_served);
     tcase_add_test(tests, without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served);
     tcase_add_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it);
-    tcase_add_loop_test(tests, a_connection_with_receive_send_and_poll_under_way_ends_in_every_way, 0, CLOSE_WAYS);
-    tcase_add_test(tests, descriptors_used_ten_thousand_times_bring_nobody_anothers_bytes);
     tcase_add_loop_test(tests, a_refused_ring_is_an_error_with_its_reason, 0, REFUSALS);
     tcase_add_test(tests, where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best);
     tcase_add_test(tests, where_they_are_not_proactor_is_io_uring);
