@@ -320,7 +320,6 @@ static void simulated_cancel(struct backend *backend, int fd, uint64_t token)
     if (!stop(simulated, operation))
         return;
     complete(simulated, operation, JD_ECANCELED);
-    put_block_of(simulated, operation);
     simulated_wake(backend);
 }
 
