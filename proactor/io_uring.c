@@ -135,13 +135,28 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
     return io_uring_submit_and_get_events(ring);
 }
 
-/* One pass makes a limited number of completions (about 20 since 6.13). */
+static const struct io_uring_cqe *completion_at(const struct io_uring *ring, unsigned index)
+{
+    return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
+}
+
+/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as there are surely buffers
+ * for them: a receive that finds none ends, and to begin it again costs more than to let it wait for the next turn. */
 static void collect_more(struct io_uring_backend *uring)
 {
-    while (kernel_has_more(&uring->ring) && io_uring_cq_ready(&uring->ring) < URING_COMPLETIONS / 2) {
-        unsigned before = io_uring_cq_ready(&uring->ring);
+    enum { PASS = 32 };
+    const struct io_uring *ring = &uring->ring;
+    unsigned filled = 0, seen = 0;
+
+    while (kernel_has_more(ring)) {
+        unsigned ready = io_uring_cq_ready(ring);
+        unsigned before = seen;
+        for (; seen < ready; seen++)
+            filled += (completion_at(ring, seen)->flags & IORING_CQE_F_BUFFER) != 0;
+        if ((before > 0 && seen == before) || filled + PASS > uring->buffers_out || ready > URING_COMPLETIONS / 2)
+            return;
         proactor_entered(uring->backend.owner);
-        if (io_uring_get_events(&uring->ring) < 0 || io_uring_cq_ready(&uring->ring) == before)
+        if (io_uring_get_events(&uring->ring) < 0)
             return;
     }
 }
@@ -194,13 +209,11 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
 /* Those that were there when it began: what callbacks set off meanwhile waits for its turn. */
 static unsigned tell_all(struct io_uring_backend *uring)
 {
-    const struct io_uring_cq *queue = &uring->ring.cq;
     unsigned ready = io_uring_cq_ready(&uring->ring);
-    unsigned head = *queue->khead;
     unsigned count = 0;
 
     for (unsigned i = 0; i < ready; i++) {
-        const struct io_uring_cqe entry = queue->cqes[(head + i) & queue->ring_mask];
+        const struct io_uring_cqe entry = *completion_at(&uring->ring, i);
         count += tell(uring, &entry);
     }
     io_uring_cq_advance(&uring->ring, ready);
