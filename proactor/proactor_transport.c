@@ -192,7 +192,9 @@ void proactor_continue_streams(struct proactor_engine *proactor)
         receive_or_watch(proactor, take_first(&proactor->ended, STREAM_TO_WATCH));
     if (proactor->starved.first == NULL)
         return;
-    for (unsigned room = backend->ops->receive_room(backend); room > 0 && proactor->starved.first != NULL; room--)
+    /* Not for all that there is room for: they find bytes at once, and others are receiving, too. */
+    for (unsigned room = (backend->ops->receive_room(backend) + 1) / 2; room > 0 && proactor->starved.first != NULL;
+         room--)
         receive_or_watch(proactor, take_first(&proactor->starved, STREAM_STARVED));
 }
 
