@@ -149,17 +149,29 @@ int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const st
     return listen_exactly(listener, &ipv4, options, bound, path);
 }
 
-void socket_close_listener(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path)
+static void remove_path(const jd_endpoint *bound, const struct socket_path *path)
 {
     const char *name = path->inode != 0 ? socket_path_of(bound) : NULL;
     int lock;
 
-    if (name != NULL) {
-        lock = socket_path_lock(name);
-        socket_path_remove(name, path);
-        socket_path_unlock(lock);
-    }
+    if (name == NULL)
+        return;
+    lock = socket_path_lock(name);
+    socket_path_remove(name, path);
+    socket_path_unlock(lock);
+}
+
+void socket_close_listener(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path)
+{
+    remove_path(bound, path);
     socket_close(listener);
+}
+
+void socket_end_listening(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path)
+{
+    remove_path(bound, path);
+    /* A TCP socket leaves LISTEN (Linux, net/ipv4/af_inet.c, inet_shutdown). */
+    system_calls.shutdown(listener, SHUT_RD);
 }
 
 /* A port of one's own may still be held by its last connection (tcp(7), TIME_WAIT); any port is better chosen when the
@@ -221,10 +233,9 @@ int socket_finish_connect(socket_handle handle, struct peer_address *peer)
     return jd_endpoint_equal(&local, &remote) ? JD_ECONNREFUSED : 0;
 }
 
-/* Errors of the connection that was waiting, not of the listener (accept(2)). */
-static bool is_connection_error(int number)
+bool socket_is_connection_error(int error)
 {
-    switch (number) {
+    switch (-error) { /* accept(2) */
     case ECONNABORTED:
     case EPERM:
     case EPROTO:
@@ -250,10 +261,21 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
     do {
         length = sizeof(address);
         handle = system_calls.accept4(listener, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    } while (handle < 0 && (errno == EINTR || (is_connection_error(errno) && skips++ < ACCEPT_SKIPS)));
+    } while (handle < 0 && (errno == EINTR || (socket_is_connection_error(-errno) && skips++ < ACCEPT_SKIPS)));
     if (handle < 0)
         return -errno;
     *accepted = handle;
+    peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
+    return 0;
+}
+
+int socket_peer_address(socket_handle handle, struct peer_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
     peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
     return 0;
 }
@@ -265,6 +287,18 @@ ssize_t socket_receive(socket_handle handle, void *data, size_t size)
     do
         received = system_calls.recv(handle, data, size, 0);
     while (received < 0 && errno == EINTR);
+    return received < 0 ? -errno : received;
+}
+
+ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, int count)
+{
+    ssize_t received;
+
+    do {
+        /* msg_iov is not const, as sendmsg(2) shares the struct; neither changes the pieces. */
+        struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)count };
+        received = system_calls.recvmsg(handle, &message, 0);
+    } while (received < 0 && errno == EINTR);
     return received < 0 ? -errno : received;
 }
 

@@ -46,13 +46,25 @@ int socket_connect(socket_handle handle, const jd_endpoint *endpoint);
  * when a local port happens to be the one asked for (RFC 9293, 3.5: simultaneous open), counts as refused. */
 int socket_finish_connect(socket_handle handle, struct peer_address *peer);
 
+/* From now on nobody can connect, and another may listen there; the socket stays open. */
+void socket_end_listening(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path);
+
 /* One waiting connection. Returns 0 or a negative error, JD_EAGAIN when none waits; errors of the connection itself
  * (accept(2): ECONNABORTED, EPROTO, EPERM and the network errors that Linux passes on) are skipped, unless they go on
  * without end: then the last is returned, and only a pause helps. */
 int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_address *peer);
 
+/* Whether accepting failed because of the connection that was waiting, so that the next one may be accepted. */
+bool socket_is_connection_error(int error);
+
+/* Returns 0, or JD_ENOTCONN if the connection is gone. */
+int socket_peer_address(socket_handle handle, struct peer_address *peer);
+
 /* Bytes received, 0 at the end, or a negative error. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size);
+
+/* The same into count (1 to IOV_MAX) pieces, one after the other. */
+ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, int count);
 
 /* Bytes the kernel took of count (>= 1) pieces, of which it looks at IOV_MAX at most; or a negative error. */
 ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count);

@@ -7,6 +7,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
+
+enum { RING_SETUP = -1, RING_ENTER = -2 }; /* kinds of ring_operation besides those of operations */
+enum { RING_ONE_BYTE = 1 };
 
 struct system_calls {
     int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
@@ -25,7 +29,14 @@ struct system_calls {
     int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
     int (*listen)(int fd, int backlog);
     ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
+    ssize_t (*preadv)(int fd, const struct iovec *pieces, int count, off_t offset);
+    ssize_t (*pwritev)(int fd, const struct iovec *pieces, int count, off_t offset);
+    /* No system call: what becomes of an operation (enum operation_kind) of a ring on fd, asked before it begins. Returns 0,
+     * RING_ONE_BYTE or a negative error, with which it completes. Also asked of the ring's making and waiting. NULL, as it is
+     * outside tests: nothing is asked. */
+    int (*ring_operation)(int kind, int fd);
     ssize_t (*recv)(int fd, void *data, size_t size, int flags);
+    ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
     ssize_t (*send)(int fd, const void *data, size_t size, int flags);
     ssize_t (*sendfile)(int socket, int fd, off_t *offset, size_t size);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);

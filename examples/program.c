@@ -9,7 +9,7 @@
 enum { DRAIN_MS = 5000, THREADS_MAX = 128, BUSY_POLL_MAX_US = 1000000 };
 
 const char program_common_help[] =
-    "  -e, --engine NAME         auto (default), reactor\n"
+    "  -e, --engine NAME         auto (default), reactor, proactor, io_uring, simulated\n"
     "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path, unix:@name; may be given several times;\n"
     "                            port 0 picks a free one (default 127.0.0.1:8000)\n"
     "  -t, --threads N           sub-Reactors with a thread each; 0: all on one loop (default 0)\n"
@@ -57,7 +57,8 @@ void program_option(struct program *program, int option, const char *value)
     switch (option) {
     case 'e':
         if (jd_engine_parse(&program->loop_options.engine, value) < 0)
-            program_usage_error(program, "--engine '%s': no such engine (auto, reactor)", value);
+            program_usage_error(program, "--engine '%s': no such engine (auto, reactor, proactor, io_uring, simulated)",
+                                value);
         break;
     case 'l':
         add_endpoint(program, value);
@@ -112,7 +113,8 @@ static void check_environment(const struct program *program)
 
     if (program->loop_options.engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' &&
         jd_engine_parse(&engine, wish) < 0)
-        program_usage_error(program, "JINDUO_ENGINE '%s': no such engine (auto, reactor)", wish);
+        program_usage_error(program,
+                            "JINDUO_ENGINE '%s': no such engine (auto, reactor, proactor, io_uring, simulated)", wish);
 }
 
 void program_prepare(struct program *program)

@@ -249,8 +249,10 @@ void stream_received(struct stream *stream, struct block **block)
         loop->view_taken = false;
     }
     loop->answering = NULL;
-    /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. */
-    connection_flush(connection);
+    /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. An
+     * engine that gathers what it sends gets it with the others', so that it leaves by the same rules as theirs. */
+    if (loop->ops->sends_at_once)
+        connection_flush(connection);
     if (taken != NULL)
         connection_return_loan(connection, taken);
 }

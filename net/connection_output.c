@@ -54,7 +54,7 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
     if (queued_before == 0 && profile->has_timeouts)
         connection_expect_progress(connection);
     if (output_queue_bytes(output) >= connection_loop(connection)->flush_policy.bytes)
-        connection_flush(connection);
+        connection_flush_early(connection);
     if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         rise_above_watermark(connection);
 }
@@ -158,6 +158,16 @@ void stream_sent(struct stream *stream, size_t length)
         connection_touch(connection, TODO_FINISH);
     if (connection->profile->on_write_complete != NULL)
         connection_touch(connection, TODO_WRITE_COMPLETE);
+}
+
+int stream_begin_read(struct stream *stream, size_t most, struct iovec *room)
+{
+    return output_queue_begin_read(&stream->output, &stream->loop->output_pools, most, room);
+}
+
+int stream_end_read(struct stream *stream, ssize_t count)
+{
+    return output_queue_end_read(&stream->output, &stream->loop->output_pools, count);
 }
 
 int stream_read_file(struct stream *stream, size_t most)

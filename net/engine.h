@@ -60,6 +60,15 @@ struct engine_ops {
     /* Whether the kernel reads the output queue during flush only, so that between flushes its blocks may be replaced. */
     bool sends_at_once;
 
+    bool is_proactor;
+
+    /* Bytes of the blocks to receive into, their headers included; 0: the loop's own measure. */
+    uint32_t receive_block_bytes;
+
+    /* Returns 0, or a negative error and *reason (a static string, or one of the calling thread's until its next call) why
+     * the engine cannot be used here. NULL: it always can. From any thread. */
+    int (*available)(const char **reason);
+
     /* May be used by the creating thread for set-up only; wait fixes the thread. Returns 0 or a negative error. */
     int (*create)(struct engine **engine, jd_event_loop *loop);
 
@@ -78,6 +87,9 @@ struct engine_ops {
 
     /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
     void (*wake)(struct engine *engine);
+
+    /* What was flushed leaves now, if it would else leave with the next wait. NULL: it has left already. */
+    void (*push)(struct engine *engine);
 
     jd_timestamp (*now)(const struct engine *engine);
 
@@ -140,7 +152,8 @@ struct listener {
     struct listener *engine_next; /* the engine's */
     void *engine_data;            /* the engine's */
     socket_handle socket;         /* the engine's; SOCKET_NONE before listen and after unlisten */
-    bool engine_starved, engine_ready, engine_paused, engine_watches;
+    bool engine_starved, engine_ready, engine_paused, engine_watches, engine_closing;
+    unsigned engine_refusals;
 };
 
 /* One attempt to connect to one address. */
@@ -162,8 +175,14 @@ struct connector {
 /* The loop's engine. */
 struct engine *event_loop_engine(const jd_event_loop *loop);
 
+/* What the loop was made with. */
+const jd_event_loop_options *event_loop_options(const jd_event_loop *loop);
+
 /* From wait, once, when the waiting is over and before any report. */
 void event_loop_woke(jd_event_loop *loop);
+
+/* For the statistics: a call into the kernel to wait, or to hand over what was gathered. */
+void event_loop_entered(jd_event_loop *loop);
 
 /* Bytes have arrived: (*block)->begin to end. The receiver may keep the block by setting *block to NULL; otherwise it is
  * the engine's again on return. Only from wait. User callbacks run here, which may pause the stream. */
@@ -181,6 +200,11 @@ void stream_sent(struct stream *stream, size_t length);
  * being sent. */
 int stream_read_file(struct stream *stream, size_t most);
 
+/* The same for an engine that reads by itself: into *room, and then count bytes are there, or 0 at the file's end, or an
+ * error. The second may come when the stream is closing. */
+int stream_begin_read(struct stream *stream, size_t most, struct iovec *room);
+int stream_end_read(struct stream *stream, ssize_t count);
+
 /* The connection is broken; the engine goes on waiting for close. Further failures are ignored. */
 void stream_failed(struct stream *stream, int error);
 
@@ -193,6 +217,9 @@ void listener_closed(struct listener *listener);
 
 /* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */
 void listener_starved(struct listener *listener, int error);
+
+/* For the statistics: a stream could not receive for want of blocks, and waits for some. */
+void event_loop_starved(jd_event_loop *loop);
 
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *event_loop_receive_block(jd_event_loop *loop);

@@ -70,8 +70,10 @@ static void init_handoff_lock(jd_event_loop *loop)
     pthread_mutexattr_destroy(&attributes);
 }
 
-static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, uint32_t first_generation)
+static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, const struct engine_ops *ops,
+                      uint32_t first_generation)
 {
+    loop->ops = ops;
     loop->options = *options;
     loop->busy_poll_ns = (int64_t)options->busy_poll_us * NS_PER_US;
     loop->flush_policy = (struct flush_policy){
@@ -89,7 +91,8 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     loop_timers_init(loop, first_generation);
     init_handoff_lock(loop);
     atomic_init(&loop->shell_references, 1);
-    block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init(&loop->receive_blocks, or_default(ops->receive_block_bytes, RECEIVE_BLOCK_BYTES),
+                    RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
     block_pool_init(&loop->output_pools.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
     block_pool_init(&loop->output_pools.references, OUTPUT_REFERENCE_BYTES, OUTPUT_REFERENCE_REGION_BYTES,
@@ -114,8 +117,7 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     result = loop_registry_take(&loop->index, &first_generation);
     if (result < 0)
         goto free_loop;
-    loop_init(loop, options, first_generation);
-    loop->ops = ops;
+    loop_init(loop, options, ops, first_generation);
     result = block_pool_prefault(&loop->receive_blocks);
     if (result < 0)
         goto give_back_index;
@@ -515,6 +517,21 @@ jd_engine jd_event_loop_engine(const jd_event_loop *loop)
 struct engine *event_loop_engine(const jd_event_loop *loop)
 {
     return loop->engine;
+}
+
+const jd_event_loop_options *event_loop_options(const jd_event_loop *loop)
+{
+    return &loop->options;
+}
+
+void event_loop_entered(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.enters, 1);
+}
+
+void event_loop_starved(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.receive_pauses, 1);
 }
 
 struct block *event_loop_receive_block(jd_event_loop *loop)

@@ -50,12 +50,12 @@ enum close_reason {
 };
 
 struct loop_counters {
-    loop_counter turns, idle_turns, sleeps, events, tasks, timers, flushes;
+    loop_counter turns, idle_turns, sleeps, enters, events, tasks, timers, flushes;
     loop_counter bytes_received, bytes_sent, bytes_dropped;
     loop_counter bytes_queued; /* for sending, ever */
     loop_counter connections_opened, connections_closed, connections_failed;
+    loop_counter accept_pauses, receive_pauses;
     loop_counter connections_accepted, connections_refused;
-    loop_counter accept_pauses;
     loop_counter connects_failed;
     loop_counter closed[CLOSE_REASONS];
 };
@@ -140,7 +140,7 @@ struct jd_event_loop {
     char distance_behind[CACHE_LINE_BYTES];
 };
 
-/* The engines compiled in, ending with NULL (engines.c). */
+/* The engines compiled in, ending with NULL (proactor/engines_compiled_in.c). */
 extern const struct engine_ops *const engines_compiled_in[];
 
 /* jd_event_loop_create on an engine that need not be compiled in: tests have one of their own. */

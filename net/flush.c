@@ -53,10 +53,25 @@ static void flush_touched(jd_event_loop *loop)
     loop->touched_link = link;
 }
 
+/* What an engine gathers until the turn's end leaves now. */
+static void push(jd_event_loop *loop)
+{
+    if (loop->ops->push != NULL)
+        loop->ops->push(loop->engine);
+}
+
+void connection_flush_early(jd_tcp_connection *connection)
+{
+    connection_flush(connection);
+    push(connection_loop(connection));
+}
+
 void flush_early(jd_event_loop *loop)
 {
-    if (loop->unflushed >= loop->flush_policy.connections || output_is_old(loop))
-        flush_touched(loop);
+    if (loop->unflushed < loop->flush_policy.connections && !output_is_old(loop))
+        return;
+    flush_touched(loop);
+    push(loop);
 }
 
 static void append_touched(jd_event_loop *loop, jd_tcp_connection *connection)

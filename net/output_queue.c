@@ -312,15 +312,25 @@ uint64_t output_queue_clear(struct output_queue *queue, struct output_pools *poo
 
 /* ---- files that are read ---- */
 
-int output_queue_read_file(struct output_queue *queue, struct output_pools *pools, size_t most)
+int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, struct iovec *room)
 {
     const struct output_reference *file = output_queue_first_file(queue);
     struct block *block = block_pool_get(&pools->large);
-    ssize_t count;
 
     if (block == NULL)
         return JD_ENOMEM;
-    count = file_read(file->fd, block->data, smaller(smaller(most, block->capacity), file->length), file->offset);
+    room->iov_base = block->data;
+    room->iov_len = smaller(smaller(most, block->capacity), file->length);
+    block->next = queue->first;
+    queue->first = block;
+    return 0;
+}
+
+int output_queue_end_read(struct output_queue *queue, struct output_pools *pools, ssize_t count)
+{
+    struct block *block = queue->first;
+
+    queue->first = block->next;
     if (count <= 0) {
         block_put(block);
         return count < 0 ? (int)count : JD_ENODATA;
@@ -333,4 +343,15 @@ int output_queue_read_file(struct output_queue *queue, struct output_pools *pool
         queue->last = block;
     output_queue_count(queue, output_queue_bytes(queue) + block_length(block));
     return 0;
+}
+
+int output_queue_read_file(struct output_queue *queue, struct output_pools *pools, size_t most)
+{
+    const struct output_reference *file = output_queue_first_file(queue);
+    struct iovec room;
+    int result = output_queue_begin_read(queue, pools, most, &room);
+
+    if (result < 0)
+        return result;
+    return output_queue_end_read(queue, pools, file_read(file->fd, room.iov_base, room.iov_len, file->offset));
 }

@@ -97,6 +97,11 @@ const struct output_reference *output_queue_first_file(const struct output_queue
  * has ended, JD_ENOMEM, or why it could not be read. */
 int output_queue_read_file(struct output_queue *queue, struct output_pools *pools, size_t most);
 
+/* The same in two steps, for one who reads by himself into *room: between them nothing else is done with what is first in
+ * the queue. count: the bytes read, 0 at the file's end, or a negative error. */
+int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, struct iovec *room);
+int output_queue_end_read(struct output_queue *queue, struct output_pools *pools, ssize_t count);
+
 /* Replaces the first block, which is of bytes, by a copy of its bytes, if there is memory for that. */
 void output_queue_copy_first(struct output_queue *queue, struct output_pools *pools);
 

@@ -1,14 +1,14 @@
 /* The loop side of the Reactor. */
 #include "net/reactor.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/system_calls.h"
-#include "net/channel.h"
+#include "net/channel_poll.h"
 
 #include <errno.h>
 #include <jinduo/error.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 static int reactor_create(struct engine **engine, jd_event_loop *loop)
 {
@@ -64,24 +64,7 @@ static void reactor_wake(struct engine *engine)
 
 static jd_timestamp reactor_now(const struct engine *engine)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (jd_timestamp)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void dispatch_channel(jd_channel *channel, uint32_t events)
-{
-    unsigned ready = 0;
-
-    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP))
-        ready |= JD_READABLE;
-    if (events & EPOLLOUT)
-        ready |= JD_WRITABLE;
-    /* Then neither reading nor writing would block; a pipe whose writer is gone tells nothing but EPOLLHUP (poll(2)). */
-    if (events & (EPOLLHUP | EPOLLERR))
-        ready |= JD_HANGUP | JD_READABLE | JD_WRITABLE;
-    channel_ready(channel, ready);
+    return clock_now();
 }
 
 static void dispatch(struct reactor *reactor, const struct epoll_event *event)
@@ -104,7 +87,7 @@ static void dispatch(struct reactor *reactor, const struct epoll_event *event)
         connector_event(reactor, (struct connector *)(uintptr_t)value);
         break;
     case TOKEN_CHANNEL:
-        dispatch_channel((jd_channel *)(uintptr_t)value, event->events);
+        channel_polled((jd_channel *)(uintptr_t)value, event->events);
         break;
     }
 }
@@ -154,6 +137,7 @@ static int reactor_wait(struct engine *engine, int64_t timeout_ns)
     int count = poller_wait(&reactor->poller, time_to_wait(reactor, timeout_ns));
     unsigned more;
 
+    event_loop_entered(engine->loop);
     event_loop_woke(engine->loop);
     /* What is left over from the last turn goes first, before new events can add to it. */
     more = reactor_run_ready(reactor) + acceptor_run_ready(reactor);
@@ -171,14 +155,8 @@ static int reactor_watch(struct engine *engine, jd_channel *channel)
 {
     struct poller *poller = &reactor_of(engine)->poller;
     uint64_t token = reactor_token(TOKEN_CHANNEL, (uint64_t)(uintptr_t)channel);
-    uint32_t events = 0;
+    uint32_t events = channel_poll_events(channel);
 
-    if (channel->events & JD_READABLE)
-        events |= EPOLLIN | EPOLLRDHUP;
-    if (channel->events & JD_WRITABLE)
-        events |= EPOLLOUT;
-    if (channel->events & JD_EDGE)
-        events |= EPOLLET;
     return channel->watched ? poller_modify(poller, channel->fd, events, token)
                             : poller_add(poller, channel->fd, events, token);
 }

@@ -1,8 +1,8 @@
 /* The stream side of the Reactor: each socket is in the poller once, edge-triggered, for all that it may receive; from the
  * first time that the kernel takes no more output for that as well, and then for good. An edge is told once, so what it
  * means is remembered here. */
-#include "base/system_calls.h"
 #include "net/reactor.h"
+#include "net/socket_stream.h"
 
 #include <jinduo/error.h>
 
@@ -26,14 +26,6 @@ static const uint32_t events_watched = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (uint32
 /* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge (tcp(7),
  * "out-of-band data"). */
 static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
-
-enum { DROP_MAX_BYTES = 16 * 1024 * 1024 }; /* more than kernels keep for a socket (tcp(7), tcp_rmem) */
-
-/* A peer that reads as fast as this sends could go on with a long file for ever: beyond what kernels keep for a socket
- * (tcp(7), tcp_wmem) sending would mean waiting for it. */
-enum { CLOSE_SEND_MAX_BYTES = 16 * 1024 * 1024 };
-
-enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
 
 static void set_flag(struct stream *stream, unsigned flag)
 {
@@ -179,37 +171,12 @@ static void wait_for_output_edge(struct stream *stream)
         fail(stream, result);
 }
 
-/* Of the file that is first in the output queue. Returns the bytes sent, perhaps 0, or a negative error. */
-static ssize_t send_file(struct stream *stream, size_t most)
-{
-    const struct output_reference *file = output_queue_first_file(&stream->output);
-    size_t size = file->length < most ? (size_t)file->length : most;
-    ssize_t sent = socket_send_file(stream->socket, file->fd, file->offset, size);
-
-    if (sent == JD_EINVAL || sent == JD_ENOSYS)
-        return stream_read_file(stream, most);
-    return sent == 0 ? JD_ENODATA : sent;
-}
-
-/* One send of what is first. */
-static ssize_t send_once(struct stream *stream, size_t budget)
-{
-    struct iovec pieces[SEND_PIECES];
-    size_t total;
-    bool more;
-    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
-
-    if (count == 0)
-        return send_file(stream, budget);
-    return more ? socket_send_more(stream->socket, pieces, count) : socket_send(stream->socket, pieces, count);
-}
-
 /* Until the kernel takes no more, as only then an edge tells when it takes more again; or until the budget is used up. */
 static void send_output(struct stream *stream, size_t budget)
 {
     while (output_queue_bytes(&stream->output) > 0 && has_flag(stream, STREAM_WRITABLE) &&
            !has_flag(stream, STREAM_FAILED | STREAM_CLOSED)) {
-        ssize_t sent = send_once(stream, budget);
+        ssize_t sent = socket_stream_send(stream, budget);
 
         if (sent == JD_EAGAIN) {
             wait_for_output_edge(stream);
@@ -235,11 +202,8 @@ static void stream_flush(struct stream *stream)
 
 static void stream_shutdown_write(struct stream *stream)
 {
-    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_shutdown_write(stream->socket);
+    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shut_down(stream);
 
-    /* ENOTCONN: reset meanwhile; what by is waiting on the socket. */
-    if (result == JD_ENOTCONN && socket_error(stream->socket) < 0)
-        result = JD_ECONNRESET;
     if (result < 0)
         fail(stream, result);
 }
@@ -292,38 +256,16 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
 
 /* ---- the end ---- */
 
-/* Input that has arrived and nobody wants any more: closing over it would send RST. Bounded, as a peer may send for ever. */
-static void drop_input(struct reactor *reactor, struct stream *stream)
-{
-    size_t left = DROP_MAX_BYTES;
-    ssize_t received = 1;
-
-    if (reactor->block == NULL)
-        reactor->block = event_loop_receive_block(stream->loop);
-    while (reactor->block != NULL && received > 0 && left > 0) {
-        received = socket_receive(stream->socket, reactor->block->data, reactor->block->capacity);
-        left -= received > 0 && (size_t)received < left ? (size_t)received : left;
-    }
-}
-
 static void stream_close(struct stream *stream, bool reset)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
 
-    if (reset) {
-        socket_reset_on_close(stream->socket);
-    } else if (!has_flag(stream, STREAM_FAILED)) {
-        send_output(stream, CLOSE_SEND_MAX_BYTES);
-        if (!has_flag(stream, STREAM_ENDED))
-            drop_input(reactor, stream);
-    }
+    if (!reset && !has_flag(stream, STREAM_FAILED))
+        socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
     /* Closing removes it from the poller, unless there is a duplicate of the descriptor (epoll(7), question 6). */
     if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
         poller_remove(&reactor->poller, stream->socket);
-    if (stream->shared_descriptor && !reset)
-        socket_shutdown_write(stream->socket); /* with a duplicate open, closing alone sends no FIN */
-    socket_close(stream->socket);
-    stream->socket = SOCKET_NONE;
+    socket_stream_close(stream, reset);
     set_flag(stream, STREAM_CLOSED);
     reactor->descriptor_freed = true;
     if (!has_flag(stream, STREAM_READY))

@@ -191,6 +191,9 @@ void connection_touch(jd_tcp_connection *connection, unsigned todo);
 /* Hands queued output to the engine now, if any waits for that (flush.c). */
 void connection_flush(jd_tcp_connection *connection);
 
+/* The same, and it leaves at once. */
+void connection_flush_early(jd_tcp_connection *connection);
+
 /* No sends from now on; the engine is told at the turn's end. error: 0, or why; the reason follows from it, or is given. */
 void connection_begin_close(jd_tcp_connection *connection, int error);
 void connection_begin_close_for(jd_tcp_connection *connection, int error, enum close_reason reason);

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-ENGINES = ("reactor", "late")  # the last word of a suite's name, where the suite runs on each of them
+ENGINES = ("reactor", "io_uring", "simulated", "late")  # the last word of a suite's name, where the suite runs on each of them
 PROGRESS_SECONDS = 2
 OUTPUT_LINES = 60              # shown of a failed suite, at most
 

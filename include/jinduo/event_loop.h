@@ -10,15 +10,24 @@
 JD_BEGIN_DECLS
 
 typedef enum jd_engine {
-    JD_ENGINE_AUTO,    /* JINDUO_ENGINE from the environment if set, else the Reactor */
-    JD_ENGINE_REACTOR, /* edge-triggered epoll (epoll(7)) */
+    JD_ENGINE_AUTO,      /* JINDUO_ENGINE from the environment if set, else the Reactor */
+    JD_ENGINE_REACTOR,   /* edge-triggered epoll (epoll(7)) */
+    JD_ENGINE_PROACTOR,  /* the best of the following that can be used here; which, is said once in the log */
+    JD_ENGINE_IO_URING,  /* completions by io_uring (io_uring(7)), Linux 6.1 or later */
+    JD_ENGINE_SIMULATED, /* completions by readiness and threads that carry out what is ready */
 } jd_engine;
 
-/* The engine with this name ("auto", "reactor"). Returns 0, or JD_EINVAL with *engine untouched. From any thread. */
+/* The engine with this name ("auto", "reactor", "proactor", "io_uring", "simulated"). Returns 0, or JD_EINVAL with *engine
+ * untouched. From any thread. */
 JD_API int jd_engine_parse(jd_engine *engine, const char *name);
 
 /* The engine's name as a static string. From any thread. */
 JD_API const char *jd_engine_name(jd_engine engine);
+
+/* Whether loops can run on the engine here and now. Returns 0, or an error with *reason (may be NULL) saying why not, as a
+ * string that is valid until the thread's next call: JD_ENOTSUP (not built in, or the kernel lacks it), JD_EPERM (refused to
+ * this process), JD_ENOMEM, JD_EINVAL (no such engine). From any thread. */
+JD_API int jd_engine_available(jd_engine engine, const char **reason);
 
 /* All zero is the default. */
 typedef struct jd_event_loop_options {
@@ -30,7 +39,7 @@ typedef struct jd_event_loop_options {
     uint32_t busy_poll_us;
 
     /* Output is gathered, each connection's being sent in one operation: what a connection's callbacks send to that same
-     * connection when they have dealt with what was received, everything else at the end of the turn; or earlier, when
+     * connection when they have dealt with what was received (on a Proactor with everything else), everything else at the end of the turn; or earlier, when
      * this many bytes wait on one connection (0: 64 KiB), when this many connections wait (0: 32), or before the next
      * callback once the oldest output is this old (0: 50 us; the clock is read between every 1 to 16 callbacks, the
      * quicker they have been the more seldom). */
@@ -137,6 +146,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t turns;         /* turns run */
     uint64_t idle_turns;    /* turns that woke up and found nothing to do */
     uint64_t sleeps;        /* turns that blocked in the kernel */
+    uint64_t enters;        /* calls into the kernel to wait, or to hand over what was gathered */
     uint64_t events;        /* readiness events or completions handled */
     uint64_t tasks;         /* queued tasks run */
     uint64_t timers;        /* timers run */
@@ -156,6 +166,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t connections_open;     /* up and not down, now */
     uint64_t connects_failed;      /* addresses that clients could not connect to, and names not found */
     uint64_t accept_pauses;        /* times accepting stopped for want of descriptors or memory */
+    uint64_t receive_pauses;       /* times receiving on a connection waited for a block to receive into (Proactors) */
 
     /* Why those that said down were closed: together, connections_closed. */
     uint64_t closed_by_peer;  /* the peer's FIN came first */

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CLIENTS_MAX = 2048, CHUNK_BYTES = 64 * 1024 };
+enum { CLIENTS_MAX = 4096, CHUNK_BYTES = 64 * 1024 };
 
 static int clients[CLIENTS_MAX];
 static unsigned client_count;

@@ -107,6 +107,7 @@ void fault_peer_step(struct run_peer *peer, bool may_read)
 
 bool fault_peer_has_hung_up(const struct run_peer *peer)
 {
+    /* A FIN only, if the server had received all of the peer's bytes before it failed. */
     struct pollfd polled = { .fd = peer->socket, .events = POLLRDHUP };
 
     return poll(&polled, 1, 0) == 1;

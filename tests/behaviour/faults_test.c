@@ -276,13 +276,14 @@ enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
 static unsigned run_scenario(const struct scenario *scenario, const struct fault *fault, unsigned number,
                              unsigned count)
 {
-    /* The late engine may be about to tell of a fault when the connection is closed for another reason. */
+    /* The late engine may be about to tell of a fault when the connection is closed for another reason. On the simulated
+     * one threads decide which call is the n-th, and one that tells the Poller to be silent may fail in silence. */
     const struct run_plan plan = {
         .scenario = scenario->name,
         .fault = fault,
         .number = number,
         .count = count,
-        .strict = scenario->strict && !engine_is("late"),
+        .strict = scenario->strict && !engine_is("late") && !engine_is("simulated"),
     };
 
     if (getenv("JD_TEST_VERBOSE") != NULL)

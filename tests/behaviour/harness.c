@@ -44,7 +44,7 @@ bool engine_is(const char *name)
 
 unsigned engine_patience(void)
 {
-    return engine_is("late") ? 50 : 1;
+    return engine_is("late") || engine_is("simulated") ? 50 : 1;
 }
 
 jd_event_loop *make_loop(const jd_event_loop_options *options)

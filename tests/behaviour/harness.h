@@ -52,7 +52,8 @@ const struct engine_ops *engine_under_test(void);
 /* Whether that is its name. */
 bool engine_is(const char *name);
 
-/* What the late engine stretches, tests allow for: 1, or the factor by which it may need more turns. */
+/* What the late engine stretches, and an engine whose operations are carried out by threads while turns go by, tests allow
+ * for: 1, or the factor by which it may need more turns. */
 unsigned engine_patience(void);
 
 TCase *harness_case(Suite *suite, const char *name);

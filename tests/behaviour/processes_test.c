@@ -148,7 +148,7 @@ START_TEST(signals_that_interrupt_everything_disturb_nothing)
 }
 END_TEST
 
-static unsigned interruptions;
+static _Atomic unsigned interruptions; /* an engine may receive and send by threads of its own */
 
 static int interrupted_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms)
 {
@@ -177,12 +177,23 @@ static ssize_t interrupted_send(int fd, const void *data, size_t size, int flags
     return send(fd, data, size, flags);
 }
 
-/* An engine without epoll goes through the other two only. */
+static int interrupted_ring_operation(int kind, int fd)
+{
+    static unsigned enters, operations;
+
+    if (kind == RING_SETUP || (kind == RING_ENTER ? enters++ : operations++) % 2 != 0)
+        return 0;
+    interruptions++;
+    return -EINTR;
+}
+
+/* Of these an engine uses its own only. */
 START_TEST(an_interrupted_system_call_is_done_again)
 {
     system_calls.epoll_wait = interrupted_epoll_wait;
     system_calls.recv = interrupted_recv;
     system_calls.send = interrupted_send;
+    system_calls.ring_operation = interrupted_ring_operation;
     serve(&(struct service){ .on_message = echo });
     int client = client_connect_up();
 

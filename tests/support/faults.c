@@ -1,6 +1,7 @@
 #include "tests/support/faults.h"
 
 #include "base/system_calls.h"
+#include "proactor/backend.h"
 
 #include <check.h>
 #include <errno.h>
@@ -14,9 +15,7 @@
 enum { DESCRIPTORS_MAX = 1024 };
 
 static const char *const call_names[FAULT_CALLS] = {
-    "accept4", "bind",        "close",       "connect",    "epoll_create1", "epoll_ctl", "epoll_wait",
-    "eventfd", "getpeername", "getsockname", "getsockopt", "listen",        "pread",     "recv",
-    "send",    "sendfile",    "sendmsg",     "setsockopt", "shutdown",      "socket",
+    "accept4", "bind", "close", "connect", "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd", "getpeername", "getsockname", "getsockopt", "listen", "pread", "preadv", "pwritev", "recv", "recvmsg", "ring enter", "ring setup", "send", "sendfile", "sendmsg", "setsockopt", "shutdown", "socket",
 };
 
 #define UNNOTICED(call, number)                                                                                        \
@@ -36,6 +35,12 @@ static const char *const call_names[FAULT_CALLS] = {
     {                                                                                                                  \
         CALL_##call, number, FAULT_REPORTED, EADDRINUSE                                                                \
     }
+
+/* recv(2) and recvmsg(2) share a page. */
+#define RECEIVING(call)                                                                                                \
+    UNNOTICED(call, FAULT_ONE_BYTE), UNNOTICED(call, EAGAIN), UNNOTICED(call, EINTR), REPORTED(call, EBADF),           \
+        REPORTED(call, ECONNREFUSED), REPORTED(call, ECONNRESET), REPORTED(call, EFAULT), REPORTED(call, EINVAL),      \
+        REPORTED(call, ENOMEM), REPORTED(call, ENOTCONN), REPORTED(call, ENOTSOCK), REPORTED(call, ETIMEDOUT)
 
 /* send(2) and sendmsg(2) share a page. EWOULDBLOCK is EAGAIN's number on Linux. */
 #define SENDING(call)                                                                                                  \
@@ -170,18 +175,47 @@ const struct fault known_faults[] = {
     REPORTED(PREAD, EOVERFLOW),
     REPORTED(PREAD, ESPIPE),
 
-    UNNOTICED(RECV, FAULT_ONE_BYTE),
-    UNNOTICED(RECV, EAGAIN),
-    UNNOTICED(RECV, EINTR),
-    REPORTED(RECV, EBADF),
-    REPORTED(RECV, ECONNREFUSED),
-    REPORTED(RECV, ECONNRESET),
-    REPORTED(RECV, EFAULT),
-    REPORTED(RECV, EINVAL),
-    REPORTED(RECV, ENOMEM),
-    REPORTED(RECV, ENOTCONN),
-    REPORTED(RECV, ENOTSOCK),
-    REPORTED(RECV, ETIMEDOUT),
+    UNNOTICED(PREADV, FAULT_ONE_BYTE),
+    UNNOTICED(PREADV, EINTR),
+    REPORTED(PREADV, EBADF),
+    REPORTED(PREADV, EFAULT),
+    REPORTED(PREADV, EINVAL),
+    REPORTED(PREADV, EIO),
+    REPORTED(PREADV, EISDIR),
+    REPORTED(PREADV, ENXIO),
+    REPORTED(PREADV, EOVERFLOW),
+    REPORTED(PREADV, ESPIPE),
+
+    UNNOTICED(PWRITEV, FAULT_ONE_BYTE),
+    UNNOTICED(PWRITEV, EINTR),
+    REPORTED(PWRITEV, EBADF),
+    REPORTED(PWRITEV, EDQUOT),
+    REPORTED(PWRITEV, EFAULT),
+    REPORTED(PWRITEV, EFBIG),
+    REPORTED(PWRITEV, EINVAL),
+    REPORTED(PWRITEV, EIO),
+    REPORTED(PWRITEV, ENOSPC),
+    REPORTED(PWRITEV, ENXIO),
+    REPORTED(PWRITEV, EOVERFLOW),
+    REPORTED(PWRITEV, EPERM),
+    REPORTED(PWRITEV, ESPIPE),
+
+    RECEIVING(RECV),
+    RECEIVING(RECVMSG),
+
+    UNNOTICED(RING_ENTER, EAGAIN),
+    UNNOTICED(RING_ENTER, EBUSY),
+    UNNOTICED(RING_ENTER, EINTR),
+    REPORTED(RING_ENTER, EBADF),
+    REPORTED(RING_ENTER, EFAULT),
+    REPORTED(RING_ENTER, EINVAL),
+
+    REPORTED(RING_SETUP, EFAULT),
+    REPORTED(RING_SETUP, EMFILE),
+    REPORTED(RING_SETUP, ENFILE),
+    REPORTED(RING_SETUP, ENOMEM),
+    REPORTED(RING_SETUP, ENOSYS),
+    REPORTED(RING_SETUP, EPERM),
 
     SENDING(SEND),
     SENDING(SENDMSG),
@@ -460,12 +494,45 @@ static ssize_t faulty_pread(int fd, void *data, size_t size, off_t offset)
     return bytes < 0 ? -1 : pread(fd, data, (size_t)bytes, offset);
 }
 
+static ssize_t faulty_preadv(int fd, const struct iovec *pieces, int count_of_pieces, off_t offset)
+{
+    ssize_t bytes = bytes_to_move(CALL_PREADV, fd, 0);
+
+    if (bytes < 0)
+        return -1;
+    return bytes == 1 ? pread(fd, pieces->iov_base, 1, offset) : preadv(fd, pieces, count_of_pieces, offset);
+}
+
+static ssize_t faulty_pwritev(int fd, const struct iovec *pieces, int count_of_pieces, off_t offset)
+{
+    ssize_t bytes = bytes_to_move(CALL_PWRITEV, fd, 0);
+
+    if (bytes < 0)
+        return -1;
+    return bytes == 1 ? pwrite(fd, pieces->iov_base, 1, offset) : pwritev(fd, pieces, count_of_pieces, offset);
+}
+
 static ssize_t faulty_recv(int fd, void *data, size_t size, int flags)
 {
     ssize_t bytes = bytes_to_move(CALL_RECV, fd, size);
     ssize_t received = bytes < 0 ? -1 : recv(fd, data, (size_t)bytes, flags);
 
     if (received == 1 && size > 1)
+        owe_edge(fd);
+    return received;
+}
+
+static ssize_t faulty_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    ssize_t bytes = bytes_to_move(CALL_RECVMSG, fd, 0);
+    ssize_t received;
+
+    if (bytes < 0)
+        return -1;
+    if (bytes == 0)
+        return recvmsg(fd, message, flags);
+    received = recv(fd, message->msg_iov[0].iov_base, 1, flags);
+    if (received == 1)
         owe_edge(fd);
     return received;
 }
@@ -493,6 +560,35 @@ static ssize_t faulty_sendmsg(int fd, const struct msghdr *message, int flags)
     return bytes == 1 ? send(fd, message->msg_iov[0].iov_base, 1, flags) : sendmsg(fd, message, flags);
 }
 
+static enum fault_call call_of_operation(int kind)
+{
+    switch (kind) {
+    case RING_SETUP:
+        return CALL_RING_SETUP;
+    case RING_ENTER:
+        return CALL_RING_ENTER;
+    case OPERATION_ACCEPT_MANY:
+        return CALL_ACCEPT4;
+    case OPERATION_RECEIVE_MANY:
+        return CALL_RECV;
+    case OPERATION_SEND:
+        return CALL_SEND;
+    default:
+        return FAULT_CALLS;
+    }
+}
+
+/* An operation fails as the system call would that does the same. */
+static int faulty_ring_operation(int kind, int fd)
+{
+    enum fault_call call = call_of_operation(kind);
+    const struct fault *fault = call < FAULT_CALLS ? strike(call, true) : NULL;
+
+    if (fault == NULL)
+        return 0;
+    return fault->number == FAULT_ONE_BYTE ? RING_ONE_BYTE : -fault->number;
+}
+
 /* A reset that cannot be asked for is a FIN instead. */
 static int faulty_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
@@ -501,9 +597,10 @@ static int faulty_setsockopt(int fd, int level, int name, const void *value, soc
     return fails(CALL_SETSOCKOPT, !is_reset) ? -1 : setsockopt(fd, level, name, value, length);
 }
 
+/* That a listener goes on listening a little interests nobody: it is about to be closed. */
 static int faulty_shutdown(int fd, int how)
 {
-    return fails(CALL_SHUTDOWN, true) ? -1 : shutdown(fd, how);
+    return fails(CALL_SHUTDOWN, how == SHUT_WR) ? -1 : shutdown(fd, how);
 }
 
 static int faulty_socket(int domain, int type, int protocol)
@@ -530,7 +627,11 @@ void faults_install(void)
         .getsockopt = faulty_getsockopt,
         .listen = faulty_listen,
         .pread = faulty_pread,
+        .preadv = faulty_preadv,
+        .pwritev = faulty_pwritev,
         .recv = faulty_recv,
+        .recvmsg = faulty_recvmsg,
+        .ring_operation = faulty_ring_operation,
         .send = faulty_send,
         .sendfile = faulty_sendfile,
         .sendmsg = faulty_sendmsg,

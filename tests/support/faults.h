@@ -22,7 +22,12 @@ enum fault_call {
     CALL_GETSOCKOPT,
     CALL_LISTEN,
     CALL_PREAD,
+    CALL_PREADV,
+    CALL_PWRITEV,
     CALL_RECV,
+    CALL_RECVMSG,
+    CALL_RING_ENTER, /* these two for an engine that has a ring: as accept4, recv and send count its operations */
+    CALL_RING_SETUP,
     CALL_SEND,
     CALL_SENDFILE,
     CALL_SENDMSG,

@@ -76,16 +76,53 @@ START_TEST(options_out_of_range_are_refused)
 }
 END_TEST
 
+static const struct {
+    jd_engine engine;
+    const char *name;
+} engine_names[] = {
+    { JD_ENGINE_AUTO, "auto" },         { JD_ENGINE_REACTOR, "reactor" },     { JD_ENGINE_PROACTOR, "proactor" },
+    { JD_ENGINE_IO_URING, "io_uring" }, { JD_ENGINE_SIMULATED, "simulated" },
+};
+
+enum { ENGINE_NAMES = sizeof(engine_names) / sizeof(engine_names[0]) };
+
 START_TEST(an_engine_is_parsed_from_its_name_and_named_by_it)
 {
-    jd_engine engine = JD_ENGINE_AUTO;
+    jd_engine engine = (jd_engine)99;
 
-    ck_assert_int_eq(jd_engine_parse(&engine, "reactor"), 0);
-    ck_assert_int_eq(engine, JD_ENGINE_REACTOR);
-    ck_assert_str_eq(jd_engine_name(engine), "reactor");
-    ck_assert_int_eq(jd_engine_parse(&engine, "auto"), 0);
-    ck_assert_int_eq(engine, JD_ENGINE_AUTO);
-    ck_assert_str_eq(jd_engine_name(engine), "auto");
+    ck_assert_int_eq(jd_engine_parse(&engine, engine_names[_i].name), 0);
+
+    ck_assert_int_eq(engine, engine_names[_i].engine);
+    ck_assert_str_eq(jd_engine_name(engine), engine_names[_i].name);
+}
+END_TEST
+
+START_TEST(the_reactor_is_always_available_and_no_engine_never)
+{
+    const char *reason = NULL;
+
+    ck_assert_int_eq(jd_engine_available(JD_ENGINE_AUTO, NULL), 0);
+    ck_assert_int_eq(jd_engine_available(JD_ENGINE_REACTOR, &reason), 0);
+    ck_assert_int_eq(jd_engine_available((jd_engine)99, &reason), JD_EINVAL);
+    ck_assert_str_eq(reason, "no such engine");
+}
+END_TEST
+
+/* Whatever is built in and allowed here. */
+START_TEST(an_engine_makes_a_loop_exactly_when_it_says_that_it_is_available)
+{
+    const jd_event_loop_options options = { .engine = engine_names[_i].engine };
+    jd_event_loop *loop = NULL;
+    const char *reason = NULL;
+    int result = jd_engine_available(options.engine, &reason);
+    jd_log_set_sink(note_message, NULL);
+
+    ck_assert_int_eq(jd_event_loop_create(&loop, &options), result);
+
+    ck_assert_int_eq(loop != NULL, result == 0);
+    if (result < 0)
+        ck_assert(strstr(last_message, reason) != NULL);
+    ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
 }
 END_TEST
 
@@ -200,7 +237,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, an_unknown_engine_in_the_environment_is_an_error_and_a_message_names_it);
     tcase_add_test(tests, an_engine_asked_for_by_the_program_overrules_the_environment);
     tcase_add_loop_test(tests, options_out_of_range_are_refused, 0, 2);
-    tcase_add_test(tests, an_engine_is_parsed_from_its_name_and_named_by_it);
+    tcase_add_loop_test(tests, an_engine_is_parsed_from_its_name_and_named_by_it, 0, ENGINE_NAMES);
+    tcase_add_test(tests, the_reactor_is_always_available_and_no_engine_never);
+    tcase_add_loop_test(tests, an_engine_makes_a_loop_exactly_when_it_says_that_it_is_available, 0, ENGINE_NAMES);
     tcase_add_test(tests, an_unknown_name_is_no_engine_and_leaves_the_result_untouched);
     tcase_add_test(tests, a_process_may_have_255_loops_and_no_more_until_one_is_gone);
     tcase_add_test(tests, what_the_system_refuses_while_a_loop_is_made_is_its_error_and_nothing_leaks);

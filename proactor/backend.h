@@ -1,0 +1,125 @@
+/* The Proactor's seam: a backend carries out asynchronous operations and reports each one's completion. It knows nothing of
+ * streams, connections or the user's operation objects; what they have in common is a token, a number that comes back.
+ *
+ * An operation is described by a request, which is read during submit only: no memory is kept for an operation here. What
+ * a request points to as data (buffers to receive into or to send from) belongs to the operation until its final
+ * completion; the request itself, its array of pieces and its address do not.
+ *
+ * A one-shot operation completes exactly once. A continuous one completes any number of times with more set, and exactly
+ * once without. After cancel the final completion still comes, with JD_ECANCELED or with what it had come to. Nothing is
+ * ever completed from inside submit or cancel, only from wait.
+ *
+ * Everything here happens in the loop's thread, but for backend_ops.wake. */
+#ifndef PROACTOR_BACKEND_H
+#define PROACTOR_BACKEND_H
+
+#include "base/block_pool.h"
+#include "base/socket.h"
+
+#include <jinduo/event_loop.h>
+
+struct backend;
+struct proactor_engine;
+
+enum operation_kind {
+    OPERATION_ACCEPT,       /* result: the socket, non-blocking and close-on-exec */
+    OPERATION_ACCEPT_MANY,  /* continuous */
+    OPERATION_CONNECT,      /* result: 0 */
+    OPERATION_RECEIVE,      /* into pieces; result: bytes, 0 at the end */
+    OPERATION_RECEIVE_MANY, /* continuous, into blocks of the backend's; JD_ENOBUFS ends it when there are none left */
+    OPERATION_SEND,         /* of pieces; result: bytes, perhaps fewer than asked for */
+    OPERATION_READ,         /* a file's bytes at offset, into pieces */
+    OPERATION_WRITE,        /* pieces into a file at offset */
+    OPERATION_POLL,         /* poll(2) events, once; result: the events */
+    OPERATION_POLL_MANY, /* continuous: what is ready now, then whenever something more has become so (as epoll(7), EPOLLET) */
+};
+
+struct operation_request {
+    enum operation_kind kind;
+    uint64_t token;       /* below 2^63; two operations under way never have the same */
+    int fd;               /* a socket, or a file */
+    uint32_t poll_events; /* more may be told than these: POLLERR, POLLHUP, POLLRDHUP */
+    const struct iovec *pieces;
+    int piece_count;
+    bool more_follows; /* OPERATION_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
+    uint64_t offset;
+    const struct sockaddr *address;
+    socklen_t address_length;
+    int64_t
+        timeout_ns; /* > 0: the operation is cancelled after that, and completes with JD_ETIMEDOUT (backend_ops.times_out) */
+};
+
+struct completion {
+    uint64_t token;
+    int64_t result; /* >= 0, or a negative error */
+    bool more;      /* a continuous operation goes on */
+    /* OPERATION_RECEIVE_MANY with result > 0: *block's begin to end is what arrived. The receiver may keep the block by
+     * setting *block to NULL; otherwise it is the backend's again on return. */
+    struct block **block;
+};
+
+struct backend_ops {
+    jd_engine id;
+    const char *name;
+
+    /* Whether request.timeout_ns is looked at; if not, whoever wants that cancels by a timer of the loop's. */
+    bool times_out;
+
+    /* 0, or a negative error with *reason (a static string, or one of the calling thread's until its next call) saying why
+     * this backend cannot be used here. */
+    int (*available)(const char **reason);
+
+    /* By the thread that makes the loop; wait fixes the thread. owner is told of completions. */
+    int (*create)(struct backend **backend, struct proactor_engine *owner, const jd_event_loop_options *options);
+
+    /* No operation is under way, and no thread is in wake. */
+    void (*destroy)(struct backend *backend);
+
+    /* Submits what is waiting, waits for completions at most timeout_ns (negative: without end; 0: only looks), calls
+     * proactor_woke once, then proactor_completed for each. Returns their number, or a negative error. */
+    int (*wait)(struct backend *backend, int64_t timeout_ns);
+
+    /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
+    void (*wake)(struct backend *backend);
+
+    /* Begins an operation: returns 0, and its completion follows; or a negative error, and none does. Whether the kernel
+     * has seen it before wait or push is the backend's business. */
+    int (*submit)(struct backend *backend, const struct operation_request *request);
+
+    /* Ends the operation with this token on this descriptor soon, if it is still under way. Never fails. */
+    void (*cancel)(struct backend *backend, int fd, uint64_t token);
+
+    /* What was submitted goes to the kernel now, not only with the next wait. */
+    void (*push)(struct backend *backend);
+
+    /* How many operations of OPERATION_RECEIVE_MANY could receive into a block of their own at this moment. */
+    unsigned (*receive_room)(const struct backend *backend);
+
+    /* A descriptor that is readable while completions wait, for poll(2) in another loop; JD_ENOTSUP if there is none. */
+    int (*pollable_fd)(struct backend *backend);
+};
+
+/* What a backend's own structure begins with. */
+struct backend {
+    const struct backend_ops *ops;
+    struct proactor_engine *owner;
+};
+
+/* ---- What a backend calls (proactor_engine.c) ---- */
+
+/* From wait, once, when the waiting is over and before any completion. */
+void proactor_woke(struct proactor_engine *owner);
+
+/* An operation has completed. User callbacks run here, which may submit and cancel. */
+void proactor_completed(struct proactor_engine *owner, struct completion *completion);
+
+/* For the statistics: a call into the kernel to submit or to wait. */
+void proactor_entered(struct proactor_engine *owner);
+
+/* From create, before it fails: what the system refuses, for the log. */
+void proactor_refused(struct proactor_engine *owner, const char *reason);
+
+/* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
+struct block *proactor_receive_block(struct proactor_engine *owner);
+
+#endif

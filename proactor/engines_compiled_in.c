@@ -1,0 +1,57 @@
+/* The engines compiled in: the Reactor, then Proactors, the best first. */
+#include "net/event_loop.h"
+#include "net/reactor.h"
+#include "proactor/proactor_engine.h"
+
+/* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). */
+#define PROACTOR_ENGINE(backend_name, engine_id, block_bytes)                                                          \
+    extern const struct backend_ops backend_name##_backend;                                                            \
+    static int backend_name##_create(struct engine **engine, jd_event_loop *loop)                                      \
+    {                                                                                                                  \
+        return proactor_create(engine, loop, &backend_name##_engine, &backend_name##_backend);                         \
+    }                                                                                                                  \
+    static int backend_name##_available(const char **reason)                                                           \
+    {                                                                                                                  \
+        return backend_name##_backend.available(reason);                                                               \
+    }                                                                                                                  \
+    const struct engine_ops backend_name##_engine = {                                                                  \
+        .id = (engine_id),                                                                                             \
+        .name = #backend_name,                                                                                         \
+        .stream = &proactor_stream_ops,                                                                                \
+        .is_proactor = true,                                                                                           \
+        .receive_block_bytes = (block_bytes),                                                                          \
+        .available = backend_name##_available,                                                                         \
+        .create = backend_name##_create,                                                                               \
+        .destroy = proactor_destroy,                                                                                   \
+        .wait = proactor_wait,                                                                                         \
+        .pollable = proactor_pollable,                                                                                 \
+        .prepare_wait = proactor_prepare_wait,                                                                         \
+        .wake = proactor_wake,                                                                                         \
+        .push = proactor_push,                                                                                         \
+        .now = proactor_now,                                                                                           \
+        .listen = proactor_listen,                                                                                     \
+        .accept = proactor_accept,                                                                                     \
+        .pause_accept = proactor_pause_accept,                                                                         \
+        .unlisten = proactor_unlisten,                                                                                 \
+        .connect = proactor_connect,                                                                                   \
+        .abandon = proactor_abandon,                                                                                   \
+        .adopt = proactor_adopt,                                                                                       \
+        .watch = proactor_watch,                                                                                       \
+        .unwatch = proactor_unwatch,                                                                                   \
+    }
+
+#if JD_WITH_IO_URING
+/* Of the kernel's blocks 64 fit a region of the loop's pool. */
+PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 4096 - 16);
+#endif
+
+PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0);
+
+const struct engine_ops *const engines_compiled_in[] = {
+    &reactor_engine,
+#if JD_WITH_IO_URING
+    &io_uring_engine,
+#endif
+    &simulated_engine,
+    NULL,
+};

@@ -1,0 +1,277 @@
+/* The io_uring backend: one ring a loop, one call into the kernel a turn, which submits, waits and collects. */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/system_calls.h"
+#include "proactor/io_uring_backend.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+enum { NS_PER_S = 1000000000 };
+
+/* ---- creation ---- */
+
+static int uring_create(struct backend **backend, struct proactor_engine *owner, const jd_event_loop_options *options)
+{
+    struct io_uring_backend *uring = memory_allocate_zeroed(sizeof(*uring));
+    const char *reason;
+    int result;
+
+    if (uring == NULL)
+        return JD_ENOMEM;
+    uring->backend = (struct backend){ .ops = &io_uring_backend, .owner = owner };
+    uring->arena = memory_allocate(URING_ARENA_BYTES);
+    if (uring->arena == NULL) {
+        result = JD_ENOMEM;
+        goto free_backend;
+    }
+    uring->wakeup = system_calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (uring->wakeup < 0) {
+        result = -errno;
+        goto free_arena;
+    }
+    result = uring_setup(&uring->ring, URING_SUBMISSIONS, URING_COMPLETIONS, &reason);
+    if (result < 0) {
+        proactor_refused(owner, reason);
+        goto close_wakeup;
+    }
+    result = uring_buffers_create(uring);
+    if (result < 0)
+        goto close_ring;
+    *backend = &uring->backend;
+    return 0;
+
+close_ring:
+    io_uring_queue_exit(&uring->ring);
+close_wakeup:
+    system_calls.close(uring->wakeup);
+free_arena:
+    memory_release(uring->arena, URING_ARENA_BYTES);
+free_backend:
+    memory_release(uring, sizeof(*uring));
+    return result;
+}
+
+static void uring_destroy(struct backend *backend)
+{
+    struct io_uring_backend *uring = uring_of(backend);
+
+    uring_buffers_destroy(uring);
+    io_uring_queue_exit(&uring->ring);
+    system_calls.close(uring->wakeup);
+    if (uring->parked != NULL)
+        memory_release(uring->parked, uring->parked_room * sizeof(*uring->parked));
+    memory_release(uring->arena, URING_ARENA_BYTES);
+    memory_release(uring, sizeof(*uring));
+}
+
+static void uring_wake(struct backend *backend)
+{
+    /* Never read: each write is told by the poll. Its only error, EAGAIN with the counter full, would mean that the wake-up
+     * is there already. */
+    eventfd_write(uring_of(backend)->wakeup, 1);
+}
+
+/* ---- waiting ---- */
+
+/* Completions that the kernel makes, or puts into the queue, only when it is entered. */
+static bool kernel_has_more(const struct io_uring *ring)
+{
+    return (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+static bool may_sleep(const struct io_uring_backend *uring)
+{
+    return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0;
+}
+
+static int sleep_once(struct io_uring *ring, int64_t timeout_ns)
+{
+    struct io_uring_cqe *first;
+    struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
+
+    return io_uring_submit_and_wait_timeout(ring, &first, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
+}
+
+#if !defined(__has_feature)
+#define __has_feature(feature) 0
+#endif
+
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+/* ThreadSanitizer runs signals' handlers only when the thread calls, or sleeps in, a function that it knows. Of the ring it
+ * knows nothing: a signal that came just before would wait until the ring wakes up for another reason. */
+static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
+{
+    enum { STEP_NS = 20 * 1000000 };
+    int64_t left_ns = timeout_ns, deadline = clock_now() + timeout_ns;
+    int result;
+
+    do {
+        result = sleep_once(ring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
+        left_ns = timeout_ns < 0 ? -1 : deadline - clock_now();
+    } while (io_uring_cq_ready(ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
+    return result;
+}
+#else
+static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
+{
+    return sleep_once(ring, timeout_ns);
+}
+#endif
+
+static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    struct io_uring *ring = &uring->ring;
+
+    if (timeout_ns != 0 && may_sleep(uring)) {
+        proactor_entered(uring->backend.owner);
+        return sleep_for(ring, timeout_ns);
+    }
+    if (io_uring_sq_ready(ring) == 0 && !kernel_has_more(ring))
+        return 0;
+    proactor_entered(uring->backend.owner);
+    return io_uring_submit_and_get_events(ring);
+}
+
+static const struct io_uring_cqe *completion_at(const struct io_uring *ring, unsigned index)
+{
+    return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
+}
+
+/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as there are surely buffers
+ * for them: a receive that finds none ends, and to begin it again costs more than to let it wait for the next turn. */
+static void collect_more(struct io_uring_backend *uring)
+{
+    enum { PASS = 32 };
+    const struct io_uring *ring = &uring->ring;
+    unsigned filled = 0, seen = 0;
+
+    while (kernel_has_more(ring)) {
+        unsigned ready = io_uring_cq_ready(ring);
+        unsigned before = seen;
+        for (; seen < ready; seen++)
+            filled += (completion_at(ring, seen)->flags & IORING_CQE_F_BUFFER) != 0;
+        if ((before > 0 && seen == before) || filled + PASS > uring->buffers_out || ready > URING_COMPLETIONS / 2)
+            return;
+        proactor_entered(uring->backend.owner);
+        if (io_uring_get_events(&uring->ring) < 0)
+            return;
+    }
+}
+
+static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    int result = system_calls.ring_operation != NULL ? system_calls.ring_operation(RING_ENTER, -1) : 0;
+
+    if (result < 0)
+        return result;
+    if (!uring->enabled) {
+        result = uring_enable(uring);
+        if (result < 0)
+            return result;
+    }
+    uring_unpark(uring);
+    uring_poll_wakeup(uring);
+    uring_buffers_refill(uring);
+    result = enter(uring, timeout_ns);
+    collect_more(uring);
+    return result;
+}
+
+/* ---- completions ---- */
+
+static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
+{
+    struct completion completion = {
+        .token = entry->user_data,
+        .result = entry->res,
+        .more = (entry->flags & IORING_CQE_F_MORE) != 0,
+    };
+    unsigned number = entry->flags >> IORING_CQE_BUFFER_SHIFT;
+    bool has_buffer = (entry->flags & IORING_CQE_F_BUFFER) != 0;
+
+    if (entry->user_data == uring_ignored_token)
+        return 0;
+    if (entry->user_data == uring_wakeup_token) {
+        uring->wakeup_polled = completion.more;
+        return 1;
+    }
+    if (has_buffer)
+        completion.block = uring_buffer_filled(uring, number, entry->res > 0 ? (size_t)entry->res : 0);
+    proactor_completed(uring->backend.owner, &completion);
+    if (has_buffer)
+        uring_buffer_return(uring, number);
+    return 1;
+}
+
+/* Those that were there when it began: what callbacks set off meanwhile waits for its turn. */
+static unsigned tell_all(struct io_uring_backend *uring)
+{
+    unsigned ready = io_uring_cq_ready(&uring->ring);
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < ready; i++) {
+        const struct io_uring_cqe entry = *completion_at(&uring->ring, i);
+        count += tell(uring, &entry);
+    }
+    io_uring_cq_advance(&uring->ring, ready);
+    return count;
+}
+
+static unsigned tell_faults(struct io_uring_backend *uring)
+{
+    unsigned count = uring->fault_count;
+    struct uring_fault faults[URING_FAULTS];
+
+    memcpy(faults, uring->faults, sizeof(faults));
+    uring->fault_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct completion completion = { .token = faults[i].token, .result = faults[i].error };
+        proactor_completed(uring->backend.owner, &completion);
+    }
+    return count;
+}
+
+static int uring_wait(struct backend *backend, int64_t timeout_ns)
+{
+    struct io_uring_backend *uring = uring_of(backend);
+    int result = submit_and_wait(uring, timeout_ns);
+    unsigned count;
+
+    proactor_woke(backend->owner);
+    count = tell_all(uring);
+    if (uring->fault_count > 0)
+        count += tell_faults(uring);
+    /* A signal, the time being up, and a kernel that cannot take more submissions now are no errors. */
+    if (result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN)
+        return result;
+    return (int)count;
+}
+
+static unsigned uring_receive_room(const struct backend *backend)
+{
+    return uring_of(backend)->buffers_out;
+}
+
+/* The ring's own descriptor does not become readable while completions wait to be made by the thread that waits. */
+static int uring_pollable_fd(struct backend *backend)
+{
+    return JD_ENOTSUP;
+}
+
+const struct backend_ops io_uring_backend = {
+    .id = JD_ENGINE_IO_URING,
+    .name = "io_uring",
+    .available = uring_available,
+    .create = uring_create,
+    .destroy = uring_destroy,
+    .wait = uring_wait,
+    .wake = uring_wake,
+    .submit = uring_submit,
+    .cancel = uring_cancel,
+    .push = uring_push,
+    .receive_room = uring_receive_room,
+    .pollable_fd = uring_pollable_fd,
+};

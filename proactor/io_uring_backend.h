@@ -1,0 +1,97 @@
+/* The io_uring backend's inside (io_uring(7)): io_uring.c waits and tells of completions, io_uring_setup.c makes the ring,
+ * io_uring_submit.c begins operations, io_uring_buffers.c gives the kernel blocks to receive into. docs/io_uring.md tells
+ * how they work together. */
+#ifndef PROACTOR_IO_URING_BACKEND_H
+#define PROACTOR_IO_URING_BACKEND_H
+
+#include "proactor/backend.h"
+
+#include <liburing.h>
+
+enum {
+    URING_SUBMISSIONS = 256,
+    URING_COMPLETIONS = 8 * URING_SUBMISSIONS,
+    URING_BLOCKS =
+        192, /* in the kernel's hands; with what replaces those that receivers keep they fit the loop's pool */
+    URING_BUFFERS = 256, /* the buffer ring's entries, a power of two */
+    URING_ARENA_BYTES = 32 * 1024,
+    URING_FAULTS = 16,
+};
+
+/* user_data of what is no operation of the owner's. */
+static const uint64_t uring_wakeup_token = UINT64_MAX;
+static const uint64_t uring_ignored_token = UINT64_MAX - 1;
+
+struct uring_fault {
+    uint64_t token;
+    int error;
+};
+
+struct io_uring_backend {
+    struct backend backend;
+    struct io_uring ring;
+    int wakeup;         /* an eventfd */
+    bool wakeup_polled; /* by a continuous poll */
+    bool enabled;       /* by the thread that waits */
+
+    /* The blocks that the kernel receives into: a buffer's number is its index here. */
+    struct io_uring_buf_ring *buffers;
+    void *buffers_memory;
+    struct block *blocks[URING_BLOCKS];
+    uint16_t missing[URING_BLOCKS]; /* numbers without a block, as there was no memory */
+    unsigned missing_count;
+    unsigned buffers_out; /* with the kernel */
+
+    /* What requests point to, copied: until the kernel has taken the submissions (IORING_FEAT_SUBMIT_STABLE). */
+    unsigned char *arena;
+    size_t arena_used;
+
+    /* Submissions that do not fit the queue: before the ring is enabled, or when the kernel takes none. */
+    struct io_uring_sqe *parked;
+    unsigned parked_count, parked_room;
+
+    /* Completions that tests make up (system_calls.ring_operation). */
+    struct uring_fault faults[URING_FAULTS];
+    unsigned fault_count;
+};
+
+extern const struct backend_ops io_uring_backend;
+
+static inline struct io_uring_backend *uring_of(const struct backend *backend)
+{
+    return (struct io_uring_backend *)(uintptr_t)backend;
+}
+
+/* ---- io_uring_setup.c ---- */
+
+/* A ring, not enabled yet. Returns 0, or a negative error and *reason, a static string. */
+int uring_setup(struct io_uring *ring, unsigned submissions, unsigned completions, const char **reason);
+
+/* By the thread that waits, once. */
+int uring_enable(struct io_uring_backend *uring);
+
+int uring_available(const char **reason);
+
+/* ---- io_uring_buffers.c ---- */
+int uring_buffers_create(struct io_uring_backend *uring);
+void uring_buffers_destroy(struct io_uring_backend *uring);
+
+/* The kernel has filled a buffer: its block; and the buffer, with that or another block, is the kernel's again. */
+struct block **uring_buffer_filled(struct io_uring_backend *uring, unsigned number, size_t length);
+void uring_buffer_return(struct io_uring_backend *uring, unsigned number);
+
+/* Tries again for memory where there was none. */
+void uring_buffers_refill(struct io_uring_backend *uring);
+
+/* ---- io_uring_submit.c ---- */
+int uring_submit(struct backend *backend, const struct operation_request *request);
+void uring_cancel(struct backend *backend, int fd, uint64_t token);
+void uring_push(struct backend *backend);
+
+/* A poll of the wakeup, if none is under way. */
+void uring_poll_wakeup(struct io_uring_backend *uring);
+
+/* What is parked goes to the queue, as far as there is room. */
+void uring_unpark(struct io_uring_backend *uring);
+
+#endif

@@ -1,0 +1,322 @@
+/* Beginning operations: entries of the submission queue, which enter the kernel together with the next wait. */
+#include "base/memory.h"
+#include "base/system_calls.h"
+#include "proactor/io_uring_backend.h"
+
+#include <jinduo/error.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+
+enum { BUFFER_GROUP = 0, PARKED_FIRST = 64, CANCEL_TRIES = 1000 };
+
+/* ---- room in the queue ---- */
+
+static void submit_now(struct io_uring_backend *uring)
+{
+    if (!uring->enabled || io_uring_sq_ready(&uring->ring) == 0)
+        return;
+    io_uring_submit(&uring->ring);
+    proactor_entered(uring->backend.owner);
+}
+
+static struct io_uring_sqe *park(struct io_uring_backend *uring)
+{
+    if (uring->parked_count == uring->parked_room) {
+        unsigned room = uring->parked_room > 0 ? uring->parked_room * 2 : PARKED_FIRST;
+        struct io_uring_sqe *parked = memory_allocate(room * sizeof(*parked));
+        if (parked == NULL)
+            return NULL;
+        if (uring->parked != NULL) {
+            memcpy(parked, uring->parked, uring->parked_count * sizeof(*parked));
+            memory_release(uring->parked, uring->parked_room * sizeof(*parked));
+        }
+        uring->parked = parked;
+        uring->parked_room = room;
+    }
+    return &uring->parked[uring->parked_count++];
+}
+
+static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
+{
+    struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
+
+    if (entry != NULL)
+        return entry;
+    submit_now(uring);
+    return io_uring_get_sqe(&uring->ring);
+}
+
+/* An entry behind all others, or NULL. */
+static struct io_uring_sqe *next_entry(struct io_uring_backend *uring)
+{
+    struct io_uring_sqe *entry = uring->parked_count == 0 ? queue_entry(uring) : NULL;
+
+    return entry != NULL ? entry : park(uring);
+}
+
+void uring_unpark(struct io_uring_backend *uring)
+{
+    unsigned count = 0;
+
+    for (; count < uring->parked_count; count++) {
+        struct io_uring_sqe *entry = queue_entry(uring);
+        if (entry == NULL)
+            break;
+        *entry = uring->parked[count];
+    }
+    uring->parked_count -= count;
+    if (count > 0)
+        memmove(uring->parked, uring->parked + count, uring->parked_count * sizeof(*uring->parked));
+}
+
+/* ---- what a request points to ---- */
+
+/* The kernel has taken what it needs of the arena when it has taken all entries. Before an entry is taken, as it may be
+ * necessary to submit those before it. */
+static void *arena_take(struct io_uring_backend *uring, size_t bytes)
+{
+    enum { ALIGNMENT = 16 };
+    unsigned char *memory;
+
+    bytes = (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    if (uring->arena_used + bytes > URING_ARENA_BYTES)
+        submit_now(uring);
+    if (io_uring_sq_ready(&uring->ring) == 0 && uring->parked_count == 0)
+        uring->arena_used = 0;
+    if (uring->arena_used + bytes > URING_ARENA_BYTES)
+        return NULL;
+    memory = uring->arena + uring->arena_used;
+    uring->arena_used += bytes;
+    return memory;
+}
+
+static unsigned pieces_of(const struct operation_request *request)
+{
+    return (unsigned)(request->piece_count < IOV_MAX ? request->piece_count : IOV_MAX);
+}
+
+static struct iovec *copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
+{
+    struct iovec *pieces = arena_take(uring, pieces_of(request) * sizeof(*pieces));
+
+    if (pieces != NULL)
+        memcpy(pieces, request->pieces, pieces_of(request) * sizeof(*pieces));
+    return pieces;
+}
+
+struct message {
+    struct msghdr header;
+    struct iovec pieces[];
+};
+
+static struct msghdr *copy_message(struct io_uring_backend *uring, const struct operation_request *request)
+{
+    unsigned count = pieces_of(request);
+    struct message *message = arena_take(uring, sizeof(*message) + count * sizeof(*message->pieces));
+
+    if (message == NULL)
+        return NULL;
+    memcpy(message->pieces, request->pieces, count * sizeof(*message->pieces));
+    message->header = (struct msghdr){ .msg_iov = message->pieces, .msg_iovlen = count };
+    return &message->header;
+}
+
+/* ---- the kinds of operations ---- */
+
+static void prepare_receive_many(struct io_uring_sqe *entry, int fd, bool once)
+{
+    if (once)
+        io_uring_prep_recv(entry, fd, NULL, 0, 0);
+    else
+        io_uring_prep_recv_multishot(entry, fd, NULL, 0, 0);
+    entry->flags |= IOSQE_BUFFER_SELECT;
+    entry->buf_group = BUFFER_GROUP;
+}
+
+static int send_flags(const struct operation_request *request)
+{
+    return request->more_follows ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+}
+
+/* data: what the request points to, copied. */
+static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data, bool once)
+{
+    const struct iovec *piece = request->pieces;
+    bool single = request->piece_count == 1;
+
+    switch (request->kind) {
+    case OPERATION_ACCEPT:
+        io_uring_prep_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        break;
+    case OPERATION_ACCEPT_MANY:
+        if (once)
+            io_uring_prep_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        else
+            io_uring_prep_multishot_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        break;
+    case OPERATION_CONNECT:
+        io_uring_prep_connect(entry, request->fd, data, request->address_length);
+        break;
+    case OPERATION_RECEIVE:
+        if (single)
+            io_uring_prep_recv(entry, request->fd, piece->iov_base, piece->iov_len, 0);
+        else
+            io_uring_prep_recvmsg(entry, request->fd, (struct msghdr *)(uintptr_t)data, 0);
+        break;
+    case OPERATION_RECEIVE_MANY:
+        prepare_receive_many(entry, request->fd, once);
+        break;
+    case OPERATION_SEND:
+        if (single)
+            io_uring_prep_send(entry, request->fd, piece->iov_base, piece->iov_len, send_flags(request));
+        else
+            io_uring_prep_sendmsg(entry, request->fd, data, (unsigned)send_flags(request));
+        break;
+    case OPERATION_READ:
+        if (single)
+            io_uring_prep_read(entry, request->fd, piece->iov_base, (unsigned)piece->iov_len, request->offset);
+        else
+            io_uring_prep_readv(entry, request->fd, data, pieces_of(request), request->offset);
+        break;
+    case OPERATION_WRITE:
+        if (single)
+            io_uring_prep_write(entry, request->fd, piece->iov_base, (unsigned)piece->iov_len, request->offset);
+        else
+            io_uring_prep_writev(entry, request->fd, data, pieces_of(request), request->offset);
+        break;
+    case OPERATION_POLL:
+        io_uring_prep_poll_add(entry, request->fd, request->poll_events);
+        break;
+    case OPERATION_POLL_MANY:
+        io_uring_prep_poll_multishot(entry, request->fd, request->poll_events);
+        break;
+    }
+    io_uring_sqe_set_data64(entry, request->token);
+}
+
+/* Copies what must outlive the call. Returns false when there is no room. */
+static bool copy_data(struct io_uring_backend *uring, const struct operation_request *request, const void **data)
+{
+    void *address;
+
+    *data = NULL;
+    switch (request->kind) {
+    case OPERATION_CONNECT:
+        address = arena_take(uring, request->address_length);
+        *data = address;
+        if (address != NULL)
+            memcpy(address, request->address, request->address_length);
+        return address != NULL;
+    case OPERATION_RECEIVE:
+    case OPERATION_SEND:
+        if (request->piece_count == 1)
+            return true;
+        *data = copy_message(uring, request);
+        return *data != NULL;
+    case OPERATION_READ:
+    case OPERATION_WRITE:
+        if (request->piece_count == 1)
+            return true;
+        *data = copy_pieces(uring, request);
+        return *data != NULL;
+    default:
+        return true;
+    }
+}
+
+static int submit(struct io_uring_backend *uring, const struct operation_request *request, bool once)
+{
+    const void *data;
+    struct io_uring_sqe *entry;
+
+    if (!copy_data(uring, request, &data))
+        return JD_ENOMEM;
+    entry = next_entry(uring);
+    if (entry == NULL)
+        return JD_ENOMEM;
+    prepare(entry, request, data, once);
+    return 0;
+}
+
+/* ---- made-up faults ---- */
+
+static bool moves_bytes(enum operation_kind kind)
+{
+    return kind >= OPERATION_RECEIVE && kind <= OPERATION_WRITE;
+}
+
+static int submit_one_byte(struct io_uring_backend *uring, struct operation_request *request)
+{
+    struct iovec piece;
+
+    if (request->kind == OPERATION_RECEIVE_MANY) {
+        struct io_uring_sqe *entry = next_entry(uring);
+        if (entry == NULL)
+            return JD_ENOMEM;
+        prepare(entry, request, NULL, true);
+        entry->len = 1;
+        return 0;
+    }
+    piece = (struct iovec){ .iov_base = request->pieces->iov_base, .iov_len = 1 };
+    request->pieces = &piece;
+    request->piece_count = 1;
+    return submit(uring, request, true);
+}
+
+/* Tests decide what becomes of it. A continuous operation ends with each completion, so that there is something to decide. */
+static int submit_under_test(struct io_uring_backend *uring, struct operation_request request)
+{
+    int fate = system_calls.ring_operation(request.kind, request.fd);
+
+    if (fate == RING_ONE_BYTE && moves_bytes(request.kind))
+        return submit_one_byte(uring, &request);
+    if (fate >= 0 || uring->fault_count == URING_FAULTS)
+        return submit(uring, &request, true);
+    uring->faults[uring->fault_count++] = (struct uring_fault){ .token = request.token, .error = fate };
+    return 0;
+}
+
+/* ---- the backend's functions ---- */
+
+int uring_submit(struct backend *backend, const struct operation_request *request)
+{
+    struct io_uring_backend *uring = uring_of(backend);
+
+    if (system_calls.ring_operation != NULL)
+        return submit_under_test(uring, *request);
+    return submit(uring, request, false);
+}
+
+void uring_cancel(struct backend *backend, int fd, uint64_t token)
+{
+    struct io_uring_backend *uring = uring_of(backend);
+    struct io_uring_sqe *entry = next_entry(uring);
+
+    /* Neither room in the queue nor memory: the kernel takes entries when it has some again. */
+    for (int tries = 0; entry == NULL && tries < CANCEL_TRIES; tries++) {
+        io_uring_get_events(&uring->ring);
+        entry = next_entry(uring);
+    }
+    if (entry == NULL)
+        return;
+    io_uring_prep_cancel64(entry, token, 0);
+    entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data64(entry, uring_ignored_token);
+}
+
+void uring_push(struct backend *backend)
+{
+    submit_now(uring_of(backend));
+}
+
+void uring_poll_wakeup(struct io_uring_backend *uring)
+{
+    struct io_uring_sqe *entry = uring->wakeup_polled ? NULL : next_entry(uring);
+
+    if (entry == NULL)
+        return;
+    io_uring_prep_poll_multishot(entry, uring->wakeup, POLLIN);
+    io_uring_sqe_set_data64(entry, uring_wakeup_token);
+    uring->wakeup_polled = true;
+}

@@ -1,0 +1,179 @@
+/* The loop side of the Proactor. */
+#include "proactor/proactor_engine.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <jinduo/error.h>
+
+enum { STARVED_RETRY_NS = 10 * 1000000 };
+
+int proactor_create(struct engine **engine, jd_event_loop *loop, const struct engine_ops *ops,
+                    const struct backend_ops *backend)
+{
+    struct proactor_engine *proactor = memory_allocate_zeroed(sizeof(*proactor));
+    int result;
+
+    if (proactor == NULL)
+        return JD_ENOMEM;
+    proactor->engine.ops = ops;
+    proactor->engine.loop = loop;
+    stream_list_init(&proactor->starved);
+    stream_list_init(&proactor->ended);
+    stream_list_init(&proactor->holding);
+    result = backend->create(&proactor->backend, proactor, event_loop_options(loop));
+    if (result < 0) {
+        memory_release(proactor, sizeof(*proactor));
+        return result;
+    }
+    *engine = &proactor->engine;
+    return 0;
+}
+
+void proactor_destroy(struct engine *engine)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+
+    assert(proactor->starved.first == NULL && proactor->ended.first == NULL && proactor->holding.first == NULL);
+    assert(proactor->starved_listeners == NULL);
+    proactor->backend->ops->destroy(proactor->backend);
+    proactor_close_channels(proactor);
+    memory_release(proactor, sizeof(*proactor));
+}
+
+void proactor_wake(struct engine *engine)
+{
+    struct backend *backend = proactor_of(engine)->backend;
+
+    backend->ops->wake(backend);
+}
+
+void proactor_push(struct engine *engine)
+{
+    struct backend *backend = proactor_of(engine)->backend;
+
+    backend->ops->push(backend);
+}
+
+jd_timestamp proactor_now(const struct engine *engine)
+{
+    return clock_now();
+}
+
+static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
+{
+    if (other_ns < 0)
+        other_ns = 0;
+    return timeout_ns < 0 || other_ns < timeout_ns ? other_ns : timeout_ns;
+}
+
+static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
+{
+    if (timeout_ns == 0 || proactor->holding.first != NULL)
+        return 0;
+    if (proactor->starved.first != NULL)
+        timeout_ns = shorter(timeout_ns, STARVED_RETRY_NS);
+    if (proactor->starved_listeners != NULL)
+        timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
+    return timeout_ns;
+}
+
+/* Returns how long to wait. */
+static int64_t prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns)
+{
+    proactor->error = proactor_poll_channels(proactor);
+    proactor_continue_streams(proactor);
+    return proactor->error < 0 ? 0 : time_to_wait(proactor, timeout_ns);
+}
+
+int proactor_pollable(struct engine *engine)
+{
+    struct backend *backend = proactor_of(engine)->backend;
+
+    return backend->ops->pollable_fd(backend);
+}
+
+int64_t proactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+
+    timeout_ns = prepare_wait(proactor, timeout_ns);
+    proactor_push(engine);
+    return timeout_ns;
+}
+
+int proactor_wait(struct engine *engine, int64_t timeout_ns)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+    int count;
+
+    timeout_ns = prepare_wait(proactor, timeout_ns);
+    count = proactor->backend->ops->wait(proactor->backend, timeout_ns);
+    if (proactor->starved_listeners != NULL)
+        proactor->told += proactor_retry_accepting(proactor);
+    if (count < 0 || proactor->error < 0)
+        return count < 0 ? count : proactor->error;
+    return count + (int)proactor->told;
+}
+
+/* ---- what a backend calls ---- */
+
+void proactor_woke(struct proactor_engine *owner)
+{
+    event_loop_woke(owner->engine.loop);
+    owner->turn++;
+    owner->told = proactor_tell_held(owner);
+}
+
+void proactor_entered(struct proactor_engine *owner)
+{
+    event_loop_entered(owner->engine.loop);
+}
+
+void proactor_refused(struct proactor_engine *owner, const char *reason)
+{
+    log_message(JD_LOG_ERROR, "%s: %s", owner->engine.ops->name, reason);
+}
+
+struct block *proactor_receive_block(struct proactor_engine *owner)
+{
+    return event_loop_receive_block(owner->engine.loop);
+}
+
+void proactor_completed(struct proactor_engine *owner, struct completion *completion)
+{
+    enum completion_kind kind = (enum completion_kind)(completion->token >> COMPLETION_KIND_SHIFT);
+    struct stream *stream = NULL;
+
+    /* A stream is gone only when the last of its operations has completed. */
+    if (kind <= COMPLETES_FILE)
+        stream = stream_by_token(owner->engine.loop, proactor_token_value(completion->token));
+    assert(kind > COMPLETES_FILE || stream != NULL);
+    switch (kind) {
+    case COMPLETES_RECEIVE:
+        proactor_received(owner, stream, completion);
+        break;
+    case COMPLETES_SEND:
+        proactor_sent(owner, stream, completion);
+        break;
+    case COMPLETES_WATCH:
+        proactor_watched(owner, stream, completion);
+        break;
+    case COMPLETES_FILE:
+        proactor_file_read(owner, stream, completion);
+        break;
+    case COMPLETES_ACCEPT:
+        proactor_accepted(owner, completion);
+        break;
+    case COMPLETES_CONNECT:
+        proactor_connected(owner, completion);
+        break;
+    case COMPLETES_CHANNELS:
+        proactor_channels_ready(owner);
+        break;
+    case COMPLETES_USER:
+        break;
+    }
+}

@@ -1,0 +1,314 @@
+/* What only an engine with a ring can run out of, or mix up: io_uring's queues and its buffers. */
+#include "net/event_loop.h"
+#include "proactor/io_uring_backend.h"
+#include "proactor/proactor_engine.h"
+#include "tests/behaviour/harness.h"
+#include "tests/support/checking_memory.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+const char *const suite_name = "ring";
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+static struct io_uring_backend *the_ring(void)
+{
+    return uring_of(proactor_of_loop(the_loop)->backend);
+}
+
+/* ---- the buffers ---- */
+
+enum { SENDERS = 40, SENDER_BYTES = 64 * KIB };
+
+START_TEST(more_input_at_once_than_there_are_buffers_is_all_received_and_the_shortage_counted)
+{
+    unsigned char data[SENDER_BYTES];
+    int senders[SENDERS];
+    ck_assert_uint_gt(SENDERS * SENDER_BYTES, 2 * URING_BLOCKS * 4096);
+    serve(&(struct service){ .on_message = NULL });
+    for (int i = 0; i < SENDERS; i++)
+        senders[i] = client_connect_up();
+    pattern_fill(data, 0, sizeof(data));
+    for (int i = 0; i < SENDERS; i++)
+        ck_assert_uint_eq(client_send_some(senders[i], data, sizeof(data)), sizeof(data));
+
+    PUMP_UNTIL(bytes_received() == SENDERS * SENDER_BYTES);
+
+    ck_assert_uint_gt(statistics().receive_pauses, 0);
+    pump_until_quiet();
+    ck_assert_uint_eq(the_ring()->buffers_out, URING_BLOCKS);
+}
+END_TEST
+
+/* ---- blocks that are held ---- */
+
+static struct {
+    jd_tcp_connection *slow; /* its peer reads nothing */
+    size_t passed_on;
+} hoard;
+
+/* Single bytes come back, all others go to the slow one. */
+static void hoard_or_echo(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    if (hoard.slow == NULL)
+        hoard.slow = connection;
+    if (jd_buffer_readable(input) == 1) {
+        echo(connection, input, received, arg);
+        return;
+    }
+    hoard.passed_on += jd_buffer_readable(input);
+    if (jd_tcp_connection_send_buffer(hoard.slow, input) < 0)
+        jd_buffer_consume(input, SIZE_MAX); /* a short rest, for whose copy there is no memory */
+}
+
+/* Until the connection of the first client, whose peer reads nothing, holds bytes in the blocks in which they came. */
+static void fill_hoard(int feeder, size_t bytes)
+{
+    static unsigned char data[64 * KIB];
+
+    while (hoard.passed_on < bytes) {
+        client_send_some(feeder, data, sizeof(data));
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, 1), 0);
+    }
+}
+
+START_TEST(blocks_that_receivers_keep_are_replaced_and_others_are_served)
+{
+    enum { HOARD_BYTES = 8 * MIB };
+    uint64_t overflows;
+    serve(&(struct service){
+        .options.send_buffer_bytes = 4096, .options.read_above_watermark = true, .on_message = hoard_or_echo });
+    int slow = client_connect_with_receive_buffer(4096);
+    client_send(slow, "x", 1);
+    client_expect(slow, "x", 1);
+    int feeder = client_connect_up();
+    int other = client_connect_up();
+    overflows = statistics().block_overflows;
+
+    fill_hoard(feeder, HOARD_BYTES);
+
+    ck_assert_uint_gt(statistics().block_overflows, overflows);
+    ck_assert_uint_eq(the_ring()->buffers_out, URING_BLOCKS);
+    client_send(other, "y", 1);
+    client_expect(other, "y", 1);
+}
+END_TEST
+
+/* Each block that is kept leaves a hole in the ring, until there are none and nobody can receive. */
+START_TEST(without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served)
+{
+    enum { NO_MORE = 1 << 30 };
+    static unsigned char data[64 * KIB];
+    struct pump pump;
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    checking_memory_install();
+    the_loop = make_loop(NULL);
+    serve(&(struct service){
+        .options.send_buffer_bytes = 4096, .options.read_above_watermark = true, .on_message = hoard_or_echo });
+    int slow = client_connect_with_receive_buffer(4096);
+    client_send(slow, "x", 1);
+    client_expect(slow, "x", 1);
+    int feeder = client_connect_up();
+    int other = client_connect_up();
+    client_send(other, "y", 1);
+    client_expect(other, "y", 1);
+
+    checking_memory_fail(1, NO_MORE);
+    pump = pump_begin("no buffer is left", __FILE__, __LINE__);
+    while (the_ring()->buffers_out > 0 || statistics().receive_pauses == 0) {
+        client_send_some(feeder, data, sizeof(data));
+        pump_once(&pump);
+    }
+    ck_assert_uint_gt(the_ring()->missing_count, 0);
+    client_send(other, "z", 1);
+    pump_turns(3);
+
+    checking_memory_fail(1, 0);
+    client_expect(other, "z", 1);
+    pump_until_quiet();
+    ck_assert_uint_eq(the_ring()->missing_count, 0);
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    checking_memory_remove();
+}
+END_TEST
+
+/* ---- the queues ---- */
+
+static void allow_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_uint_ge(limit.rlim_max, count);
+    limit.rlim_cur = count;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+enum { CROWD = URING_COMPLETIONS + URING_COMPLETIONS / 4 };
+
+static struct {
+    jd_tcp_connection *members[CROWD];
+    unsigned count;
+    bool told, overflowed;
+} crowd;
+
+static void join_crowd(jd_tcp_connection *connection, void *arg)
+{
+    crowd.members[crowd.count++] = connection;
+}
+
+/* Each gets a send of its own, and most go to the kernel from here, as the submission queue is full again and again. */
+static void tell_crowd(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    if (jd_tcp_connection_context(connection) != NULL)
+        return;
+    jd_buffer_consume(input, SIZE_MAX);
+    for (unsigned i = 0; i < crowd.count; i++)
+        ck_assert_int_eq(jd_tcp_connection_send(crowd.members[i], "!", 1), 0);
+    crowd.told = true;
+}
+
+/* The turn's flush comes behind all callbacks: what it made of the queues is seen by a task of the next turn. */
+static void look_at_queue(void *arg)
+{
+    crowd.overflowed |= (IO_URING_READ_ONCE(*the_ring()->ring.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+}
+
+static void look_on_write(jd_tcp_connection *connection, void *arg)
+{
+    look_at_queue(NULL);
+}
+
+START_TEST(a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it)
+{
+    static int clients[CROWD];
+    char byte;
+    allow_descriptors(3 * CROWD);
+    remake_the_loop(&(jd_event_loop_options){ .flush_connections = 2 * CROWD, .flush_age_us = 10 * 1000 * 1000 });
+    serve(&(struct service){ .on_up = join_crowd, .on_message = tell_crowd, .on_write_complete = look_on_write });
+    for (unsigned i = 0; i < CROWD; i++)
+        clients[i] = client_connect_up();
+
+    client_send(clients[0], "tell", 4);
+    PUMP_UNTIL(crowd.told);
+    look_at_queue(NULL);
+
+    for (unsigned i = 0; i < CROWD; i++)
+        client_expect(clients[i], "!", 1);
+    ck_assert(crowd.overflowed);
+    for (unsigned i = 0; i < CROWD; i++)
+        ck_assert_int_eq(client_receive_some(clients[i], &byte, 1), -EAGAIN);
+}
+END_TEST
+
+/* ---- a ring refused ---- */
+
+static void refuse_rings(int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static const struct {
+    int error;
+    const char *reason;
+} refusals[] = {
+    { EPERM, "refused by a seccomp filter" },
+    { ENOSYS, "without io_uring" },
+    { ENOMEM, "RLIMIT_MEMLOCK" },
+};
+
+enum { REFUSALS = sizeof(refusals) / sizeof(refusals[0]) };
+
+START_TEST(a_refused_ring_is_an_error_with_its_reason)
+{
+    const jd_event_loop_options options = { .engine = JD_ENGINE_IO_URING };
+    unsigned descriptors = open_descriptors();
+    jd_event_loop *loop = NULL;
+    const char *reason = NULL;
+    ck_assert_int_eq(jd_engine_available(JD_ENGINE_IO_URING, &reason), 0);
+    refuse_rings(refusals[_i].error);
+
+    ck_assert_int_eq(jd_engine_available(JD_ENGINE_IO_URING, &reason), -refusals[_i].error);
+    ck_assert_msg(strstr(reason, refusals[_i].reason) != NULL, "%s", reason);
+    ck_assert_int_eq(jd_event_loop_create(&loop, &options), -refusals[_i].error);
+    ck_assert_ptr_null(loop);
+    ck_assert(was_logged("io_uring: "));
+    ck_assert(was_logged(reason));
+    ck_assert_uint_eq(open_descriptors(), descriptors);
+}
+END_TEST
+
+START_TEST(where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best)
+{
+    const jd_event_loop_options proactor = { .engine = JD_ENGINE_PROACTOR };
+    bool has_next_best = jd_engine_available(JD_ENGINE_SIMULATED, NULL) == 0;
+    unsigned messages;
+    jd_event_loop *loop;
+    refuse_rings(EPERM);
+
+    ck_assert_int_eq(jd_event_loop_create(&loop, NULL), 0);
+    ck_assert_int_eq(jd_event_loop_engine(loop), JD_ENGINE_REACTOR);
+    ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+    ck_assert_uint_eq(log_messages(), 0);
+
+    if (!has_next_best) {
+        ck_assert_int_eq(jd_event_loop_create(&loop, &proactor), JD_EPERM);
+        ck_assert(was_logged("proactor: refused by a seccomp filter"));
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(jd_event_loop_create(&loop, &proactor), 0);
+        ck_assert_int_eq(jd_event_loop_engine(loop), JD_ENGINE_SIMULATED);
+        ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+        messages = log_messages();
+        ck_assert_uint_eq(messages, 1);
+        ck_assert(was_logged("proactor: using simulated: refused by a seccomp filter"));
+    }
+}
+END_TEST
+
+START_TEST(where_they_are_not_proactor_is_io_uring)
+{
+    const jd_event_loop_options proactor = { .engine = JD_ENGINE_PROACTOR };
+    jd_event_loop *loop;
+    jd_log_set_level(JD_LOG_INFO);
+
+    ck_assert_int_eq(jd_event_loop_create(&loop, &proactor), 0);
+
+    ck_assert_int_eq(jd_event_loop_engine(loop), JD_ENGINE_IO_URING);
+    ck_assert(was_logged("proactor: using io_uring"));
+    ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+}
+END_TEST
+
+void suite_add_tests(Suite *suite)
+{
+    TCase *tests = harness_case(suite, "ring");
+
+    tcase_add_test(tests, more_input_at_once_than_there_are_buffers_is_all_received_and_the_shortage_counted);
+    tcase_add_test(tests, blocks_that_receivers_keep_are_replaced_and_others_are_served);
+    tcase_add_test(tests, without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served);
+    tcase_add_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it);
+    tcase_add_loop_test(tests, a_refused_ring_is_an_error_with_its_reason, 0, REFUSALS);
+    tcase_add_test(tests, where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best);
+    tcase_add_test(tests, where_they_are_not_proactor_is_io_uring);
+}
