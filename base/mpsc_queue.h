@@ -44,6 +44,12 @@ static inline bool mpsc_queue_is_empty(const struct mpsc_queue *queue)
     return head == NULL || head == &mpsc_closed;
 }
 
+/* From any thread. */
+static inline bool mpsc_queue_is_closed(const struct mpsc_queue *queue)
+{
+    return atomic_load(&queue->head) == &mpsc_closed;
+}
+
 /* Everything pushed so far, oldest first, linked by next. Only the consumer. */
 struct mpsc_node *mpsc_queue_take_all(struct mpsc_queue *queue);
 

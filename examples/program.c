@@ -94,12 +94,12 @@ int program_next_option(const struct program *program, int argc, char **argv, co
 
     if (result == '?' || result == ':')
         refuse_option(program, result, argv);
-    if (result == -1 && optind < argc)
-        program_usage_error(program, "'%s': not an option", argv[optind]);
+    if (result == -1 && argc - optind > program->takes_operand)
+        program_usage_error(program, "'%s': not an option", argv[argc - 1]);
     return result;
 }
 
-static void fail(const struct program *program, const char *what, int error)
+void program_fail(const struct program *program, const char *what, int error)
 {
     fprintf(stderr, "%s: %s: %s\n", program->name, what, jd_strerror(error));
     exit(PROGRAM_FAILED);
@@ -117,23 +117,30 @@ static void check_environment(const struct program *program)
                             "JINDUO_ENGINE '%s': no such engine (auto, reactor, proactor, io_uring, simulated)", wish);
 }
 
-void program_prepare(struct program *program)
+void program_make_loop(struct program *program)
 {
     int result;
 
     check_environment(program);
     result = jd_event_loop_create(&program->loop, &program->loop_options);
     if (result < 0)
-        fail(program, "cannot make the event loop", result);
-    result = jd_tcp_server_create(&program->server, program->loop, &program->server_options);
-    if (result < 0)
-        fail(program, "cannot make the server", result);
+        program_fail(program, "cannot make the event loop", result);
     if (program->endpoint_count == 0)
         add_endpoint(program, "127.0.0.1:8000");
+}
+
+void program_prepare(struct program *program)
+{
+    int result;
+
+    program_make_loop(program);
+    result = jd_tcp_server_create(&program->server, program->loop, &program->server_options);
+    if (result < 0)
+        program_fail(program, "cannot make the server", result);
     for (size_t i = 0; i < program->endpoint_count && result == 0; i++)
         result = jd_tcp_server_listen(program->server, &program->endpoints[i], NULL);
     if (result < 0)
-        fail(program, "cannot make the server", result);
+        program_fail(program, "cannot make the server", result);
 }
 
 static void on_drained(void *arg)
@@ -150,23 +157,20 @@ static void on_signal(int signal_number, void *arg)
         jd_event_loop_quit(program->loop);
 }
 
-static void print_ready_lines(const struct program *program)
+void program_print_ready(const struct program *program, const jd_endpoint *endpoint)
 {
     char text[JD_ENDPOINT_TEXT_BYTES];
-    jd_endpoint endpoint;
 
-    for (size_t i = 0; jd_tcp_server_endpoint(program->server, i, &endpoint) == 0; i++) {
-        jd_endpoint_format(&endpoint, text, sizeof(text));
-        printf("listening on %s engine=%s threads=%u\n", text, jd_engine_name(jd_event_loop_engine(program->loop)),
-               program->server_options.io_threads);
-    }
+    jd_endpoint_format(endpoint, text, sizeof(text));
+    printf("listening on %s engine=%s threads=%u\n", text, jd_engine_name(jd_event_loop_engine(program->loop)),
+           program->server_options.io_threads);
     fflush(stdout);
 }
 
 int program_serve(struct program *program)
 {
     char text[JD_ENDPOINT_TEXT_BYTES];
-    jd_endpoint failed = { 0 };
+    jd_endpoint failed = { 0 }, endpoint;
     int result;
 
     jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program);
@@ -174,12 +178,13 @@ int program_serve(struct program *program)
     result = jd_tcp_server_start(program->server, &failed);
     if (result < 0) {
         jd_endpoint_format(&failed, text, sizeof(text));
-        fail(program, failed.length > 0 ? text : "cannot start the server", result);
+        program_fail(program, failed.length > 0 ? text : "cannot start the server", result);
     }
-    print_ready_lines(program);
+    for (size_t i = 0; jd_tcp_server_endpoint(program->server, i, &endpoint) == 0; i++)
+        program_print_ready(program, &endpoint);
     result = jd_event_loop_run(program->loop);
     jd_event_loop_destroy(program->loop);
     if (result < 0)
-        fail(program, "the event loop ended", result);
+        program_fail(program, "the event loop ended", result);
     return 0;
 }

@@ -12,7 +12,8 @@ enum {
 };
 
 struct program {
-    const char *name; /* of the executable, for messages */
+    const char *name;   /* of the executable, for messages */
+    bool takes_operand; /* one word that is not an option */
     jd_event_loop_options loop_options;
     jd_tcp_server_options server_options;
     jd_endpoint endpoints[PROGRAM_ENDPOINTS];
@@ -49,8 +50,17 @@ unsigned long program_number(const struct program *program, const char *option, 
 __attribute__((noreturn, format(printf, 2, 3))) void program_usage_error(const struct program *program,
                                                                          const char *format, ...);
 
+/* Makes the loop; the default endpoint if none was given. */
+void program_make_loop(struct program *program);
+
 /* Makes the loop and the server; set the server's callbacks then. */
 void program_prepare(struct program *program);
+
+/* Prints that the program is ready at endpoint. */
+void program_print_ready(const struct program *program, const jd_endpoint *endpoint);
+
+/* Ends the program: the system refused. */
+__attribute__((noreturn)) void program_fail(const struct program *program, const char *what, int error);
 
 /* Starts, prints a line for each endpoint, serves until SIGINT or SIGTERM, drains. Returns the exit status. */
 int program_serve(struct program *program);

@@ -93,6 +93,10 @@ struct engine_ops {
 
     jd_timestamp (*now)(const struct engine *engine);
 
+    /* The loop is being destroyed: asks operations that the user has under way (proactor.h) to end. Called each turn until
+     * it returns false: there are none. NULL: there never are. */
+    bool (*end_operations)(struct engine *engine);
+
     /* Opens a socket on listener->endpoint, where the kernel queues connections from then on, and sets listener->bound.
      * Nothing is accepted yet, and the listener is no engine's. From any thread. Returns 0 or a negative error. */
     int (*listen)(struct listener *listener);

@@ -438,9 +438,12 @@ static void free_loop(jd_event_loop *loop)
     event_loop_release_shell(loop);
 }
 
-static bool no_channel_is_watched(const jd_event_loop *loop)
+/* Channels that the engine has not let go of, operations of the user's. */
+static bool engine_is_idle(const jd_event_loop *loop)
 {
-    return loop->watched_channels == 0;
+    bool operations_are_left = loop->ops->end_operations != NULL && loop->ops->end_operations(loop->engine);
+
+    return !operations_are_left && loop->watched_channels == 0;
 }
 
 /* Ends what is on the loop, step by step: after an error it may be called again. */
@@ -464,7 +467,7 @@ static int end_all(jd_event_loop *loop)
         return result;
     connections_free_dead(loop); /* the contexts' destructors may destroy channels and cancel timers */
     channels_destroy_all(loop);
-    result = event_loop_turn_until(loop, no_channel_is_watched);
+    result = event_loop_turn_until(loop, engine_is_idle);
     if (result < 0)
         return result;
     channels_free_dead(loop);

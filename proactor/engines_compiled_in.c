@@ -29,6 +29,7 @@
         .wake = proactor_wake,                                                                                         \
         .push = proactor_push,                                                                                         \
         .now = proactor_now,                                                                                           \
+        .end_operations = proactor_end_operations,                                                                     \
         .listen = proactor_listen,                                                                                     \
         .accept = proactor_accept,                                                                                     \
         .pause_accept = proactor_pause_accept,                                                                         \

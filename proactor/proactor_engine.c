@@ -23,6 +23,7 @@ int proactor_create(struct engine **engine, jd_event_loop *loop, const struct en
     stream_list_init(&proactor->starved);
     stream_list_init(&proactor->ended);
     stream_list_init(&proactor->holding);
+    operations_init(&proactor->operations);
     result = backend->create(&proactor->backend, proactor, event_loop_options(loop));
     if (result < 0) {
         memory_release(proactor, sizeof(*proactor));
@@ -73,7 +74,7 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
 {
     if (timeout_ns == 0 || proactor->holding.first != NULL)
         return 0;
-    if (proactor->starved.first != NULL)
+    if (proactor->starved.first != NULL || proactor->operations.starved != NULL)
         timeout_ns = shorter(timeout_ns, STARVED_RETRY_NS);
     if (proactor->starved_listeners != NULL)
         timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
@@ -85,7 +86,9 @@ static int64_t prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns
 {
     proactor->error = proactor_poll_channels(proactor);
     proactor_continue_streams(proactor);
-    return proactor->error < 0 ? 0 : time_to_wait(proactor, timeout_ns);
+    if (operations_before_wait(&proactor->operations, proactor->backend) || proactor->error < 0)
+        return 0;
+    return time_to_wait(proactor, timeout_ns);
 }
 
 int proactor_pollable(struct engine *engine)
@@ -113,9 +116,32 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
     count = proactor->backend->ops->wait(proactor->backend, timeout_ns);
     if (proactor->starved_listeners != NULL)
         proactor->told += proactor_retry_accepting(proactor);
+    operations_tell_finished(&proactor->operations);
     if (count < 0 || proactor->error < 0)
         return count < 0 ? count : proactor->error;
     return count + (int)proactor->told;
+}
+
+/* ---- the user's operations ---- */
+
+bool proactor_end_operations(struct engine *engine)
+{
+    return operations_end(&proactor_of(engine)->operations);
+}
+
+struct operations *proactor_operations(const jd_event_loop *loop)
+{
+    return loop->ops->is_proactor ? &proactor_of(event_loop_engine(loop))->operations : NULL;
+}
+
+struct backend *proactor_backend(const jd_event_loop *loop)
+{
+    return proactor_of(event_loop_engine(loop))->backend;
+}
+
+uint64_t proactor_operation_token(const struct operation *operation)
+{
+    return proactor_token(COMPLETES_USER, (uint64_t)(uintptr_t)operation);
 }
 
 /* ---- what a backend calls ---- */
@@ -174,6 +200,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
         proactor_channels_ready(owner);
         break;
     case COMPLETES_USER:
+        operation_completed((struct operation *)(uintptr_t)proactor_token_value(completion->token), completion);
         break;
     }
 }

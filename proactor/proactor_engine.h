@@ -7,6 +7,7 @@
 #include "net/engine.h"
 #include "net/poller.h"
 #include "proactor/backend.h"
+#include "proactor/operation.h"
 
 extern const struct engine_ops io_uring_engine;
 extern const struct engine_ops simulated_engine;
@@ -62,6 +63,8 @@ struct proactor_engine {
     unsigned channel_count;
     bool channels_open, channels_polled;
     jd_channel *released_channels; /* by engine_data; the poll may still be under way */
+
+    struct operations operations; /* the user's */
 };
 
 static inline struct proactor_engine *proactor_of(struct engine *engine)
@@ -93,6 +96,7 @@ int proactor_pollable(struct engine *engine);
 int64_t proactor_prepare_wait(struct engine *engine, int64_t timeout_ns);
 void proactor_wake(struct engine *engine);
 void proactor_push(struct engine *engine);
+bool proactor_end_operations(struct engine *engine);
 jd_timestamp proactor_now(const struct engine *engine);
 
 /* ---- proactor_transport.c ---- */

@@ -12,6 +12,7 @@
 #include <jinduo/length_codec.h>
 #include <jinduo/log.h>
 #include <jinduo/memory.h>
+#include <jinduo/proactor.h>
 #include <jinduo/shared.h>
 #include <jinduo/tcp_client.h>
 #include <jinduo/tcp_connection.h>

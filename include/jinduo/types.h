@@ -24,6 +24,10 @@
 /* Nanoseconds on the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC). Only differences mean anything. */
 typedef int64_t jd_timestamp;
 
+/* A socket or file of the operating system's. */
+typedef int jd_handle;
+enum { JD_HANDLE_NONE = -1 };
+
 typedef struct jd_event_loop jd_event_loop;
 typedef struct jd_channel jd_channel;
 typedef struct jd_tcp_server jd_tcp_server;

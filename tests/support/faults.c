@@ -15,7 +15,10 @@
 enum { DESCRIPTORS_MAX = 1024 };
 
 static const char *const call_names[FAULT_CALLS] = {
-    "accept4", "bind", "close", "connect", "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd", "getpeername", "getsockname", "getsockopt", "listen", "pread", "preadv", "pwritev", "recv", "recvmsg", "ring enter", "ring setup", "send", "sendfile", "sendmsg", "setsockopt", "shutdown", "socket",
+    "accept4", "bind",        "close",       "connect",    "epoll_create1", "epoll_ctl", "epoll_wait",
+    "eventfd", "getpeername", "getsockname", "getsockopt", "listen",        "pread",     "preadv",
+    "pwritev", "recv",        "recvmsg",     "ring enter", "ring setup",    "send",      "sendfile",
+    "sendmsg", "setsockopt",  "shutdown",    "socket",
 };
 
 #define UNNOTICED(call, number)                                                                                        \

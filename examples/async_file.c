@@ -1,0 +1,313 @@
+/* jd-async-file: serves the files of a folder, by asynchronous operations alone (proactor.h): accept, read a line, read
+ * the file, write, each with a handler that begins the next. */
+#include "examples/program.h"
+
+#include <fcntl.h>
+#include <jinduo/proactor.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    OPTION_IDLE = 1,
+    REQUEST_MAX_BYTES = 4096,
+    CHUNK_BYTES = 64 * 1024,
+    IDLE_S_MAX = 86400,
+    LOOK_EVERY_MS = 1000,
+};
+
+struct server {
+    struct program program;
+    int folder;
+    unsigned idle_s;
+    struct session *sessions;
+    struct listening {
+        struct server *server;
+        jd_operation operation;
+        jd_handle handle;
+    } listening[PROGRAM_ENDPOINTS];
+    jd_operation looking; /* now and then, for idle sessions */
+    bool ending;
+};
+
+/* A client's. One operation at a time, so one is enough. */
+struct session {
+    struct server *server;
+    struct session *next, **link;
+    jd_operation operation;
+    jd_buffer *input;
+    jd_handle socket;
+    int file; /* being sent, or -1 */
+    uint64_t offset, size;
+    jd_timestamp last_progress;
+    char chunk[CHUNK_BYTES];
+};
+
+/* ---- a session's end ---- */
+
+static void on_closed(jd_operation *operation, int64_t result, void *arg)
+{
+    struct session *session = arg;
+
+    *session->link = session->next;
+    if (session->next != NULL)
+        session->next->link = session->link;
+    if (session->file >= 0)
+        close(session->file);
+    jd_buffer_destroy(session->input);
+    free(session);
+}
+
+/* The loop refuses new operations only while it is being destroyed, when nobody waits for us any more. */
+static void end_session(struct session *session)
+{
+    if (jd_async_close(session->server->program.loop, &session->operation, session->socket, on_closed, session) == 0)
+        return;
+    close(session->socket);
+    on_closed(&session->operation, 0, session);
+}
+
+/* ---- request, answer ---- */
+
+static void on_request(jd_operation *operation, int64_t result, void *arg);
+static void on_sent(jd_operation *operation, int64_t result, void *arg);
+
+static void await_request(struct session *session)
+{
+    session->last_progress = jd_event_loop_now(session->server->program.loop);
+    if (jd_async_read_until(session->server->program.loop, &session->operation, session->socket, session->input, "\n",
+                            1, REQUEST_MAX_BYTES, on_request, session) < 0)
+        end_session(session);
+}
+
+static void send_chunk(struct session *session, size_t length)
+{
+    session->last_progress = jd_event_loop_now(session->server->program.loop);
+    if (jd_async_write_all(session->server->program.loop, &session->operation, session->socket, session->chunk, length,
+                           on_sent, session) < 0)
+        end_session(session);
+}
+
+/* The length has been promised: a file that is shorter now breaks the connection, as nothing else can tell. */
+static void on_file_read(jd_operation *operation, int64_t result, void *arg)
+{
+    struct session *session = arg;
+
+    if (result <= 0) {
+        end_session(session);
+        return;
+    }
+    session->offset += (uint64_t)result;
+    send_chunk(session, (size_t)result);
+}
+
+static void on_sent(jd_operation *operation, int64_t result, void *arg)
+{
+    struct session *session = arg;
+    uint64_t left = session->size - session->offset;
+
+    if (result < 0) {
+        end_session(session);
+        return;
+    }
+    if (left == 0) {
+        if (session->file >= 0)
+            close(session->file);
+        session->file = -1;
+        await_request(session);
+        return;
+    }
+    if (jd_async_read(session->server->program.loop, &session->operation, session->file, session->offset,
+                      session->chunk, left < CHUNK_BYTES ? left : CHUNK_BYTES, on_file_read, session) < 0)
+        end_session(session);
+}
+
+/* A plain file below the folder and nowhere else, whatever links and dots the name has (openat2(2), RESOLVE_BENEATH). */
+static int open_beneath(int folder, const char *name, struct stat *status)
+{
+    struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH };
+    int file = (int)syscall(SYS_openat2, folder, name, &how, sizeof(how));
+
+    if (file < 0)
+        return -errno;
+    if (fstat(file, status) == 0 && S_ISREG(status->st_mode))
+        return file;
+    close(file);
+    return -EISDIR;
+}
+
+static void answer(struct session *session, const char *name)
+{
+    struct stat status;
+    int length;
+
+    session->file = open_beneath(session->server->folder, name, &status);
+    session->offset = 0;
+    session->size = session->file >= 0 ? (uint64_t)status.st_size : 0;
+    if (session->file >= 0)
+        length = snprintf(session->chunk, CHUNK_BYTES, "%llu\n", (unsigned long long)session->size);
+    else
+        length = snprintf(session->chunk, CHUNK_BYTES, "error: %s\n", jd_strerror(session->file));
+    send_chunk(session, (size_t)length);
+}
+
+static void on_request(jd_operation *operation, int64_t result, void *arg)
+{
+    struct session *session = arg;
+    char name[REQUEST_MAX_BYTES];
+    size_t length;
+
+    if (result <= 0) { /* the end, or a request without end */
+        end_session(session);
+        return;
+    }
+    length = (size_t)result - 1;
+    jd_buffer_copy_out(session->input, 0, name, length);
+    jd_buffer_consume(session->input, (size_t)result);
+    if (length > 0 && name[length - 1] == '\r')
+        length--;
+    name[length] = '\0';
+    answer(session, name);
+}
+
+/* ---- accepting ---- */
+
+static void begin_session(struct server *server, jd_handle socket)
+{
+    struct session *session = calloc(1, sizeof(*session));
+
+    if (session == NULL || jd_buffer_create(&session->input) < 0) {
+        free(session);
+        close(socket);
+        return;
+    }
+    session->server = server;
+    session->socket = socket;
+    session->file = -1;
+    session->next = server->sessions;
+    session->link = &server->sessions;
+    if (session->next != NULL)
+        session->next->link = &session->next;
+    server->sessions = session;
+    await_request(session);
+}
+
+static void accept_connections(struct listening *listening);
+
+static void on_retry(jd_operation *operation, int64_t result, void *arg)
+{
+    if (result == 0)
+        accept_connections(arg);
+}
+
+static void on_accepted(jd_operation *operation, int64_t result, void *arg)
+{
+    struct listening *listening = arg;
+
+    if (result >= 0)
+        begin_session(listening->server, (jd_handle)result);
+    else if (result != JD_ECANCELED) /* out of descriptors or memory: it may pass */
+        jd_async_timeout(listening->server->program.loop, operation, LOOK_EVERY_MS, on_retry, listening);
+}
+
+static void accept_connections(struct listening *listening)
+{
+    int result = jd_async_accept_many(listening->server->program.loop, &listening->operation, listening->handle,
+                                      on_accepted, listening);
+
+    if (result == JD_ENOTSUP)
+        program_usage_error(&listening->server->program,
+                            "--engine: asynchronous operations need a completion engine (proactor)");
+}
+
+/* ---- idle sessions, the end ---- */
+
+static void on_look(jd_operation *operation, int64_t result, void *arg)
+{
+    struct server *server = arg;
+    jd_timestamp oldest = jd_event_loop_now(server->program.loop) - (jd_timestamp)server->idle_s * 1000000000;
+
+    if (result < 0)
+        return;
+    for (struct session *session = server->sessions; session != NULL; session = session->next)
+        if (session->last_progress < oldest)
+            jd_operation_cancel(&session->operation); /* its handler ends the session */
+    jd_async_timeout(server->program.loop, &server->looking, LOOK_EVERY_MS, on_look, server);
+}
+
+static void on_signal(int signal_number, void *arg)
+{
+    jd_event_loop_quit(arg);
+}
+
+static void serve(struct server *server)
+{
+    struct program *program = &server->program;
+    char text[JD_ENDPOINT_TEXT_BYTES];
+
+    jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program->loop);
+    jd_event_loop_watch_signal(program->loop, SIGTERM, on_signal, program->loop);
+    for (size_t i = 0; i < program->endpoint_count; i++) {
+        struct listening *listening = &server->listening[i];
+        jd_endpoint bound;
+        int result = jd_handle_listen(&listening->handle, &program->endpoints[i], &bound);
+        jd_endpoint_format(&program->endpoints[i], text, sizeof(text));
+        if (result < 0)
+            program_fail(program, text, result);
+        listening->server = server;
+        accept_connections(listening);
+        program_print_ready(program, &bound);
+    }
+    jd_async_timeout(program->loop, &server->looking, LOOK_EVERY_MS, on_look, server);
+    jd_event_loop_run(program->loop);
+    jd_event_loop_destroy(program->loop); /* every operation completes here, and ends its session */
+    for (size_t i = 0; i < program->endpoint_count; i++)
+        close(server->listening[i].handle);
+}
+
+static void print_help(void)
+{
+    printf("Usage: jd-async-file [OPTION]... [FOLDER]\n"
+           "Serves the files of FOLDER (default: the working directory): for each line with a file's name it sends a\n"
+           "line with the file's length and then its bytes, or a line that begins with 'error:'. Try:\n\n"
+           "  echo README.md | nc -N 127.0.0.1 8000\n\n"
+           "      --idle SECONDS        end sessions without progress for so long (default 60)\n%s",
+           program_common_help);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { PROGRAM_LONG_OPTIONS,
+                                             { "idle", required_argument, NULL, OPTION_IDLE },
+                                             { 0 } };
+    static struct server server = {
+        .program = { .name = "jd-async-file", .loop_options.engine = JD_ENGINE_PROACTOR, .takes_operand = true },
+        .idle_s = 60
+    };
+    const char *folder;
+    int option;
+
+    while ((option = program_next_option(&server.program, argc, argv, options)) != -1) {
+        if (option == 'h') {
+            print_help();
+            return 0;
+        }
+        if (option == OPTION_IDLE)
+            server.idle_s = (unsigned)program_number(&server.program, "--idle", optarg, 1, IDLE_S_MAX);
+        else
+            program_option(&server.program, option, optarg);
+    }
+    folder = optind < argc ? argv[optind] : ".";
+    server.folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (server.folder < 0)
+        program_fail(&server.program, folder, -errno);
+    program_make_loop(&server.program);
+    serve(&server);
+    close(server.folder);
+    return 0;
+}
