@@ -33,6 +33,7 @@ struct io_uring_backend {
     int wakeup;         /* an eventfd */
     bool wakeup_polled; /* by a continuous poll */
     bool enabled;       /* by the thread that waits */
+    bool fd_registered; /* io_uring_register_ring_fd(3) */
 
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
     struct io_uring_buf_ring *buffers;
