@@ -222,6 +222,9 @@ void listener_closed(struct listener *listener);
 /* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */
 void listener_starved(struct listener *listener, int error);
 
+/* For the statistics: a connection was accepted, and failed before it could be told. */
+void listener_lost(struct listener *listener);
+
 /* For the statistics: a stream could not receive for want of blocks, and waits for some. */
 void event_loop_starved(jd_event_loop *loop);
 

@@ -9,6 +9,12 @@ static const int64_t tell_again_after_ns = 10 * (int64_t)1000000000;
 
 /* ---- a listener's life ---- */
 
+void listener_lost(struct listener *listener)
+{
+    counter_add(&listener->loop->counters.connections_accepted, 1);
+    counter_add(&listener->loop->counters.connections_failed, 1);
+}
+
 void listener_starved(struct listener *base, int error)
 {
     struct server_listener *listener = (struct server_listener *)base;

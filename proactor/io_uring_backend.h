@@ -11,12 +11,14 @@
 enum {
     URING_SUBMISSIONS = 256,
     URING_COMPLETIONS = 8 * URING_SUBMISSIONS,
-    URING_BLOCKS =
-        192, /* in the kernel's hands; with what replaces those that receivers keep they fit the loop's pool */
+    /* In the kernel's hands; with what replaces those that receivers keep they fit the loop's pool. */
+    URING_BLOCKS = 192,
     URING_BUFFERS = 256, /* the buffer ring's entries, a power of two */
     URING_ARENA_BYTES = 32 * 1024,
     URING_FAULTS = 16,
 };
+
+_Static_assert(URING_BLOCKS <= URING_BUFFERS, "each block needs an entry");
 
 /* user_data of what is no operation of the owner's. */
 static const uint64_t uring_wakeup_token = UINT64_MAX;
@@ -33,6 +35,7 @@ struct io_uring_backend {
     int wakeup;         /* an eventfd */
     bool wakeup_polled; /* by a continuous poll */
     bool enabled;       /* by the thread that waits */
+    bool fd_registered; /* io_uring_register_ring_fd(3) */
 
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
     struct io_uring_buf_ring *buffers;

@@ -120,7 +120,8 @@ int uring_enable(struct io_uring_backend *uring)
 
     if (result < 0)
         return result;
-    io_uring_register_ring_fd(&uring->ring); /* saves a look-up in each call; without it all works as well */
+    /* Saves a look-up in each call; without it all works as well. */
+    uring->fd_registered = io_uring_register_ring_fd(&uring->ring) == 1;
     uring->enabled = true;
     return 0;
 }

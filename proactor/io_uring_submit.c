@@ -12,11 +12,26 @@ enum { BUFFER_GROUP = 0, PARKED_FIRST = 64, CANCEL_TRIES = 1000 };
 
 /* ---- room in the queue ---- */
 
+/* Shows the kernel what is in the queue, as io_uring_submit(3) does. */
+static unsigned publish_entries(struct io_uring *ring)
+{
+    struct io_uring_sq *queue = &ring->sq;
+
+    for (; queue->sqe_head != queue->sqe_tail; queue->sqe_head++)
+        queue->array[queue->sqe_head & queue->ring_mask] = queue->sqe_head & queue->ring_mask;
+    io_uring_smp_store_release(queue->ktail, queue->sqe_tail);
+    return io_uring_sq_ready(ring);
+}
+
+/* io_uring_submit(3) would have the kernel make completions as well: in the middle of the telling of others, whose blocks
+ * are not back yet, so that receives find none. */
 static void submit_now(struct io_uring_backend *uring)
 {
+    unsigned flags = uring->fd_registered ? IORING_ENTER_REGISTERED_RING : 0;
+
     if (!uring->enabled || io_uring_sq_ready(&uring->ring) == 0)
         return;
-    io_uring_submit(&uring->ring);
+    io_uring_enter((unsigned)uring->ring.enter_ring_fd, publish_entries(&uring->ring), 0, flags, NULL);
     proactor_entered(uring->backend.owner);
 }
 

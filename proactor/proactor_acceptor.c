@@ -19,13 +19,18 @@ static uint64_t token_of(const struct listener *listener)
     return proactor_token(COMPLETES_ACCEPT, (uint64_t)(uintptr_t)listener);
 }
 
+static void put_on_starved(struct proactor_engine *proactor, struct listener *listener)
+{
+    listener->engine_starved = true;
+    listener->engine_next = proactor->starved_listeners;
+    proactor->starved_listeners = listener;
+}
+
 static void starve(struct proactor_engine *proactor, struct listener *listener, int error)
 {
     proactor->retry_accept_at = clock_now() + RETRY_AFTER_NS;
     proactor->descriptor_freed = false;
-    listener->engine_starved = true;
-    listener->engine_next = proactor->starved_listeners;
-    proactor->starved_listeners = listener;
+    put_on_starved(proactor, listener);
     listener_starved(listener, error);
 }
 
@@ -69,12 +74,17 @@ int proactor_listen(struct listener *listener)
     return socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound, &listener->path);
 }
 
-/* What has been cancelled goes on when its completion has come. */
+/* With the next wait: whoever starts paused has not begun by then. What has been cancelled goes on when its completion has
+ * come. */
 void proactor_accept(struct engine *engine, struct listener *listener)
 {
+    struct proactor_engine *proactor = proactor_of(engine);
+
     listener->engine_paused = false;
-    if (!listener->engine_watches && !listener->engine_starved)
-        begin(proactor_of(engine), listener);
+    if (listener->engine_watches || listener->engine_starved)
+        return;
+    put_on_starved(proactor, listener);
+    proactor->descriptor_freed = true;
 }
 
 void proactor_pause_accept(struct engine *engine, struct listener *listener)
@@ -128,10 +138,13 @@ static void deliver(struct listener *listener, socket_handle socket)
     int result = is_late ? JD_ECANCELED : socket_peer_address(socket, &peer);
 
     listener->engine_refusals = 0;
-    if (result < 0)
-        socket_close(socket);
-    else
+    if (result == 0) {
         listener->accepted(listener, socket, &peer);
+        return;
+    }
+    socket_close(socket);
+    if (!is_late && result != JD_ENOTCONN)
+        listener_lost(listener);
 }
 
 static bool is_passing(struct listener *listener, int64_t error)

@@ -501,6 +501,11 @@ static int simulated_pollable_fd(struct backend *backend)
     return simulated_of(backend)->descriptors.poller.epoll;
 }
 
+unsigned simulated_at_work(const struct backend *backend)
+{
+    return simulated_of(backend)->workers.given;
+}
+
 const struct backend_ops simulated_backend = {
     .id = JD_ENGINE_SIMULATED,
     .name = "simulated",

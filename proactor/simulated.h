@@ -13,4 +13,7 @@
 
 extern const struct backend_ops simulated_backend;
 
+/* How many operations the workers have, or have done since the last wait: tests that want quiet wait for none. */
+unsigned simulated_at_work(const struct backend *backend);
+
 #endif

@@ -64,7 +64,7 @@ int simulated_operation_init(struct simulated_operation *operation, const struct
         copy_pieces(operation, request->pieces, request->piece_count);
         return 0;
     case OPERATION_CONNECT:
-        if (request->address_length > sizeof(operation->address))
+        if (request->address == NULL || request->address_length > sizeof(operation->address))
             return JD_EINVAL;
         memcpy(&operation->address, request->address, request->address_length);
         operation->address_length = request->address_length;

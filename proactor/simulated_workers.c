@@ -106,6 +106,7 @@ void simulated_workers_give(struct simulated_workers *workers, struct simulated_
 {
     bool too_few;
 
+    workers->given++;
     pthread_mutex_lock(&workers->lock);
     list_append(operation_is_of_file(operation->kind) ? &workers->file_jobs : &workers->socket_jobs, &operation->queue);
     operation->queued = true;
@@ -130,6 +131,7 @@ bool simulated_workers_take_back(struct simulated_workers *workers, struct simul
         workers->waiting_jobs--;
     }
     pthread_mutex_unlock(&workers->lock);
+    workers->given -= queued;
     return queued;
 }
 
@@ -138,6 +140,8 @@ void simulated_workers_collect(struct simulated_workers *workers, struct link *d
     pthread_mutex_lock(&workers->lock);
     list_move_all(&workers->done, done);
     pthread_mutex_unlock(&workers->lock);
+    for (const struct link *link = done->next; link != done; link = link->next)
+        workers->given--;
 }
 
 void simulated_workers_stop(struct simulated_workers *workers)

@@ -25,6 +25,7 @@ struct simulated_workers {
     int wakeup; /* the loop's eventfd: written to when there is something done */
 
     /* The loop's thread's alone. */
+    unsigned given; /* and neither collected nor taken back */
     unsigned started;
     pthread_t threads[SIMULATED_WORKERS];
 };

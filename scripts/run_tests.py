@@ -158,14 +158,14 @@ def engine_differences(suites):
 def print_table(label, suites):
     engines = [engine for engine in ENGINES if any(suite.engine == engine for suite in suites)]
     width = max([len(label)] + [len(suite.base) for suite in suites]) + 2
-    print(f"\n{label:<{width}}{'tests':>7}" + "".join(f"{engine:>9}" for engine in engines) +
+    print(f"\n{label:<{width}}{'tests':>7}" + "".join(f"{engine:>11}" for engine in engines) +
           f"{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for base in sorted({suite.base for suite in suites}):
         row = [suite for suite in suites if suite.base == base]
         cells = [sum(suite.tests for suite in row if suite.engine == engine) for engine in engines]
         failed, skipped = sum(suite.failed for suite in row), sum(suite.skipped for suite in row)
         print(f"{base:<{width}}{sum(suite.tests for suite in row):>7}" +
-              "".join(f"{cell or '':>9}" for cell in cells) +
+              "".join(f"{cell or '':>11}" for cell in cells) +
               f"{failed or '-':>8}{skipped or '-':>9}{sum(suite.seconds for suite in row):>9.1f}")
 
 

@@ -157,6 +157,15 @@ END_TEST
 
 /* ---- one among many ---- */
 
+/* Returns 1, or 0 if nothing happened: threads of the engine's own had not come to it yet. */
+static unsigned pump_busy_turn(void)
+{
+    uint64_t idle_before = statistics().idle_turns;
+
+    ck_assert_int_ge(jd_event_loop_run_once(the_loop, 1), 0);
+    return statistics().idle_turns == idle_before;
+}
+
 START_TEST(a_flood_on_one_connection_delays_the_others_by_a_few_turns_only)
 {
     static const unsigned crowds[] = { 40, LARGEST_CROWD };
@@ -174,8 +183,7 @@ START_TEST(a_flood_on_one_connection_delays_the_others_by_a_few_turns_only)
         client_send_some(clients[i], "x", 1);
     while (answered < crowd) {
         flooded += stuff(flooding, flooded, 4 * MIB);
-        pump_turns(1);
-        turns++;
+        turns += pump_busy_turn();
         for (unsigned i = 0; i < crowd; i++) {
             char byte;
             if (!has_answer[i] && client_receive_some(clients[i], &byte, 1) == 1) {

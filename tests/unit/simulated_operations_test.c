@@ -502,6 +502,8 @@ START_TEST(what_makes_no_sense_is_refused_or_fails)
     ck_assert_int_eq(error, -EBADF);
     bench_try(&(struct operation_request){ .kind = OPERATION_SEND, .fd = pair.server }, &error);
     ck_assert_int_eq(error, JD_EINVAL);
+    bench_try(&(struct operation_request){ .kind = OPERATION_CONNECT, .fd = pair.server }, &error);
+    ck_assert_int_eq(error, JD_EINVAL);
     /* epoll knows no files (epoll_ctl(2)). */
     bench_try(&(struct operation_request){ .kind = OPERATION_POLL, .fd = file, .poll_events = POLLIN }, &error);
     ck_assert_int_eq(error, JD_EPERM);
