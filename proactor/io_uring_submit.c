@@ -261,34 +261,36 @@ static bool moves_bytes(enum operation_kind kind)
     return kind >= OPERATION_RECEIVE && kind <= OPERATION_WRITE;
 }
 
-static int submit_one_byte(struct io_uring_backend *uring, struct operation_request *request)
+static int submit_one_byte(struct io_uring_backend *uring, const struct operation_request *request)
 {
+    struct operation_request shortened = *request;
     struct iovec piece;
+    struct io_uring_sqe *entry;
 
-    if (request->kind == OPERATION_RECEIVE_MANY) {
-        struct io_uring_sqe *entry = next_entry(uring);
-        if (entry == NULL)
-            return JD_ENOMEM;
-        prepare(entry, request, NULL, true);
-        entry->len = 1;
-        return 0;
+    if (request->kind != OPERATION_RECEIVE_MANY) {
+        piece = (struct iovec){ .iov_base = request->pieces->iov_base, .iov_len = 1 };
+        shortened.pieces = &piece;
+        shortened.piece_count = 1;
+        return submit(uring, &shortened, true);
     }
-    piece = (struct iovec){ .iov_base = request->pieces->iov_base, .iov_len = 1 };
-    request->pieces = &piece;
-    request->piece_count = 1;
-    return submit(uring, request, true);
+    entry = next_entry(uring);
+    if (entry == NULL)
+        return JD_ENOMEM;
+    prepare(entry, request, NULL, true);
+    entry->len = 1;
+    return 0;
 }
 
 /* Tests decide what becomes of it. A continuous operation ends with each completion, so that there is something to decide. */
-static int submit_under_test(struct io_uring_backend *uring, struct operation_request request)
+static int submit_under_test(struct io_uring_backend *uring, const struct operation_request *request)
 {
-    int fate = system_calls.ring_operation(request.kind, request.fd);
+    int fate = system_calls.ring_operation(request->kind, request->fd);
 
-    if (fate == RING_ONE_BYTE && moves_bytes(request.kind))
-        return submit_one_byte(uring, &request);
+    if (fate == RING_ONE_BYTE && moves_bytes(request->kind))
+        return submit_one_byte(uring, request);
     if (fate >= 0 || uring->fault_count == URING_FAULTS)
-        return submit(uring, &request, true);
-    uring->faults[uring->fault_count++] = (struct uring_fault){ .token = request.token, .error = fate };
+        return submit(uring, request, true);
+    uring->faults[uring->fault_count++] = (struct uring_fault){ .token = request->token, .error = fate };
     return 0;
 }
 
@@ -299,7 +301,7 @@ int uring_submit(struct backend *backend, const struct operation_request *reques
     struct io_uring_backend *uring = uring_of(backend);
 
     if (system_calls.ring_operation != NULL)
-        return submit_under_test(uring, *request);
+        return submit_under_test(uring, request);
     return submit(uring, request, false);
 }
 

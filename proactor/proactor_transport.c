@@ -3,6 +3,7 @@
 #include "net/socket_stream.h"
 #include "proactor/proactor_engine.h"
 
+#include <assert.h>
 #include <jinduo/error.h>
 #include <poll.h>
 
@@ -234,9 +235,10 @@ static void hold(struct proactor_engine *proactor, struct stream *stream, struct
 
 static struct block *take_held(struct stream *stream)
 {
-    struct block *last = stream->engine_data;
-    struct block *first = last->next;
+    struct block *last = stream->engine_data, *first;
 
+    assert(last != NULL);
+    first = last->next;
     last->next = first->next;
     if (first == last) {
         stream->engine_data = NULL;
