@@ -39,10 +39,10 @@ typedef struct jd_event_loop_options {
     uint32_t busy_poll_us;
 
     /* Output is gathered, each connection's being sent in one operation: what a connection's callbacks send to that same
-     * connection when they have dealt with what was received (on a Proactor with everything else), everything else at the end of the turn; or earlier, when
-     * this many bytes wait on one connection (0: 64 KiB), when this many connections wait (0: 32), or before the next
-     * callback once the oldest output is this old (0: 50 us; the clock is read between every 1 to 16 callbacks, the
-     * quicker they have been the more seldom). */
+     * connection when they have dealt with what was received (on a Proactor with everything else), everything else at
+     * the end of the turn; or earlier, when this many bytes wait on one connection (0: 64 KiB), when this many connections
+     * wait (0: 32), or before the next callback once the oldest output is this old (0: 50 us; the clock is read between
+     * every 1 to 16 callbacks, the quicker they have been the more seldom). */
     uint32_t flush_bytes;
     uint32_t flush_connections;
     uint32_t flush_age_us;
@@ -50,8 +50,9 @@ typedef struct jd_event_loop_options {
 
 /* Makes a loop. options (copied; NULL: all defaults). Until a thread runs it, the loop belongs to the thread that made
  * it; from then on to the thread that first ran it. Returns 0, JD_EINVAL (an option out of range, an unknown engine, a
- * wrong value of JINDUO_ENGINE), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE.
- * After fork(2) it is the parent's alone: the child must not touch it, not even to destroy it. */
+ * wrong value of JINDUO_ENGINE), JD_ENOTSUP, JD_EPERM or JD_ENOSYS (the engine cannot be used here: jd_engine_available tells
+ * why, and so does the log), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. After
+ * fork(2) it is the parent's alone: the child must not touch it, not even to destroy it. */
 JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);
 
 /* Frees the loop: destroys its clients and servers (which joins their threads), closes its connections (their down callbacks run
