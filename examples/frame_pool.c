@@ -145,8 +145,8 @@ static void paused_all(void *arg)
     end_waiting(arg);
 }
 
-/* A server that stops closes connections for which nothing is queued, and does not know of answers that are at work still.
- * So these come first: nothing more is read, and the server stops when the last of them is sent. */
+/* A server that stops closes connections for which nothing is queued, and does not know of answers that are at work
+ * still. So these come first: nothing more is read, and the server stops when the last of them is sent. */
 static void finish(struct program *program)
 {
     struct frame_pool *pool = program->extension;

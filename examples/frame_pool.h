@@ -1,5 +1,5 @@
-/* Frames answered by a thread pool: the work on each is done off the loop, and the answers of a connection keep the order
- * of its frames. */
+/* Frames answered by a thread pool: the work on each is done off the loop, and the answers of a connection keep the
+ * order of its frames. */
 #ifndef EXAMPLES_FRAME_POOL_H
 #define EXAMPLES_FRAME_POOL_H
 
@@ -12,9 +12,9 @@ enum {
 
 struct frame_pool;
 
-/* Makes the pool, whose work takes work_us microseconds of CPU a frame, and sets program's callbacks and orderly end to go
- * by it. After program_prepare with server_options.max_connections of at most FRAME_POOL_CONNECTIONS. Ends the program if
- * it cannot. */
+/* Makes the pool, whose work takes work_us microseconds of CPU a frame, and sets program's callbacks and orderly end to
+ * go by it. After program_prepare with server_options.max_connections of at most FRAME_POOL_CONNECTIONS. Ends the
+ * program if it cannot. */
 struct frame_pool *frame_pool_create(struct program *program, const jd_codec *codec, unsigned threads,
                                      uint32_t work_us);
 

@@ -1,7 +1,8 @@
 /* One server in several processes: the parent makes them, passes on the order to end, and waits for them.
  *
  * They take that order from the parent alone, as a signal of its own: a terminal's interrupt or a service manager's
- * termination reaches all processes of a group at once, and a server that gets a second signal ends without draining. */
+ * termination reaches all processes of a group at once, and a server that gets a second signal ends without
+ * draining. */
 #include "examples/program.h"
 
 #include <signal.h>

@@ -82,7 +82,8 @@ def the_pools_threads_do_the_work():
 
 @tap.test
 def without_a_pool_there_are_no_threads():
-    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--work-us", "100") as server, connect(server.endpoint) as client:
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--work-us", "100") as server, \
+            connect(server.endpoint) as client:
         assert_echo(client, numbered_frames(0, 20))
         assert len(os.listdir(f"/proc/{server.process.pid}/task")) == 1
         server.stop()
