@@ -110,7 +110,7 @@ def rows(engine):
                 {"jinduo": ("peers/broadcast-jinduo", own), "libevent": ("peers/broadcast-libevent", ())},
                 broadcast, served_metrics(goal=2.0, against=("libevent",)), met=any,
                 note="a delivery to one connection is a message; one broadcast under way; one of the two goals is enough"),
-        PeerRow("send file 100 MB", {"jinduo": ("peers/file-jinduo", own), "raw": ("peers/file-raw", ())},
+        PeerRow("send file 100 MB", {"jinduo": ("peers/file-jinduo", (*own, "--file")), "raw": ("peers/file-raw", ())},
                 run_file_server, file_metrics, note="a file is a message; raw: sendfile(2) until the socket is full"),
         echo_row("echo 64 B x 50", ("jd-echo", own), (), "--mode", "ping-pong", "--no-frames", "--size", "64"),
         echo_row("echo frames 60 B x 50, depth 16", ("jd-frame-echo", own), ("frames",), "--mode", "pipeline", "--size",
