@@ -51,6 +51,7 @@ enum close_reason {
 
 struct loop_counters {
     loop_counter turns, idle_turns, sleeps, events, tasks, timers, flushes;
+    loop_counter tasks_from_inside; /* queued in the loop's own callbacks */
     loop_counter bytes_received, bytes_sent, bytes_dropped;
     loop_counter bytes_queued; /* for sending, ever */
     loop_counter connections_opened, connections_closed, connections_failed;
@@ -132,7 +133,7 @@ struct jd_event_loop {
     _Atomic bool quit;
     _Atomic uint64_t pending_signals;
     _Atomic uint32_t wakers; /* threads that may be about to call the engine's wake */
-    _Atomic uint64_t wakeups_sent, wakeups_saved;
+    _Atomic uint64_t wakeups_sent;
     _Atomic uint32_t committed; /* servers' connections on it and on their way to it */
     /* What keeps this memory: the loop itself, each connection (the user's references may outlive the loop), and a
      * thread that is giving back its last reference to one. */
