@@ -295,6 +295,16 @@ ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
     return send_pieces(handle, pieces, count, MSG_NOSIGNAL);
 }
 
+ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size)
+{
+    ssize_t sent;
+
+    do
+        sent = system_calls.send(handle, data, size, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
 ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count)
 {
     return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_MORE);

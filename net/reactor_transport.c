@@ -194,11 +194,15 @@ static ssize_t send_file(struct stream *stream, size_t most)
 /* One send of what is first. */
 static ssize_t send_once(struct stream *stream, size_t budget)
 {
+    const struct block *only = output_queue_only_block(&stream->output);
     struct iovec pieces[SEND_PIECES];
     size_t total;
     bool more;
-    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
+    int count;
 
+    if (only != NULL)
+        return socket_send_bytes(stream->socket, only->data + only->begin, block_length(only));
+    count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
     if (count == 0)
         return send_file(stream, budget);
     return more ? socket_send_more(stream->socket, pieces, count) : socket_send(stream->socket, pieces, count);
