@@ -266,7 +266,9 @@ void jd_tcp_connection_unref(jd_tcp_connection *connection)
 {
     jd_event_loop *loop = connection_loop(connection);
 
-    if (atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
+    /* Who holds the only reference needs no read-modify-write to give it back: nobody is left who could take another. */
+    if (atomic_load_explicit(&connection->references, memory_order_acquire) > 1 &&
+        atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
         return;
     if (event_loop_is_mine(loop)) {
         bury(connection);
