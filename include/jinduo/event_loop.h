@@ -154,7 +154,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t tasks;         /* queued tasks run */
     uint64_t timers;        /* timers run */
     uint64_t wakeups_sent;  /* times another thread had to wake the loop */
-    uint64_t wakeups_saved; /* times it would have, but the loop was awake or already woken */
+    uint64_t wakeups_saved; /* tasks from other threads for which it had not: the loop was awake or already woken */
     uint64_t flushes;       /* gathered sends handed to the engine */
     uint64_t bytes_received;
     uint64_t bytes_sent;
