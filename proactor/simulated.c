@@ -506,6 +506,11 @@ unsigned simulated_at_work(const struct backend *backend)
     return simulated_of(backend)->workers.given;
 }
 
+size_t simulated_kept_bytes(const struct backend *backend)
+{
+    return simulated_of(backend)->unused_count * sizeof(struct simulated_operation);
+}
+
 const struct backend_ops simulated_backend = {
     .id = JD_ENGINE_SIMULATED,
     .name = "simulated",

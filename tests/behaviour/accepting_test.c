@@ -92,26 +92,29 @@ END_TEST
 /* A connection's end frees a descriptor: nobody waits for the next try by the clock. */
 START_TEST(accepting_goes_on_in_the_turns_after_a_connection_has_ended)
 {
+    may_fail_accepting();
     serve(&(struct service){ .on_message = echo });
     int connected = client_connect_up();
     fail_accepting(EMFILE, INT_MAX);
+    client_connect(); /* an operation that is under way may still accept the first */
     client_connect();
     PUMP_UNTIL(statistics().accept_pauses > 0);
     pump_until_quiet();
-    ck_assert_uint_eq(connections_up(), 1);
+    ck_assert_uint_lt(connections_up(), 3);
 
     failures_left = 0;
     client_close(connected);
     PUMP_UNTIL(connections_down() == 1);
     pump_turns(4 * engine_patience());
 
-    ck_assert_uint_eq(connections_up(), 2);
+    ck_assert_uint_eq(connections_up(), 3);
 }
 END_TEST
 
 /* Nothing else happens: one that slept without end would be ended by the test's time limit. */
 START_TEST(a_sleeping_loop_wakes_by_itself_to_try_accepting_again)
 {
+    may_fail_accepting();
     serve(&(struct service){ .on_message = echo });
     fail_accepting(ENFILE, 2);
     client_connect();
@@ -142,12 +145,13 @@ START_TEST(a_server_destroyed_with_connections_left_for_the_next_turn_accepts_no
     jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
     unsigned accepted;
     system_calls.accept4 = accept4_on_listeners;
+    pump_turns(1); /* accepting begins */
     for (int i = 0; i < MANY; i++)
         client_connect_to(server_endpoint());
     while (connections_up() == 0)
         pump_turns(1);
     accepted = connections_up();
-    ck_assert_uint_lt(accepted, MANY);
+    ck_assert(accepted < MANY || engine_is("io_uring")); /* whose kernel accepts all that it has */
 
     jd_tcp_server_destroy(server, NULL, NULL);
 
@@ -164,6 +168,7 @@ END_TEST
 START_TEST(a_server_destroyed_while_accepting_pauses_is_not_tried_again)
 {
     enum { LONGER_THAN_A_PAUSE_MS = 250 };
+    may_fail_accepting();
     jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
     jd_timestamp destroyed_at;
     fail_accepting(EMFILE, INT_MAX);
