@@ -5,7 +5,8 @@ A block of C with a main function is a program that takes an endpoint as its arg
 becomes of it, <!-- sends "hello\\n", gets "HELLO\\n" --> for a server (without such a line it is an echo) or
 <!-- prints "hello\\n" --> for a client of an echo server. Any other block is compiled alone, behind the usual #includes.
 
-Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, b_sanitize, the C compiler.
+Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, b_sanitize, what the
+library is to be linked with, the C compiler.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import time
 import tap
 
 ROOT, LIBRARY = map(pathlib.Path, sys.argv[1:3])
-SMALLEST, FRAME_ECHO, SANITIZE, *CC = sys.argv[3:]
+SMALLEST, FRAME_ECHO, SANITIZE, NEEDED, *CC = sys.argv[3:]
 READMES = ("README.md", "README.zh-CN.md")
 TEXTS = (*READMES, "docs/guide.md")
 DEADLINE_SECONDS = 30
@@ -119,7 +120,7 @@ def a_program_that_is_shown_does_what_is_said(block):
     server, client = SERVER_NOTE.fullmatch(note), CLIENT_NOTE.fullmatch(note)
     assert server or client, f"not understood: {note}"
     with tempfile.TemporaryDirectory() as directory:
-        program = compiled(directory, block["code"], LIBRARY, "-pthread")
+        program = compiled(directory, block["code"], LIBRARY, "-pthread", NEEDED)
         if server:
             assert_answers(program, bytes_of(server[1]), bytes_of(server[2]))
         else:
