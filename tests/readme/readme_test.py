@@ -3,7 +3,8 @@
 
 A block of C with a main function is a program that takes an endpoint as its argument; the line in front of it says what
 becomes of it, <!-- sends "hello\\n", gets "HELLO\\n" --> for a server (without such a line it is an echo) or
-<!-- prints "hello\\n" --> for a client of an echo server. Any other block is compiled alone, behind the usual #includes.
+<!-- prints "hello\\n" --> for a client of an echo server. Any other block is compiled alone, behind the usual
+#includes.
 
 Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, b_sanitize, what the
 library is to be linked with, the C compiler.
