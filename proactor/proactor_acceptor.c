@@ -129,7 +129,8 @@ void proactor_unlisten(struct engine *engine, struct listener *listener)
 
 /* ---- completions ---- */
 
-/* One that has been reset already has no peer to name any more. What comes after unlisten was accepted before it. */
+/* One that has been reset already has no peer to name any more, and counts as failed. What comes after unlisten was accepted
+ * before it. */
 static void deliver(struct listener *listener, socket_handle socket)
 {
     bool is_late = listener->engine_closing && listener->engine_paused;
