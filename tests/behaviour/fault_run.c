@@ -84,10 +84,10 @@ int run_result(int result)
 
 static void stop_failing(void)
 {
+    faults_stop(); /* before they are counted, as io threads go on meanwhile */
     run.struck = times_struck();
     run.to_report = run.plan.fault != NULL ? faults_to_report() : 0;
     run.has_recovered = true;
-    faults_stop();
     checking_memory_fail(1, 0);
 }
 
