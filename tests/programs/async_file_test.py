@@ -201,7 +201,7 @@ def wait_for_descriptors(server, count):
     deadline = time.monotonic() + DEADLINE_SECONDS
     while descriptors_of(server) > count:
         assert time.monotonic() < deadline, f"{descriptors_of(server)} descriptors, not {count}"
-        assert_serves(server)
+        time.sleep(0.01)
 
 
 @tap.test_for_each(ENGINES)
@@ -209,7 +209,6 @@ def a_client_that_stalls_is_ended_when_its_time_is_up(engine):
     with serving(engine, "--idle", "1") as (server, outer):
         with open(outer / "folder" / "big", "wb") as file:
             file.truncate(64 * MEBIBYTE)
-        assert_serves(server)
         before = descriptors_of(server)
         with Client(server) as silent, Client(server, receive_buffer_bytes=4096) as stalled:
             silent.socket.sendall(b"half a li")
@@ -225,7 +224,6 @@ def clients_that_go_away_in_the_middle_leave_nothing_behind(engine):
     with serving(engine) as (server, outer):
         with open(outer / "folder" / "big", "wb") as file:
             file.truncate(64 * MEBIBYTE)
-        assert_serves(server)
         before = descriptors_of(server)
         for number in range(20):
             with Client(server) as client:
