@@ -393,10 +393,10 @@ static struct operation *find_close(struct operations *operations, jd_handle han
     for (struct operation *operation = *bucket(operations, handle); operation != NULL; operation = operation->next) {
         if (operation->handle != handle)
             continue;
-        if (operation->sort == &operation_close_sort)
-            close = operation;
-        else
+        if (operation->sort != &operation_close_sort)
             *is_used = true;
+        else if (state_of(operation) == OPERATION_UNDER_WAY) /* else it is closed, and the number may be another's */
+            close = operation;
     }
     return close;
 }
@@ -413,7 +413,7 @@ void operation_close_if_unused(struct operations *operations, jd_handle handle)
     bool is_used;
     struct operation *close = find_close(operations, handle, &is_used);
 
-    if (close == NULL || is_used || state_of(close) != OPERATION_UNDER_WAY)
+    if (close == NULL || is_used)
         return;
     socket_close(handle);
     operation_finish(close, 0);

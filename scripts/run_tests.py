@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 
 ENGINES = ("reactor", "io_uring", "simulated", "late")  # the last word of a suite's name, where the suite runs on each of them
+ALONE = "completion"           # of meson's suites: tests of what completion engines alone have
+RING_SINCE = (6, 1)            # Linux; from then on the engine io_uring has to be there
 PROGRESS_SECONDS = 2
 OUTPUT_LINES = 60              # shown of a failed suite, at most
 
@@ -57,9 +59,9 @@ def read_arguments():
 
 
 def tests_of(build):
-    """The names of the build's suites, and how each reports."""
+    """The build's suites by their names, as meson knows them: how each reports is its "protocol"."""
     introspect = subprocess.run(["meson", "introspect", "--tests", build], stdout=subprocess.PIPE, check=True)
-    return {test["name"]: test["protocol"] for test in json.loads(introspect.stdout)}
+    return {test["name"]: test for test in json.loads(introspect.stdout)}
 
 
 def wanted(name, patterns):
@@ -145,14 +147,55 @@ def judge(record, protocol):
     return suite
 
 
-def engine_differences(suites):
-    """Suites that did not run the same number of tests on each engine."""
-    used = [engine for engine in ENGINES if any(suite.engine == engine for suite in suites)]
-    for base in sorted({suite.base for suite in suites if suite.engine}):
-        counts = {engine: sum(suite.tests for suite in suites if (suite.base, suite.engine) == (base, engine))
-                  for engine in used}
-        if len(set(counts.values())) > 1:
-            yield f"{base}: not the same tests on each engine: " + ", ".join(f"{k} {v}" for k, v in counts.items())
+def is_alone(test):
+    return any(name.rpartition(":")[2] == ALONE for name in test["suite"])
+
+
+def engine_counts(suites, engines):
+    return {engine: sum(suite.tests for suite in suites if suite.engine == engine) for engine in engines}
+
+
+def text_of_counts(counts):
+    return ", ".join(f"{engine} {count}" for engine, count in counts.items())
+
+
+class Engines:
+    """Which engines ran which suites: all run all, but for those of the completion engines alone."""
+
+    def __init__(self, suites, tests):
+        self.shared = [suite for suite in suites if suite.engine and not is_alone(tests[suite.name])]
+        self.alone = [suite for suite in suites if suite.engine and is_alone(tests[suite.name])]
+
+    @staticmethod
+    def differences_in(suites):
+        engines = [engine for engine in ENGINES if any(suite.engine == engine for suite in suites)]
+        for base in sorted({suite.base for suite in suites}):
+            counts = engine_counts([suite for suite in suites if suite.base == base], engines)
+            if len(set(counts.values())) > 1:
+                yield f"{base}: not the same tests on each engine: {text_of_counts(counts)}"
+
+    def differences(self):
+        yield from self.differences_in(self.shared)
+        yield from self.differences_in(self.alone)
+
+    def print_counts(self):
+        for title, suites in (("tests on each engine", self.shared), ("of completion engines alone", self.alone)):
+            engines = [engine for engine in ENGINES if any(suite.engine == engine for suite in suites)]
+            if engines:
+                print(f"{title}: {text_of_counts(engine_counts(suites, engines))}")
+
+
+def missing_ring(build):
+    """Why io_uring was not tested although this kernel has it, or None."""
+    kernel = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if os.uname().sysname != "Linux" or tuple(map(int, kernel.groups())) < RING_SINCE:
+        return None
+    info = os.path.join(build, "examples", "jd-info")
+    if not os.path.exists(info):
+        return f"cannot ask {info} whether io_uring is available: it is not built"
+    printed = subprocess.run([info], stdout=subprocess.PIPE, text=True, check=True, env={}).stdout
+    told = re.search(r"^  io_uring +(.*)$", printed, re.MULTILINE)[1]
+    return None if told == "available" else f"io_uring on Linux {os.uname().release}: {told}"
 
 
 def print_table(label, suites):
@@ -182,26 +225,28 @@ def print_failure(suite):
 def main():
     arguments = read_arguments()
     arguments.label = arguments.label or os.path.basename(arguments.build)
-    protocols = tests_of(arguments.build)
-    names = [name for name in protocols if wanted(name, arguments.names)]
+    tests = tests_of(arguments.build)
+    names = [name for name in tests if wanted(name, arguments.names)]
     records = run_meson(arguments, names) if names else []
-    suites = [judge(record, protocols.get(name_of(record))) for record in records]
+    suites = [judge(record, tests[name_of(record)]["protocol"]) for record in records]
     silent = sorted(set(names) - {suite.name for suite in suites})
     suites += [Suite(name, 0, "did not run", "", failed=1) for name in silent]
-    differences = [] if arguments.names else list(engine_differences(suites))
+    engines = Engines(suites, tests)
+    faults = [] if arguments.names else list(filter(None, [missing_ring(arguments.build), *engines.differences()]))
     passed = sum(suite.passed for suite in suites)
-    failed = sum(suite.failed for suite in suites) + len(differences)
+    failed = sum(suite.failed for suite in suites) + len(faults)
     if suites:
         print_table(arguments.label, suites)
     else:
         failed += 1
         print(f"{arguments.label}: no suite matches {' '.join(arguments.names)}; there are:\n  " +
-              "\n  ".join(sorted(protocols)) if protocols else f"{arguments.label}: there are no suites")
+              "\n  ".join(sorted(tests)) if tests else f"{arguments.label}: there are no suites")
     for suite in suites:
         if suite.failed:
             print_failure(suite)
-    for difference in differences:
-        print(f"FAILED {difference}")
+    engines.print_counts()
+    for fault in faults:
+        print(f"FAILED {fault}")
     print(f"{arguments.label}: {len(suites)} suites, {passed + failed} tests, {failed} of them failed\n", flush=True)
     with open(arguments.tally, "a", encoding="utf-8") as tally:
         print(passed, failed, file=tally)

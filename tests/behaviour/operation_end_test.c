@@ -1,6 +1,7 @@
 /* How operations end: cancelled, closed, destroyed with their loop; each is told exactly once. */
 #include "tests/behaviour/operation_record.h"
 
+#include <fcntl.h>
 #include <jinduo/error.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -208,6 +209,31 @@ START_TEST(a_descriptor_number_may_be_used_again_after_its_close_completes)
 }
 END_TEST
 
+static struct socket_ends reused;
+
+/* With nothing under way it is closed at once, although that is told later. */
+static void close_and_use_the_number_again(jd_operation *operation, int64_t result, void *arg)
+{
+    jd_async_close(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
+    ck_assert_int_eq(fcntl(reused.ours, F_DUPFD_CLOEXEC, ends.ours), ends.ours);
+    begin_receive(&records[2]);
+}
+
+START_TEST(a_descriptor_number_given_out_again_before_its_close_is_told_is_not_being_closed)
+{
+    reused = tcp_ends();
+    jd_async_timeout(the_loop, &records[0].operation, 1, close_and_use_the_number_again, NULL);
+    ck_assert_int_eq(await(&records[1]), 0);
+    pump_turns(3);
+    ck_assert(!records[2].over);
+
+    write_to(reused.theirs, "mine");
+
+    ck_assert_int_eq(await(&records[2]), 4);
+    close(reused.ours);
+}
+END_TEST
+
 /* ---- the loop's end ---- */
 
 START_TEST(a_loop_that_is_destroyed_cancels_what_is_under_way)
@@ -261,6 +287,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, close_ends_what_is_under_way_first_and_then_closes);
     tcase_add_test(tests, an_operation_begun_on_a_handle_that_is_being_closed_is_cancelled);
     tcase_add_test(tests, a_descriptor_number_may_be_used_again_after_its_close_completes);
+    tcase_add_test(tests, a_descriptor_number_given_out_again_before_its_close_is_told_is_not_being_closed);
     tcase_add_test(tests, a_loop_that_is_destroyed_cancels_what_is_under_way);
     tcase_add_test(tests, what_is_begun_while_the_loop_is_being_destroyed_is_refused);
 }

@@ -30,6 +30,11 @@ scratch = pathlib.Path(tempfile.mkdtemp(prefix="jinduo-install-"))
 PREFIX, STAGE = scratch / "usr", scratch / "stage"
 
 
+# The engine io_uring is built in where liburing is there (meson_options.txt), and the library then needs it.
+HAS_LIBURING = subprocess.run(["pkg-config", "--atleast-version=2.3", "liburing"], check=False).returncode == 0
+LIBURING_FLAGS = ["-luring"] if HAS_LIBURING else []
+
+
 def run(*command, **environment):
     """Returns what it printed. What this test inherited must not decide where things go."""
     inherited = {name: value for name, value in os.environ.items()
@@ -67,6 +72,10 @@ def staged():
     return STAGE / PREFIX.relative_to("/")
 
 
+def version():
+    return re.search(r"version: '([^']+)'", (SOURCE / "meson.build").read_text(encoding="utf-8"))[1]
+
+
 def files_below(directory):
     return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
 
@@ -93,11 +102,11 @@ def available(programs):
 
 @tap.test
 def everything_is_installed_and_nothing_else():
-    version = re.search(r"version: '([^']+)'", (SOURCE / "meson.build").read_text(encoding="utf-8"))[1]
     headers = {f"include/jinduo/{path.name}" for path in (SOURCE / "include" / "jinduo").glob("*.h")}
     expected = headers | {
-        "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
-        f"lib/libjinduo.so.{version}", "lib/pkgconfig/jinduo.pc"}
+        "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-info",
+        "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
+        f"lib/libjinduo.so.{version()}", "lib/pkgconfig/jinduo.pc"}
     expected |= {f"share/doc/jinduo/{name}" for name in ("LICENSE", "README.md", "README.zh-CN.md", "CHANGELOG.md",
                                                          "docs/architecture.md", "docs/guide.md")}
     assert files_below(prefix()) == expected, sorted(files_below(prefix()) ^ expected)
@@ -119,8 +128,10 @@ def a_program_is_built_against_the_shared_library_by_pkg_config():
 
 @tap.test
 def a_program_is_built_against_what_was_staged():
-    found = flags("--cflags", "--libs", PKG_CONFIG_SYSROOT_DIR=str(STAGE),
-                  PKG_CONFIG_LIBDIR=str(staged() / LIBDIR / "pkgconfig"))
+    places = [str(staged() / LIBDIR / "pkgconfig")]
+    if HAS_LIBURING:
+        places.append(run("pkg-config", "--variable=pcfiledir", "liburing").strip())
+    found = flags("--cflags", "--libs", PKG_CONFIG_SYSROOT_DIR=str(STAGE), PKG_CONFIG_LIBDIR=":".join(places))
     assert f"-I{staged() / 'include'}" in found and f"-L{staged() / LIBDIR}" in found, found
     assert_comes_back(compile_program("staged", PROGRAMS / "round_trip.c", *found), LD_LIBRARY_PATH=str(staged() / LIBDIR))
 
@@ -128,7 +139,7 @@ def a_program_is_built_against_what_was_staged():
 @tap.test
 def a_program_is_built_statically_by_pkg_config():
     found = flags("--cflags", "--libs", "--static")
-    assert "-pthread" in found, found
+    assert "-pthread" in found and ("-luring" in found) == HAS_LIBURING and "-ljemalloc" not in found, found
     program = compile_program("static", "-static", PROGRAMS / "round_trip.c", *found)
     assert_comes_back(program)
 
@@ -140,7 +151,8 @@ def a_program_may_have_names_that_the_static_library_has_inside():
     own = run("nm", "--extern-only", "--defined-only", "--format=posix", compile_object(sources[1])).splitlines()
     strange = [line.split()[0] for line in own if line.split()[0] not in inside]
     assert len(own) > 4 and not strange, f"the library has none of these any more: {strange}"
-    assert_comes_back(compile_program("own_names", *sources, *flags("--cflags"), prefix() / LIBDIR / "libjinduo.a"))
+    assert_comes_back(compile_program("own_names", *sources, *flags("--cflags"), prefix() / LIBDIR / "libjinduo.a",
+                                      *LIBURING_FLAGS))
 
 
 def compile_object(source):
@@ -148,17 +160,67 @@ def compile_object(source):
     return scratch / "own_names.o"
 
 
-@tap.test_for_each(available(COMPILERS))
-def the_library_built_with_this_compiler_has_no_internal_name_outside(compiler):
+def build_with(compiler, *options):
+    """The library and its symbols' test, built quickly."""
     directory = scratch / f"build-{compiler}"
-    run("meson", "setup", directory, SOURCE, "-Dtests=disabled", "-Dbenchmarks=disabled", "-Dexamples=disabled",
-        "-Ddocs=disabled", "-Djemalloc=disabled", CC=compiler)
-    run("ninja", "-C", directory)
-    names = run("nm", "--extern-only", "--defined-only", "--format=posix", directory / "libjinduo.a").splitlines()[1:]
+    run("meson", "setup", directory, SOURCE, "--buildtype=plain", "-Dbenchmarks=disabled", "-Ddocs=disabled",
+        "-Djemalloc=disabled", *options, CC=compiler)
+    return directory
+
+
+def assert_no_internal_names(library):
+    names = run("nm", "--extern-only", "--defined-only", "--format=posix", library).splitlines()[1:]
     strangers = [line for line in names if not line.startswith("jd_")]
     assert len(names) > 80 and not strangers, strangers
+
+
+@tap.test_for_each(available(COMPILERS))
+def the_library_built_with_this_compiler_has_no_internal_name_outside(compiler):
+    if [compiler] == CC:
+        library, linked = prefix() / LIBDIR / "libjinduo.a", LIBURING_FLAGS
+    else:
+        directory = build_with(compiler, "-Dtests=disabled", "-Dexamples=disabled")
+        run("ninja", "-C", directory, "libjinduo.a")
+        library, linked = directory / "libjinduo.a", LIBURING_FLAGS
+    assert_no_internal_names(library)
     assert_comes_back(compile_program(f"own_names-{compiler}", PROGRAMS / "round_trip.c", PROGRAMS / "own_names.c",
-                                      f"-I{SOURCE / 'include'}", directory / "libjinduo.a", compiler=[compiler]))
+                                      f"-I{SOURCE / 'include'}", library, *linked, compiler=[compiler]))
+
+
+@functools.cache
+def build_without_io_uring():
+    """As a distribution may that has no liburing."""
+    directory = scratch / "build-without"
+    run("meson", "setup", directory, SOURCE, "--buildtype=plain", "-Dio_uring=disabled", "-Dtests=enabled",
+        "-Dbenchmarks=disabled", "-Ddocs=disabled", "-Djemalloc=disabled", CC=" ".join(CC))
+    run("ninja", "-C", directory, f"libjinduo.so.{version()}", "libjinduo.a", "examples/jd-info",
+        "tests/behaviour/messages_behaviour", "tests/unit/event_loop_creation_test")
+    return directory
+
+
+@tap.test
+def without_io_uring_the_library_needs_no_liburing_and_has_the_same_functions():
+    directory = build_without_io_uring()
+    assert needed_by(directory / "libjinduo.so") == [], needed_by(directory / "libjinduo.so")
+    assert_no_internal_names(directory / "libjinduo.a")
+    assert exported_by(directory / "libjinduo.so") == exported_by(prefix() / LIBDIR / "libjinduo.so")
+    assert "liburing" not in (directory / "meson-private" / "jinduo.pc").read_text(encoding="utf-8")
+
+
+@tap.test
+def without_io_uring_its_tests_pass_on_the_other_engines():
+    directory = build_without_io_uring()
+    suites = ["messages reactor", "messages simulated", "event_loop_creation"]
+    known = run("meson", "test", "-C", directory, "--list")
+    assert "messages io_uring" not in known, known
+    run("meson", "test", "-C", directory, "--no-rebuild", *suites)
+
+
+@tap.test
+def without_io_uring_jd_info_says_so_and_proactor_is_simulated():
+    printed = run(build_without_io_uring() / "examples" / "jd-info")
+    assert re.search(r"^  io_uring +not available: not built in$", printed, re.MULTILINE), printed
+    assert re.search(r"^  proactor +available: is simulated$", printed, re.MULTILINE), printed
 
 
 def make_user_project(name, place):
@@ -181,7 +243,8 @@ def link_tree(destination):
 @tap.test_for_each({"a copy": copy_tree, "a link": link_tree})
 def another_meson_project_has_it_as_a_subproject(place):
     project = make_user_project(f"user-{place.__name__}", place)
-    run("meson", "setup", project / "build", project, CC=" ".join(CC), PKG_CONFIG_LIBDIR="/nonexistent")
+    run("meson", "setup", project / "build", project, "--buildtype=plain", CC=" ".join(CC),
+        PKG_CONFIG_LIBDIR="/nonexistent")
     run("ninja", "-C", project / "build")
     assert_comes_back(project / "build" / "user")
     programs = [path.name for path in (project / "build").rglob("*") if path.name.startswith(("jd-", "raw-"))]
@@ -234,14 +297,25 @@ def a_cpp_program_is_built_and_runs(setup):
     assert_comes_back(program, LD_LIBRARY_PATH=str(prefix() / LIBDIR))
 
 
+def needed_by(library):
+    """The libraries that it needs besides the C library: before glibc 2.34 threads were a library apart; some machines'
+    thread-local variables need the dynamic linker."""
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "--dynamic", library))
+    assert needed, "it needs nothing at all"
+    return [name for name in needed if not re.match(r"libc\.|libpthread\.|ld-linux", name)]
+
+
+def exported_by(library):
+    names = run("nm", "--dynamic", "--extern-only", "--defined-only", "--format=posix", library).splitlines()
+    return {line.split()[0] for line in names}
+
+
 @tap.test
-def the_shared_library_needs_the_c_library_alone():
-    dynamic = run("readelf", "--dynamic", prefix() / LIBDIR / "libjinduo.so")
-    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)
-    # Before glibc 2.34 threads were a library apart; some machines' thread-local variables need the dynamic linker.
-    strangers = [name for name in needed if not re.match(r"libc\.|libpthread\.|ld-linux", name)]
-    assert needed and not strangers, needed
-    assert "[libjinduo.so.0]" in re.search(r"\(SONAME\).*", dynamic)[0]
+def the_shared_library_needs_the_c_library_and_liburing_alone():
+    library = prefix() / LIBDIR / "libjinduo.so"
+    needed = [name.partition(".so")[0] for name in needed_by(library)]
+    assert needed == (["liburing"] if HAS_LIBURING else []), needed
+    assert "[libjinduo.so.0]" in re.search(r"\(SONAME\).*", run("readelf", "--dynamic", library))[0]
 
 
 @tap.test

@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 import tap
-from server import DEADLINE_SECONDS, Server, assert_echo, connect, engines
+from server import DEADLINE_SECONDS, Server, assert_echo, available_engines, connect
 
 ECHO, FRAME_ECHO = sys.argv[1:3]
 
@@ -53,7 +53,7 @@ def frames(length):
 PROGRAMS = {ECHO: pattern, FRAME_ECHO: frames}  # and what each of them returns as it is
 
 SETUPS = {f"{os.path.basename(program)} {engine} threads {threads}": (program, engine, threads)
-          for program in PROGRAMS for engine in engines(program) for threads in THREADS}
+          for program in PROGRAMS for engine in available_engines(program) for threads in THREADS}
 
 
 def serve(setup, *options, listen="127.0.0.1:0"):

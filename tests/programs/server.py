@@ -1,5 +1,6 @@
 """A server program under test: started, its ready lines read, always ended by its own process id."""
 
+import functools
 import os
 import re
 import select
@@ -91,6 +92,22 @@ def engines(program):
     choice = re.search(r"--engine NAME\s+auto \(default\),((?:\s+\w+,?)+)$", output, re.MULTILINE)
     assert choice, f"no list of engines in {output}"
     return re.findall(r"\w+", choice.group(1))
+
+
+@functools.cache
+def available_engines(program):
+    """Of these the ones that can be used here: not "proactor", which is one of the others."""
+    return [engine for engine in engines(program) if engine != "proactor" and _refusal(program, engine) is None]
+
+
+def _refusal(program, engine):
+    """Why the program cannot use it, or None. Whatever else it says comes when it has its engine."""
+    try:
+        with Server(program, "--engine", engine, "--listen", "127.0.0.1:0") as server:
+            server.stop()
+        return None
+    except AssertionError as refusal:
+        return str(refusal)
 
 
 def connect(endpoint, receive_buffer_bytes=0):

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""jd-async-file: the files of its folder, whole, and nothing else, on each engine that has operations.
+
+Arguments: the path of jd-async-file.
+"""
+
+import contextlib
+import os
+import pathlib
+import random
+import socket
+import sys
+import tempfile
+import threading
+import time
+
+import tap
+from server import DEADLINE_SECONDS, Server, available_engines, connect, receive, run_to_end
+
+ASYNC_FILE = sys.argv[1]
+ENGINES = [engine for engine in available_engines(ASYNC_FILE) if engine != "reactor"]
+MEBIBYTE = 1 << 20
+BIG_BYTES = 20 * MEBIBYTE + 4321
+REQUEST_MAX_BYTES = 4096
+USAGE = 2
+
+CONTENTS = {
+    "empty": b"",
+    "one": b"1",
+    "lines": b"first\nsecond\n\nfourth",
+    "chunk": bytes(range(256)) * 256,  # as long as the server reads at a time
+    "chunk and one": bytes(range(256)) * 256 + b"!",
+    "name with spaces": b"spaces",
+    "n\u00e4me": "\u00e4".encode(),
+    "below/deeper/file": b"deep",
+    "..two dots": b"no way up",
+}
+
+
+@contextlib.contextmanager
+def serving(engine, *options):
+    """A server on a folder within a folder; yields it and the outer one."""
+    with tempfile.TemporaryDirectory() as outer:
+        folder = pathlib.Path(outer) / "folder"
+        for name, content in CONTENTS.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        (pathlib.Path(outer) / "secret").write_bytes(b"secret")
+        with Server(ASYNC_FILE, "--engine", engine, "--listen", "127.0.0.1:0", *options, str(folder)) as server:
+            yield server, pathlib.Path(outer)
+            server.stop()
+
+
+class Client:
+    """Asks for files and reads the answers."""
+
+    def __init__(self, server, **options):
+        self.socket = connect(server.endpoint, **options)
+        self.answers = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.answers.close()
+        self.socket.close()
+
+    def ask(self, *names):
+        self.socket.sendall("".join(f"{name}\n" for name in names).encode())
+
+    def answer(self):
+        """The file's bytes, or the line of the error."""
+        line = self.answers.readline().decode()
+        assert line.endswith("\n"), f"the answer ends with {line!r}"
+        if line.startswith("error: "):
+            return line
+        data = self.answers.read(int(line))
+        assert len(data) == int(line), f"{len(data)} of {line}"
+        return data
+
+    def get(self, name):
+        self.ask(name)
+        return self.answer()
+
+    def assert_ended(self):
+        try:
+            assert self.answers.read(1) == b"", "more than the end"
+        except ConnectionResetError:
+            pass  # what it had sent was not read to the end
+
+
+def assert_serves(server):
+    with Client(server) as client:
+        assert client.get("lines") == CONTENTS["lines"]
+
+
+@tap.test_for_each(ENGINES)
+def every_file_comes_whole_one_after_the_other_on_one_connection(engine):
+    with serving(engine) as (server, _), Client(server) as client:
+        for name, content in CONTENTS.items():
+            assert client.get(name) == content, name
+
+
+@tap.test_for_each(ENGINES)
+def requests_sent_at_once_are_answered_in_order(engine):
+    names = [*CONTENTS, "missing"] * 20
+    with serving(engine) as (server, _), Client(server) as client:
+        client.ask(*names)
+        for name in names:
+            answer = client.answer()
+            assert answer == CONTENTS[name] if name in CONTENTS else answer.startswith("error: "), name
+
+
+@tap.test_for_each(ENGINES)
+def a_request_in_pieces_and_one_that_ends_with_crlf_are_understood(engine):
+    with serving(engine) as (server, _), Client(server) as client:
+        for byte in b"below/deeper/file\r\n":
+            client.socket.sendall(bytes([byte]))
+        assert client.answer() == CONTENTS["below/deeper/file"]
+
+
+@tap.test_for_each(ENGINES)
+def a_big_file_comes_byte_for_byte_to_several_clients_at_once(engine):
+    data = random.Random(1).randbytes(BIG_BYTES)
+    answers = {}
+
+    def fetch(number, server):
+        with Client(server) as client:
+            answers[number] = client.get("big") == data
+
+    with serving(engine) as (server, outer):
+        (outer / "folder" / "big").write_bytes(data)
+        threads = [threading.Thread(target=fetch, args=(number, server), daemon=True) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * DEADLINE_SECONDS)
+    assert answers == {0: True, 1: True, 2: True}, answers
+
+
+@tap.test_for_each(ENGINES)
+def what_is_not_there_or_is_no_file_is_an_error_and_the_connection_goes_on(engine):
+    with serving(engine) as (server, outer), Client(server) as client:
+        os.mkfifo(outer / "folder" / "fifo")
+        for name in ("missing", "below", ".", "fifo", "", "one/more", "x" * 300):
+            answer = client.get(name)
+            assert isinstance(answer, str), f"{name!r}: {answer!r}"
+            assert client.get("one") == b"1", name
+        client.socket.sendall(b"one\0../../secret\n")
+        assert client.answer() != b"secret"
+
+
+@tap.test_for_each(ENGINES)
+def nothing_leads_out_of_the_folder(engine):
+    with serving(engine) as (server, outer), Client(server) as client:
+        folder = outer / "folder"
+        (folder / "up").symlink_to("../secret")
+        (folder / "far").symlink_to(outer / "secret")
+        (folder / "out").symlink_to("..")
+        (folder / "inside").symlink_to("below/deeper/file")
+        escapes = ("../secret", "below/../../secret", "./../secret", str(outer / "secret"), "/etc/passwd", "//etc/passwd",
+                   "up", "far", "out/secret", "/proc/self/environ", f"../{folder.name}/one", "..")
+        for name in escapes:
+            answer = client.get(name)
+            assert isinstance(answer, str), f"{name}: {answer!r}"
+        assert client.get("inside") == CONTENTS["below/deeper/file"]
+        assert client.get("below/../one") == b"1"
+
+
+@tap.test_for_each(ENGINES)
+def a_line_without_end_ends_its_connection_and_no_other(engine):
+    with serving(engine) as (server, _):
+        with Client(server) as endless:
+            try:
+                for _ in range(64):
+                    endless.socket.sendall(b"x" * REQUEST_MAX_BYTES)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            endless.assert_ended()
+        assert_serves(server)
+
+
+@tap.test_for_each(ENGINES)
+def a_client_that_takes_nothing_holds_up_nobody_and_gets_all_when_it_does(engine):
+    data = random.Random(2).randbytes(BIG_BYTES)
+    with serving(engine) as (server, outer):
+        (outer / "folder" / "big").write_bytes(data)
+        with Client(server, receive_buffer_bytes=4096) as stalled:
+            stalled.ask("big", "one")
+            for _ in range(20):
+                assert_serves(server)
+            assert stalled.answer() == data
+            assert stalled.answer() == b"1"
+
+
+def descriptors_of(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
+def wait_for_descriptors(server, count):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while descriptors_of(server) > count:
+        assert time.monotonic() < deadline, f"{descriptors_of(server)} descriptors, not {count}"
+        time.sleep(0.01)
+
+
+@tap.test_for_each(ENGINES)
+def a_client_that_stalls_is_ended_when_its_time_is_up(engine):
+    with serving(engine, "--idle", "1") as (server, outer):
+        with open(outer / "folder" / "big", "wb") as file:
+            file.truncate(64 * MEBIBYTE)
+        before = descriptors_of(server)
+        with Client(server) as silent, Client(server, receive_buffer_bytes=4096) as stalled:
+            silent.socket.sendall(b"half a li")
+            stalled.ask("big")
+            silent.assert_ended()
+            wait_for_descriptors(server, before)
+            assert len(receive(stalled.socket, 64 * MEBIBYTE)) < 64 * MEBIBYTE
+        assert_serves(server)
+
+
+@tap.test_for_each(ENGINES)
+def clients_that_go_away_in_the_middle_leave_nothing_behind(engine):
+    with serving(engine) as (server, outer):
+        with open(outer / "folder" / "big", "wb") as file:
+            file.truncate(64 * MEBIBYTE)
+        before = descriptors_of(server)
+        for number in range(20):
+            with Client(server) as client:
+                client.ask("big")
+                assert receive(client.socket, 1000)
+                if number % 2:  # RST
+                    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        wait_for_descriptors(server, before)
+
+
+@tap.test_for_each(ENGINES)
+def a_file_that_shrinks_after_its_length_was_told_breaks_the_connection(engine):
+    with serving(engine) as (server, outer):
+        big = outer / "folder" / "big"
+        with open(big, "wb") as file:
+            file.truncate(64 * MEBIBYTE)
+        with Client(server) as client:
+            client.ask("big")
+            assert client.answers.readline() == b"%d\n" % (64 * MEBIBYTE)
+            os.truncate(big, 0)
+            assert len(client.answers.read()) < 64 * MEBIBYTE
+        assert_serves(server)
+
+
+@tap.test_for_each(("reactor", "auto"))
+def an_engine_without_operations_is_a_usage_error_in_one_line(engine):
+    status, output, errors = run_to_end(ASYNC_FILE, "--engine", engine, "--listen", "127.0.0.1:0")
+    assert (status, output) == (USAGE, "") and errors.count("\n") == 1, (status, output, errors)
+    assert errors.startswith("jd-async-file: --engine: ") and "proactor" in errors and "--help" in errors, errors
+
+
+@tap.test
+def a_folder_that_is_not_there_or_is_a_file_is_one_line_with_its_name():
+    for folder in ("/nowhere/at/all", ASYNC_FILE):
+        status, output, errors = run_to_end(ASYNC_FILE, "--listen", "127.0.0.1:0", folder)
+        assert (status, output) == (1, "") and errors.count("\n") == 1 and folder in errors, (status, output, errors)
+
+
+tap.main()
