@@ -269,12 +269,27 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
     return 0;
 }
 
+/* SO_PEERNAME asks as accept4 does, but refuses if there is room for more than the address has (net/core/sock.c). */
+static bool address_of_reset_peer(socket_handle handle, struct sockaddr_storage *address, socklen_t *length)
+{
+    static const socklen_t lengths[] = { sizeof(struct sockaddr_in6), sizeof(struct sockaddr_in) };
+
+    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        *length = lengths[i];
+        if (system_calls.getsockopt(handle, SOL_SOCKET, SO_PEERNAME, address, length) == 0)
+            return true;
+    }
+    errno = ENOTCONN;
+    return false;
+}
+
 int socket_peer_address(socket_handle handle, struct peer_address *peer)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof(address);
 
-    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0)
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0 &&
+        (errno != ENOTCONN || !address_of_reset_peer(handle, &address, &length)))
         return -errno;
     peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
     return 0;
