@@ -8,6 +8,8 @@
 
 enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000 };
 
+#define ENGINES "auto, reactor, proactor, io_uring, simulated"
+
 const char program_common_help[] =
     "  -e, --engine NAME         auto (default), reactor, proactor, io_uring, simulated\n"
     "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path, unix:@name; may be given several times;\n"
@@ -76,8 +78,7 @@ void program_option(struct program *program, int option, const char *value)
     switch (option) {
     case 'e':
         if (jd_engine_parse(&program->loop_options.engine, value) < 0)
-            program_usage_error(program, "--engine '%s': no such engine (auto, reactor, proactor, io_uring, simulated)",
-                                value);
+            program_usage_error(program, "--engine '%s': no such engine (" ENGINES ")", value);
         break;
     case 'l':
         add_endpoint(program, value);
@@ -133,16 +134,18 @@ void program_fail(const struct program *program, const char *what, int error)
     exit(PROGRAM_FAILED);
 }
 
-/* The library would refuse it too, but cannot say which word on the command line is meant. */
-static void check_environment(const struct program *program)
+/* The library would refuse it too, but cannot say which word on the command line is meant, and says why only in its log. */
+static void check_engine(const struct program *program)
 {
-    const char *wish = getenv("JINDUO_ENGINE");
-    jd_engine engine;
+    const char *wish = getenv("JINDUO_ENGINE"), *reason;
+    jd_engine engine = program->loop_options.engine;
 
-    if (program->loop_options.engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' &&
-        jd_engine_parse(&engine, wish) < 0)
-        program_usage_error(program,
-                            "JINDUO_ENGINE '%s': no such engine (auto, reactor, proactor, io_uring, simulated)", wish);
+    if (engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' && jd_engine_parse(&engine, wish) < 0)
+        program_usage_error(program, "JINDUO_ENGINE '%s': no such engine (" ENGINES ")", wish);
+    if (jd_engine_available(engine, &reason) == 0)
+        return;
+    fprintf(stderr, "%s: the engine %s is not available: %s\n", program->name, jd_engine_name(engine), reason);
+    exit(PROGRAM_FAILED);
 }
 
 /* What several processes share has to be known before the first of them listens. */
@@ -161,7 +164,7 @@ void program_make_loop(struct program *program)
 {
     int result;
 
-    check_environment(program);
+    check_engine(program);
     if (program->endpoint_count == 0)
         add_endpoint(program, "127.0.0.1:8000");
     if (program->processes > 1) {

@@ -82,6 +82,9 @@ int uring_enable(struct io_uring_backend *uring);
 
 int uring_available(const char **reason);
 
+/* Why no ring was made: the error, and what kernel.io_uring_disabled is set to ('0' to '2'). A static string. */
+const char *uring_refusal(int error, char disabled);
+
 /* ---- io_uring_buffers.c ---- */
 int uring_buffers_create(struct io_uring_backend *uring);
 void uring_buffers_destroy(struct io_uring_backend *uring);

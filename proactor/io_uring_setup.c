@@ -38,14 +38,14 @@ static char disabled_setting(void)
     return setting;
 }
 
-static const char *reason_of(int error)
+const char *uring_refusal(int error, char disabled)
 {
     switch (error) {
     case -ENOSYS:
         return "the kernel is built without io_uring, or a seccomp filter hides it";
     case -EPERM:
     case -EACCES:
-        switch (disabled_setting()) {
+        switch (disabled) {
         case '1':
             return "kernel.io_uring_disabled is 1, and this process is not in kernel.io_uring_group";
         case '2':
@@ -104,7 +104,7 @@ int uring_setup(struct io_uring *ring, unsigned submissions, unsigned completion
     int result = create(ring, submissions, completions);
 
     if (result < 0) {
-        *reason = reason_of(result);
+        *reason = uring_refusal(result, disabled_setting());
         return result == -EINVAL ? JD_ENOTSUP : result;
     }
     if (is_recent(ring))

@@ -257,6 +257,17 @@ START_TEST(a_refused_ring_is_an_error_with_its_reason)
 }
 END_TEST
 
+/* Not tried by setting it: that would concern all the processes of the system. */
+START_TEST(where_an_administrator_has_switched_rings_off_the_reason_names_the_setting)
+{
+    ck_assert_ptr_nonnull(strstr(uring_refusal(-EPERM, '1'), "kernel.io_uring_disabled is 1"));
+    ck_assert_ptr_nonnull(strstr(uring_refusal(-EPERM, '1'), "kernel.io_uring_group"));
+    ck_assert_ptr_nonnull(strstr(uring_refusal(-EPERM, '2'), "kernel.io_uring_disabled is 2"));
+    ck_assert_ptr_null(strstr(uring_refusal(-EPERM, '0'), "kernel.io_uring_disabled"));
+    ck_assert_ptr_null(strstr(uring_refusal(-ENOSYS, '2'), "kernel.io_uring_disabled"));
+}
+END_TEST
+
 START_TEST(where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best)
 {
     const jd_event_loop_options proactor = { .engine = JD_ENGINE_PROACTOR };
@@ -309,6 +320,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served);
     tcase_add_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it);
     tcase_add_loop_test(tests, a_refused_ring_is_an_error_with_its_reason, 0, REFUSALS);
+    tcase_add_test(tests, where_an_administrator_has_switched_rings_off_the_reason_names_the_setting);
     tcase_add_test(tests, where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best);
     tcase_add_test(tests, where_they_are_not_proactor_is_io_uring);
 }

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import tap
-from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, receive, run_to_end
+from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, receive, refuse_rings, run_to_end
 
 ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
@@ -169,7 +169,40 @@ def the_command_lines_engine_overrules_the_environments():
         server.stop()
 
 
+@tap.test_for_each(("--engine", "JINDUO_ENGINE"))
+def an_unknown_engine_is_refused_with_the_names_of_all(way):
+    options, environment = ((["--engine", "kqueue"], {}) if way == "--engine" else ([], {"JINDUO_ENGINE": "kqueue"}))
+    for program in OPTIONS:
+        assert_refused(program, options, USAGE, "(auto, reactor, proactor, io_uring, simulated)",
+                       environment=environment)
+
+
 # ---- what the system refuses ----
+
+@tap.test_for_each(("--engine", "JINDUO_ENGINE"))
+def io_uring_that_is_refused_is_one_line_with_the_reason(way):
+    options, environment = ((["--engine", "io_uring"], {}) if way == "--engine" else ([], {"JINDUO_ENGINE": "io_uring"}))
+    for program in OPTIONS:
+        status, _, errors = run_to_end(program, "--listen", "127.0.0.1:0", *options, environment=environment,
+                                       preexec_fn=refuse_rings)
+        assert status == FAILED and errors.count("\n") == 1, (status, errors)
+        assert re.search("io_uring is not available: (refused by a seccomp filter|not built in|.*io_uring_disabled)",
+                         errors), errors
+
+
+@tap.test_for_each({"auto": ("auto", "reactor"), "proactor": ("proactor", "simulated")})
+def where_io_uring_is_refused_programs_go_on_with_the_next_best(setup):
+    asked_for, used = setup
+    with Server(ECHO, "--listen", "127.0.0.1:0", "--engine", asked_for, preexec_fn=refuse_rings) as server:
+        assert server.ready[0].group(2) == used, server.ready
+        with connect(server.endpoint) as client:
+            assert_echo(client, b"hello")
+        server.signal()
+        status, errors = server.wait()
+        told = errors.count("proactor: using simulated")
+        assert status == 0 and told <= 1 and (asked_for != "auto" or errors == ""), (status, errors)
+
+
 
 @tap.test
 def a_port_in_use_is_one_line_with_the_endpoint_and_the_reason():

@@ -1,11 +1,14 @@
 """A server program under test: started, its ready lines read, always ended by its own process id."""
 
+import ctypes
+import errno
 import functools
 import os
 import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -17,9 +20,9 @@ READY_LINE = re.compile(r"listening on (\S+) engine=(\S+) threads=(\d+)")
 class Server:
     """with Server(program, "--listen", ...) as server: the server has printed its ready lines."""
 
-    def __init__(self, program, *options, endpoints=1, environment=None):
+    def __init__(self, program, *options, endpoints=1, environment=None, **more):
         self.process = subprocess.Popen([program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, env=environment_with(environment))
+                                        stderr=subprocess.PIPE, env=environment_with(environment), **more)
         try:
             self.ready = [self._read_ready_line() for _ in range(endpoints)]
         except BaseException:
@@ -69,6 +72,22 @@ class Server:
         errors = self._end()
         if kind is not None and errors:
             print("# standard error of the server:", *errors.decode().splitlines(), sep="\n# ")
+
+
+def refuse_rings():
+    """For a child before it executes a program (preexec_fn): io_uring_setup(2) is refused with EPERM, by a seccomp filter
+    as containers have (seccomp(2))."""
+    io_uring_setup = 425  # on every architecture (asm-generic/unistd.h)
+    load_number, jump_if_equal, give_back = 0x20, 0x15, 0x06  # linux/bpf_common.h, linux/filter.h
+    allow, fail_with = 0x7FFF0000, 0x00050000  # linux/seccomp.h
+    instructions = ((load_number, 0, 0, 0), (jump_if_equal, 0, 1, io_uring_setup),
+                    (give_back, 0, 0, fail_with | errno.EPERM), (give_back, 0, 0, allow))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *words) for words in instructions))
+    program = ctypes.create_string_buffer(struct.pack("HP", len(instructions), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    set_no_new_privileges, set_seccomp, filtered = 38, 22, 2  # linux/prctl.h
+    if libc.prctl(set_no_new_privileges, 1, 0, 0, 0) < 0 or libc.prctl(set_seccomp, filtered, program, 0, 0) < 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def environment_with(changes):
