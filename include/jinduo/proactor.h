@@ -94,8 +94,8 @@ JD_API int jd_async_timeout_at(jd_event_loop *loop, jd_operation *operation, jd_
 
 /* Cancels every operation on handle, waits until each has completed (their handlers are called before this one's), and
  * closes it. From this call on operations begun on handle on this loop complete with JD_ECANCELED. Result: 0. */
-JD_API int jd_async_close(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                          jd_completion_handler handler, void *arg);
+JD_API int jd_async_close(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
+                          void *arg);
 
 /* ---- composed ---- */
 
