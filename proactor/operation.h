@@ -96,7 +96,7 @@ void operations_tell_finished(struct operations *operations);
 /* The backend has completed (a part of) one. */
 void operation_completed(struct operation *operation, struct completion *completion);
 
-/* Asks all to end. Returns whether any is left. */
+/* Asks all to end, when the loop's queue has been closed. Returns whether any is left. */
 bool operations_end(struct operations *operations);
 
 /* ---- what the engine knows (proactor_engine.c) ---- */
@@ -138,7 +138,7 @@ void operation_cancel_here(struct operation *operation);
 
 extern const struct operation_sort operation_close_sort;
 
-/* Whether someone waits for handle to be closed; closes it if so and nothing is under way on it. */
+/* Whether someone waits for handle to be closed; finishes that if so and nothing is under way on it. */
 bool operation_is_closing(struct operations *operations, jd_handle handle);
 void operation_close_if_unused(struct operations *operations, jd_handle handle);
 

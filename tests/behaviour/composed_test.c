@@ -193,6 +193,10 @@ START_TEST(read_until_checks_its_arguments)
 
     ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, "", 0, 9, note_completion, &record),
                      JD_EINVAL);
+    ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, NULL, "\n", 1, 9, note_completion, &record),
+                     JD_EINVAL);
+    ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, NULL, 1, 9, note_completion, &record),
+                     JD_EINVAL);
     ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, "ab", 2, 1, note_completion, &record),
                      JD_EINVAL);
     ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, "0123456789abcdefg", 17, 99,
