@@ -1,7 +1,9 @@
 #include "base/memory.h"
 
 #include <jinduo/error.h>
+#include <stdalign.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +42,25 @@ static void default_release(void *block, size_t size, void *arg)
 static const jd_memory_functions default_functions = { default_allocate, default_reallocate, default_release, NULL };
 
 static jd_memory_functions functions = { default_allocate, default_reallocate, default_release, NULL };
-static atomic_size_t in_use;
+
+/* Counted in several places, a line of the cache each, so that threads which allocate at the same time do not wait for each
+ * other. A thread keeps to one place; what it releases may have been counted in another, so that only the sum means
+ * something. */
+enum { PLACES = 16, CACHE_LINE_BYTES = 64 };
+
+static struct {
+    alignas(CACHE_LINE_BYTES) atomic_size_t bytes;
+} in_use[PLACES];
+
+static _Atomic unsigned places_taken;
+static _Thread_local unsigned my_place __attribute__((tls_model("initial-exec"))); /* 0: none yet */
+
+static void count(size_t bytes)
+{
+    if (my_place == 0)
+        my_place = 1 + atomic_fetch_add_explicit(&places_taken, 1, memory_order_relaxed) % PLACES;
+    atomic_fetch_add_explicit(&in_use[my_place - 1].bytes, bytes, memory_order_relaxed);
+}
 
 int jd_memory_set_functions(const jd_memory_functions *given)
 {
@@ -54,7 +74,12 @@ int jd_memory_set_functions(const jd_memory_functions *given)
 
 size_t jd_memory_in_use(void)
 {
-    return atomic_load_explicit(&in_use, memory_order_relaxed);
+    size_t sum = 0;
+
+    for (int i = 0; i < PLACES; i++)
+        sum += atomic_load_explicit(&in_use[i].bytes, memory_order_relaxed);
+    /* A block that was counted where this has looked already, and released where it has not: less than nothing. */
+    return sum <= SIZE_MAX / 2 ? sum : 0;
 }
 
 const char *jd_memory_source(void)
@@ -69,7 +94,7 @@ void *memory_allocate(size_t size)
     void *block = functions.allocate(size, functions.arg);
 
     if (block != NULL)
-        atomic_fetch_add_explicit(&in_use, size, memory_order_relaxed);
+        count(size);
     return block;
 }
 
@@ -86,7 +111,7 @@ void *memory_reallocate(void *block, size_t old_size, size_t new_size)
 
     /* A size that shrinks adds a negative difference: unsigned arithmetic wraps around to the right sum. */
     if (moved != NULL)
-        atomic_fetch_add_explicit(&in_use, new_size - old_size, memory_order_relaxed);
+        count(new_size - old_size);
     return moved;
 }
 
@@ -95,5 +120,5 @@ void memory_release(void *block, size_t size)
     if (block == NULL)
         return;
     functions.release(block, size, functions.arg);
-    atomic_fetch_sub_explicit(&in_use, size, memory_order_relaxed);
+    count((size_t)0 - size);
 }

@@ -302,31 +302,44 @@ ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, 
     return received < 0 ? -errno : received;
 }
 
-/* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
-static ssize_t send_once(socket_handle handle, const struct iovec *pieces, int count, int flags)
-{
-    struct msghdr message = { .msg_iovlen = (size_t)(count < IOV_MAX ? count : IOV_MAX) };
-
-    if (count == 1)
-        return system_calls.send(handle, pieces->iov_base, pieces->iov_len, flags);
-    /* msg_iov is not const, as recvmsg(2) shares the struct; sendmsg does not change the pieces. */
-    message.msg_iov = (struct iovec *)(uintptr_t)pieces;
-    return system_calls.sendmsg(handle, &message, flags);
-}
-
-static ssize_t send_pieces(socket_handle handle, const struct iovec *pieces, int count, int flags)
+static ssize_t send_bytes(socket_handle handle, const void *data, size_t size, int flags)
 {
     ssize_t sent;
 
     do
-        sent = send_once(handle, pieces, count, flags);
+        sent = system_calls.send(handle, data, size, flags);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
+}
+
+static ssize_t send_message(socket_handle handle, const struct iovec *pieces, int count, int flags)
+{
+    /* msg_iov is not const, as recvmsg(2) shares the struct; sendmsg does not change the pieces. */
+    const struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces,
+                                    .msg_iovlen = (size_t)(count < IOV_MAX ? count : IOV_MAX) };
+    ssize_t sent;
+
+    do
+        sent = system_calls.sendmsg(handle, &message, flags);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+/* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
+static ssize_t send_pieces(socket_handle handle, const struct iovec *pieces, int count, int flags)
+{
+    return count == 1 ? send_bytes(handle, pieces->iov_base, pieces->iov_len, flags)
+                      : send_message(handle, pieces, count, flags);
 }
 
 ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
 {
     return send_pieces(handle, pieces, count, MSG_NOSIGNAL);
+}
+
+ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size)
+{
+    return send_bytes(handle, data, size, MSG_NOSIGNAL);
 }
 
 ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count)

@@ -69,7 +69,10 @@ ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, 
 /* Bytes the kernel took of count (>= 1) pieces, of which it looks at IOV_MAX at most; or a negative error. */
 ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count);
 
-/* The same, and more is sent next: what does not fill a segment may wait for it a moment (tcp(7), MSG_MORE in send(2)). */
+/* The same of one piece. */
+ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size);
+
+/* As socket_send, and more is sent next: what does not fill a segment may wait for it a moment (tcp(7), MSG_MORE in send(2)). */
 ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count);
 
 /* Bytes the kernel took of the size bytes at offset of a file, 0 if the file ends there; or a negative error: JD_EINVAL

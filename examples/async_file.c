@@ -134,7 +134,7 @@ static int open_beneath(int folder, const char *name, struct stat *status)
     int file = (int)syscall(SYS_openat2, folder, name, &how, sizeof(how));
 
     if (file < 0)
-        return -errno;
+        return errno == EXDEV || errno == ELOOP ? JD_EACCES : -errno; /* these two: it leads out of the folder */
     if (fstat(file, status) == 0 && S_ISREG(status->st_mode))
         return file;
     close(file);

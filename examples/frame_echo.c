@@ -1,15 +1,25 @@
 /* jd-frame-echo: returns length-prefixed frames. */
-#include "examples/program.h"
+#include "examples/frame_pool.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTION_HEADER_BYTES = 1, OPTION_LITTLE_ENDIAN, OPTION_MAX_FRAME };
+enum { OPTION_HEADER_BYTES = 1, OPTION_LITTLE_ENDIAN, OPTION_MAX_FRAME, OPTION_WORK_US, OPTION_POOL };
 
-static void on_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *codec)
+enum { WORK_MAX_US = 1000000, POOL_MAX = 1024 };
+
+struct frame_echo {
+    jd_codec *codec;
+    uint32_t work_us;
+};
+
+static void on_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *arg)
 {
+    const struct frame_echo *echo = arg;
+
+    frame_work(echo->work_us);
     /* A peer that sends but never reads fills the output limit: it has had its chance. */
-    if (jd_codec_send(codec, connection, data, length) == JD_ENOBUFS)
+    if (jd_codec_send(echo->codec, connection, data, length) == JD_ENOBUFS)
         jd_tcp_connection_close(connection);
 }
 
@@ -21,8 +31,11 @@ static void print_help(void)
         "maximum ends its connection.\n\n"
         "      --header-bytes N      bytes of the length field: 1, 2, 3, 4, 8 or varint (default 4)\n"
         "      --little-endian       its byte order (default big-endian)\n"
-        "      --max-frame BYTES     longest whole frame, length field included (default 16777216)\n%s",
-        program_common_help);
+        "      --max-frame BYTES     longest whole frame, length field included (default 16777216)\n"
+        "      --work-us US          microseconds of CPU that each frame costs (default 0)\n"
+        "      --pool N              a pool of N threads does that work, off the loops; at most %d connections\n"
+        "                            (default 0: no pool)\n%s",
+        FRAME_POOL_CONNECTIONS, program_common_help);
 }
 
 static unsigned header_bytes(const struct program *program, const char *value)
@@ -44,10 +57,14 @@ int main(int argc, char **argv)
                                              { "header-bytes", required_argument, NULL, OPTION_HEADER_BYTES },
                                              { "little-endian", no_argument, NULL, OPTION_LITTLE_ENDIAN },
                                              { "max-frame", required_argument, NULL, OPTION_MAX_FRAME },
+                                             { "work-us", required_argument, NULL, OPTION_WORK_US },
+                                             { "pool", required_argument, NULL, OPTION_POOL },
                                              { 0 } };
     struct program program = { .name = "jd-frame-echo", .server_options.name = "jd-frame-echo" };
     jd_length_codec_options codec_options = { .strip_bytes = JD_STRIP_HEADER };
-    jd_codec *codec;
+    struct frame_echo echo = { 0 };
+    struct frame_pool *pool = NULL;
+    unsigned pool_threads = 0;
     int option, status;
 
     while ((option = program_next_option(&program, argc, argv, options)) != -1) {
@@ -64,16 +81,28 @@ int main(int argc, char **argv)
         case OPTION_MAX_FRAME:
             codec_options.max_frame_bytes = program_number(&program, "--max-frame", optarg, 1, SIZE_MAX / 2);
             break;
+        case OPTION_WORK_US:
+            echo.work_us = (uint32_t)program_number(&program, "--work-us", optarg, 0, WORK_MAX_US);
+            break;
+        case OPTION_POOL:
+            pool_threads = (unsigned)program_number(&program, "--pool", optarg, 0, POOL_MAX);
+            break;
         default:
             program_option(&program, option, optarg);
         }
     }
-    if (jd_length_codec_create(&codec, &codec_options) < 0)
+    if (jd_length_codec_create(&echo.codec, &codec_options) < 0)
         program_usage_error(&program, "--max-frame '%zu': shorter than the length field",
                             codec_options.max_frame_bytes);
+    if (pool_threads > 0)
+        program.server_options.max_connections = FRAME_POOL_CONNECTIONS;
     program_prepare(&program);
-    jd_tcp_server_set_codec(program.server, codec, on_frame, codec);
+    if (pool_threads > 0)
+        pool = frame_pool_create(&program, echo.codec, pool_threads, echo.work_us);
+    else
+        jd_tcp_server_set_codec(program.server, echo.codec, on_frame, &echo);
     status = program_serve(&program);
-    jd_codec_destroy(codec);
+    frame_pool_destroy(pool);
+    jd_codec_destroy(echo.codec);
     return status;
 }

@@ -6,13 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DRAIN_MS = 5000, THREADS_MAX = 128, BUSY_POLL_MAX_US = 1000000 };
+enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000 };
 
 const char program_common_help[] =
     "  -e, --engine NAME         auto (default), reactor, proactor, io_uring, simulated\n"
     "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path, unix:@name; may be given several times;\n"
     "                            port 0 picks a free one (default 127.0.0.1:8000)\n"
     "  -t, --threads N           sub-Reactors with a thread each; 0: all on one loop (default 0)\n"
+    "      --hand-over HOW       which of them gets a connection: round-robin (default), least (the one with the "
+    "fewest),\n"
+    "                            peer (always the same one for a peer's address)\n"
+    "      --reuse-port          several sockets may share the port: of the threads, each has one; other processes "
+    "too\n"
+    "      --processes N         N processes, each with loops of its own, share the port (implies --reuse-port;\n"
+    "                            default 1)\n"
     "  -b, --busy-poll US        look for events without sleeping for so many microseconds (default 0)\n"
     "  -h, --help                this text\n";
 
@@ -52,6 +59,18 @@ static void add_endpoint(struct program *program, const char *text)
     program->endpoint_count++;
 }
 
+static jd_hand_over hand_over(const struct program *program, const char *value)
+{
+    static const char *const names[] = { [JD_HAND_OVER_ROUND_ROBIN] = "round-robin",
+                                         [JD_HAND_OVER_LEAST_CONNECTIONS] = "least",
+                                         [JD_HAND_OVER_PEER_ADDRESS] = "peer" };
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], value) == 0)
+            return (jd_hand_over)i;
+    program_usage_error(program, "--hand-over '%s': not round-robin, least or peer", value);
+}
+
 void program_option(struct program *program, int option, const char *value)
 {
     switch (option) {
@@ -69,6 +88,15 @@ void program_option(struct program *program, int option, const char *value)
     case 'b':
         program->loop_options.busy_poll_us =
             (uint32_t)program_number(program, "--busy-poll", value, 0, BUSY_POLL_MAX_US);
+        break;
+    case PROGRAM_OPTION_HAND_OVER:
+        program->server_options.hand_over = hand_over(program, value);
+        break;
+    case PROGRAM_OPTION_REUSE_PORT:
+        program->server_options.reuse_port = true;
+        break;
+    case PROGRAM_OPTION_PROCESSES:
+        program->processes = (unsigned)program_number(program, "--processes", value, 1, PROCESSES_MAX);
         break;
     }
 }
@@ -117,16 +145,33 @@ static void check_environment(const struct program *program)
                             "JINDUO_ENGINE '%s': no such engine (auto, reactor, proactor, io_uring, simulated)", wish);
 }
 
+/* What several processes share has to be known before the first of them listens. */
+static void check_shared_endpoints(const struct program *program)
+{
+    char text[JD_ENDPOINT_TEXT_BYTES];
+
+    for (size_t i = 0; i < program->endpoint_count; i++) {
+        jd_endpoint_format(&program->endpoints[i], text, sizeof(text));
+        if (jd_endpoint_port(&program->endpoints[i]) == 0)
+            program_usage_error(program, "--listen '%s': --processes needs an address with a port, not 0", text);
+    }
+}
+
 void program_make_loop(struct program *program)
 {
     int result;
 
     check_environment(program);
+    if (program->endpoint_count == 0)
+        add_endpoint(program, "127.0.0.1:8000");
+    if (program->processes > 1) {
+        check_shared_endpoints(program);
+        program->server_options.reuse_port = true;
+        program_fork(program);
+    }
     result = jd_event_loop_create(&program->loop, &program->loop_options);
     if (result < 0)
         program_fail(program, "cannot make the event loop", result);
-    if (program->endpoint_count == 0)
-        add_endpoint(program, "127.0.0.1:8000");
 }
 
 void program_prepare(struct program *program)
@@ -148,13 +193,37 @@ static void on_drained(void *arg)
     jd_event_loop_quit(arg);
 }
 
-/* The first signal drains; another one of impatience ends at once. */
+void program_stop(struct program *program)
+{
+    if (program->server == NULL)
+        return; /* a second signal has ended it meanwhile */
+    if (jd_tcp_server_stop(program->server, DRAIN_MS, on_drained, program->loop) < 0)
+        jd_event_loop_quit(program->loop);
+}
+
+/* The first signal ends in good order; another one, of impatience, at once. */
 static void on_signal(int signal_number, void *arg)
 {
     struct program *program = arg;
 
-    if (jd_tcp_server_stop(program->server, DRAIN_MS, on_drained, program->loop) < 0)
+    if (program->stopping)
         jd_event_loop_quit(program->loop);
+    else if (program->finish != NULL)
+        program->finish(program);
+    else
+        program_stop(program);
+    program->stopping = true;
+}
+
+static void watch_signals(struct program *program)
+{
+    if (program->forked) {
+        jd_event_loop_watch_signal(program->loop, PROGRAM_FORKED_SIGNAL, on_signal, program);
+        program_unblock_forked_signal();
+        return;
+    }
+    jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program);
+    jd_event_loop_watch_signal(program->loop, SIGTERM, on_signal, program);
 }
 
 void program_print_ready(const struct program *program, const jd_endpoint *endpoint)
@@ -173,8 +242,7 @@ int program_serve(struct program *program)
     jd_endpoint failed = { 0 }, endpoint;
     int result;
 
-    jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program);
-    jd_event_loop_watch_signal(program->loop, SIGTERM, on_signal, program);
+    watch_signals(program);
     result = jd_tcp_server_start(program->server, &failed);
     if (result < 0) {
         jd_endpoint_format(&failed, text, sizeof(text));
@@ -183,6 +251,9 @@ int program_serve(struct program *program)
     for (size_t i = 0; jd_tcp_server_endpoint(program->server, i, &endpoint) == 0; i++)
         program_print_ready(program, &endpoint);
     result = jd_event_loop_run(program->loop);
+    program->server = NULL;
+    if (program->release != NULL)
+        program->release(program);
     jd_event_loop_destroy(program->loop);
     if (result < 0)
         program_fail(program, "the event loop ended", result);

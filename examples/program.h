@@ -18,19 +18,35 @@ struct program {
     jd_tcp_server_options server_options;
     jd_endpoint endpoints[PROGRAM_ENDPOINTS];
     size_t endpoint_count;
+    unsigned processes; /* 0, 1: this one */
+    bool forked;        /* this is one of several; their parent serves nothing */
     jd_event_loop *loop;
     jd_tcp_server *server;
+
+    /* Called at the first signal, if not NULL: ends the program's own work and then calls program_stop. */
+    void (*finish)(struct program *program);
+    void (*release)(struct program *program); /* if not NULL, called before the loops are destroyed */
+    void *extension;                          /* theirs */
+    bool stopping;
 };
 
-/* For getopt_long: the common options; a program's own follow with values up to 31. The colon in front: it prints
+/* Values of the options without a letter. */
+enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_PROCESSES };
+
+/* For getopt_long: the common options; a program's own follow with values up to 28. The colon in front: it prints
  * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
 #define PROGRAM_SHORT_OPTIONS ":he:l:t:b:"
-#define PROGRAM_LONG_OPTIONS                                                                                           \
-    { "help", no_argument, NULL, 'h' }, { "engine", required_argument, NULL, 'e' },                                    \
-        { "listen", required_argument, NULL, 'l' }, { "threads", required_argument, NULL, 't' },                       \
-    {                                                                                                                  \
-        "busy-poll", required_argument, NULL, 'b'                                                                      \
-    }
+/* clang-format off */
+#define PROGRAM_LONG_OPTIONS                                            \
+    { "help", no_argument, NULL, 'h' },                                 \
+    { "engine", required_argument, NULL, 'e' },                         \
+    { "listen", required_argument, NULL, 'l' },                         \
+    { "threads", required_argument, NULL, 't' },                        \
+    { "busy-poll", required_argument, NULL, 'b' },                      \
+    { "hand-over", required_argument, NULL, PROGRAM_OPTION_HAND_OVER }, \
+    { "reuse-port", no_argument, NULL, PROGRAM_OPTION_REUSE_PORT },     \
+    { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }
+/* clang-format on */
 
 /* The lines of --help for them. */
 extern const char program_common_help[];
@@ -50,10 +66,11 @@ unsigned long program_number(const struct program *program, const char *option, 
 __attribute__((noreturn, format(printf, 2, 3))) void program_usage_error(const struct program *program,
                                                                          const char *format, ...);
 
-/* Makes the loop; the default endpoint if none was given. */
+/* Makes the loop; the default endpoint if none was given. With --processes this returns in each of them; so no threads
+ * before it. */
 void program_make_loop(struct program *program);
 
-/* Makes the loop and the server; set the server's callbacks then. */
+/* The same and the server; set the server's callbacks then. */
 void program_prepare(struct program *program);
 
 /* Prints that the program is ready at endpoint. */
@@ -64,5 +81,18 @@ __attribute__((noreturn)) void program_fail(const struct program *program, const
 
 /* Starts, prints a line for each endpoint, serves until SIGINT or SIGTERM, drains. Returns the exit status. */
 int program_serve(struct program *program);
+
+/* Drains and ends. In the loop's thread. */
+void program_stop(struct program *program);
+
+/* What tells one of several processes to end (processes.c). */
+#define PROGRAM_FORKED_SIGNAL SIGUSR1
+
+/* Makes program->processes of this process and returns in each of them, not in their parent, which passes signals on to
+ * them and ends when they have. Before there is a loop or a thread: fork(2) copies only the one that calls it. */
+void program_fork(struct program *program);
+
+/* The signal is held back from the beginning until it is watched for. */
+void program_unblock_forked_signal(void);
 
 #endif

@@ -3,6 +3,7 @@
 
 static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
 {
+    (void)received, (void)arg;
     jd_tcp_connection_send_buffer(connection, input); /* echo: takes the bytes, leaves input empty */
 }
 

@@ -51,6 +51,7 @@ enum close_reason {
 
 struct loop_counters {
     loop_counter turns, idle_turns, sleeps, enters, events, tasks, timers, flushes;
+    loop_counter tasks_from_inside; /* queued in the loop's own callbacks */
     loop_counter bytes_received, bytes_sent, bytes_dropped;
     loop_counter bytes_queued; /* for sending, ever */
     loop_counter connections_opened, connections_closed, connections_failed;
@@ -132,8 +133,8 @@ struct jd_event_loop {
     _Atomic bool quit;
     _Atomic uint64_t pending_signals;
     _Atomic uint32_t wakers; /* threads that may be about to call the engine's wake */
-    _Atomic uint64_t wakeups_sent, wakeups_saved;
-    _Atomic uint32_t committed; /* servers' connections on it and on their way to it */
+    _Atomic uint64_t wakeups_sent;
+    _Atomic uint32_t committed; /* on an io loop of a server: connections on it and on their way to it */
     /* What keeps this memory: the loop itself, each connection (the user's references may outlive the loop), and a
      * thread that is giving back its last reference to one. */
     _Atomic uint32_t shell_references;
@@ -224,8 +225,13 @@ bool loop_may_log(jd_event_loop *loop);
 
 /* Says how many lines have been suppressed, if any. */
 void loop_log_suppressed(jd_event_loop *loop);
+
 /* Gives back memory and files that were lent and whose bytes were sent or dropped. Returns how many. */
-unsigned release_output(jd_event_loop *loop);
+unsigned release_lent(jd_event_loop *loop);
+static inline unsigned release_output(jd_event_loop *loop)
+{
+    return loop->output_pools.released_first != NULL ? release_lent(loop) : 0;
+}
 
 /* ---- loop_timers.c ---- */
 void loop_timers_init(jd_event_loop *loop, uint32_t first_generation);

@@ -148,7 +148,7 @@ unsigned settle_connections(jd_event_loop *loop)
 }
 
 /* What these callbacks send in turn may be sent at once: that is given back the next time. */
-unsigned release_output(jd_event_loop *loop)
+unsigned release_lent(jd_event_loop *loop)
 {
     struct block *released = output_pools_take_released(&loop->output_pools);
     struct output_reference reference;

@@ -65,10 +65,8 @@ void event_loop_wake(jd_event_loop *loop)
 
     /* Sequentially consistent on both sides: the pusher has pushed before it reads the state, the loop writes SLEEPING
      * before it looks at the queue a last time. One of them sees the other. */
-    if (atomic_load(&loop->wake_state) != LOOP_SLEEPING) {
-        atomic_fetch_add_explicit(&loop->wakeups_saved, 1, memory_order_relaxed);
+    if (atomic_load(&loop->wake_state) != LOOP_SLEEPING)
         return;
-    }
     /* Something else may have woken the loop, and end it, while this thread is here: the engine waits for the wakers. A
      * loop that is ending sleeps no more, so none comes later. */
     atomic_fetch_add(&loop->wakers, 1);
@@ -93,7 +91,9 @@ bool event_loop_push(jd_event_loop *loop, struct loop_task *task)
         return false;
     /* In one of its own callbacks it is awake. Anywhere else it may be asleep, in the owner's thread too: the owner is
      * about to change when another thread runs the loop for the first time. */
-    if (event_loop_current() != loop)
+    if (event_loop_current() == loop)
+        counter_add(&loop->counters.tasks_from_inside, 1);
+    else
         event_loop_wake(loop);
     return true;
 }

@@ -73,6 +73,12 @@ static inline size_t output_counts_for(enum output_kind kind, uint64_t length)
     return kind == OUTPUT_FILE ? OUTPUT_FILE_COUNTS_BYTES : (size_t)length;
 }
 
+/* The block that all bytes lie in, as is most often so; NULL: there are more, or a reference. The queue is not empty. */
+static inline const struct block *output_queue_only_block(const struct output_queue *queue)
+{
+    return queue->first->next == NULL && queue->first->kind == OUTPUT_BYTES ? queue->first : NULL;
+}
+
 /* Copies the parts, length bytes in all (> 0), behind what is queued, whole or not at all. expected: how much more is
  * likely to come soon. Returns 0 or JD_ENOMEM. */
 int output_queue_append(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,

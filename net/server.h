@@ -33,6 +33,7 @@ struct server_loop {
     jd_tcp_server *server;
     jd_event_loop *loop;
     struct server_listener *listeners;
+    size_t alive;   /* connections accepted on the server's own loop and not gone: together they hold the server once */
     bool accepting; /* what the listeners were told last */
     bool ending;    /* the listeners have been told to close, and so have the connections: */
     enum closing closing;
@@ -87,7 +88,9 @@ struct jd_tcp_server {
     struct loop_task finish, destroy;
     _Atomic unsigned pending_orders;           /* asked for by other threads, in the loop's queue */
     jd_event_loop_statistics ended_statistics; /* of the io loops, when they are gone */
-    _Atomic size_t seen;                       /* connections up and not down */
+    /* Connections up and not down. One thread writes the first, with plain stores. */
+    loop_counter seen_on_own_loop;
+    _Atomic size_t seen_on_io_loops;
     _Atomic size_t alive; /* connections accepted and not gone, listeners, visits, and 1 until the server stops */
 };
 

@@ -91,16 +91,27 @@ static void run_handover(struct loop_task *task)
         server_loop_queue_update(handover.to);
 }
 
+/* On the server's own loop they come and go in its thread, and are counted without read-modify-write. */
 static void count_in(struct server_loop *to)
 {
+    if (to == &to->server->own) {
+        if (to->alive++ == 0)
+            server_hold(to->server);
+        return;
+    }
     atomic_fetch_add_explicit(&to->loop->committed, 1, memory_order_relaxed);
     server_hold(to->server);
 }
 
-static void count_out(struct server_loop *to)
+static void count_out(jd_tcp_server *server, jd_event_loop *loop)
 {
-    atomic_fetch_sub_explicit(&to->loop->committed, 1, memory_order_relaxed);
-    server_release(to->server);
+    if (loop == server->loop) {
+        if (--server->own.alive == 0)
+            server_release(server);
+        return;
+    }
+    atomic_fetch_sub_explicit(&loop->committed, 1, memory_order_relaxed);
+    server_release(server);
 }
 
 void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error)
@@ -108,8 +119,7 @@ void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop,
     jd_tcp_server *server = server_of_owner(owner);
 
     server_leave_place(server);
-    atomic_fetch_sub_explicit(&loop->committed, 1, memory_order_relaxed);
-    server_release(server);
+    count_out(server, loop);
 }
 
 static void push(struct handover *handover)
@@ -187,7 +197,7 @@ static void wait_for_place(struct server_loop *at, struct handover *handover)
     if (!closed)
         return;
     lose(at, handover->socket);
-    count_out(handover->to);
+    count_out(at->server, handover->to->loop);
     memory_release(handover, sizeof(*handover));
 }
 
@@ -237,7 +247,7 @@ void server_close_places(jd_tcp_server *server)
     for (struct handover *next; waiting != NULL; waiting = next) {
         next = waiting->next;
         lose(&server->own, waiting->socket);
-        count_out(waiting->to);
+        count_out(server, waiting->to->loop);
         memory_release(waiting, sizeof(*waiting));
     }
 }
@@ -270,7 +280,7 @@ static void take_with(struct server_loop *at, socket_handle socket, const struct
         lose(at, socket);
         if (place == PLACE_FREE)
             server_leave_place(server);
-        count_out(to);
+        count_out(server, to->loop);
     } else if (place == PLACE_FREE) {
         push(handover);
     } else {
@@ -291,5 +301,6 @@ void server_take(struct server_loop *at, socket_handle socket, const struct peer
         refuse(at, socket);
     else
         take_with(at, socket, peer, place);
-    server_loop_update(at);
+    if (at->server->places.limit > 0)
+        server_loop_update(at);
 }

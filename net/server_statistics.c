@@ -3,12 +3,18 @@
 
 void server_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change)
 {
-    atomic_fetch_add_explicit(&server_of_owner(owner)->seen, (size_t)change, memory_order_relaxed);
+    jd_tcp_server *server = server_of_owner(owner);
+
+    if (connection_loop(connection) == server->loop)
+        counter_add(&server->seen_on_own_loop, (uint64_t)(int64_t)change);
+    else
+        atomic_fetch_add_explicit(&server->seen_on_io_loops, (size_t)change, memory_order_relaxed);
 }
 
 size_t jd_tcp_server_connection_count(const jd_tcp_server *server)
 {
-    return atomic_load_explicit(&server->seen, memory_order_relaxed);
+    return atomic_load_explicit(&server->seen_on_io_loops, memory_order_relaxed) +
+           (size_t)atomic_load_explicit(&server->seen_on_own_loop, memory_order_relaxed);
 }
 
 static void add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)

@@ -32,11 +32,15 @@ static ssize_t send_file(struct stream *stream, size_t most)
 
 ssize_t socket_stream_send(struct stream *stream, size_t most)
 {
+    const struct block *only = output_queue_only_block(&stream->output);
     struct iovec pieces[SEND_PIECES];
     size_t total;
     bool more;
-    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
+    int count;
 
+    if (only != NULL)
+        return socket_send_bytes(stream->socket, only->data + only->begin, block_length(only));
+    count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
     if (count == 0)
         return send_file(stream, most);
     return more ? socket_send_more(stream->socket, pieces, count) : socket_send(stream->socket, pieces, count);

@@ -5,6 +5,13 @@
 
 #include <jinduo/error.h>
 
+/* Not for DISCONNECTING, which other threads set too. None of these states is agreed on by looking at something else at
+ * the same time, so that the order of a release is enough. */
+static void set_state(jd_tcp_connection *connection, enum connection_state state)
+{
+    atomic_store_explicit(&connection->state, (uint8_t)state, memory_order_release);
+}
+
 /* ---- birth ---- */
 
 static void free_connection(jd_tcp_connection *connection)
@@ -54,7 +61,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
         connection_begin_close(connection, result);
         return result;
     }
-    atomic_store(&connection->state, CONNECTION_CONNECTED);
+    set_state(connection, CONNECTION_CONNECTED);
     connection->flags |= CONNECTION_SEEN;
     counter_add(&loop->counters.connections_opened, 1);
     profile->owner->seen(profile->owner, connection, 1);
@@ -93,7 +100,7 @@ void connection_begin_close_for(jd_tcp_connection *connection, int error, enum c
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    atomic_store(&connection->state, CONNECTION_CLOSING);
+    set_state(connection, CONNECTION_CLOSING);
     connection->error = (int16_t)error; /* errno's values are below 4096 (errno(3), the kernel's MAX_ERRNO) */
     connection->close_reason = (uint8_t)reason;
     timer_cancel(&connection_loop(connection)->wheel, &connection->timer);
@@ -169,7 +176,7 @@ void connection_tell_down(jd_tcp_connection *connection)
     struct connection_profile *profile = connection->profile;
     jd_event_loop *loop = connection_loop(connection);
 
-    atomic_store(&connection->state, CONNECTION_DISCONNECTED);
+    set_state(connection, CONNECTION_DISCONNECTED);
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
     loop->open_connections--;
@@ -259,7 +266,9 @@ void jd_tcp_connection_unref(jd_tcp_connection *connection)
 {
     jd_event_loop *loop = connection_loop(connection);
 
-    if (atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
+    /* Who holds the only reference needs no read-modify-write to give it back: nobody is left who could take another. */
+    if (atomic_load_explicit(&connection->references, memory_order_acquire) > 1 &&
+        atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
         return;
     if (event_loop_is_mine(loop)) {
         bury(connection);

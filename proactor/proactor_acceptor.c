@@ -129,8 +129,8 @@ void proactor_unlisten(struct engine *engine, struct listener *listener)
 
 /* ---- completions ---- */
 
-/* One that has been reset already has no peer to name any more: as if accepting had said ECONNABORTED. What comes after
- * unlisten was accepted before it. */
+/* One that has been reset already has no peer to name any more, and counts as failed. What comes after unlisten was accepted
+ * before it. */
 static void deliver(struct listener *listener, socket_handle socket)
 {
     bool is_late = listener->engine_closing && listener->engine_paused;
@@ -143,7 +143,7 @@ static void deliver(struct listener *listener, socket_handle socket)
         return;
     }
     socket_close(socket);
-    if (!is_late && result != JD_ENOTCONN)
+    if (!is_late)
         listener_lost(listener);
 }
 

@@ -72,10 +72,14 @@ static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
 
 static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
 {
+    const struct backend *backend = proactor->backend;
+
     if (timeout_ns == 0 || proactor->holding.first != NULL)
         return 0;
+    /* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only
+     * time can bring memory. */
     if (proactor->starved.first != NULL || proactor->operations.starved != NULL)
-        timeout_ns = shorter(timeout_ns, STARVED_RETRY_NS);
+        timeout_ns = backend->ops->receive_room(backend) > 0 ? 0 : shorter(timeout_ns, STARVED_RETRY_NS);
     if (proactor->starved_listeners != NULL)
         timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
     return timeout_ns;
@@ -103,8 +107,7 @@ int64_t proactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
     struct proactor_engine *proactor = proactor_of(engine);
 
     timeout_ns = prepare_wait(proactor, timeout_ns);
-    proactor_push(engine);
-    return timeout_ns;
+    return proactor->backend->ops->prepare_poll(proactor->backend) ? 0 : timeout_ns;
 }
 
 int proactor_wait(struct engine *engine, int64_t timeout_ns)

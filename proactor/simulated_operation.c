@@ -114,20 +114,18 @@ static int64_t perform_receive_many(struct simulated_operation *operation)
     return received;
 }
 
-/* The first call begins to connect, later ones ask what has come of it (connect(2), EINPROGRESS and EALREADY; Linux,
- * net/ipv4/af_inet.c: __inet_stream_connect). EAGAIN is a Unix-domain listener with a full queue, of which no readiness
- * tells: an error. */
+/* Begun first; when the socket is writable that is over, whichever way it went, and the socket is asked (connect(2),
+ * EINPROGRESS; interrupted, EINTR, it goes on all the same). EAGAIN is a Unix-domain listener with a full queue, of which no
+ * readiness tells: an error. */
 static int64_t perform_connect(struct simulated_operation *operation, bool *would_block)
 {
-    bool is_first = !operation->connecting;
-
+    if (operation->connecting)
+        return socket_error(operation->fd);
     operation->connecting = true;
     if (system_calls.connect(operation->fd, (const struct sockaddr *)&operation->address, operation->address_length) ==
         0)
         return 0;
-    if (!is_first && errno == EISCONN)
-        return 0;
-    *would_block = errno == EINPROGRESS || errno == EINTR || (!is_first && errno == EALREADY);
+    *would_block = errno == EINPROGRESS || errno == EINTR;
     return -errno;
 }
 

@@ -1,4 +1,5 @@
-/* A broadcasting server on jinduo: each message of 1 KiB that comes goes to all connections. */
+/* A broadcasting server on jinduo: each message of 1 KiB that comes goes to all connections, as a reference to the one copy
+ * (jd_shared). */
 #include "examples/program.h"
 
 #include <stdlib.h>
@@ -10,8 +11,13 @@ static size_t connection_count;
 
 static void broadcast(const void *message)
 {
+    jd_shared *shared;
+
+    if (jd_shared_create(&shared, message, MESSAGE_BYTES) < 0)
+        abort();
     for (size_t i = 0; i < connection_count; i++)
-        jd_tcp_connection_send(connections[i], message, MESSAGE_BYTES);
+        jd_tcp_connection_send_shared(connections[i], shared, 0, (size_t)JD_TO_END);
+    jd_shared_unref(shared);
 }
 
 static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)

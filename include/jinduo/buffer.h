@@ -31,16 +31,16 @@ JD_API size_t jd_buffer_readable(const jd_buffer *buffer);
  * that changes the buffer; such a copy ends a reservation. */
 JD_API const void *jd_buffer_peek(jd_buffer *buffer, size_t length);
 
-/* The readable bytes where they lie, in order. Fills at most two pieces and returns how many (0 when empty). Valid until
- * the next call that changes the buffer. */
+/* The readable bytes where they lie, in order. Fills at most two pieces and returns how many (0 when empty). Valid
+ * until the next call that changes the buffer. */
 JD_API int jd_buffer_peek_iov(const jd_buffer *buffer, struct iovec pieces[2]);
 
 /* Copies length readable bytes from offset into data, consuming nothing. Returns 0, or JD_EAGAIN if there are not as
  * many. */
 JD_API int jd_buffer_copy_out(const jd_buffer *buffer, size_t offset, void *data, size_t length);
 
-/* Drops the first length bytes, or all if there are fewer. Returns how many were dropped. A buffer that is emptied gives
- * its memory back. */
+/* Drops the first length bytes, or all if there are fewer. Returns how many were dropped. A buffer that is emptied
+ * gives its memory back. */
 JD_API size_t jd_buffer_consume(jd_buffer *buffer, size_t length);
 
 /* Adds bytes at the end, at the beginning. Returns 0 or JD_ENOMEM, and then nothing was added. */

@@ -39,10 +39,10 @@ typedef struct jd_event_loop_options {
     uint32_t busy_poll_us;
 
     /* Output is gathered, each connection's being sent in one operation: what a connection's callbacks send to that same
-     * connection when they have dealt with what was received (on a Proactor with everything else), everything else at the end of the turn; or earlier, when
-     * this many bytes wait on one connection (0: 64 KiB), when this many connections wait (0: 32), or before the next
-     * callback once the oldest output is this old (0: 50 us; the clock is read between every 1 to 16 callbacks, the
-     * quicker they have been the more seldom). */
+     * connection when they have dealt with what was received (on a Proactor with everything else), everything else at
+     * the end of the turn; or earlier, when this many bytes wait on one connection (0: 64 KiB), when this many connections
+     * wait (0: 32), or before the next callback once the oldest output is this old (0: 50 us; the clock is read between
+     * every 1 to 16 callbacks, the quicker they have been the more seldom). */
     uint32_t flush_bytes;
     uint32_t flush_connections;
     uint32_t flush_age_us;
@@ -50,27 +50,28 @@ typedef struct jd_event_loop_options {
 
 /* Makes a loop. options (copied; NULL: all defaults). Until a thread runs it, the loop belongs to the thread that made
  * it; from then on to the thread that first ran it. Returns 0, JD_EINVAL (an option out of range, an unknown engine, a
- * wrong value of JINDUO_ENGINE), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE.
- * After fork(2) it is the parent's alone: the child must not touch it, not even to destroy it. */
+ * wrong value of JINDUO_ENGINE), JD_ENOTSUP, JD_EPERM or JD_ENOSYS (the engine cannot be used here: jd_engine_available tells
+ * why, and so does the log), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. After
+ * fork(2) it is the parent's alone: the child must not touch it, not even to destroy it. */
 JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);
 
-/* Frees the loop: destroys its clients and servers (which joins their threads), closes its connections (their down callbacks run
- * here), runs each task still queued once, cancels its timers. Only in the owner's thread and never inside one of the
- * loop's own callbacks (JD_EPERM, JD_EBUSY, and then nothing happened). When the engine cannot wait any more for what
- * the kernel is still at, its error is returned after a second: the loop stays, with its memory, and only destroying it
- * again is allowed. NULL is allowed. */
+/* Frees the loop: destroys its clients and servers (which joins their threads), closes its connections (their down
+ * callbacks run here), runs each task still queued once, cancels its timers. Only in the owner's thread and never
+ * inside one of the loop's own callbacks (JD_EPERM, JD_EBUSY, and then nothing happened). When the engine cannot wait
+ * any more for what the kernel is still at, its error is returned after a second: the loop stays, with its memory, and
+ * only destroying it again is allowed. NULL is allowed. */
 JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 
-/* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a callback
- * of the loop, or a negative error if the engine could not wait. */
+/* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a
+ * callback of the loop, or a negative error if the engine could not wait. */
 JD_API int jd_event_loop_run(jd_event_loop *loop);
 
 /* Runs one turn that waits at most timeout_ms for something to do (negative: without end). Returns the number of events
  * and tasks handled, or an error as jd_event_loop_run. */
 JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
 
-/* A loop inside another: both functions are for a program whose own loop waits (GLib's, Qt's, one made of epoll_wait), and
- * runs this one when there is something to do:
+/* A loop inside another: both functions are for a program whose own loop waits (GLib's, Qt's, one made of epoll_wait),
+ * and runs this one when there is something to do:
  *
  *     int fd = jd_event_loop_pollable_fd(loop);
  *     struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
@@ -82,21 +83,21 @@ JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
  *         jd_event_loop_run_once(loop, 0);
  *     }
  *
- * pollable_fd: a descriptor that is readable (level-triggered) when the loop has events to handle or another thread has woken
- * it. To be waited for only, never read, written or closed; the same one for the loop's life. In the thread that runs the
- * loop, or is to. Returns it, or JD_ENOTSUP where the engine has none.
+ * pollable_fd: a descriptor that is readable (level-triggered) when the loop has events to handle or another thread has
+ * woken it. To be waited for only, never read, written or closed; the same one for the loop's life. In the thread that
+ * runs the loop, or is to. Returns it, or JD_ENOTSUP where the engine has none.
  *
  * next_timeout_ms: how long the program may wait for the descriptor before it runs the loop, in milliseconds: 0 while
- * something is pending (tasks, connections that have more to do, unsent output), at most until the next timer, -1 without
- * end. From this call to the loop's next turn, tasks from other threads, signals and quit make the descriptor readable; so
- * it is to be called before each wait, after everything else that is done with the loop in its own thread. In the loop's
- * thread, outside its callbacks; 0 anywhere else, and before the loop's first turn. */
+ * something is pending (tasks, connections that have more to do, unsent output), at most until the next timer, -1
+ * without end. From this call to the loop's next turn, tasks from other threads, signals and quit make the descriptor
+ * readable; so it is to be called before each wait, after everything else that is done with the loop in its own thread.
+ * In the loop's thread, outside its callbacks; 0 anywhere else, and before the loop's first turn. */
 JD_API int jd_event_loop_pollable_fd(jd_event_loop *loop);
 JD_API int jd_event_loop_next_timeout_ms(jd_event_loop *loop);
 
-/* Makes jd_event_loop_run return after the turn in which this is noticed; called before, the next jd_event_loop_run returns
- * after one turn. Does not end the loops of a server's io threads: those run as long as the server. From any thread and
- * from signal handlers; the loop must exist until this has returned. */
+/* Makes jd_event_loop_run return after the turn in which this is noticed; called before, the next jd_event_loop_run
+ * returns after one turn. Does not end the loops of a server's io threads: those run as long as the server. From any
+ * thread and from signal handlers; the loop must exist until this has returned. */
 JD_API void jd_event_loop_quit(jd_event_loop *loop);
 
 /* Runs task(arg) in the loop's thread: at once when called inside one of the loop's callbacks, else queued. From any
@@ -104,7 +105,8 @@ JD_API void jd_event_loop_quit(jd_event_loop *loop);
 JD_API int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Queues task(arg) for the loop's next turn; never runs it at once. Tasks of one thread keep their order. From any
- * thread, as long as the loop exists until this has returned. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being destroyed; after an error the task never runs. */
+ * thread, as long as the loop exists until this has returned. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is
+ * being destroyed; after an error the task never runs. */
 JD_API int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Whether the calling thread is the loop's owner. From any thread. */
@@ -119,11 +121,12 @@ JD_API jd_engine jd_event_loop_engine(const jd_event_loop *loop);
 /* Names a timer; 0 names none. */
 typedef uint64_t jd_timer_id;
 
-/* Runs task(arg) in the loop's thread: once, at the first turn not earlier than when (jd_timestamp), or than delay_ms from
- * now (real time, not the turn's); or every interval_ms (1 to 2^46), without making up for rounds that were missed: then
- * it goes on an interval from now. A delay has no limit; a time already past, or a delay of 0, is due in the next turn.
- * From any thread, as long as the loop exists until this has returned. *id (may be NULL) is for jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or
- * JD_ECANCELED when the loop is being destroyed. A task whose loop is destroyed first never runs. */
+/* Runs task(arg) in the loop's thread: once, at the first turn not earlier than when (jd_timestamp), or than delay_ms
+ * from now (real time, not the turn's); or every interval_ms (1 to 2^46), without making up for rounds that were
+ * missed: then it goes on an interval from now. A delay has no limit; a time already past, or a delay of 0, is due in
+ * the next turn. From any thread, as long as the loop exists until this has returned. *id (may be NULL) is for
+ * jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or JD_ECANCELED when the loop is being
+ * destroyed. A task whose loop is destroyed first never runs. */
 JD_API int jd_event_loop_run_at(jd_event_loop *loop, jd_timestamp when, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task task, void *arg, jd_timer_id *id);
@@ -151,7 +154,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t tasks;         /* queued tasks run */
     uint64_t timers;        /* timers run */
     uint64_t wakeups_sent;  /* times another thread had to wake the loop */
-    uint64_t wakeups_saved; /* times it would have, but the loop was awake or already woken */
+    uint64_t wakeups_saved; /* tasks from other threads for which it had not: the loop was awake or already woken */
     uint64_t flushes;       /* gathered sends handed to the engine */
     uint64_t bytes_received;
     uint64_t bytes_sent;

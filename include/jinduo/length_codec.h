@@ -1,5 +1,5 @@
-/* Length codec: frames with a length field. Its parameters are those of Netty's LengthFieldBasedFrameDecoder, the field's
- * best known, so that any protocol with a length field can be described.
+/* Length codec: frames with a length field. Its parameters are those of Netty's LengthFieldBasedFrameDecoder, the
+ * field's best known, so that any protocol with a length field can be described.
  *
  *   whole frame = length_offset + length_bytes + value of the field + length_adjustment
  *
@@ -91,10 +91,10 @@ typedef struct jd_length_codec_options {
     size_t max_frame_bytes;    /* the whole frame, header included; 0: 16 MiB */
 } jd_length_codec_options;
 
-/* Makes a codec. options (copied; NULL: all defaults). A frame whose claimed length is over the maximum fails as soon as
- * its header has arrived, before a byte of its body is stored. When sending, the first length_offset bytes of data go in
- * front of the field. Returns 0, JD_EINVAL (width or offset as above, a maximum shorter than the header or than what is
- * stripped, or over SIZE_MAX / 2), JD_ENOMEM. */
+/* Makes a codec. options (copied; NULL: all defaults). A frame whose claimed length is over the maximum fails as soon
+ * as its header has arrived, before a byte of its body is stored. When sending, the first length_offset bytes of data
+ * go in front of the field. Returns 0, JD_EINVAL (width or offset as above, a maximum shorter than the header or than
+ * what is stripped, or over SIZE_MAX / 2), JD_ENOMEM. */
 JD_API int jd_length_codec_create(jd_codec **codec, const jd_length_codec_options *options);
 
 JD_END_DECLS

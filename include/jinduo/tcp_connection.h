@@ -53,13 +53,14 @@ JD_API int jd_tcp_connection_send(jd_tcp_connection *connection, const void *dat
  * copied. buffer is untouched after an error. */
 JD_API int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer);
 
-/* The three sends that follow copy nothing (but ranges of memory of at most 256 bytes, for which that is cheaper): what is
- * queued refers to what was lent. They are as binding as jd_tcp_connection_send, and may be called from the same threads.
+/* The three sends that follow copy nothing (but ranges of memory of at most 256 bytes, for which that is cheaper): what
+ * is queued refers to what was lent. They are as binding as jd_tcp_connection_send, and may be called from the same
+ * threads.
  *
- * What was lent stays untouched and in place until the library gives it back by calling release(arg): exactly once, when
- * the last byte has been handed to the kernel or the connection has dropped what is left; in the thread of the
- * connection's loop, never from inside a call into the library, and before the down callback. release may be NULL: then it
- * stays for good, or as long as the connection. When the call itself fails nothing has been lent and release is not
+ * What was lent stays untouched and in place until the library gives it back by calling release(arg): exactly once,
+ * when the last byte has been handed to the kernel or the connection has dropped what is left; in the thread of the
+ * connection's loop, never from inside a call into the library, and before the down callback. release may be NULL: then
+ * it stays for good, or as long as the connection. When the call itself fails nothing has been lent and release is not
  * called. */
 
 /* Sends length bytes (JD_TO_END: all) of shared from offset on. The queue takes references of its own, which it gives
@@ -72,42 +73,42 @@ JD_API int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_share
 JD_API int jd_tcp_connection_send_owned(jd_tcp_connection *connection, const void *data, size_t length,
                                         jd_release release, void *arg);
 
-/* Sends length bytes (JD_TO_END: all that there are now) of a regular file from offset on, by sendfile(2) where there is
- * such a thing; fd's own position neither matters nor changes. The range takes no memory to speak of, so that it counts
- * as 128 bytes (queued_bytes, output_limit, watermarks) until it is sent, however long it is. fd is lent: not to be closed
- * before release. jd_close_descriptor as release makes it the library's:
+/* Sends length bytes (JD_TO_END: all that there are now) of a regular file from offset on, by sendfile(2) where there
+ * is such a thing; fd's own position neither matters nor changes. The range takes no memory to speak of, so that it
+ * counts as 128 bytes (queued_bytes, output_limit, watermarks) until it is sent, however long it is. fd is lent: not to
+ * be closed before release. jd_close_descriptor as release makes it the library's:
  *
  *     result = jd_tcp_connection_send_file(connection, fd, 0, JD_TO_END, jd_close_descriptor, (void *)(intptr_t)fd);
  *     if (result < 0)
  *         close(fd);
  *
- * The loop waits for the disk if the file is not in memory. A file that has become shorter by the time it is sent ends the
- * connection with JD_ENODATA, as what was promised to the peer cannot be sent; bytes changed meanwhile, or soon after, may
- * be sent either way. Returns what jd_tcp_connection_send does; JD_EINVAL if fd is no regular file open for reading or
- * offset is negative; JD_ERANGE if the file is shorter; -EBADF and the like. */
+ * The loop waits for the disk if the file is not in memory. A file that has become shorter by the time it is sent ends
+ * the connection with JD_ENODATA, as what was promised to the peer cannot be sent; bytes changed meanwhile, or soon
+ * after, may be sent either way. Returns what jd_tcp_connection_send does; JD_EINVAL if fd is no regular file open for
+ * reading or offset is negative; JD_ERANGE if the file is shorter; -EBADF and the like. */
 JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, int fd, int64_t offset, uint64_t length,
                                        jd_release release, void *arg);
 
 /* For send_file's release: closes the descriptor whose number is the pointer's value. From any thread. */
 JD_API void jd_close_descriptor(void *descriptor);
 
-/* Ends the sending side: what is queued is sent, then FIN. Sending afterwards is an error; messages still come until the
- * peer ends its side too, then the connection closes. From any thread that may use connection. Returns 0, JD_ENOTCONN if
- * it is closing already, JD_ENOMEM. */
+/* Ends the sending side: what is queued is sent, then FIN. Sending afterwards is an error; messages still come until
+ * the peer ends its side too, then the connection closes. From any thread that may use connection. Returns 0,
+ * JD_ENOTCONN if it is closing already, JD_ENOMEM. */
 JD_API int jd_tcp_connection_shutdown(jd_tcp_connection *connection);
 
-/* Closes at once: the kernel is given what it takes of the queued output without waiting, the rest is dropped and counted
- * (bytes_dropped). To have everything sent use shutdown. The down callback comes later in the same turn or in one of the
- * next. Calling it again changes nothing. From any thread that may use connection. Returns 0, or JD_ENOMEM from another
- * thread. */
+/* Closes at once: the kernel is given what it takes of the queued output without waiting, the rest is dropped and
+ * counted (bytes_dropped). To have everything sent use shutdown. The down callback comes later in the same turn or in
+ * one of the next. Calling it again changes nothing. From any thread that may use connection. Returns 0, or JD_ENOMEM
+ * from another thread. */
 JD_API int jd_tcp_connection_close(jd_tcp_connection *connection);
 
 /* As close, but drops all queued output and ends TCP with RST (socket(7), SO_LINGER 0). */
 JD_API int jd_tcp_connection_reset(jd_tcp_connection *connection);
 
 /* Stops message and frame callbacks, leaving bytes in the kernel, so that TCP slows the peer down; and goes on. A reset
- * by the peer is noticed while paused, a FIN at resume. What a message callback that pauses has left in its buffer comes
- * again at resume. In the loop's thread. Returns 0, JD_ENOTCONN, JD_EPERM. */
+ * by the peer is noticed while paused, a FIN at resume. What a message callback that pauses has left in its buffer
+ * comes again at resume. In the loop's thread. Returns 0, JD_ENOTCONN, JD_EPERM. */
 JD_API int jd_tcp_connection_pause_reading(jd_tcp_connection *connection);
 JD_API int jd_tcp_connection_resume_reading(jd_tcp_connection *connection);
 
@@ -130,8 +131,8 @@ JD_API jd_connection_id jd_tcp_connection_id(const jd_tcp_connection *connection
 /* The loop the connection lives on. From any thread that may use connection. */
 JD_API jd_event_loop *jd_tcp_connection_loop(const jd_tcp_connection *connection);
 
-/* Bytes queued that the kernel has not taken yet, those sent from other threads included; a range of a file counts as 128,
- * however much is left of it. 0: nothing is queued. From any thread that may use connection. */
+/* Bytes queued that the kernel has not taken yet, those sent from other threads included; a range of a file counts as
+ * 128, however much is left of it. 0: nothing is queued. From any thread that may use connection. */
 JD_API size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection);
 
 /* The two ends' addresses. In the loop's thread; local asks the system and is JD_ENOTCONN once closed, peer is known
@@ -144,8 +145,9 @@ JD_API int jd_tcp_connection_peer_endpoint(const jd_tcp_connection *connection, 
 JD_API int jd_tcp_connection_native_handle(jd_tcp_connection *connection);
 
 /* Takes and gives back a reference. ref: wherever the caller holds one already or is in a callback of the connection.
- * unref: from any thread; the last one frees the connection, in its loop's thread. References may outlive the loop: then
- * every call on the connection says that it is closed, and the last one frees it in the thread that gives it back. */
+ * unref: from any thread; the last one frees the connection, in its loop's thread. References may outlive the loop:
+ * then every call on the connection says that it is closed, and the last one frees it in the thread that gives it
+ * back. */
 JD_API jd_tcp_connection *jd_tcp_connection_ref(jd_tcp_connection *connection);
 JD_API void jd_tcp_connection_unref(jd_tcp_connection *connection);
 
@@ -156,8 +158,8 @@ typedef void (*jd_connection_task)(jd_tcp_connection *connection, void *arg);
  * NULL in any other. Valid until the callback returns. */
 JD_API jd_tcp_connection *jd_tcp_connection_find(jd_connection_id id);
 
-/* Queues task(connection, arg) on the loop of the connection with this id. From any thread. Returns 0 (task runs exactly
- * once, with NULL if the connection has gone), or, and then it never runs, JD_ENOENT (no such loop any more) or
+/* Queues task(connection, arg) on the loop of the connection with this id. From any thread. Returns 0 (task runs
+ * exactly once, with NULL if the connection has gone), or, and then it never runs, JD_ENOENT (no such loop any more) or
  * JD_ENOMEM. */
 JD_API int jd_tcp_connection_post(jd_connection_id id, jd_connection_task task, void *arg);
 

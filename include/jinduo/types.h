@@ -47,6 +47,7 @@ typedef void (*jd_release)(void *arg);
 
 /* As a length: all that there is from the offset on. */
 #define JD_TO_END UINT64_MAX
+
 /* Called in the loop's thread when an asynchronous call is done. */
 typedef void (*jd_done_callback)(void *arg);
 

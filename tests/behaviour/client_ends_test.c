@@ -569,12 +569,12 @@ START_TEST(five_hundred_clients_leave_nothing_behind)
         pump_turns(2 * engine_patience());
         if (cycle == WARM_UP) {
             descriptors = open_descriptors();
-            memory = jd_memory_in_use();
+            memory = memory_in_use();
         }
     }
 
     ck_assert_uint_eq(open_descriptors(), descriptors);
-    ck_assert_uint_le(jd_memory_in_use(), memory);
+    ck_assert_uint_le(memory_in_use(), memory);
 }
 END_TEST
 

@@ -109,6 +109,20 @@ START_TEST(connections_are_accepted_served_and_closed)
 }
 END_TEST
 
+START_TEST(what_came_before_the_descriptor_was_asked_for_is_pending)
+{
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+    PUMP_UNTIL(jd_event_loop_next_timeout_ms(the_loop) == -1);
+    ck_assert_uint_eq(client_send_some(client, "x", 1), 1);
+
+    embed(_i);
+
+    PUMP_UNTIL(bytes_received() == 1);
+    un_embed();
+}
+END_TEST
+
 START_TEST(timers_run)
 {
     embed(_i);
@@ -416,6 +430,7 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "embedding");
 
     tcase_add_loop_test(tests, connections_are_accepted_served_and_closed, 0, OUTER_LOOPS);
+    tcase_add_loop_test(tests, what_came_before_the_descriptor_was_asked_for_is_pending, 0, OUTER_LOOPS);
     tcase_add_loop_test(tests, timers_run, 0, OUTER_LOOPS);
     tcase_add_loop_test(tests, a_task_from_another_thread_always_ends_the_outer_wait, 0, POSTERS * OUTER_LOOPS);
     tcase_add_loop_test(tests, a_task_between_the_question_and_the_outer_wait_is_noticed, 0, OUTER_LOOPS);

@@ -114,6 +114,13 @@ static bool is_at_work(void)
     return engine_is("simulated") && simulated_at_work(proactor_of_loop(the_loop)->backend) > 0;
 }
 
+size_t memory_in_use(void)
+{
+    size_t kept = engine_is("simulated") ? simulated_kept_bytes(proactor_of_loop(the_loop)->backend) : 0;
+
+    return jd_memory_in_use() - kept;
+}
+
 void pump_until_quiet(void)
 {
     for (unsigned quiet = 0; quiet < QUIET_TURNS;) {

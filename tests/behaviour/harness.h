@@ -64,6 +64,9 @@ extern jd_event_loop *the_loop;
 /* A loop on the engine under test; options may be NULL. */
 jd_event_loop *make_loop(const jd_event_loop_options *options);
 
+/* Without what the_loop's engine keeps of a finished operation for the next one, which depends on threads' timing. */
+size_t memory_in_use(void);
+
 /* Instead of the_loop with default options; before anything is on it. */
 void remake_the_loop(const jd_event_loop_options *options);
 

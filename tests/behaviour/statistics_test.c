@@ -2,11 +2,13 @@
  * from any thread. */
 #include "base/system_calls.h"
 #include "net/event_loop.h"
+#include "proactor/backend.h"
 #include "tests/behaviour/harness.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
 const char *const suite_name = "statistics";
 
@@ -47,12 +49,19 @@ static void send_much(jd_tcp_connection *connection, void *arg)
         ck_assert_int_eq(jd_tcp_connection_send(connection, zeroes, sizeof(zeroes)), 0);
 }
 
-static int receive_error;
+static _Atomic int receive_error; /* an engine may receive by threads of its own */
 
 static ssize_t failing_recv(int fd, void *data, size_t size, int flags)
 {
+    if (receive_error == 0)
+        return recv(fd, data, size, flags);
     errno = receive_error;
     return -1;
+}
+
+static int failing_ring_receive(int kind, int fd)
+{
+    return kind == OPERATION_RECEIVE_MANY ? -receive_error : 0;
 }
 
 static int connected(const struct service *service)
@@ -135,22 +144,25 @@ static void end_by_input_limit(void)
     client_send(connected(&(struct service){ .options.input_limit = 3, .on_message = leave_it }), "xxxx", 4);
 }
 
-static void end_out_of_memory(void)
+/* What is under way when it begins to fail still receives. */
+static void end_by_receiving(int error)
 {
+    system_calls.recv = failing_recv;
+    system_calls.ring_operation = failing_ring_receive;
     int client = connected(&(struct service){ .on_message = echo });
 
-    receive_error = ENOMEM;
-    system_calls.recv = failing_recv;
+    receive_error = error;
     client_send(client, "x", 1);
+}
+
+static void end_out_of_memory(void)
+{
+    end_by_receiving(ENOMEM);
 }
 
 static void end_otherwise(void)
 {
-    int client = connected(&(struct service){ .on_message = echo });
-
-    receive_error = EHOSTUNREACH;
-    system_calls.recv = failing_recv;
-    client_send(client, "x", 1);
+    end_by_receiving(EHOSTUNREACH);
 }
 
 #define REASON(name) offsetof(jd_event_loop_statistics, name)
@@ -219,7 +231,9 @@ static void send_much_and_keep(jd_tcp_connection *connection, void *arg)
 
 START_TEST(queued_bytes_and_blocks_are_those_of_the_connections)
 {
-    jd_event_loop_statistics before = statistics(), now;
+    jd_event_loop_statistics before, now;
+    pump_until_quiet();
+    before = statistics();
     serve(&(struct service){ .options.send_buffer_bytes = SMALL_BUFFER, .on_up = send_much_and_keep });
     int client = client_connect_with_receive_buffer(SMALL_BUFFER);
     PUMP_UNTIL(connections_up() == 1);
@@ -243,7 +257,7 @@ START_TEST(queued_bytes_and_blocks_are_those_of_the_connections)
     ck_assert_uint_eq(now.bytes_dropped + now.bytes_sent, 256 * 64 * KIB);
     /* An engine may keep a block that it receives into. */
     ck_assert_uint_le(now.pool_blocks_used, before.pool_blocks_used + 1);
-    ck_assert_uint_lt(now.pool_bytes, 1024 * KIB);
+    ck_assert_uint_lt(now.pool_bytes, before.pool_bytes + 1024 * KIB);
 }
 END_TEST
 

@@ -96,9 +96,10 @@ def everything_is_installed_and_nothing_else():
     version = re.search(r"version: '([^']+)'", (SOURCE / "meson.build").read_text(encoding="utf-8"))[1]
     headers = {f"include/jinduo/{path.name}" for path in (SOURCE / "include" / "jinduo").glob("*.h")}
     expected = headers | {
-        "bin/jd-echo", "bin/jd-frame-echo", "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
+        "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
         f"lib/libjinduo.so.{version}", "lib/pkgconfig/jinduo.pc"}
-    expected |= {f"share/doc/jinduo/{name}" for name in ("LICENSE", "README.md", "CHANGELOG.md", "docs/architecture.md")}
+    expected |= {f"share/doc/jinduo/{name}" for name in ("LICENSE", "README.md", "README.zh-CN.md", "CHANGELOG.md",
+                                                         "docs/architecture.md", "docs/guide.md")}
     assert files_below(prefix()) == expected, sorted(files_below(prefix()) ^ expected)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The programs' command lines: what they accept, how they refuse, how they end.
 
-Arguments: the paths of jd-echo and jd-frame-echo.
+Arguments: the paths of jd-echo, jd-frame-echo and jd-chat.
 """
 
 import os
@@ -15,10 +15,12 @@ import time
 import tap
 from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, receive, run_to_end
 
-ECHO, FRAME_ECHO = sys.argv[1:3]
+ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
-COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--busy-poll", "--help"}
-OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | {"--header-bytes", "--little-endian", "--max-frame"}}
+COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--hand-over", "--reuse-port", "--processes", "--busy-poll",
+                  "--help"}
+FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
+OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-h"}
 
 FAILED, USAGE = 1, 2
@@ -97,6 +99,14 @@ BAD_INPUT = (
     (["--threads", "129"], "'129'", "not a whole number from 0 to 128"),
     (["--threads", "1x"], "'1x'", "not a whole number from 0 to 128"),
     (["--threads", "99999999999999999999"], "'99999999999999999999'", "not a whole number from 0 to 128"),
+    (["--hand-over", "most"], "'most'", "not round-robin, least or peer"),
+    (["--hand-over", ""], "''", "not round-robin, least or peer"),
+    (["--hand-over"], "'--hand-over'", "needs a value"),
+    (["--reuse-port=yes"], "'--reuse-port=yes'", "takes no value"),
+    (["--processes", "0"], "'0'", "not a whole number from 1 to 64"),
+    (["--processes", "65"], "'65'", "not a whole number from 1 to 64"),
+    (["--processes", "2", "--listen", "127.0.0.1:0"], "'127.0.0.1:0'", "needs an address with a port, not 0"),
+    (["--listen", "unix:@name", "--processes", "2"], "'unix:@name'", "needs an address with a port, not 0"),
     (["--busy-poll", "1000001"], "'1000001'", "not a whole number from 0 to 1000000"),
     (["--busy-poll", "0.5"], "'0.5'", "not a whole number from 0 to 1000000"),
 )
@@ -125,6 +135,9 @@ FRAME_BAD_INPUT = (
     (["--little-endian", "-x"], "'-x'", "no such option"),
     (["--max-frame", "0"], "'0'", "not a whole number from 1"),
     (["--max-frame", "9223372036854775808"], "'9223372036854775808'", "not a whole number from 1"),
+    (["--work-us", "1000001"], "'1000001'", "not a whole number from 0 to 1000000"),
+    (["--pool", "1025"], "'1025'", "not a whole number from 0 to 1024"),
+    (["--pool", "-1"], "'-1'", "not a whole number from 0 to 1024"),
     (["--max-frame", "3"], "'3'", "shorter than the length field"),
     (["--max-frame", "7", "--header-bytes", "8"], "'7'", "shorter than the length field"),
 )

@@ -570,12 +570,20 @@ static enum fault_call call_of_operation(int kind)
         return CALL_RING_SETUP;
     case RING_ENTER:
         return CALL_RING_ENTER;
+    case OPERATION_ACCEPT:
     case OPERATION_ACCEPT_MANY:
         return CALL_ACCEPT4;
+    case OPERATION_CONNECT:
+        return CALL_CONNECT;
+    case OPERATION_RECEIVE:
     case OPERATION_RECEIVE_MANY:
         return CALL_RECV;
     case OPERATION_SEND:
         return CALL_SEND;
+    case OPERATION_READ:
+        return CALL_PREAD;
+    case OPERATION_WRITE:
+        return CALL_PWRITEV;
     default:
         return FAULT_CALLS;
     }

@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 #include <jinduo/error.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,7 +228,7 @@ START_TEST(a_block_that_could_not_be_reallocated_stays_valid_and_counted)
 }
 END_TEST
 
-enum { MEMORY_THREADS = 4, BLOCKS_PER_THREAD = 5000 };
+enum { MEMORY_THREADS = 4, BLOCKS_PER_THREAD = 5000, HANDED_BLOCKS = 5000, ROUNDS = 20 };
 
 static void *allocate_and_release(void *arg)
 {
@@ -252,6 +254,49 @@ START_TEST(threads_together_count_exactly)
 }
 END_TEST
 
+static void *watch_memory(void *arg)
+{
+    atomic_bool *over = arg;
+    uintptr_t most = 0;
+
+    while (!atomic_load(over)) {
+        size_t in_use = jd_memory_in_use();
+        most = in_use > most ? in_use : most;
+    }
+    return (void *)most;
+}
+
+static void *release_all(void *arg)
+{
+    void **blocks = arg;
+
+    for (int i = 0; i < HANDED_BLOCKS; i++)
+        memory_release(blocks[i], 64);
+    return NULL;
+}
+
+START_TEST(what_one_thread_allocates_and_another_releases_never_seems_to_be_less_than_nothing)
+{
+    static void *blocks[HANDED_BLOCKS];
+    atomic_bool over = false;
+    pthread_t watcher, releaser;
+    void *most;
+
+    ck_assert_int_eq(pthread_create(&watcher, NULL, watch_memory, &over), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < HANDED_BLOCKS; i++)
+            blocks[i] = memory_allocate(64);
+        ck_assert_int_eq(pthread_create(&releaser, NULL, release_all, blocks), 0);
+        pthread_join(releaser, NULL);
+        ck_assert_uint_eq(jd_memory_in_use(), 0);
+    }
+    atomic_store(&over, true);
+    pthread_join(watcher, &most);
+    /* At most all that was ever allocated, as reading takes its time. */
+    ck_assert_uint_le((uintptr_t)most, ROUNDS * HANDED_BLOCKS * 64);
+}
+END_TEST
+
 const char *const suite_name = "memory";
 
 void suite_add_tests(Suite *suite)
@@ -273,5 +318,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, memory_that_could_not_be_had_is_not_counted);
     tcase_add_test(tests, a_block_that_could_not_be_reallocated_stays_valid_and_counted);
     tcase_add_test(tests, threads_together_count_exactly);
+    tcase_add_test(tests, what_one_thread_allocates_and_another_releases_never_seems_to_be_less_than_nothing);
     suite_add_tcase(suite, tests);
 }

@@ -199,9 +199,10 @@ START_TEST(one_piece_goes_by_the_cheaper_call)
 
     system_calls.sendmsg = forbidden_sendmsg;
     ck_assert_int_eq(socket_send(pair.server, &piece, 1), 6);
+    ck_assert_int_eq(socket_send_bytes(pair.server, "bell", 4), 4);
 
-    ck_assert_int_eq(read(pair.client, data, sizeof(data)), 6);
-    ck_assert_mem_eq(data, "jinduo", 6);
+    ck_assert_int_eq(read(pair.client, data, sizeof(data)), 10);
+    ck_assert_mem_eq(data, "jinduobell", 10);
 }
 END_TEST
 
@@ -246,6 +247,9 @@ START_TEST(an_interrupted_send_is_tried_again)
     failures = 2;
     ck_assert_int_eq(socket_send(pair.server, pieces, 2), 6);
     ck_assert_int_eq(calls, 6);
+    failures = 2;
+    ck_assert_int_eq(socket_send_bytes(pair.server, "jin", 3), 3);
+    ck_assert_int_eq(calls, 9);
 }
 END_TEST
 
@@ -261,6 +265,9 @@ START_TEST(sending_never_asks_for_a_signal)
         socket_send(pair.server, pieces, count);
         ck_assert_int_ne(last_flags & MSG_NOSIGNAL, 0);
     }
+    last_flags = 0;
+    socket_send_bytes(pair.server, "jin", 3);
+    ck_assert_int_ne(last_flags & MSG_NOSIGNAL, 0);
 }
 END_TEST
 
@@ -274,6 +281,7 @@ START_TEST(sending_after_the_writing_end_was_shut_is_an_error_and_no_signal)
 
     ck_assert_int_eq(socket_send(pair.server, pieces, 1), JD_EPIPE);
     ck_assert_int_eq(socket_send(pair.server, pieces, 2), JD_EPIPE);
+    ck_assert_int_eq(socket_send_bytes(pair.server, "jin", 3), JD_EPIPE);
 }
 END_TEST
 

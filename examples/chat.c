@@ -1,0 +1,146 @@
+/* jd-chat: a line of one is for all. */
+#include "examples/program.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_BYTES = 20, LINE_MAX_BYTES = 1024, OUTPUT_LIMIT_BYTES = 1 << 20 };
+
+static const char greeting[] = "* You are %s. /nick NAME changes that, /quit leaves.\n";
+
+/* A connection's context, used in its loop's thread alone. */
+struct guest {
+    char name[NAME_BYTES + 1];
+};
+
+struct chat {
+    jd_tcp_server *server;
+    jd_codec *lines;
+    atomic_uint guests; /* so far; the threads count together */
+};
+
+/* For each connection, in its loop's thread. */
+static void send_line(jd_tcp_connection *connection, void *line)
+{
+    /* Somebody who does not read what is said does not keep the memory of all from being freed. */
+    if (jd_tcp_connection_send_shared(connection, line, 0, JD_TO_END) == JD_ENOBUFS)
+        jd_tcp_connection_close(connection);
+}
+
+static void release_line(void *line)
+{
+    jd_shared_unref(line);
+}
+
+/* From any thread: the line is copied once, here, however many get it. Lines of one thread keep their order. */
+static void say_to_all(const struct chat *chat, const char *before, const char *who, const char *between,
+                       const char *text, size_t length)
+{
+    char line[LINE_MAX_BYTES + 2 * NAME_BYTES + 64];
+    int bytes = snprintf(line, sizeof(line), "%s%s%s%.*s\n", before, who, between, (int)length, text);
+    jd_shared *shared;
+
+    if (jd_shared_create(&shared, line, (size_t)bytes) < 0)
+        return;
+    if (jd_tcp_server_for_each(chat->server, send_line, shared, release_line, shared) < 0)
+        jd_shared_unref(shared);
+}
+
+static void say_to_one(jd_tcp_connection *connection, const char *text)
+{
+    jd_tcp_connection_send(connection, text, strlen(text));
+}
+
+static void on_connection(jd_tcp_connection *connection, void *arg)
+{
+    static const char up[] = " has come", down[] = " has gone";
+    struct guest *guest = jd_tcp_connection_context(connection);
+    struct chat *chat = arg;
+    char text[sizeof(greeting) + NAME_BYTES];
+
+    if (jd_tcp_connection_is_connected(connection)) {
+        guest = calloc(1, sizeof(*guest));
+        if (guest == NULL) {
+            jd_tcp_connection_close(connection);
+            return;
+        }
+        jd_tcp_connection_set_context(connection, guest, free);
+        snprintf(guest->name, sizeof(guest->name), "guest-%u", atomic_fetch_add(&chat->guests, 1) + 1);
+        snprintf(text, sizeof(text), greeting, guest->name);
+        say_to_one(connection, text);
+        say_to_all(chat, "* ", guest->name, up, "", 0);
+    } else if (guest != NULL)
+        say_to_all(chat, "* ", guest->name, down, "", 0);
+}
+
+static bool is_name(const char *text, size_t length)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+
+    return length > 0 && length <= NAME_BYTES && strspn(text, letters) == length;
+}
+
+static void take_name(const struct chat *chat, jd_tcp_connection *connection, struct guest *guest, const char *name)
+{
+    if (!is_name(name, strlen(name))) {
+        say_to_one(connection, "* A name has 1 to 20 letters, digits, - and _.\n");
+        return;
+    }
+    say_to_all(chat, "* ", guest->name, " is now ", name, strlen(name));
+    snprintf(guest->name, sizeof(guest->name), "%s", name);
+}
+
+/* Nobody's terminal is to be played with (ECMA-48, control functions). */
+static void copy_printable(char *text, const char *data, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        text[i] = (unsigned char)data[i] < ' ' || data[i] == 0x7f ? '?' : data[i];
+    text[length] = '\0';
+}
+
+static void on_line(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *arg)
+{
+    struct guest *guest = jd_tcp_connection_context(connection);
+    char text[LINE_MAX_BYTES + 1];
+
+    copy_printable(text, data, length);
+    if (strncmp(text, "/nick ", 6) == 0)
+        take_name(arg, connection, guest, text + 6);
+    else if (strcmp(text, "/quit") == 0)
+        jd_tcp_connection_shutdown(connection);
+    else if (text[0] == '/')
+        say_to_one(connection, "* There are /nick NAME and /quit.\n");
+    else
+        say_to_all(arg, "", guest->name, ": ", text, length);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { PROGRAM_LONG_OPTIONS, { 0 } };
+    struct program program = { .name = "jd-chat", .server_options.name = "jd-chat" };
+    jd_delimiter_codec_options lines = { .strip_carriage_return = true, .max_frame_bytes = LINE_MAX_BYTES };
+    struct chat chat = { 0 };
+    int option, status;
+
+    program.server_options.output_limit = OUTPUT_LIMIT_BYTES;
+    while ((option = program_next_option(&program, argc, argv, options)) != -1) {
+        if (option == 'h') {
+            printf("Usage: jd-chat [OPTION]...\n"
+                   "Sends each line it gets to all connections, until SIGINT or SIGTERM. Try it with nc.\n\n%s",
+                   program_common_help);
+            return 0;
+        }
+        program_option(&program, option, optarg);
+    }
+    program_prepare(&program);
+    chat.server = program.server;
+    if (jd_delimiter_codec_create(&chat.lines, &lines) < 0)
+        return PROGRAM_FAILED;
+    jd_tcp_server_set_connection_callback(program.server, on_connection, &chat);
+    jd_tcp_server_set_codec(program.server, chat.lines, on_line, &chat);
+    status = program_serve(&program);
+    jd_codec_destroy(chat.lines);
+    return status;
+}

@@ -1,0 +1,122 @@
+/* One server in several processes: the parent makes them, passes on the order to end, and waits for them.
+ *
+ * They take that order from the parent alone, as a signal of its own: a terminal's interrupt or a service manager's
+ * termination reaches all processes of a group at once, and a server that gets a second signal ends without
+ * draining. */
+#include "examples/program.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct family {
+    const struct program *program;
+    pid_t *children; /* 0: has ended */
+    unsigned count;
+    unsigned alive;
+    int status; /* to exit with */
+};
+
+static sigset_t signals_of(const int *numbers, size_t count)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < count; i++)
+        sigaddset(&set, numbers[i]);
+    return set;
+}
+
+void program_unblock_forked_signal(void)
+{
+    const int numbers[] = { PROGRAM_FORKED_SIGNAL };
+    sigset_t set = signals_of(numbers, 1);
+
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void become_child(struct program *program, pid_t parent)
+{
+    const int numbers[] = { SIGINT, SIGTERM, SIGCHLD };
+    sigset_t set = signals_of(numbers, sizeof(numbers) / sizeof(numbers[0]));
+
+    /* A parent that is killed takes its children along, in good order too (prctl(2)). */
+    prctl(PR_SET_PDEATHSIG, PROGRAM_FORKED_SIGNAL);
+    if (getppid() != parent)
+        exit(PROGRAM_FAILED);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    program->forked = true;
+}
+
+static void tell_children(const struct family *family)
+{
+    for (unsigned i = 0; i < family->count; i++)
+        if (family->children[i] != 0)
+            kill(family->children[i], PROGRAM_FORKED_SIGNAL);
+}
+
+static void note_end(struct family *family, pid_t child, int status)
+{
+    for (unsigned i = 0; i < family->count; i++)
+        if (family->children[i] == child) {
+            family->children[i] = 0;
+            family->alive--;
+        }
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "%s: process %d: %s\n", family->program->name, (int)child, strsignal(WTERMSIG(status)));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        family->status = PROGRAM_FAILED;
+        tell_children(family); /* all or nothing */
+    }
+}
+
+static void wait_for_children(struct family *family, const sigset_t *signals)
+{
+    int number, status;
+    pid_t child;
+
+    while (family->alive > 0 && sigwait(signals, &number) == 0) {
+        if (number != SIGCHLD)
+            tell_children(family);
+        while ((child = waitpid(-1, &status, WNOHANG)) > 0)
+            note_end(family, child, status);
+    }
+}
+
+void program_fork(struct program *program)
+{
+    const int numbers[] = { SIGINT, SIGTERM, SIGCHLD, PROGRAM_FORKED_SIGNAL };
+    sigset_t signals = signals_of(numbers, sizeof(numbers) / sizeof(numbers[0]));
+    struct family family = { .program = program, .children = calloc(program->processes, sizeof(pid_t)) };
+    pid_t parent = getpid();
+
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    while (family.children != NULL && family.count < program->processes) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            free(family.children);
+            become_child(program, parent);
+            return;
+        }
+        if (child < 0)
+            break;
+        family.children[family.count++] = child;
+        family.alive++;
+    }
+    if (family.count < program->processes) {
+        fprintf(stderr, "%s: cannot make %u processes: %s\n", program->name, program->processes, strerror(errno));
+        family.status = PROGRAM_FAILED;
+        tell_children(&family);
+    }
+    wait_for_children(&family, &signals);
+    free(family.children);
+    exit(family.status);
+}

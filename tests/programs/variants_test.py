@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""The variants of the Reactor as jd-frame-echo has them: with a thread pool, with threads, in several processes.
+
+Arguments: the paths of jd-echo and jd-frame-echo; others are not used.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+
+import tap
+from server import DEADLINE_SECONDS, Server, assert_echo, connect, receive, run_to_end
+
+FRAME_ECHO = sys.argv[2]
+FAILED = 1
+THREADS = (0, 2)
+CONNECTIONS = 64
+POLL_SECONDS = 0.02
+
+
+def frame(body):
+    return len(body).to_bytes(4, "big") + body
+
+
+def numbered_frames(first, last):
+    return b"".join(frame(b"%06d" % number) for number in range(first, last))
+
+
+def connect_many(endpoint, count=CONNECTIONS):
+    return [connect(endpoint) for _ in range(count)]
+
+
+def close_all(clients):
+    for client in clients:
+        client.close()
+
+
+# ---- a pool ----
+
+@tap.test_for_each({f"work {work_us} us, threads {threads}": (work_us, threads)
+                    for work_us in (0, 50) for threads in THREADS})
+def the_pools_answers_keep_the_order_of_each_connections_frames(setup):
+    work_us, threads = setup
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "4",
+                "--work-us", str(work_us)) as server:
+        clients = connect_many(server.endpoint, 20)
+        try:
+            # More than the sixteen of a connection that are at work at a time.
+            for number, client in enumerate(clients):
+                client.sendall(numbered_frames(number * 1000, number * 1000 + 200))
+            for number, client in enumerate(clients):
+                expected = numbered_frames(number * 1000, number * 1000 + 200)
+                assert receive(client, len(expected)) == expected
+        finally:
+            close_all(clients)
+        server.stop()
+
+
+def pool_threads(server):
+    """The user and system time, in clock ticks, of each thread of the server whose name is the pool's (proc(5))."""
+    times = []
+    tasks = f"/proc/{server.process.pid}/task"
+    for task in os.listdir(tasks):
+        with open(f"{tasks}/{task}/stat", encoding="ascii") as stat:
+            name, _, fields = stat.read().rpartition(")")
+        if "(pool" in name:
+            times.append(sum(map(int, fields.split()[11:13])))
+    return times
+
+
+@tap.test
+def the_pools_threads_do_the_work():
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--pool", "3", "--work-us", "10000") as server:
+        with connect(server.endpoint) as client:
+            assert len(pool_threads(server)) == 3, pool_threads(server)
+            assert_echo(client, numbered_frames(0, 50))
+            # 50 frames of 10 ms, to which a clock that counts whole ticks may do little wrong.
+            assert sum(pool_threads(server)) >= os.sysconf("SC_CLK_TCK") / 4, pool_threads(server)
+        server.stop()
+
+
+@tap.test
+def without_a_pool_there_are_no_threads():
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--work-us", "100") as server, \
+            connect(server.endpoint) as client:
+        assert_echo(client, numbered_frames(0, 20))
+        assert len(os.listdir(f"/proc/{server.process.pid}/task")) == 1
+        server.stop()
+
+
+@tap.test_for_each(THREADS)
+def frames_at_work_when_the_signal_comes_are_answered_before_the_end(threads):
+    # Sixteen frames, all that a connection may have at work, for one thread with 20 ms for each.
+    sent = numbered_frames(0, 16)
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "1",
+                "--work-us", "20000") as server, connect(server.endpoint) as client:
+        client.sendall(sent)
+        # With the first answer here, all have been read: they came in one segment.
+        received = receive(client, len(frame(b"000000")))
+        server.signal()
+        received += receive(client, len(sent))
+        assert received == sent, f"{len(received)} of {len(sent)} bytes"
+        client.close()
+        assert server.wait() == (0, ""), server.process.returncode
+
+
+@tap.test_for_each(THREADS)
+def a_second_signal_does_not_wait_for_what_is_at_work(threads):
+    # Sixteen frames that take seconds.
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "1",
+                "--work-us", "300000") as server, connect(server.endpoint) as client:
+        client.sendall(numbered_frames(0, 16))
+        receive(client, len(frame(b"000000")))
+        signal_until_it_ends(server)
+        received = receive(client, len(numbered_frames(0, 16)))
+        assert len(received) < len(numbered_frames(0, 15)), "all has been answered"
+        status, _ = server.wait()
+        assert status == 0, status
+
+
+def signal_until_it_ends(server):
+    """As somebody impatient: signals that come before the last one has been looked at count as one (signal(7))."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while server.process.poll() is None:
+        assert time.monotonic() < deadline, "it has not ended"
+        server.signal()
+        time.sleep(POLL_SECONDS)
+
+
+# ---- threads ----
+
+@tap.test_for_each({" ".join(options): options for options in (
+    ("--hand-over", "round-robin"), ("--hand-over", "least"), ("--hand-over", "peer"), ("--reuse-port",))})
+def every_way_to_hand_over_serves(options):
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", "3", *options) as server:
+        clients = connect_many(server.endpoint)
+        try:
+            for number, client in enumerate(clients):
+                assert_echo(client, frame(b"connection %d" % number))
+        finally:
+            close_all(clients)
+        server.stop()
+
+
+def status_of_threads(server, field):
+    """The values of a field in each thread's status (proc(5))."""
+    values = {}
+    tasks = f"/proc/{server.process.pid}/task"
+    for task in os.listdir(tasks):
+        with open(f"{tasks}/{task}/status", encoding="ascii") as status:
+            values[task] = [line.split()[1] for line in status if field in line]
+    return values
+
+
+def switches_when_asleep(server):
+    """How often each thread has left its core. A thread that sleeps has nothing left to do that would count later."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while any(state != ["S"] for state in status_of_threads(server, "State:").values()):
+        assert time.monotonic() < deadline, "a thread does not sleep"
+        time.sleep(POLL_SECONDS)
+    return {task: sum(map(int, counts)) for task, counts in status_of_threads(server, "ctxt_switches").items()}
+
+
+def threads_at_work(server, clients):
+    """How many threads have woken, and gone back to sleep, for an exchange with each of the clients."""
+    before = switches_when_asleep(server)
+    for client in clients:
+        assert_echo(client, frame(b"hello"))
+    after = switches_when_asleep(server)
+    return sum(after[task] > before[task] for task in after)
+
+
+@tap.test_for_each({"round-robin": ("round-robin", 3), "least": ("least", 3), "peer": ("peer", 1)})
+def connections_of_one_peer_are_on(setup):
+    policy, expected = setup
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", "3", "--hand-over", policy) as server:
+        clients = connect_many(server.endpoint, 12)
+        try:
+            for client in clients:
+                assert_echo(client, frame(b"up"))  # all have been handed over
+            actual = threads_at_work(server, clients)
+            assert actual == expected, f"{actual} threads"
+        finally:
+            close_all(clients)
+        server.stop()
+
+
+# ---- processes ----
+
+class Port:
+    """A TCP port that nobody else gets while this is held, and that servers of SO_REUSEPORT can share: a socket that is
+    bound, but does not listen, gets no connections."""
+
+    def __enter__(self):
+        self._holder = socket.socket()
+        self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._holder.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{self._holder.getsockname()[1]}"
+
+    def __exit__(self, kind, value, trace):
+        self._holder.close()
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def sockets(pid):
+    links = []
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            links.append(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+        except FileNotFoundError:
+            pass
+    return sum(link.startswith("socket:") for link in links)
+
+
+def wait_until_gone(pid):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+                if stat.read().rpartition(")")[2].split()[0] == "Z":
+                    return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        time.sleep(POLL_SECONDS)
+    raise AssertionError(f"process {pid} is there still")
+
+
+@tap.test_for_each(THREADS)
+def two_servers_started_by_hand_share_a_port(threads):
+    options = ("--reuse-port", "--threads", str(threads))
+    with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, *options) as one:
+        with Server(FRAME_ECHO, "--listen", endpoint, *options) as other:
+            idle = [sockets(server.process.pid) for server in (one, other)]
+            clients = connect_many(endpoint)
+            try:
+                for client in clients:
+                    assert_echo(client, frame(b"hello"))
+                busy = [sockets(server.process.pid) for server in (one, other)]
+                # The kernel deals them out by a hash: that one gets none of 64 is as good as impossible.
+                assert all(after > before for before, after in zip(idle, busy)), (idle, busy)
+                assert sum(busy) - sum(idle) == CONNECTIONS, (idle, busy)
+            finally:
+                close_all(clients)
+            other.stop()
+        with connect(endpoint) as client:
+            assert_echo(client, frame(b"one is left"))
+        one.stop()
+
+
+@tap.test_for_each(THREADS)
+def connections_are_spread_over_the_processes(threads):
+    with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, "--processes", "2", "--threads", str(threads),
+                                    endpoints=2) as server:
+        processes = children(server.process.pid)
+        assert len(processes) == 2 and sockets(server.process.pid) == 0, processes
+        idle = [sockets(process) for process in processes]
+        clients = connect_many(endpoint)
+        try:
+            for client in clients:
+                assert_echo(client, frame(b"hello"))
+            busy = [sockets(process) for process in processes]
+            assert all(after > before for before, after in zip(idle, busy)), (idle, busy)
+        finally:
+            close_all(clients)
+        server.stop()
+
+
+@tap.test_for_each({"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM})
+def a_signal_to_all_processes_at_once_ends_them_in_good_order(number):
+    # As a terminal's interrupt, or a service manager, tells them all; they have work that must not be lost.
+    sent = numbered_frames(0, 16)
+    with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, "--processes", "2", "--pool", "8",
+                                    "--work-us", "5000", endpoints=2) as server:
+        clients = connect_many(endpoint, 8)
+        processes = children(server.process.pid)
+        try:
+            for client in clients:
+                client.sendall(sent)
+            # With a thread for each, none is far ahead.
+            received = [receive(client, len(frame(b"000000"))) for client in clients]
+            for process in processes:
+                os.kill(process, number)
+            server.signal(number)
+            for client, first in zip(clients, received):
+                assert first + receive(client, len(sent)) == sent
+        finally:
+            close_all(clients)
+        assert server.wait() == (0, ""), server.process.returncode
+        for process in processes:
+            wait_until_gone(process)
+
+
+@tap.test
+def a_parent_that_is_killed_takes_its_processes_along():
+    with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, "--processes", "2", endpoints=2) as server:
+        processes = children(server.process.pid)
+        assert len(processes) == 2
+        with connect(endpoint) as client:
+            assert_echo(client, frame(b"hello"))
+            server.signal(signal.SIGKILL)
+            assert client.recv(1) == b"", "more than the end"
+        for process in processes:
+            wait_until_gone(process)
+
+
+@tap.test
+def a_process_that_dies_ends_the_others_and_is_told():
+    with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, "--processes", "3", endpoints=3) as server:
+        victim, *others = children(server.process.pid)
+        os.kill(victim, signal.SIGKILL)
+        assert server.wait() == (FAILED, f"jd-frame-echo: process {victim}: Killed\n")
+        for process in others:
+            wait_until_gone(process)
+
+
+@tap.test
+def processes_that_cannot_listen_say_so_and_all_end():
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        endpoint = f"127.0.0.1:{holder.getsockname()[1]}"
+        status, output, errors = run_to_end(FRAME_ECHO, "--listen", endpoint, "--processes", "2")
+        assert (status, output) == (FAILED, ""), (status, output)
+        assert set(errors.splitlines()) == {f"jd-frame-echo: {endpoint}: address already in use"}, errors
+
+
+tap.main()
