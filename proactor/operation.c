@@ -17,6 +17,7 @@ static void set_state(struct operation *operation, enum operation_state state)
 void operations_init(struct operations *operations)
 {
     memset(operations, 0, sizeof(*operations));
+    operations->starved_link = &operations->starved;
     operations->finished_link = &operations->finished;
 }
 
@@ -241,8 +242,18 @@ int operation_submit_pieces(struct operation *operation, size_t skip)
 static void starve(struct operations *operations, struct operation *operation)
 {
     set_state(operation, OPERATION_STARVED);
-    operation->waiting_next = operations->starved;
-    operations->starved = operation;
+    operation->waiting_next = NULL;
+    *operations->starved_link = operation;
+    operations->starved_link = &operation->waiting_next;
+}
+
+static void take_from_starved(struct operations *operations, struct operation **link)
+{
+    struct operation *operation = *link;
+
+    *link = operation->waiting_next;
+    if (operations->starved_link == &operation->waiting_next)
+        operations->starved_link = link;
 }
 
 /* One that has ended by itself (kernels do so now and then) is begun again. */
@@ -292,7 +303,7 @@ bool operations_before_wait(struct operations *operations, struct backend *backe
 {
     for (unsigned room = backend->ops->receive_room(backend); room > 0 && operations->starved != NULL; room--) {
         struct operation *operation = operations->starved;
-        operations->starved = operation->waiting_next;
+        take_from_starved(operations, &operations->starved);
         set_state(operation, OPERATION_UNDER_WAY);
         begin_part(operation);
     }
@@ -307,7 +318,7 @@ static void feed_no_more(struct operations *operations, struct operation *operat
 
     while (*link != operation)
         link = &(*link)->waiting_next;
-    *link = operation->waiting_next;
+    take_from_starved(operations, link);
     operation_finish(operation, JD_ECANCELED);
 }
 

@@ -79,7 +79,7 @@ _Static_assert(sizeof(struct operation) <= sizeof(jd_operation), "an operation h
 enum { OPERATION_BUCKETS = 256 };
 struct operations {
     struct operation *on_handle[OPERATION_BUCKETS]; /* under way, by handle */
-    struct operation *starved;
+    struct operation *starved, **starved_link;      /* the oldest first */
     struct operation *finished, **finished_link;
     size_t count;   /* from start to the last completion's telling */
     size_t closing; /* of these, how many wait to close a handle */

@@ -470,6 +470,22 @@ START_TEST(an_operation_under_way_cannot_be_begun_again)
 }
 END_TEST
 
+START_TEST(a_reactor_has_no_operations)
+{
+    const jd_event_loop_options options = { .engine = JD_ENGINE_REACTOR };
+    jd_operation *operation = &first.operation;
+    jd_event_loop *loop;
+    char data[4];
+
+    ck_assert_int_eq(jd_event_loop_create(&loop, &options), 0);
+    ck_assert_int_eq(jd_async_receive(loop, operation, 0, data, 4, 0, note_completion, &first), JD_ENOTSUP);
+    ck_assert_int_eq(jd_async_timeout(loop, operation, 0, note_completion, &first), JD_ENOTSUP);
+    ck_assert_int_eq(jd_async_cancel_all(loop, 0), JD_ENOTSUP);
+
+    ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+}
+END_TEST
+
 START_TEST(arguments_that_make_no_sense_are_refused)
 {
     struct iovec empty[2] = { { NULL, 0 }, { NULL, 0 } };
@@ -520,5 +536,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, an_operation_may_be_begun_anew_in_its_handler);
     tcase_add_test(tests, an_operation_may_be_freed_in_its_handler);
     tcase_add_test(tests, an_operation_under_way_cannot_be_begun_again);
+    tcase_add_test(tests, a_reactor_has_no_operations);
     tcase_add_test(tests, arguments_that_make_no_sense_are_refused);
 }
