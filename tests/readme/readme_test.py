@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the README, in both languages, and the guide show is true: their C is compiled, their programs are run.
+"""What the README, in both languages, the guide and the pages on the Proactor show is true: their C is compiled, their programs are run.
 
 A block of C with a main function is a program that takes an endpoint as its argument; the line in front of it says what
 becomes of it, <!-- sends "hello\\n", gets "HELLO\\n" --> for a server (without such a line it is an echo) or
@@ -26,7 +26,7 @@ import tap
 ROOT, LIBRARY = map(pathlib.Path, sys.argv[1:3])
 SMALLEST, FRAME_ECHO, SANITIZE, NEEDED, *CC = sys.argv[3:]
 READMES = ("README.md", "README.zh-CN.md")
-TEXTS = (*READMES, "docs/guide.md")
+TEXTS = (*READMES, "docs/guide.md", "docs/proactor.md", "docs/reactor-and-proactor.md")
 DEADLINE_SECONDS = 30
 POLL_SECONDS = 0.02
 USUAL_INCLUDES = "".join(f"#include <{name}>\n" for name in ("jinduo/jinduo.h", "stdio.h", "stdlib.h", "string.h"))
