@@ -1,5 +1,6 @@
 #include "examples/program.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ const char program_common_help[] =
     "                            port 0 picks a free one (default 127.0.0.1:8000)\n"
     "  -t, --threads N           sub-Reactors with a thread each; 0: all on one loop (default 0)\n"
     "  -b, --busy-poll US        look for events without sleeping for so many microseconds (default 0)\n"
+    "  -s, --statistics          print the loop's counters when it ends; with --threads, those of the accepting one\n"
     "  -h, --help                this text\n";
 
 void program_usage_error(const struct program *program, const char *format, ...)
@@ -69,6 +71,9 @@ void program_option(struct program *program, int option, const char *value)
     case 'b':
         program->loop_options.busy_poll_us =
             (uint32_t)program_number(program, "--busy-poll", value, 0, BUSY_POLL_MAX_US);
+        break;
+    case 's':
+        program->prints_statistics = true;
         break;
     }
 }
@@ -167,6 +172,17 @@ void program_print_ready(const struct program *program, const jd_endpoint *endpo
     fflush(stdout);
 }
 
+static void print_statistics(const struct program *program)
+{
+    jd_event_loop_statistics statistics;
+
+    jd_event_loop_get_statistics(program->loop, &statistics);
+    printf("turns=%" PRIu64 " sleeps=%" PRIu64 " enters=%" PRIu64 " events=%" PRIu64 " flushes=%" PRIu64
+           " bytes_received=%" PRIu64 " receive_pauses=%" PRIu64 " block_overflows=%" PRIu64 "\n",
+           statistics.turns, statistics.sleeps, statistics.enters, statistics.events, statistics.flushes,
+           statistics.bytes_received, statistics.receive_pauses, statistics.block_overflows);
+}
+
 int program_serve(struct program *program)
 {
     char text[JD_ENDPOINT_TEXT_BYTES];
@@ -183,6 +199,8 @@ int program_serve(struct program *program)
     for (size_t i = 0; jd_tcp_server_endpoint(program->server, i, &endpoint) == 0; i++)
         program_print_ready(program, &endpoint);
     result = jd_event_loop_run(program->loop);
+    if (program->prints_statistics)
+        print_statistics(program);
     jd_event_loop_destroy(program->loop);
     if (result < 0)
         program_fail(program, "the event loop ended", result);

@@ -20,14 +20,16 @@ struct program {
     size_t endpoint_count;
     jd_event_loop *loop;
     jd_tcp_server *server;
+    bool prints_statistics; /* when it ends */
 };
 
 /* For getopt_long: the common options; a program's own follow with values up to 31. The colon in front: it prints
  * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
-#define PROGRAM_SHORT_OPTIONS ":he:l:t:b:"
+#define PROGRAM_SHORT_OPTIONS ":he:l:t:b:s"
 #define PROGRAM_LONG_OPTIONS                                                                                           \
     { "help", no_argument, NULL, 'h' }, { "engine", required_argument, NULL, 'e' },                                    \
-        { "listen", required_argument, NULL, 'l' }, { "threads", required_argument, NULL, 't' },                       \
+        { "listen", required_argument, NULL, 'l' }, { "statistics", no_argument, NULL, 's' },                          \
+        { "threads", required_argument, NULL, 't' },                                                                   \
     {                                                                                                                  \
         "busy-poll", required_argument, NULL, 'b'                                                                      \
     }

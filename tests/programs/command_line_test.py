@@ -17,7 +17,7 @@ from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, rece
 
 ECHO, FRAME_ECHO = sys.argv[1:3]
 
-COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--busy-poll", "--help"}
+COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--busy-poll", "--statistics", "--help"}
 OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | {"--header-bytes", "--little-endian", "--max-frame"}}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-h"}
 
