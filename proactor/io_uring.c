@@ -87,12 +87,12 @@ static bool may_sleep(const struct io_uring_backend *uring)
     return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0;
 }
 
-static int sleep_once(struct io_uring *ring, int64_t timeout_ns)
+static int sleep_once(struct io_uring *ring, int64_t timeout_ns, unsigned completions)
 {
     struct io_uring_cqe *first;
     struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
 
-    return io_uring_submit_and_wait_timeout(ring, &first, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
+    return io_uring_submit_and_wait_timeout(ring, &first, completions, timeout_ns < 0 ? NULL : &timeout, NULL);
 }
 
 #if !defined(__has_feature)
@@ -102,32 +102,41 @@ static int sleep_once(struct io_uring *ring, int64_t timeout_ns)
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 /* ThreadSanitizer runs signals' handlers only when the thread calls, or sleeps in, a function that it knows. Of the ring it
  * knows nothing: a signal that came just before would wait until the ring wakes up for another reason. */
-static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
+static int sleep_for(struct io_uring *ring, int64_t timeout_ns, unsigned completions)
 {
     enum { STEP_NS = 20 * 1000000 };
     int64_t left_ns = timeout_ns, deadline = clock_now() + timeout_ns;
     int result;
 
     do {
-        result = sleep_once(ring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
+        result = sleep_once(ring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns, completions);
         left_ns = timeout_ns < 0 ? -1 : deadline - clock_now();
     } while (io_uring_cq_ready(ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
     return result;
 }
 #else
-static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
+static int sleep_for(struct io_uring *ring, int64_t timeout_ns, unsigned completions)
 {
-    return sleep_once(ring, timeout_ns);
+    return sleep_once(ring, timeout_ns, completions);
 }
 #endif
+
+/* Sends that do not wait for room complete during the call that submits them (io_uring_enter(2)): to wait for the first
+ * completion would be to return at once with theirs, and to call again for what there is to wait for. */
+static unsigned completions_to_wait_for(const struct io_uring_backend *uring)
+{
+    return uring->parked_count == 0 ? uring->sends_at_once + 1 : 1;
+}
 
 static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     struct io_uring *ring = &uring->ring;
+    unsigned completions = completions_to_wait_for(uring);
 
+    uring->sends_at_once = 0;
     if (timeout_ns != 0 && may_sleep(uring)) {
         proactor_entered(uring->backend.owner);
-        return sleep_for(ring, timeout_ns);
+        return sleep_for(ring, timeout_ns, completions);
     }
     if (io_uring_sq_ready(ring) == 0 && !kernel_has_more(ring))
         return 0;
