@@ -149,27 +149,6 @@ static const struct io_uring_cqe *completion_at(const struct io_uring *ring, uns
     return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
 }
 
-/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as there are surely buffers
- * for them: a receive that finds none ends, and to begin it again costs more than to let it wait for the next turn. */
-static void collect_more(struct io_uring_backend *uring)
-{
-    enum { PASS = 32 };
-    const struct io_uring *ring = &uring->ring;
-    unsigned filled = 0, seen = 0;
-
-    while (kernel_has_more(ring)) {
-        unsigned ready = io_uring_cq_ready(ring);
-        unsigned before = seen;
-        for (; seen < ready; seen++)
-            filled += (completion_at(ring, seen)->flags & IORING_CQE_F_BUFFER) != 0;
-        if ((before > 0 && seen == before) || filled + PASS > uring->buffers_out || ready > URING_COMPLETIONS / 2)
-            return;
-        proactor_entered(uring->backend.owner);
-        if (io_uring_get_events(&uring->ring) < 0)
-            return;
-    }
-}
-
 static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     int result = system_calls.ring_operation != NULL ? system_calls.ring_operation(RING_ENTER, -1) : 0;
@@ -185,7 +164,6 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
     uring_poll_wakeup(uring);
     uring_buffers_refill(uring);
     result = enter(uring, timeout_ns);
-    collect_more(uring);
     return result;
 }
 
