@@ -1,42 +1,23 @@
 /* raw-epoll: the echo server that one would write by hand on epoll, and no more: what a framework is compared with. One
  * thread, edge-triggered, armed once; one buffer for all; what was read is sent at once. */
-#include "base/endpoint.h"
+#include "benchmarks/raw_server.h"
 
 #include <errno.h>
-#include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 65536, CONNECTIONS_MAX = 65536, EVENTS_PER_WAIT = 512, EXIT_USAGE = 2 };
-
-static const char help[] = "Usage: raw-epoll [OPTION]...\n"
-                           "Sends back all it receives: a hand-written epoll loop to compare with.\n"
-                           "  --listen=ENDPOINT  where to listen (default 127.0.0.1:8000; port 0: any free one)\n"
-                           "  --spin             never sleep while waiting for events\n"
-                           "  --help             this text\n"
-                           "Ends on SIGINT and SIGTERM. Exit status: 0, 1 on failure, 2 for wrong usage.\n";
+enum { BUFFER_BYTES = 65536, EVENTS_PER_WAIT = 512 };
 
 /* By descriptor: what the peer has not taken yet. Pages of it that are not used cost nothing. */
 static struct remainder {
     unsigned char *bytes;
     size_t begin, end;
-} remainders[CONNECTIONS_MAX];
+} remainders[RAW_CONNECTIONS_MAX];
 
 static unsigned char buffer[BUFFER_BYTES];
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int number)
-{
-    stopped = 1;
-}
 
 static void close_connection(int fd)
 {
@@ -113,36 +94,9 @@ static void accept_all(int epoll_fd, int listener)
 
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0 || errno == ECONNABORTED) {
         struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.fd = fd };
-        if (fd >= 0 && (fd >= CONNECTIONS_MAX || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0))
+        if (fd >= 0 && (fd >= RAW_CONNECTIONS_MAX || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0))
             close(fd);
     }
-}
-
-static int listen_on(const jd_endpoint *endpoint)
-{
-    const struct sockaddr *address = endpoint_sockaddr(endpoint);
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* accepted sockets inherit it */
-    if (fd < 0 || bind(fd, address, endpoint->length) < 0 || listen(fd, SOMAXCONN) < 0)
-        return -1;
-    return fd;
-}
-
-static void say_ready(int listener)
-{
-    struct sockaddr_storage bound;
-    socklen_t length = sizeof(bound);
-    jd_endpoint endpoint;
-    char text[JD_ENDPOINT_TEXT_BYTES];
-
-    getsockname(listener, (struct sockaddr *)&bound, &length);
-    endpoint_from_sockaddr(&endpoint, (struct sockaddr *)&bound, length);
-    jd_endpoint_format(&endpoint, text, sizeof(text));
-    printf("listening on %s engine=raw threads=0\n", text);
-    fflush(stdout);
 }
 
 static int serve(int listener, bool spin)
@@ -152,9 +106,9 @@ static int serve(int listener, bool spin)
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 
     if (epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event) < 0)
-        return EXIT_FAILURE;
-    say_ready(listener);
-    while (!stopped) {
+        return errno;
+    raw_server_ready(listener);
+    while (!raw_server_stopped) {
         int count = epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, spin ? 0 : -1);
         for (int i = 0; i < count; i++) {
             if (events[i].data.fd == listener)
@@ -163,58 +117,17 @@ static int serve(int listener, bool spin)
                 on_event(events[i].data.fd, events[i].events);
         }
     }
-    return EXIT_SUCCESS;
-}
-
-/* Returns -1 to go on, or the status to exit with. */
-static int read_options(int argc, char **argv, jd_endpoint *endpoint, bool *spin)
-{
-    static const struct option options[] = { { "listen", required_argument, NULL, 'l' },
-                                             { "spin", no_argument, NULL, 's' },
-                                             { "help", no_argument, NULL, 'h' },
-                                             { NULL, 0, NULL, 0 } };
-    const char *listen = "127.0.0.1:8000", *reason = "not an endpoint";
-    int option;
-
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return EXIT_SUCCESS;
-        }
-        if (option == '?')
-            return EXIT_USAGE;
-        if (option == 'l')
-            listen = optarg;
-        *spin |= option == 's';
-    }
-    if (jd_endpoint_parse(endpoint, listen, &reason) == 0)
-        return -1;
-    fprintf(stderr, "raw-epoll: --listen %s: %s\n", listen, reason);
-    return EXIT_USAGE;
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct sigaction action = { .sa_handler = on_signal };
-    struct rlimit limit;
-    jd_endpoint endpoint;
-    bool spin = false;
-    int status = read_options(argc, argv, &endpoint, &spin);
-    char text[JD_ENDPOINT_TEXT_BYTES];
-    int listener, error;
+    static const struct raw_server server = {
+        .name = "raw-epoll",
+        .engine = "raw",
+        .help = "Sends back all it receives: a hand-written epoll loop to compare with.\n",
+        .serve = serve,
+    };
 
-    if (status >= 0)
-        return status;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    listener = listen_on(&endpoint);
-    if (listener >= 0)
-        return serve(listener, spin);
-    error = errno;
-    jd_endpoint_format(&endpoint, text, sizeof(text));
-    fprintf(stderr, "raw-epoll: cannot listen on %s: %s\n", text, strerror(error));
-    return EXIT_FAILURE;
+    return raw_server_main(&server, argc, argv);
 }

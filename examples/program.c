@@ -1,5 +1,6 @@
 #include "examples/program.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@ const char program_common_help[] =
     "      --processes N         N processes, each with loops of its own, share the port (implies --reuse-port;\n"
     "                            default 1)\n"
     "  -b, --busy-poll US        look for events without sleeping for so many microseconds (default 0)\n"
+    "  -s, --statistics          print the loop's counters when it ends; with --threads, those of the accepting one\n"
     "  -h, --help                this text\n";
 
 void program_usage_error(const struct program *program, const char *format, ...)
@@ -98,6 +100,9 @@ void program_option(struct program *program, int option, const char *value)
         break;
     case PROGRAM_OPTION_PROCESSES:
         program->processes = (unsigned)program_number(program, "--processes", value, 1, PROCESSES_MAX);
+        break;
+    case 's':
+        program->prints_statistics = true;
         break;
     }
 }
@@ -239,6 +244,17 @@ void program_print_ready(const struct program *program, const jd_endpoint *endpo
     fflush(stdout);
 }
 
+static void print_statistics(const struct program *program)
+{
+    jd_event_loop_statistics statistics;
+
+    jd_event_loop_get_statistics(program->loop, &statistics);
+    printf("turns=%" PRIu64 " sleeps=%" PRIu64 " enters=%" PRIu64 " events=%" PRIu64 " flushes=%" PRIu64
+           " bytes_received=%" PRIu64 " receive_pauses=%" PRIu64 " block_overflows=%" PRIu64 "\n",
+           statistics.turns, statistics.sleeps, statistics.enters, statistics.events, statistics.flushes,
+           statistics.bytes_received, statistics.receive_pauses, statistics.block_overflows);
+}
+
 int program_serve(struct program *program)
 {
     char text[JD_ENDPOINT_TEXT_BYTES];
@@ -255,6 +271,8 @@ int program_serve(struct program *program)
         program_print_ready(program, &endpoint);
     result = jd_event_loop_run(program->loop);
     program->server = NULL;
+    if (program->prints_statistics)
+        print_statistics(program);
     if (program->release != NULL)
         program->release(program);
     jd_event_loop_destroy(program->loop);

@@ -28,6 +28,7 @@ struct program {
     void (*release)(struct program *program); /* if not NULL, called before the loops are destroyed */
     void *extension;                          /* theirs */
     bool stopping;
+    bool prints_statistics; /* when it ends */
 };
 
 /* Values of the options without a letter. */
@@ -35,7 +36,7 @@ enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_
 
 /* For getopt_long: the common options; a program's own follow with values up to 28. The colon in front: it prints
  * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
-#define PROGRAM_SHORT_OPTIONS ":he:l:t:b:"
+#define PROGRAM_SHORT_OPTIONS ":he:l:t:b:s"
 /* clang-format off */
 #define PROGRAM_LONG_OPTIONS                                            \
     { "help", no_argument, NULL, 'h' },                                 \
@@ -43,6 +44,7 @@ enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_
     { "listen", required_argument, NULL, 'l' },                         \
     { "threads", required_argument, NULL, 't' },                        \
     { "busy-poll", required_argument, NULL, 'b' },                      \
+    { "statistics", no_argument, NULL, 's' },                           \
     { "hand-over", required_argument, NULL, PROGRAM_OPTION_HAND_OVER }, \
     { "reuse-port", no_argument, NULL, PROGRAM_OPTION_REUSE_PORT },     \
     { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }

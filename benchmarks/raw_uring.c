@@ -1,0 +1,372 @@
+/* raw-uring: the echo server that one would write by hand on io_uring, and no more: what the io_uring engine is compared
+ * with. One thread; continuous accepts and receives, provided buffers that are sent from where they are, one call a turn
+ * that submits all sends and waits; the ring's descriptor registered. A peer that sends but never reads is not held back.
+ *
+ * What was tried, 64 B messages, CPU a message (--variant starts the others; the machine is a small virtual one):
+ *  - direct, a send(2) for each message instead of a batch: the same with one connection, a tenth more with 50, a tenth to
+ *    a fifth more with 500;
+ *  - wait-one, waiting for one completion instead of one more than there are sends: two calls a message instead of one with
+ *    one connection (some 3 %), a twentieth more with 500;
+ *  - buffers=64, 256, 512, 1024, of 4 KiB: no difference that can be told with 1 and 50 connections; with 500 and fewer than
+ *    1024, receives end for want of buffers and are begun again (64: a fifth more, 256: up to a tenth). Buffers of 8 KiB, or
+ *    with a gap against cache sets in common: nothing for sure. */
+#include "benchmarks/raw_server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <liburing.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SUBMISSIONS = 1024,
+    COMPLETIONS = 8192,
+    BUFFERS_MAX = 32768,
+    BUFFER_BYTES = 4096,
+    BUFFER_GROUP = 0,
+    NONE = -1,
+};
+
+enum kind { ACCEPTED, RECEIVED, SENT, SENT_AT_ONCE };
+
+/* By descriptor. Received buffers are sent in their order, one at a time. */
+static struct connection {
+    int first, last; /* buffers to send; of the first from begin on */
+    unsigned begin;
+    bool receiving, sending, ended;
+} connections[RAW_CONNECTIONS_MAX];
+
+static struct {
+    int next;
+    unsigned length;
+} filled[BUFFERS_MAX];
+
+static unsigned buffer_count = 1024;
+static bool direct, wait_one;
+static struct io_uring ring;
+static struct io_uring_buf_ring *buffers;
+static unsigned char *memory;
+static unsigned returned;      /* buffers, in this turn */
+static unsigned sends_at_once; /* in the queue: they do not wait for room, so they complete while they are submitted */
+static struct {
+    uint64_t enters, completions, receives;
+} counters;
+static int starved[RAW_CONNECTIONS_MAX], starved_count;
+
+/* ---- operations ---- */
+
+static struct io_uring_sqe *next_entry(void)
+{
+    struct io_uring_sqe *entry = io_uring_get_sqe(&ring);
+
+    if (entry != NULL)
+        return entry;
+    io_uring_submit(&ring);
+    counters.enters++;
+    sends_at_once = 0;
+    return io_uring_get_sqe(&ring);
+}
+
+static void set_data(struct io_uring_sqe *entry, enum kind kind, int fd)
+{
+    io_uring_sqe_set_data64(entry, (uint64_t)kind << 32 | (unsigned)fd);
+}
+
+static void begin_accept(int listener)
+{
+    struct io_uring_sqe *entry = next_entry();
+
+    io_uring_prep_multishot_accept(entry, listener, NULL, NULL, SOCK_CLOEXEC);
+    set_data(entry, ACCEPTED, listener);
+}
+
+static void begin_receive(int fd)
+{
+    struct io_uring_sqe *entry = next_entry();
+
+    io_uring_prep_recv_multishot(entry, fd, NULL, 0, 0);
+    set_data(entry, RECEIVED, fd);
+    entry->flags |= IOSQE_BUFFER_SELECT;
+    entry->buf_group = BUFFER_GROUP;
+    connections[fd].receiving = true;
+}
+
+static unsigned char *buffer_memory(int number)
+{
+    return memory + (size_t)number * BUFFER_BYTES;
+}
+
+static void return_buffer(int number)
+{
+    io_uring_buf_ring_add(buffers, buffer_memory(number), BUFFER_BYTES, (unsigned short)number,
+                          io_uring_buf_ring_mask(buffer_count), (int)returned++);
+}
+
+static bool take_sent(struct connection *connection, unsigned bytes)
+{
+    int number = connection->first;
+
+    connection->begin += bytes;
+    if (connection->begin < filled[number].length)
+        return false;
+    connection->first = filled[number].next;
+    connection->begin = 0;
+    return_buffer(number);
+    return true;
+}
+
+static const unsigned char *unsent(const struct connection *connection, unsigned *length)
+{
+    *length = filled[connection->first].length - connection->begin;
+    return buffer_memory(connection->first) + connection->begin;
+}
+
+/* Returns whether all has been taken. */
+static bool send_directly(int fd)
+{
+    unsigned length;
+    const unsigned char *bytes = unsent(&connections[fd], &length);
+    ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    counters.enters++;
+    return sent > 0 && take_sent(&connections[fd], (unsigned)sent);
+}
+
+static void begin_send(int fd, bool at_once)
+{
+    struct connection *connection = &connections[fd];
+    const unsigned char *bytes;
+    unsigned length;
+    struct io_uring_sqe *entry;
+
+    if (direct && at_once && send_directly(fd))
+        return;
+    at_once = at_once && !direct;
+    bytes = unsent(connection, &length);
+    entry = next_entry();
+    io_uring_prep_send(entry, fd, bytes, length, MSG_NOSIGNAL | (at_once ? MSG_DONTWAIT : MSG_WAITALL));
+    set_data(entry, at_once ? SENT_AT_ONCE : SENT, fd);
+    sends_at_once += at_once;
+    connection->sending = true;
+}
+
+static void close_if_done(int fd)
+{
+    struct connection *connection = &connections[fd];
+
+    if (connection->receiving || connection->sending || !connection->ended)
+        return;
+    while (connection->first != NONE)
+        take_sent(connection, filled[connection->first].length);
+    close(fd);
+}
+
+/* ---- completions ---- */
+
+static void on_accepted(int listener, const struct io_uring_cqe *entry)
+{
+    if ((entry->flags & IORING_CQE_F_MORE) == 0)
+        begin_accept(listener);
+    if (entry->res >= RAW_CONNECTIONS_MAX)
+        close(entry->res);
+    else if (entry->res >= 0) {
+        connections[entry->res] = (struct connection){ .first = NONE };
+        begin_receive(entry->res);
+    }
+}
+
+static void queue_buffer(struct connection *connection, int number, unsigned length)
+{
+    filled[number].next = NONE;
+    filled[number].length = length;
+    if (connection->first == NONE)
+        connection->first = number;
+    else
+        filled[connection->last].next = number;
+    connection->last = number;
+}
+
+static void on_received(int fd, const struct io_uring_cqe *entry)
+{
+    struct connection *connection = &connections[fd];
+
+    if (entry->res > 0) {
+        counters.receives++;
+        queue_buffer(connection, (int)(entry->flags >> IORING_CQE_BUFFER_SHIFT), (unsigned)entry->res);
+        if (!connection->sending)
+            begin_send(fd, true);
+    } else if (entry->flags & IORING_CQE_F_BUFFER)
+        return_buffer((int)(entry->flags >> IORING_CQE_BUFFER_SHIFT));
+    if (entry->flags & IORING_CQE_F_MORE)
+        return;
+    connection->receiving = false;
+    if (entry->res == -ENOBUFS)
+        starved[starved_count++] = fd;
+    else if (entry->res > 0 && !connection->ended)
+        begin_receive(fd);
+    else {
+        connection->ended = true;
+        close_if_done(fd);
+    }
+}
+
+static void on_sent(int fd, int result, bool at_once)
+{
+    struct connection *connection = &connections[fd];
+
+    connection->sending = false;
+    if (result == -EAGAIN && at_once)
+        result = 0;
+    if (result < 0) {
+        connection->ended = true;
+        shutdown(fd, SHUT_RDWR);
+    } else {
+        bool whole = take_sent(connection, (unsigned)result);
+        if (connection->first != NONE)
+            begin_send(fd, whole);
+    }
+    close_if_done(fd);
+}
+
+static void tell(const struct io_uring_cqe *entry)
+{
+    int fd = (int)(uint32_t)entry->user_data;
+    enum kind kind = (enum kind)(entry->user_data >> 32);
+
+    if (kind == ACCEPTED)
+        on_accepted(fd, entry);
+    else if (kind == RECEIVED)
+        on_received(fd, entry);
+    else
+        on_sent(fd, entry->res, kind == SENT_AT_ONCE);
+}
+
+static void tell_all(void)
+{
+    struct io_uring_cqe *entry;
+    unsigned head, count = 0;
+
+    io_uring_for_each_cqe(&ring, head, entry)
+    {
+        tell(entry);
+        count++;
+    }
+    if (returned > 0)
+        io_uring_buf_ring_advance(buffers, (int)returned);
+    returned = 0;
+    io_uring_cq_advance(&ring, count);
+    counters.completions += count;
+    while (starved_count > 0 && count > 0)
+        begin_receive(starved[--starved_count]);
+}
+
+/* ---- the loop ---- */
+
+static bool kernel_has_work(void)
+{
+    return (IO_URING_READ_ONCE(*ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+static void look(bool spin)
+{
+    unsigned wait_for = wait_one ? 1 : sends_at_once + 1;
+
+    sends_at_once = 0;
+    if (spin && io_uring_sq_ready(&ring) == 0 && !kernel_has_work())
+        return;
+    counters.enters++;
+    if (spin)
+        io_uring_submit_and_get_events(&ring);
+    else
+        io_uring_submit_and_wait(&ring, wait_for);
+}
+
+static int make_ring(void)
+{
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+                 IORING_SETUP_CQSIZE | IORING_SETUP_TASKRUN_FLAG,
+        .cq_entries = COMPLETIONS,
+    };
+    int result = io_uring_queue_init_params(SUBMISSIONS, &ring, &params);
+
+    if (result == 0)
+        io_uring_register_ring_fd(&ring);
+    return result;
+}
+
+static void *map(size_t bytes)
+{
+    void *result = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+    return result != MAP_FAILED ? result : NULL;
+}
+
+static int make_buffers(void)
+{
+    struct io_uring_buf_reg registration = { .ring_entries = buffer_count, .bgid = BUFFER_GROUP };
+
+    buffers = map(buffer_count * sizeof(struct io_uring_buf));
+    memory = map((size_t)buffer_count * BUFFER_BYTES);
+    if (buffers == NULL || memory == NULL)
+        return -ENOMEM;
+    io_uring_buf_ring_init(buffers);
+    registration.ring_addr = (uintptr_t)buffers;
+    for (unsigned number = 0; number < buffer_count; number++)
+        return_buffer((int)number);
+    io_uring_buf_ring_advance(buffers, (int)returned);
+    returned = 0;
+    return io_uring_register_buf_ring(&ring, &registration, 0);
+}
+
+static int serve(int listener, bool spin)
+{
+    int result = make_ring();
+
+    if (result == 0)
+        result = make_buffers();
+    if (result < 0)
+        return -result;
+    begin_accept(listener);
+    raw_server_ready(listener);
+    while (!raw_server_stopped) {
+        look(spin);
+        tell_all();
+    }
+    printf("enters=%" PRIu64 " completions=%" PRIu64 " receives=%" PRIu64 "\n", counters.enters, counters.completions,
+           counters.receives);
+    return 0;
+}
+
+static bool take_variant(const char *value)
+{
+    static const char count[] = "buffers=";
+
+    direct |= strcmp(value, "direct") == 0;
+    wait_one |= strcmp(value, "wait-one") == 0;
+    if (strncmp(value, count, strlen(count)) != 0)
+        return direct || wait_one;
+    buffer_count = (unsigned)strtoul(value + strlen(count), NULL, 10);
+    return buffer_count > 0 && buffer_count <= BUFFERS_MAX && (buffer_count & (buffer_count - 1)) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct raw_server server = {
+        .name = "raw-uring",
+        .engine = "raw-uring",
+        .help = "Sends back all it receives: a hand-written io_uring loop to compare with.\n"
+                "  --variant=NAME      direct, wait-one, buffers=N (a power of two): what it is not, to see why; on "
+                "its end it\n"
+                "                      prints how often it called the kernel\n",
+        .option = { "variant", required_argument, NULL, 'v' },
+        .take_option = take_variant,
+        .serve = serve,
+    };
+
+    return raw_server_main(&server, argc, argv);
+}
