@@ -65,6 +65,9 @@ struct engine_ops {
     /* Bytes of the blocks to receive into, their headers included; 0: the loop's own measure. */
     uint32_t receive_block_bytes;
 
+    /* What jd_event_loop_options.flush_connections is by default; 0: the loop's own measure. */
+    uint32_t flush_connections;
+
     /* Returns 0, or a negative error and *reason (a static string, or one of the calling thread's until its next call) why
      * the engine cannot be used here. NULL: it always can. From any thread. */
     int (*available)(const char **reason);

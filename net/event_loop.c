@@ -78,7 +78,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     loop->busy_poll_ns = (int64_t)options->busy_poll_us * NS_PER_US;
     loop->flush_policy = (struct flush_policy){
         .bytes = or_default(options->flush_bytes, FLUSH_BYTES),
-        .connections = or_default(options->flush_connections, FLUSH_CONNECTIONS),
+        .connections = or_default(options->flush_connections, or_default(ops->flush_connections, FLUSH_CONNECTIONS)),
         .age_ns = (int64_t)or_default(options->flush_age_us, FLUSH_AGE_US) * NS_PER_US,
     };
     loop->age_step = 1;
