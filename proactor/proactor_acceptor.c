@@ -129,7 +129,7 @@ void proactor_unlisten(struct engine *engine, struct listener *listener)
 
 /* ---- completions ---- */
 
-/* One that has been reset already has no peer to name any more: as if accepting had said ECONNABORTED. What comes after
+/* A Unix-domain socket whose peer has gone already has none to name any more: as if accepting had said ECONNABORTED. What comes after
  * unlisten was accepted before it. */
 static void deliver(struct listener *listener, socket_handle socket)
 {
