@@ -269,23 +269,39 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
     return 0;
 }
 
+/* SO_PEERNAME asks as accept4 does, but refuses if there is room for more than the address has (net/core/sock.c). */
+static bool address_of_reset_peer(socket_handle handle, struct sockaddr_storage *address, socklen_t *length)
+{
+    static const socklen_t lengths[] = { sizeof(struct sockaddr_in6), sizeof(struct sockaddr_in) };
+
+    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        *length = lengths[i];
+        if (system_calls.getsockopt(handle, SOL_SOCKET, SO_PEERNAME, address, length) == 0)
+            return true;
+    }
+    errno = ENOTCONN;
+    return false;
+}
+
 int socket_peer_address(socket_handle handle, struct peer_address *peer)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof(address);
 
-    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0)
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0 &&
+        (errno != ENOTCONN || !address_of_reset_peer(handle, &address, &length)))
         return -errno;
     peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
     return 0;
 }
 
+/* MSG_DONTWAIT here and below: the user's own sockets, of which operations are made, may be blocking. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size)
 {
     ssize_t received;
 
     do
-        received = system_calls.recv(handle, data, size, 0);
+        received = system_calls.recv(handle, data, size, MSG_DONTWAIT);
     while (received < 0 && errno == EINTR);
     return received < 0 ? -errno : received;
 }
@@ -297,7 +313,7 @@ ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, 
     do {
         /* msg_iov is not const, as sendmsg(2) shares the struct; neither changes the pieces. */
         struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)count };
-        received = system_calls.recvmsg(handle, &message, 0);
+        received = system_calls.recvmsg(handle, &message, MSG_DONTWAIT);
     } while (received < 0 && errno == EINTR);
     return received < 0 ? -errno : received;
 }
@@ -334,17 +350,17 @@ static ssize_t send_pieces(socket_handle handle, const struct iovec *pieces, int
 
 ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
 {
-    return send_pieces(handle, pieces, count, MSG_NOSIGNAL);
+    return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size)
 {
-    return send_bytes(handle, data, size, MSG_NOSIGNAL);
+    return send_bytes(handle, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count)
 {
-    return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_MORE);
+    return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
 }
 
 ssize_t socket_send_file(socket_handle handle, int fd, int64_t offset, size_t size)

@@ -57,7 +57,8 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
 /* Whether accepting failed because of the connection that was waiting, so that the next one may be accepted. */
 bool socket_is_connection_error(int error);
 
-/* Returns 0, or JD_ENOTCONN if the connection is gone. */
+/* Of a socket that was accepted without it. As accept(2), and unlike getpeername(2), it knows the address of a TCP peer that
+ * has reset the connection since. Returns 0, or a negative error. */
 int socket_peer_address(socket_handle handle, struct peer_address *peer);
 
 /* Bytes received, 0 at the end, or a negative error. */

@@ -104,7 +104,7 @@ int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endp
         .sort = &connect_sort, .handle = JD_HANDLE_NONE, .endpoint = endpoint, .handler = handler, .arg = arg
     };
 
-    return endpoint->length == 0 ? JD_EINVAL : operation_begin(loop, operation, &wanted);
+    return endpoint == NULL || endpoint->length == 0 ? JD_EINVAL : operation_begin(loop, operation, &wanted);
 }
 
 /* ---- receive, send, read, write ---- */

@@ -95,8 +95,11 @@ struct backend_ops {
     /* How many operations of OPERATION_RECEIVE_MANY could receive into a block of their own at this moment. */
     unsigned (*receive_room)(const struct backend *backend);
 
-    /* A descriptor that is readable while completions wait, for poll(2) in another loop; JD_ENOTSUP if there is none. */
+    /* For poll(2) in another loop: a descriptor, always the same, that becomes readable when completions come or wake is
+     * called after prepare_poll, which comes before each poll, submits what is waiting, and returns whether wait has
+     * something to tell already. A negative error if there is no descriptor. */
     int (*pollable_fd)(struct backend *backend);
+    bool (*prepare_poll)(struct backend *backend);
 };
 
 /* What a backend's own structure begins with. */

@@ -22,6 +22,7 @@ static int uring_create(struct backend **backend, struct proactor_engine *owner,
     if (uring == NULL)
         return JD_ENOMEM;
     uring->backend = (struct backend){ .ops = &io_uring_backend, .owner = owner };
+    uring->pollable = SOCKET_NONE;
     uring->arena = memory_allocate(URING_ARENA_BYTES);
     if (uring->arena == NULL) {
         result = JD_ENOMEM;
@@ -61,26 +62,29 @@ static void uring_destroy(struct backend *backend)
     uring_buffers_destroy(uring);
     io_uring_queue_exit(&uring->ring);
     system_calls.close(uring->wakeup);
+    if (uring->pollable != SOCKET_NONE)
+        system_calls.close(uring->pollable);
     if (uring->parked != NULL)
         memory_release(uring->parked, uring->parked_room * sizeof(*uring->parked));
     memory_release(uring->arena, URING_ARENA_BYTES);
     memory_release(uring, sizeof(*uring));
 }
 
+/* The ring would tell of the wake-up by the pollable descriptor, too; but as one eventfd's write may not signal another, the
+ * kernel puts that off (io_eventfd_signal in io_uring/eventfd.c). */
 static void uring_wake(struct backend *backend)
 {
+    struct io_uring_backend *uring = uring_of(backend);
+    int pollable = uring->pollable;
+
     /* Never read: each write is told by the poll. Its only error, EAGAIN with the counter full, would mean that the wake-up
      * is there already. */
-    eventfd_write(uring_of(backend)->wakeup, 1);
+    eventfd_write(uring->wakeup, 1);
+    if (pollable != SOCKET_NONE)
+        eventfd_write(pollable, 1);
 }
 
 /* ---- waiting ---- */
-
-/* Completions that the kernel makes, or puts into the queue, only when it is entered. */
-static bool kernel_has_more(const struct io_uring *ring)
-{
-    return (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
-}
 
 static bool may_sleep(const struct io_uring_backend *uring)
 {
@@ -129,7 +133,7 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
         proactor_entered(uring->backend.owner);
         return sleep_for(ring, timeout_ns);
     }
-    if (io_uring_sq_ready(ring) == 0 && !kernel_has_more(ring))
+    if (io_uring_sq_ready(ring) == 0 && !uring_kernel_has_more(ring))
         return 0;
     proactor_entered(uring->backend.owner);
     return io_uring_submit_and_get_events(ring);
@@ -148,7 +152,7 @@ static void collect_more(struct io_uring_backend *uring)
     const struct io_uring *ring = &uring->ring;
     unsigned filled = 0, seen = 0;
 
-    while (kernel_has_more(ring)) {
+    while (uring_kernel_has_more(ring)) {
         unsigned ready = io_uring_cq_ready(ring);
         unsigned before = seen;
         for (; seen < ready; seen++)
@@ -172,6 +176,7 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
         if (result < 0)
             return result;
     }
+    uring_pollable_drain(uring);
     uring_unpark(uring);
     uring_poll_wakeup(uring);
     uring_buffers_refill(uring);
@@ -255,12 +260,6 @@ static unsigned uring_receive_room(const struct backend *backend)
     return uring_of(backend)->buffers_out;
 }
 
-/* The ring's own descriptor does not become readable while completions wait to be made by the thread that waits. */
-static int uring_pollable_fd(struct backend *backend)
-{
-    return JD_ENOTSUP;
-}
-
 const struct backend_ops io_uring_backend = {
     .id = JD_ENGINE_IO_URING,
     .name = "io_uring",
@@ -274,4 +273,5 @@ const struct backend_ops io_uring_backend = {
     .push = uring_push,
     .receive_room = uring_receive_room,
     .pollable_fd = uring_pollable_fd,
+    .prepare_poll = uring_prepare_poll,
 };

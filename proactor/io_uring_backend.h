@@ -1,5 +1,6 @@
 /* The io_uring backend's inside (io_uring(7)): io_uring.c waits and tells of completions, io_uring_setup.c makes the ring,
- * io_uring_submit.c begins operations, io_uring_buffers.c gives the kernel blocks to receive into. docs/io_uring.md tells
+ * io_uring_submit.c begins operations, io_uring_buffers.c gives the kernel blocks to receive into, io_uring_pollable.c is for
+ * loops that another loop waits for. docs/io_uring.md tells
  * how they work together. */
 #ifndef PROACTOR_IO_URING_BACKEND_H
 #define PROACTOR_IO_URING_BACKEND_H
@@ -35,6 +36,12 @@ struct io_uring_backend {
     int wakeup;         /* an eventfd */
     bool wakeup_polled; /* by a continuous poll */
     bool enabled;       /* by the thread that waits */
+
+    /* For a loop inside another: an eventfd that the ring signals once it is registered with it. SOCKET_NONE until somebody
+     * asks. */
+    _Atomic int pollable;
+    bool pollable_registered;
+
     bool fd_registered; /* io_uring_register_ring_fd(3) */
 
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
@@ -89,6 +96,13 @@ void uring_buffer_return(struct io_uring_backend *uring, unsigned number);
 /* Tries again for memory where there was none. */
 void uring_buffers_refill(struct io_uring_backend *uring);
 
+/* ---- io_uring_pollable.c ---- */
+int uring_pollable_fd(struct backend *backend);
+bool uring_prepare_poll(struct backend *backend);
+
+/* Before completions are collected: what comes later is signalled anew. */
+void uring_pollable_drain(struct io_uring_backend *uring);
+
 /* ---- io_uring_submit.c ---- */
 int uring_submit(struct backend *backend, const struct operation_request *request);
 void uring_cancel(struct backend *backend, int fd, uint64_t token);
@@ -96,6 +110,12 @@ void uring_push(struct backend *backend);
 
 /* A poll of the wakeup, if none is under way. */
 void uring_poll_wakeup(struct io_uring_backend *uring);
+
+/* Completions that the kernel makes, or puts into the queue, only when it is entered. */
+static inline bool uring_kernel_has_more(const struct io_uring *ring)
+{
+    return (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
 
 /* What is parked goes to the queue, as far as there is room. */
 void uring_unpark(struct io_uring_backend *uring);

@@ -154,6 +154,14 @@ static int send_flags(const struct operation_request *request)
     return request->more_follows ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
 }
 
+/* An entry's length has 32 bits, so that 4 GiB would be none; no call of the kernel's moves more than this (read(2), NOTES). */
+static unsigned length_of(const struct iovec *piece)
+{
+    enum { CALL_MAX_BYTES = 0x7ffff000 };
+
+    return piece->iov_len < CALL_MAX_BYTES ? (unsigned)piece->iov_len : CALL_MAX_BYTES;
+}
+
 /* data: what the request points to, copied. */
 static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data, bool once)
 {
@@ -175,7 +183,7 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         break;
     case OPERATION_RECEIVE:
         if (single)
-            io_uring_prep_recv(entry, request->fd, piece->iov_base, piece->iov_len, 0);
+            io_uring_prep_recv(entry, request->fd, piece->iov_base, length_of(piece), 0);
         else
             io_uring_prep_recvmsg(entry, request->fd, (struct msghdr *)(uintptr_t)data, 0);
         break;
@@ -184,19 +192,19 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         break;
     case OPERATION_SEND:
         if (single)
-            io_uring_prep_send(entry, request->fd, piece->iov_base, piece->iov_len, send_flags(request));
+            io_uring_prep_send(entry, request->fd, piece->iov_base, length_of(piece), send_flags(request));
         else
             io_uring_prep_sendmsg(entry, request->fd, data, (unsigned)send_flags(request));
         break;
     case OPERATION_READ:
         if (single)
-            io_uring_prep_read(entry, request->fd, piece->iov_base, (unsigned)piece->iov_len, request->offset);
+            io_uring_prep_read(entry, request->fd, piece->iov_base, length_of(piece), request->offset);
         else
             io_uring_prep_readv(entry, request->fd, data, pieces_of(request), request->offset);
         break;
     case OPERATION_WRITE:
         if (single)
-            io_uring_prep_write(entry, request->fd, piece->iov_base, (unsigned)piece->iov_len, request->offset);
+            io_uring_prep_write(entry, request->fd, piece->iov_base, length_of(piece), request->offset);
         else
             io_uring_prep_writev(entry, request->fd, data, pieces_of(request), request->offset);
         break;

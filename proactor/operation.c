@@ -17,6 +17,7 @@ static void set_state(struct operation *operation, enum operation_state state)
 void operations_init(struct operations *operations)
 {
     memset(operations, 0, sizeof(*operations));
+    operations->starved_link = &operations->starved;
     operations->finished_link = &operations->finished;
 }
 
@@ -89,6 +90,9 @@ static void tell_last(struct operations *operations, struct operation *operation
         return;
     }
     leave(operations, operation);
+    /* Not before: somebody else's descriptor may have its number from here on. */
+    if (operation->sort == &operation_close_sort && operation->result == 0)
+        socket_close(handle);
     set_state(operation, OPERATION_IDLE);
     tell(operation, false, operation->result);
     operation_close_if_unused(operations, handle); /* the operation is the caller's again, and may be gone */
@@ -133,11 +137,18 @@ static int start_timer(struct operation *operation)
     return jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation, &operation->timer);
 }
 
+static bool is_unwanted(const struct operation *operation)
+{
+    return operation->cancelled || operation->loop->destroying ||
+           atomic_load(&operation->cancel_state) == CANCEL_POSTED;
+}
+
+/* A close is carried out in any case, or nobody would know whose the handle is. */
 static void start(struct operation *operation)
 {
     struct operations *operations = proactor_operations(operation->loop);
-    bool refused = operation->cancelled || operation->loop->destroying ||
-                   atomic_load(&operation->cancel_state) == CANCEL_POSTED ||
+    bool is_close = operation->sort == &operation_close_sort;
+    bool refused = (!is_close && is_unwanted(operation)) ||
                    (operation->handle != JD_HANDLE_NONE && operation_is_closing(operations, operation->handle));
     int result = refused ? JD_ECANCELED : 0;
 
@@ -231,8 +242,18 @@ int operation_submit_pieces(struct operation *operation, size_t skip)
 static void starve(struct operations *operations, struct operation *operation)
 {
     set_state(operation, OPERATION_STARVED);
-    operation->waiting_next = operations->starved;
-    operations->starved = operation;
+    operation->waiting_next = NULL;
+    *operations->starved_link = operation;
+    operations->starved_link = &operation->waiting_next;
+}
+
+static void take_from_starved(struct operations *operations, struct operation **link)
+{
+    struct operation *operation = *link;
+
+    *link = operation->waiting_next;
+    if (operations->starved_link == &operation->waiting_next)
+        operations->starved_link = link;
 }
 
 /* One that has ended by itself (kernels do so now and then) is begun again. */
@@ -282,7 +303,7 @@ bool operations_before_wait(struct operations *operations, struct backend *backe
 {
     for (unsigned room = backend->ops->receive_room(backend); room > 0 && operations->starved != NULL; room--) {
         struct operation *operation = operations->starved;
-        operations->starved = operation->waiting_next;
+        take_from_starved(operations, &operations->starved);
         set_state(operation, OPERATION_UNDER_WAY);
         begin_part(operation);
     }
@@ -297,7 +318,7 @@ static void feed_no_more(struct operations *operations, struct operation *operat
 
     while (*link != operation)
         link = &(*link)->waiting_next;
-    *link = operation->waiting_next;
+    take_from_starved(operations, link);
     operation_finish(operation, JD_ECANCELED);
 }
 
@@ -347,13 +368,14 @@ int jd_operation_cancel(jd_operation *memory)
 }
 
 /* Those that are there now, one after the other: a cancel may take one off the list. */
-static unsigned cancel_on(struct operation *first, jd_handle handle, const struct operation *except)
+static unsigned cancel_on(struct operation *first, jd_handle handle)
 {
     unsigned count = 0;
 
     for (struct operation *operation = first, *next; operation != NULL; operation = next) {
         next = operation->next;
-        if (operation->handle != handle || operation == except || state_of(operation) >= OPERATION_FINISHED)
+        if (operation->handle != handle || operation->sort == &operation_close_sort ||
+            state_of(operation) >= OPERATION_FINISHED)
             continue;
         operation_cancel_here(operation);
         count++;
@@ -369,14 +391,17 @@ int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle)
         return JD_ENOTSUP;
     if (!event_loop_is_mine(loop))
         return JD_EPERM;
-    return handle < 0 ? 0 : (int)cancel_on(*bucket(operations, handle), handle, NULL);
+    return handle < 0 ? 0 : (int)cancel_on(*bucket(operations, handle), handle);
 }
 
+/* The queue is closed and empty: a cancel that has not arrived never will. */
 bool operations_end(struct operations *operations)
 {
     for (int i = 0; i < OPERATION_BUCKETS; i++)
         for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
-            if (!operation->cancelled)
+            if (state_of(operation) == OPERATION_HELD)
+                append_finished(operations, operation);
+            else if (!operation->cancelled)
                 operation_cancel_here(operation);
     return operations->count > 0;
 }
@@ -393,10 +418,10 @@ static struct operation *find_close(struct operations *operations, jd_handle han
     for (struct operation *operation = *bucket(operations, handle); operation != NULL; operation = operation->next) {
         if (operation->handle != handle)
             continue;
-        if (operation->sort != &operation_close_sort)
-            *is_used = true;
-        else if (state_of(operation) == OPERATION_UNDER_WAY) /* else it is closed, and the number may be another's */
+        if (operation->sort == &operation_close_sort)
             close = operation;
+        else
+            *is_used = true;
     }
     return close;
 }
@@ -413,9 +438,8 @@ void operation_close_if_unused(struct operations *operations, jd_handle handle)
     bool is_used;
     struct operation *close = find_close(operations, handle, &is_used);
 
-    if (close == NULL || is_used)
+    if (close == NULL || is_used || state_of(close) != OPERATION_UNDER_WAY)
         return;
-    socket_close(handle);
     operation_finish(close, 0);
 }
 
@@ -423,7 +447,7 @@ static int begin_close(struct operation *operation)
 {
     struct operations *operations = proactor_operations(operation->loop);
 
-    cancel_on(*bucket(operations, operation->handle), operation->handle, operation);
+    cancel_on(*bucket(operations, operation->handle), operation->handle);
     operation_close_if_unused(operations, operation->handle);
     return 0;
 }

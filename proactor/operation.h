@@ -79,7 +79,7 @@ _Static_assert(sizeof(struct operation) <= sizeof(jd_operation), "an operation h
 enum { OPERATION_BUCKETS = 256 };
 struct operations {
     struct operation *on_handle[OPERATION_BUCKETS]; /* under way, by handle */
-    struct operation *starved;
+    struct operation *starved, **starved_link;      /* the oldest first */
     struct operation *finished, **finished_link;
     size_t count;   /* from start to the last completion's telling */
     size_t closing; /* of these, how many wait to close a handle */
@@ -96,7 +96,7 @@ void operations_tell_finished(struct operations *operations);
 /* The backend has completed (a part of) one. */
 void operation_completed(struct operation *operation, struct completion *completion);
 
-/* Asks all to end. Returns whether any is left. */
+/* Asks all to end, when the loop's queue has been closed. Returns whether any is left. */
 bool operations_end(struct operations *operations);
 
 /* ---- what the engine knows (proactor_engine.c) ---- */
@@ -138,7 +138,7 @@ void operation_cancel_here(struct operation *operation);
 
 extern const struct operation_sort operation_close_sort;
 
-/* Whether someone waits for handle to be closed; closes it if so and nothing is under way on it. */
+/* Whether someone waits for handle to be closed; finishes that if so and nothing is under way on it. */
 bool operation_is_closing(struct operations *operations, jd_handle handle);
 void operation_close_if_unused(struct operations *operations, jd_handle handle);
 

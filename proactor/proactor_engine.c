@@ -107,8 +107,7 @@ int64_t proactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
     struct proactor_engine *proactor = proactor_of(engine);
 
     timeout_ns = prepare_wait(proactor, timeout_ns);
-    proactor_push(engine);
-    return timeout_ns;
+    return proactor->backend->ops->prepare_poll(proactor->backend) ? 0 : timeout_ns;
 }
 
 int proactor_wait(struct engine *engine, int64_t timeout_ns)

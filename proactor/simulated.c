@@ -501,6 +501,12 @@ static int simulated_pollable_fd(struct backend *backend)
     return simulated_of(backend)->descriptors.poller.epoll;
 }
 
+static bool simulated_prepare_poll(struct backend *backend)
+{
+    simulated_push(backend);
+    return !list_is_empty(&simulated_of(backend)->completed);
+}
+
 unsigned simulated_at_work(const struct backend *backend)
 {
     return simulated_of(backend)->workers.given;
@@ -525,4 +531,5 @@ const struct backend_ops simulated_backend = {
     .push = simulated_push,
     .receive_room = simulated_receive_room,
     .pollable_fd = simulated_pollable_fd,
+    .prepare_poll = simulated_prepare_poll,
 };

@@ -85,7 +85,7 @@ def print_conclusion(results):
           "compared, byte by byte, with what had been sent, and none was wrong.")
     if all(run["cpu_percent"] >= BUSY_PERCENT for run in results.values()):
         print("The load kept its core busy all the time: it, and not the server, was the limit here.")
-    print("\nNext: README.md has the smallest server; examples/ has these; docs/architecture.md says how it works;\n"
+    print("\nNext: README.md has the smallest server; docs/guide.md a first one of your own in ten minutes; examples/ has these;\n"
           "./dev bench compares it with an epoll loop written by hand.")
 
 

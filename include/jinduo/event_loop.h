@@ -149,7 +149,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t turns;         /* turns run */
     uint64_t idle_turns;    /* turns that woke up and found nothing to do */
     uint64_t sleeps;        /* turns that blocked in the kernel */
-    uint64_t enters;        /* calls into the kernel to wait, or to hand over what was gathered */
+    uint64_t enters;        /* calls to wait or to submit; not receives and sends that are calls of their own */
     uint64_t events;        /* readiness events or completions handled */
     uint64_t tasks;         /* queued tasks run */
     uint64_t timers;        /* timers run */

@@ -1,7 +1,10 @@
 /* How a connection ends: everything that was to be sent before is sent, and up and down come once each. */
 #include "tests/behaviour/harness.h"
 
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 const char *const suite_name = "closing";
 
@@ -190,6 +193,33 @@ START_TEST(a_peer_that_resets_at_once_is_seen_up_and_down_once_each)
 }
 END_TEST
 
+static bool has_ipv6(void)
+{
+    const struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    int handle = socket(AF_INET6, SOCK_STREAM, 0);
+    bool has = handle >= 0 && bind(handle, (const struct sockaddr *)&address, sizeof(address)) == 0;
+
+    if (handle >= 0)
+        close(handle);
+    return has;
+}
+
+/* Linux accepts what has been reset already, with its address. */
+START_TEST(peers_that_reset_before_the_server_looks_are_seen_up_and_down)
+{
+    enum { PEERS = 10 };
+    serve(&(struct service){ .options.listen = _i == 0 ? NULL : "[::1]:0", .on_down = note_error });
+
+    for (int i = 0; i < PEERS; i++)
+        client_reset(client_connect());
+
+    PUMP_UNTIL(connections_down() == PEERS);
+    ck_assert_uint_eq(connections_up(), PEERS);
+    ck_assert_uint_eq(statistics().closed_by_reset, PEERS);
+    ck_assert_uint_eq(statistics().connections_failed, 0);
+}
+END_TEST
+
 START_TEST(a_reset_by_the_peer_is_the_reason_of_down)
 {
     serve(&(struct service){ .on_down = note_error });
@@ -368,6 +398,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, messages_come_after_shutdown_until_the_peer_ends_its_side);
     tcase_add_test(tests, write_complete_is_told_before_the_close_that_waited_for_it);
     tcase_add_test(tests, a_peer_that_resets_at_once_is_seen_up_and_down_once_each);
+    tcase_add_loop_test(tests, peers_that_reset_before_the_server_looks_are_seen_up_and_down, 0, has_ipv6() ? 2 : 1);
     tcase_add_test(tests, a_reset_by_the_peer_is_the_reason_of_down);
     tcase_add_test(tests, a_reset_by_the_peer_with_output_queued_drops_and_counts_it);
     tcase_add_test(tests, reset_drops_the_output_and_resets_the_peer);

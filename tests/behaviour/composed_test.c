@@ -193,6 +193,10 @@ START_TEST(read_until_checks_its_arguments)
 
     ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, "", 0, 9, note_completion, &record),
                      JD_EINVAL);
+    ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, NULL, "\n", 1, 9, note_completion, &record),
+                     JD_EINVAL);
+    ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, NULL, 1, 9, note_completion, &record),
+                     JD_EINVAL);
     ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, "ab", 2, 1, note_completion, &record),
                      JD_EINVAL);
     ck_assert_int_eq(jd_async_read_until(the_loop, operation, ends.ours, buffer, "0123456789abcdefg", 17, 99,
@@ -256,6 +260,20 @@ START_TEST(a_cancelled_write_all_knows_how_much_it_has_sent)
 }
 END_TEST
 
+START_TEST(a_blocking_socket_holds_nobody_up)
+{
+    char *data = pattern();
+
+    ck_assert_int_eq(fcntl(ends.ours, F_SETFL, 0), 0);
+    jd_async_write_all(the_loop, &record.operation, ends.ours, data, MUCH_BYTES, note_completion, &record);
+    pump_turns(20);
+    jd_operation_cancel(&record.operation);
+
+    ck_assert_int_eq(await(&record), JD_ECANCELED);
+    free(data);
+}
+END_TEST
+
 START_TEST(write_all_to_a_peer_that_goes_away_completes_with_an_error)
 {
     char *data = pattern();
@@ -287,5 +305,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, read_until_checks_its_arguments);
     tcase_add_test(tests, write_all_delivers_more_than_the_kernel_takes_at_once);
     tcase_add_test(tests, a_cancelled_write_all_knows_how_much_it_has_sent);
+    tcase_add_test(tests, a_blocking_socket_holds_nobody_up);
     tcase_add_test(tests, write_all_to_a_peer_that_goes_away_completes_with_an_error);
 }

@@ -109,6 +109,48 @@ START_TEST(connections_are_accepted_served_and_closed)
 }
 END_TEST
 
+/* Asking again might find what does not end the wait. */
+START_TEST(what_comes_after_the_question_ends_the_outer_wait)
+{
+    int client;
+    embed(_i);
+    serve(&(struct service){ .on_message = echo });
+    settle();
+
+    ck_assert_int_eq(jd_event_loop_next_timeout_ms(the_loop), -1);
+    client = client_connect();
+    ck_assert(outer_wait(-1));
+    PUMP_UNTIL(connections_up() == 1);
+    settle();
+
+    ck_assert_int_eq(jd_event_loop_next_timeout_ms(the_loop), -1);
+    ck_assert_uint_eq(client_send_some(client, "x", 1), 1);
+    ck_assert(outer_wait(-1));
+    PUMP_UNTIL(bytes_received() == 1);
+    settle();
+
+    ck_assert_int_eq(jd_event_loop_next_timeout_ms(the_loop), -1);
+    client_close(client);
+    ck_assert(outer_wait(-1));
+    PUMP_UNTIL(connections_down() == 1);
+    un_embed();
+}
+END_TEST
+
+START_TEST(what_came_before_the_descriptor_was_asked_for_is_pending)
+{
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+    PUMP_UNTIL(jd_event_loop_next_timeout_ms(the_loop) == -1);
+    ck_assert_uint_eq(client_send_some(client, "x", 1), 1);
+
+    embed(_i);
+
+    PUMP_UNTIL(bytes_received() == 1);
+    un_embed();
+}
+END_TEST
+
 START_TEST(timers_run)
 {
     embed(_i);
@@ -416,6 +458,8 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "embedding");
 
     tcase_add_loop_test(tests, connections_are_accepted_served_and_closed, 0, OUTER_LOOPS);
+    tcase_add_loop_test(tests, what_comes_after_the_question_ends_the_outer_wait, 0, OUTER_LOOPS);
+    tcase_add_loop_test(tests, what_came_before_the_descriptor_was_asked_for_is_pending, 0, OUTER_LOOPS);
     tcase_add_loop_test(tests, timers_run, 0, OUTER_LOOPS);
     tcase_add_loop_test(tests, a_task_from_another_thread_always_ends_the_outer_wait, 0, POSTERS * OUTER_LOOPS);
     tcase_add_loop_test(tests, a_task_between_the_question_and_the_outer_wait_is_noticed, 0, OUTER_LOOPS);

@@ -1,6 +1,8 @@
 /* How operations end: cancelled, closed, destroyed with their loop; each is told exactly once. */
 #include "tests/behaviour/operation_record.h"
 
+#include "proactor/operation.h"
+
 #include <fcntl.h>
 #include <jinduo/error.h>
 #include <pthread.h>
@@ -209,32 +211,77 @@ START_TEST(a_descriptor_number_may_be_used_again_after_its_close_completes)
 }
 END_TEST
 
-static struct socket_ends reused;
-
-/* With nothing under way it is closed at once, although that is told later. */
-static void close_and_use_the_number_again(jd_operation *operation, int64_t result, void *arg)
+/* F_DUPFD takes the lowest number that is free from the given one on (fcntl(2)). */
+static void close_and_take_its_number(jd_operation *operation, int64_t result, void *record)
 {
-    jd_async_close(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
-    ck_assert_int_eq(fcntl(reused.ours, F_DUPFD_CLOEXEC, ends.ours), ends.ours);
-    begin_receive(&records[2]);
+    struct record *receive = &records[1];
+
+    note_completion(operation, result, record);
+    jd_async_close(the_loop, &records[2].operation, ends.ours, note_completion, &records[2]);
+    ends.ours = fcntl(*(int *)data, F_DUPFD_CLOEXEC, ends.ours);
+    begin_receive(receive);
 }
 
-START_TEST(a_descriptor_number_given_out_again_before_its_close_is_told_is_not_being_closed)
+START_TEST(what_is_opened_after_a_close_was_begun_is_not_taken_for_the_closed_one)
 {
-    reused = tcp_ends();
-    jd_async_timeout(the_loop, &records[0].operation, 1, close_and_use_the_number_again, NULL);
-    ck_assert_int_eq(await(&records[1]), 0);
-    pump_turns(3);
-    ck_assert(!records[2].over);
+    struct socket_ends next = tcp_ends();
 
-    write_to(reused.theirs, "mine");
+    memcpy(data, &next.ours, sizeof(next.ours));
+    jd_async_timeout(the_loop, &records[0].operation, 0, close_and_take_its_number, &records[0]);
+    ck_assert_int_eq(await(&records[2]), 0);
+    write_to(next.theirs, "mine");
 
-    ck_assert_int_eq(await(&records[2]), 4);
-    close(reused.ours);
+    ck_assert_int_eq(await(&records[1]), 4);
+    client_expect_end(ends.theirs);
+    close(next.ours);
+    client_close(next.theirs);
+}
+END_TEST
+
+START_TEST(a_close_is_carried_out_though_it_is_cancelled)
+{
+    begin_receive(&records[0]);
+    ck_assert_int_eq(jd_async_close(the_loop, &records[2].operation, ends.ours, note_completion, &records[2]), 0);
+    ck_assert_int_eq(jd_operation_cancel(&records[2].operation), 0);
+
+    ck_assert_int_eq(await(&records[2]), 0);
+    ck_assert(records[0].over);
+    client_expect_end(ends.theirs);
+    ends.ours = -1;
 }
 END_TEST
 
 /* ---- the loop's end ---- */
+
+START_TEST(a_close_is_carried_out_though_the_loop_is_destroyed)
+{
+    ck_assert_int_eq(jd_async_close(the_loop, &records[2].operation, ends.ours, note_completion, &records[2]), 0);
+
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+
+    ck_assert_uint_eq(records[2].told, 1);
+    ck_assert_int_eq(records[2].results[0], 0);
+    client_expect_end(ends.theirs);
+    ends.ours = -1;
+}
+END_TEST
+
+/* As if another thread were between announcing its cancel and queueing it, for which then there is no queue any more. */
+START_TEST(a_cancel_that_comes_too_late_for_the_loops_queue_holds_nothing_up)
+{
+    jd_async_timeout(the_loop, &records[0].operation, 0, note_completion, &records[0]);
+    pump_turns(1);
+    ck_assert(!records[0].over);
+    atomic_store(&operation_of(&records[0].operation)->cancel_state, CANCEL_POSTED);
+    PUMP_UNTIL(operation_of(&records[0].operation)->state == OPERATION_HELD);
+
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+
+    ck_assert_uint_eq(records[0].told, 1);
+}
+END_TEST
 
 START_TEST(a_loop_that_is_destroyed_cancels_what_is_under_way)
 {
@@ -287,7 +334,10 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, close_ends_what_is_under_way_first_and_then_closes);
     tcase_add_test(tests, an_operation_begun_on_a_handle_that_is_being_closed_is_cancelled);
     tcase_add_test(tests, a_descriptor_number_may_be_used_again_after_its_close_completes);
-    tcase_add_test(tests, a_descriptor_number_given_out_again_before_its_close_is_told_is_not_being_closed);
+    tcase_add_test(tests, what_is_opened_after_a_close_was_begun_is_not_taken_for_the_closed_one);
+    tcase_add_test(tests, a_close_is_carried_out_though_it_is_cancelled);
+    tcase_add_test(tests, a_close_is_carried_out_though_the_loop_is_destroyed);
+    tcase_add_test(tests, a_cancel_that_comes_too_late_for_the_loops_queue_holds_nothing_up);
     tcase_add_test(tests, a_loop_that_is_destroyed_cancels_what_is_under_way);
     tcase_add_test(tests, what_is_begun_while_the_loop_is_being_destroyed_is_refused);
 }

@@ -8,10 +8,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 const char *const suite_name = "operations";
 
+static const size_t four_gib = (size_t)4 << 30;
 static struct record first, second, third;
 
 static void forget_records(void)
@@ -296,6 +298,36 @@ START_TEST(an_operation_on_a_handle_that_is_not_open_completes_with_an_error)
 }
 END_TEST
 
+/* 4 GiB of addresses, of which only what is touched takes memory. */
+static void *reserve_4_gib(void)
+{
+    void *memory = mmap(NULL, four_gib, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    ck_assert_ptr_ne(memory, MAP_FAILED);
+    return memory;
+}
+
+START_TEST(a_length_of_4_gib_is_not_taken_for_none)
+{
+    struct socket_ends ends = tcp_ends();
+    void *memory = reserve_4_gib();
+    int file = open_scratch_file();
+
+    ck_assert_int_eq(pwrite(file, "hello", 5, 0), 5);
+    write_to(ends.theirs, "hi");
+    jd_async_read(the_loop, &first.operation, file, 0, memory, four_gib, note_completion, &first);
+    ck_assert_int_eq(await(&first), 5);
+    jd_async_receive(the_loop, &second.operation, ends.ours, memory, four_gib, 0, note_completion, &second);
+    ck_assert_int_eq(await(&second), 2);
+    jd_async_send(the_loop, &third.operation, ends.ours, memory, four_gib, note_completion, &third);
+
+    ck_assert_int_ge(await(&third), 1);
+    munmap(memory, four_gib);
+    close(file);
+    close_ends(ends);
+}
+END_TEST
+
 /* ---- time ---- */
 
 START_TEST(a_timeout_completes_when_its_time_has_passed_and_not_before)
@@ -438,6 +470,22 @@ START_TEST(an_operation_under_way_cannot_be_begun_again)
 }
 END_TEST
 
+START_TEST(a_reactor_has_no_operations)
+{
+    const jd_event_loop_options options = { .engine = JD_ENGINE_REACTOR };
+    jd_operation *operation = &first.operation;
+    jd_event_loop *loop;
+    char data[4];
+
+    ck_assert_int_eq(jd_event_loop_create(&loop, &options), 0);
+    ck_assert_int_eq(jd_async_receive(loop, operation, 0, data, 4, 0, note_completion, &first), JD_ENOTSUP);
+    ck_assert_int_eq(jd_async_timeout(loop, operation, 0, note_completion, &first), JD_ENOTSUP);
+    ck_assert_int_eq(jd_async_cancel_all(loop, 0), JD_ENOTSUP);
+
+    ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+}
+END_TEST
+
 START_TEST(arguments_that_make_no_sense_are_refused)
 {
     struct iovec empty[2] = { { NULL, 0 }, { NULL, 0 } };
@@ -452,6 +500,7 @@ START_TEST(arguments_that_make_no_sense_are_refused)
     ck_assert_int_eq(jd_async_send_pieces(the_loop, operation, 0, empty, JD_PIECES_MAX + 1, note_completion, &first),
                      JD_EINVAL);
     ck_assert_int_eq(jd_async_write(the_loop, operation, 0, UINT64_MAX, data, 4, note_completion, &first), JD_EINVAL);
+    ck_assert_int_eq(jd_async_connect(the_loop, operation, NULL, note_completion, &first), JD_EINVAL);
     ck_assert_int_eq(jd_operation_cancel(operation), JD_ENOENT);
     pump_turns(3);
     ck_assert_uint_eq(first.told, 0);
@@ -479,6 +528,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_file_is_written_and_read_at_offsets);
     tcase_add_test(tests, a_read_behind_the_end_of_a_file_completes_with_zero);
     tcase_add_test(tests, an_operation_on_a_handle_that_is_not_open_completes_with_an_error);
+    tcase_add_test(tests, a_length_of_4_gib_is_not_taken_for_none);
     tcase_add_test(tests, a_timeout_completes_when_its_time_has_passed_and_not_before);
     tcase_add_test(tests, a_timeout_of_all_eternity_can_be_cancelled);
     tcase_add_test(tests, an_operation_begun_by_another_thread_is_carried_out);
@@ -486,5 +536,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, an_operation_may_be_begun_anew_in_its_handler);
     tcase_add_test(tests, an_operation_may_be_freed_in_its_handler);
     tcase_add_test(tests, an_operation_under_way_cannot_be_begun_again);
+    tcase_add_test(tests, a_reactor_has_no_operations);
     tcase_add_test(tests, arguments_that_make_no_sense_are_refused);
 }

@@ -105,8 +105,8 @@ BAD_INPUT = (
     (["--reuse-port=yes"], "'--reuse-port=yes'", "takes no value"),
     (["--processes", "0"], "'0'", "not a whole number from 1 to 64"),
     (["--processes", "65"], "'65'", "not a whole number from 1 to 64"),
-    (["--processes", "2", "--listen", "127.0.0.1:0"], "'127.0.0.1:0'", "--processes needs an address with a port, not 0"),
-    (["--listen", "unix:@name", "--processes", "2"], "'unix:@name'", "--processes needs an address with a port, not 0"),
+    (["--processes", "2", "--listen", "127.0.0.1:0"], "'127.0.0.1:0'", "needs an address with a port, not 0"),
+    (["--listen", "unix:@name", "--processes", "2"], "'unix:@name'", "needs an address with a port, not 0"),
     (["--busy-poll", "1000001"], "'1000001'", "not a whole number from 0 to 1000000"),
     (["--busy-poll", "0.5"], "'0.5'", "not a whole number from 0 to 1000000"),
 )

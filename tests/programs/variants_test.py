@@ -17,6 +17,7 @@ FRAME_ECHO = sys.argv[2]
 FAILED = 1
 THREADS = (0, 2)
 CONNECTIONS = 64
+POLL_SECONDS = 0.02
 
 
 def frame(body):
@@ -112,25 +113,20 @@ def a_second_signal_does_not_wait_for_what_is_at_work(threads):
                 "--work-us", "300000") as server, connect(server.endpoint) as client:
         client.sendall(numbered_frames(0, 16))
         receive(client, len(frame(b"000000")))
-        server.signal()
-        wait_for_signal_taken(server)
-        server.signal()
+        signal_until_it_ends(server)
         received = receive(client, len(numbered_frames(0, 16)))
         assert len(received) < len(numbered_frames(0, 15)), "all has been answered"
         status, _ = server.wait()
         assert status == 0, status
 
 
-def wait_for_signal_taken(server):
-    """Until it is no longer pending: two of a kind may count as one (signal(7))."""
+def signal_until_it_ends(server):
+    """As somebody impatient: signals that come before the last one has been looked at count as one (signal(7))."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
-            pending = [line.split()[1] for line in status if line.startswith(("SigPnd", "ShdPnd"))]
-        if all(int(mask, 16) == 0 for mask in pending):
-            return
-        time.sleep(0.01)
-    raise AssertionError("the signal is pending still")
+    while server.process.poll() is None:
+        assert time.monotonic() < deadline, "it has not ended"
+        server.signal()
+        time.sleep(POLL_SECONDS)
 
 
 # ---- threads ----
@@ -148,23 +144,32 @@ def every_way_to_hand_over_serves(options):
         server.stop()
 
 
-def threads_at_work(server, clients):
-    """How many threads the scheduler has run while each of the clients exchanged a frame: those whose count of context
-    switches has grown (proc(5))."""
-    before = switches(server)
-    for client in clients:
-        assert_echo(client, frame(b"hello"))
-    after = switches(server)
-    return sum(after[task] > before[task] for task in after)
-
-
-def switches(server):
-    counts = {}
+def status_of_threads(server, field):
+    """The values of a field in each thread's status (proc(5))."""
+    values = {}
     tasks = f"/proc/{server.process.pid}/task"
     for task in os.listdir(tasks):
         with open(f"{tasks}/{task}/status", encoding="ascii") as status:
-            counts[task] = sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
-    return counts
+            values[task] = [line.split()[1] for line in status if field in line]
+    return values
+
+
+def switches_when_asleep(server):
+    """How often each thread has left its core. A thread that sleeps has nothing left to do that would count later."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while any(state != ["S"] for state in status_of_threads(server, "State:").values()):
+        assert time.monotonic() < deadline, "a thread does not sleep"
+        time.sleep(POLL_SECONDS)
+    return {task: sum(map(int, counts)) for task, counts in status_of_threads(server, "ctxt_switches").items()}
+
+
+def threads_at_work(server, clients):
+    """How many threads have woken, and gone back to sleep, for an exchange with each of the clients."""
+    before = switches_when_asleep(server)
+    for client in clients:
+        assert_echo(client, frame(b"hello"))
+    after = switches_when_asleep(server)
+    return sum(after[task] > before[task] for task in after)
 
 
 @tap.test_for_each({"round-robin": ("round-robin", 3), "least": ("least", 3), "peer": ("peer", 1)})
@@ -174,7 +179,7 @@ def connections_of_one_peer_are_on(setup):
         clients = connect_many(server.endpoint, 12)
         try:
             for client in clients:
-                assert_echo(client, frame(b"up"))  # all handed over, the accepting loop asleep
+                assert_echo(client, frame(b"up"))  # all have been handed over
             actual = threads_at_work(server, clients)
             assert actual == expected, f"{actual} threads"
         finally:
@@ -222,7 +227,7 @@ def wait_until_gone(pid):
                     return
         except (FileNotFoundError, ProcessLookupError):
             return
-        time.sleep(0.02)
+        time.sleep(POLL_SECONDS)
     raise AssertionError(f"process {pid} is there still")
 
 

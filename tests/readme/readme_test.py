@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""What the README, in both languages, and the guide show is true: their C is compiled, their programs are run.
+"""What the README, in both languages, the guide and the pages on the Proactor show is true: their C is compiled, their programs are run.
 
 A block of C with a main function is a program that takes an endpoint as its argument; the line in front of it says what
 becomes of it, <!-- sends "hello\\n", gets "HELLO\\n" --> for a server (without such a line it is an echo) or
-<!-- prints "hello\\n" --> for a client of an echo server. Any other block is compiled alone, behind the usual #includes.
+<!-- prints "hello\\n" --> for a client of an echo server. Any other block is compiled alone, behind the usual
+#includes.
 
-Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, b_sanitize, the C compiler.
+Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, b_sanitize, what the
+library is to be linked with, the C compiler.
 """
 
 import contextlib
@@ -22,9 +24,9 @@ import time
 import tap
 
 ROOT, LIBRARY = map(pathlib.Path, sys.argv[1:3])
-SMALLEST, FRAME_ECHO, SANITIZE, *CC = sys.argv[3:]
+SMALLEST, FRAME_ECHO, SANITIZE, NEEDED, *CC = sys.argv[3:]
 READMES = ("README.md", "README.zh-CN.md")
-TEXTS = (*READMES, "docs/guide.md")
+TEXTS = (*READMES, "docs/guide.md", "docs/proactor.md", "docs/reactor-and-proactor.md")
 DEADLINE_SECONDS = 30
 POLL_SECONDS = 0.02
 USUAL_INCLUDES = "".join(f"#include <{name}>\n" for name in ("jinduo/jinduo.h", "stdio.h", "stdlib.h", "string.h"))
@@ -119,7 +121,7 @@ def a_program_that_is_shown_does_what_is_said(block):
     server, client = SERVER_NOTE.fullmatch(note), CLIENT_NOTE.fullmatch(note)
     assert server or client, f"not understood: {note}"
     with tempfile.TemporaryDirectory() as directory:
-        program = compiled(directory, block["code"], LIBRARY, "-pthread")
+        program = compiled(directory, block["code"], LIBRARY, "-pthread", NEEDED)
         if server:
             assert_answers(program, bytes_of(server[1]), bytes_of(server[2]))
         else:
