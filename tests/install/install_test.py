@@ -104,7 +104,7 @@ def available(programs):
 def everything_is_installed_and_nothing_else():
     headers = {f"include/jinduo/{path.name}" for path in (SOURCE / "include" / "jinduo").glob("*.h")}
     expected = headers | {
-        "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-info",
+        "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-info", "bin/jd-io-models",
         "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
         f"lib/libjinduo.so.{version()}", "lib/pkgconfig/jinduo.pc"}
     expected |= {f"share/doc/jinduo/{name}" for name in ("LICENSE", "README.md", "README.zh-CN.md", "CHANGELOG.md",

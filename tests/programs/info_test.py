@@ -6,10 +6,11 @@ Arguments: the path of jd-info, the library's version, "io_uring" or "" as it wa
 
 import os
 import re
+import resource
 import sys
 
 import tap
-from server import run_to_end
+from server import refuse_rings, run_to_end
 
 INFO, VERSION, BUILT, MEMORY = sys.argv[1:5]
 ENGINES = ("auto", "reactor", "proactor", "io_uring", "simulated")
@@ -73,6 +74,17 @@ def io_uring_is_there_as_built_and_allowed_and_is_then_the_proactor():
 
 
 @tap.test
+def where_io_uring_is_refused_it_says_why_and_proactor_is_simulated():
+    status, output, errors = run_to_end(INFO, preexec_fn=refuse_rings)
+    assert (status, errors) == (0, ""), (status, errors)
+    told = value("io_uring", output)
+    assert told == "not available: not built in" if not BUILT else \
+        re.match("not available: (refused by a seccomp filter|kernel.io_uring_disabled)", told), output
+    assert value("proactor", output) == "available: is simulated", output
+    assert value("auto", output) == "available: is reactor", output
+
+
+@tap.test
 def the_rings_features_are_those_of_the_kernel():
     output = printed()
     if value("io_uring", output) != "available":
@@ -101,8 +113,7 @@ def limits_are_the_systems():
     output = printed()
     assert value("net.core.somaxconn", output) == setting("/proc/sys/net/core/somaxconn"), output
     assert value("kernel.io_uring_disabled", output) == setting("/proc/sys/kernel/io_uring_disabled"), output
-    limit = re.search(r"Max open files +(\d+)", open("/proc/self/limits", encoding="ascii").read())[1]
-    assert value("descriptors of this process", output) == limit, output
+    assert value("descriptors of this process", output) == str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), output
 
 
 @tap.test_for_each(("--help", "-h"))
