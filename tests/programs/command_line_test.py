@@ -21,7 +21,7 @@ COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--hand-over", "--reuse-p
                   "--statistics", "--help"}
 FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
 OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
-SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-h"}
+SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
 
 FAILED, USAGE = 1, 2
 THREADS = (0, 2)

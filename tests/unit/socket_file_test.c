@@ -128,7 +128,7 @@ START_TEST(bytes_before_a_file_wait_for_it)
     system_calls.send = noting_send;
 
     ck_assert_int_eq(socket_send_more(pair.server, &piece, 1), 6);
-    ck_assert_int_eq(last_flags, MSG_MORE | MSG_NOSIGNAL);
+    ck_assert_int_eq(last_flags, MSG_MORE | MSG_NOSIGNAL | MSG_DONTWAIT);
     ck_assert_int_eq(socket_send(pair.server, &piece, 1), 6);
 
     ck_assert_int_eq(last_flags, MSG_NOSIGNAL);
