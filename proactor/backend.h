@@ -42,7 +42,6 @@ struct operation_request {
     const struct iovec *pieces;
     int piece_count;
     bool more_follows; /* OPERATION_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
-    bool at_once;      /* OPERATION_SEND: may complete with JD_EAGAIN instead of waiting until there is room (MSG_DONTWAIT) */
     uint64_t offset;
     const struct sockaddr *address;
     socklen_t address_length;

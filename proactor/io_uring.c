@@ -87,12 +87,12 @@ static bool may_sleep(const struct io_uring_backend *uring)
     return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0;
 }
 
-static int sleep_once(struct io_uring *ring, int64_t timeout_ns, unsigned completions)
+static int sleep_once(struct io_uring *ring, int64_t timeout_ns)
 {
     struct io_uring_cqe *first;
     struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
 
-    return io_uring_submit_and_wait_timeout(ring, &first, completions, timeout_ns < 0 ? NULL : &timeout, NULL);
+    return io_uring_submit_and_wait_timeout(ring, &first, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
 }
 
 #if !defined(__has_feature)
@@ -102,41 +102,32 @@ static int sleep_once(struct io_uring *ring, int64_t timeout_ns, unsigned comple
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 /* ThreadSanitizer runs signals' handlers only when the thread calls, or sleeps in, a function that it knows. Of the ring it
  * knows nothing: a signal that came just before would wait until the ring wakes up for another reason. */
-static int sleep_for(struct io_uring *ring, int64_t timeout_ns, unsigned completions)
+static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
 {
     enum { STEP_NS = 20 * 1000000 };
     int64_t left_ns = timeout_ns, deadline = clock_now() + timeout_ns;
     int result;
 
     do {
-        result = sleep_once(ring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns, completions);
+        result = sleep_once(ring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
         left_ns = timeout_ns < 0 ? -1 : deadline - clock_now();
     } while (io_uring_cq_ready(ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
     return result;
 }
 #else
-static int sleep_for(struct io_uring *ring, int64_t timeout_ns, unsigned completions)
+static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
 {
-    return sleep_once(ring, timeout_ns, completions);
+    return sleep_once(ring, timeout_ns);
 }
 #endif
-
-/* Sends that do not wait for room complete during the call that submits them (io_uring_enter(2)): to wait for the first
- * completion would be to return at once with theirs, and to call again for what there is to wait for. */
-static unsigned completions_to_wait_for(const struct io_uring_backend *uring)
-{
-    return uring->parked_count == 0 ? uring->sends_at_once + 1 : 1;
-}
 
 static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     struct io_uring *ring = &uring->ring;
-    unsigned completions = completions_to_wait_for(uring);
 
-    uring->sends_at_once = 0;
     if (timeout_ns != 0 && may_sleep(uring)) {
         proactor_entered(uring->backend.owner);
-        return sleep_for(ring, timeout_ns, completions);
+        return sleep_for(ring, timeout_ns);
     }
     if (io_uring_sq_ready(ring) == 0 && !kernel_has_more(ring))
         return 0;
@@ -147,6 +138,27 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
 static const struct io_uring_cqe *completion_at(const struct io_uring *ring, unsigned index)
 {
     return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
+}
+
+/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as there are surely buffers
+ * for them: a receive that finds none ends, and to begin it again costs more than to let it wait for the next turn. */
+static void collect_more(struct io_uring_backend *uring)
+{
+    enum { PASS = 32 };
+    const struct io_uring *ring = &uring->ring;
+    unsigned filled = 0, seen = 0;
+
+    while (kernel_has_more(ring)) {
+        unsigned ready = io_uring_cq_ready(ring);
+        unsigned before = seen;
+        for (; seen < ready; seen++)
+            filled += (completion_at(ring, seen)->flags & IORING_CQE_F_BUFFER) != 0;
+        if ((before > 0 && seen == before) || filled + PASS > uring->buffers_out || ready > URING_COMPLETIONS / 2)
+            return;
+        proactor_entered(uring->backend.owner);
+        if (io_uring_get_events(&uring->ring) < 0)
+            return;
+    }
 }
 
 static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
@@ -164,6 +176,7 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
     uring_poll_wakeup(uring);
     uring_buffers_refill(uring);
     result = enter(uring, timeout_ns);
+    collect_more(uring);
     return result;
 }
 

@@ -45,8 +45,6 @@ struct io_uring_backend {
     unsigned missing_count;
     unsigned buffers_out; /* with the kernel */
 
-    unsigned sends_at_once; /* in the queue: they complete while they are submitted */
-
     /* What requests point to, copied: until the kernel has taken the submissions (IORING_FEAT_SUBMIT_STABLE). */
     unsigned char *arena;
     size_t arena_used;

@@ -31,7 +31,6 @@ static void submit_now(struct io_uring_backend *uring)
 
     if (!uring->enabled || io_uring_sq_ready(&uring->ring) == 0)
         return;
-    uring->sends_at_once = 0;
     io_uring_enter((unsigned)uring->ring.enter_ring_fd, publish_entries(&uring->ring), 0, flags, NULL);
     proactor_entered(uring->backend.owner);
 }
@@ -152,7 +151,7 @@ static void prepare_receive_many(struct io_uring_sqe *entry, int fd, bool once)
 
 static int send_flags(const struct operation_request *request)
 {
-    return MSG_NOSIGNAL | (request->more_follows ? MSG_MORE : 0) | (request->at_once ? MSG_DONTWAIT : 0);
+    return request->more_follows ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
 }
 
 /* data: what the request points to, copied. */
@@ -252,7 +251,6 @@ static int submit(struct io_uring_backend *uring, const struct operation_request
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, data, once);
-    uring->sends_at_once += request->at_once;
     return 0;
 }
 

@@ -23,7 +23,6 @@ enum {
     STREAM_END_HELD = 4096,
     STREAM_ERROR_SEEN = 8192, /* by the watch, while the receive had not ended yet */
     STREAM_READING = 16384,   /* from the file that is first in the output queue: under way, too, instead of a send */
-    STREAM_FULL = 32768,      /* the socket has not taken all of the last send: the next one waits until there is room */
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED | STREAM_READING,
 };
 
@@ -340,7 +339,6 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, b
     const struct operation_request request = {
         .kind = OPERATION_SEND,
         .more_follows = more,
-        .at_once = !has_flag(stream, STREAM_FULL),
         .token = token_of(stream, COMPLETES_SEND),
         .fd = stream->socket,
         .pieces = pieces,
@@ -483,9 +481,7 @@ void proactor_received(struct proactor_engine *proactor, struct stream *stream, 
 
 void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion)
 {
-    clear_flag(stream, STREAM_SENDING | STREAM_FULL);
-    if (completion->result == JD_EAGAIN)
-        set_flag(stream, STREAM_FULL);
+    clear_flag(stream, STREAM_SENDING);
     if (completion->result > 0)
         stream_sent(stream, (size_t)completion->result);
     if (has_flag(stream, STREAM_CLOSING)) {
