@@ -19,7 +19,7 @@ ECHO, FRAME_ECHO = sys.argv[1:3]
 
 COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--busy-poll", "--statistics", "--help"}
 OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | {"--header-bytes", "--little-endian", "--max-frame"}}
-SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-h"}
+SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
 
 FAILED, USAGE = 1, 2
 THREADS = (0, 2)
