@@ -29,7 +29,7 @@ class Programs:
         self.running = []
 
     def path(self, name):
-        directory = "benchmarks" if name in ("jd-load", "raw-epoll") or name.startswith("peers/") else "examples"
+        directory = "benchmarks" if name in ("jd-load", "raw-epoll", "raw-uring") or name.startswith("peers/") else "examples"
         return os.path.join(self.build, directory, name)
 
     def has(self, name):
@@ -75,6 +75,13 @@ class Programs:
         if process.returncode != 0:
             raise Failure(f"{name}: {errors_of(process) or f'exit status {process.returncode}'}")
         return json.loads(output)
+
+    def stop_server(self, process):
+        """Returns what it counted: the numbers of its last line, each as name=number."""
+        self.stop(process)
+        words = process.stdout.read().split()
+        return {name: int(number) for name, number in (word.split("=") for word in words if word.count("=") == 1)
+                if number.isdigit()}
 
     def stop(self, process):
         process.terminate()

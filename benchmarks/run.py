@@ -17,6 +17,7 @@ import statistics
 import sys
 from dataclasses import dataclass
 
+import engines
 import peers
 import plot
 from programs import Failure, Programs, Progress
@@ -264,7 +265,7 @@ def print_idle(result):
 
 def print_results(results):
     compared = [result for result in results if "messages_ratio" in result or "raw" in result.get("runs", ())]
-    compared = [result for result in compared if "metrics" not in result]
+    compared = [result for result in compared if "metrics" not in result and "engines" not in result]
     if compared:
         print_table(compared)
     if any("deciding_ratio" in result for result in compared):
@@ -272,6 +273,7 @@ def print_results(results):
     for result in results:
         if result["row"] in IDLE_ROWS:
             print_idle(result)
+    engines.print_results([result for result in results if "engines" in result])
     beside = [result for result in results if "metrics" in result]
     if beside:
         peers.print_table(beside)
@@ -281,14 +283,17 @@ def read_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("build", help=argparse.SUPPRESS)  # where ./dev has built it
     parser.add_argument("--rounds", type=int, default=5, help="measurements a side and row (default 5)")
-    parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default 2)")
+    parser.add_argument("--seconds", type=float, help="of each measurement (default 2, with --engines 1)")
     parser.add_argument("--only", metavar="PATTERN", help="rows that match, with * and ?, or contain it; see --list")
     parser.add_argument("--engine", default="reactor", help="of jinduo's servers (default reactor)")
+    parser.add_argument("--engines", action="store_true", help="other rows: the engines beside the loops by hand")
     parser.add_argument("--peers", action="store_true", help="other rows: beside libevent, libuv and Asio, each if installed")
     parser.add_argument("--plot", metavar="FILE", help="draw the ratios there (.svg, .png, .pdf); needs matplotlib")
     parser.add_argument("--json", metavar="FILE", help="write all figures there as well")
     parser.add_argument("--list", action="store_true", help="print the rows' names and end")
     arguments = parser.parse_args()
+    if arguments.seconds is None:
+        arguments.seconds = engines.SECONDS if arguments.engines else 2
     if arguments.rounds < 1 or arguments.seconds <= 0:
         parser.error("--rounds and --seconds are more than 0")
     return arguments
@@ -299,12 +304,20 @@ def wanted(name, pattern):
 
 
 def measure(programs, row, arguments, progress):
+    if isinstance(row, engines.EngineRow):
+        return engines.measure_row(programs, row, arguments, progress)
+    if isinstance(row, engines.IdleRow):
+        return engines.measure_idle(programs, row, progress, measure_idle_side)
     if isinstance(row, peers.PeerRow):
         return peers.measure_row(programs, row, arguments, progress)
     return (measure_idle if row.name in IDLE_ROWS else measure_row)(programs, row, arguments, progress)
 
 
 def steps_of(programs, row, arguments):
+    if isinstance(row, engines.EngineRow):
+        return engines.steps_of(programs, row, arguments.rounds)
+    if isinstance(row, engines.IdleRow):
+        return len(engines.IDLE_ENGINES)
     if isinstance(row, peers.PeerRow):
         return arguments.rounds * len(peers.sides_of(programs, row))
     return 2 if row.name in IDLE_ROWS else 2 * arguments.rounds
@@ -333,7 +346,8 @@ def prepare():
 
 def main():
     arguments = read_arguments()
-    rows = peers.rows(arguments.engine) if arguments.peers else (*ROWS, *IDLE_ROWS.values())
+    rows = (peers.rows(arguments.engine) if arguments.peers else engines.rows() if arguments.engines
+            else (*ROWS, *IDLE_ROWS.values()))
     rows = [row for row in rows if wanted(row.name, arguments.only)]
     if arguments.list or not rows:
         print("\n".join(row.name for row in rows) or f"--only {arguments.only}: no such row; see --list")
@@ -345,6 +359,8 @@ def main():
         return 2
     facts, results, good = machine(), [], False
     print_machine(facts)
+    if arguments.engines:
+        engines.print_missing(programs)
     if arguments.peers:
         peers.print_missing(programs, rows)
     progress = Progress(sum(steps_of(programs, row, arguments) for row in rows))

@@ -13,7 +13,7 @@ enum {
     URING_SUBMISSIONS = 256,
     URING_COMPLETIONS = 8 * URING_SUBMISSIONS,
     /* In the kernel's hands; with what replaces those that receivers keep they fit the loop's pool. */
-    URING_BLOCKS = 192,
+    URING_BLOCKS = 189,  /* three regions of the pool */
     URING_BUFFERS = 256, /* the buffer ring's entries, a power of two */
     URING_ARENA_BYTES = 32 * 1024,
     URING_FAULTS = 16,
