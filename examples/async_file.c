@@ -143,7 +143,7 @@ static int open_beneath(int folder, const char *name, struct stat *status)
 
 static void answer(struct session *session, const char *name)
 {
-    struct stat status;
+    struct stat status = { 0 };
     int length;
 
     session->file = open_beneath(session->server->folder, name, &status);

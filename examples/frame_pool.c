@@ -40,7 +40,7 @@ void frame_work(uint32_t work_us)
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
     do {
         for (unsigned i = 0; i < STEPS; i++)
-            value += i;
+            value = value + i;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     } while ((now.tv_sec - start.tv_sec) * 1000000 + (now.tv_nsec - start.tv_nsec) / 1000 < (long)work_us);
 }

@@ -70,11 +70,19 @@ def pool_threads(server):
     return times
 
 
+def wait_for_pool_threads(server, count):
+    """Each gives itself its name when it begins to run."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while len(pool_threads(server)) != count:
+        assert time.monotonic() < deadline, pool_threads(server)
+        time.sleep(0.01)
+
+
 @tap.test
 def the_pools_threads_do_the_work():
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--pool", "3", "--work-us", "10000") as server:
         with connect(server.endpoint) as client:
-            assert len(pool_threads(server)) == 3, pool_threads(server)
+            wait_for_pool_threads(server, 3)
             assert_echo(client, numbered_frames(0, 50))
             # 50 frames of 10 ms, of which a busy machine may give them little.
             assert sum(pool_threads(server)) >= 2, pool_threads(server)
@@ -126,7 +134,7 @@ def signal_until_it_ends(server):
     while server.process.poll() is None:
         assert time.monotonic() < deadline, "it has not ended"
         server.signal()
-        time.sleep(POLL_SECONDS)
+        time.sleep(0.01)
 
 
 # ---- threads ----
@@ -159,7 +167,7 @@ def switches_when_asleep(server):
     deadline = time.monotonic() + DEADLINE_SECONDS
     while any(state != ["S"] for state in status_of_threads(server, "State:").values()):
         assert time.monotonic() < deadline, "a thread does not sleep"
-        time.sleep(POLL_SECONDS)
+        time.sleep(0.01)
     return {task: sum(map(int, counts)) for task, counts in status_of_threads(server, "ctxt_switches").items()}
 
 
@@ -227,7 +235,7 @@ def wait_until_gone(pid):
                     return
         except (FileNotFoundError, ProcessLookupError):
             return
-        time.sleep(POLL_SECONDS)
+        time.sleep(0.01)
     raise AssertionError(f"process {pid} is there still")
 
 
