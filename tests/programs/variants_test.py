@@ -125,7 +125,8 @@ def a_second_signal_does_not_wait_for_what_is_at_work(threads):
         received = receive(client, len(numbered_frames(0, 16)))
         assert len(received) < len(numbered_frames(0, 15)), "all has been answered"
         status, _ = server.wait()
-        assert status == 0, status
+        # The last of the signals may have come when the loop, and with it the signal's handler, was gone.
+        assert status in (0, -signal.SIGTERM), status
 
 
 def signal_until_it_ends(server):

@@ -284,6 +284,7 @@ END_TEST
 #define NO_THREADS_IN_CHILDREN
 #endif
 
+#ifndef NO_THREADS_IN_CHILDREN
 /* Without the stub's lock, on which the parent's threads wait. */
 static int answer_at_once(const char *node, const char *service, const struct addrinfo *hints,
                           struct addrinfo **addresses)
@@ -307,6 +308,7 @@ static bool child_can_look_up(struct lookup *inherited)
         jd_event_loop_run_once(loop, 1);
     return done_count == 1 && lookups_in_use() == THREADS && jd_event_loop_destroy(loop) == 0;
 }
+#endif
 
 START_TEST(a_child_of_a_process_that_looks_names_up_can_do_so_too)
 {
