@@ -19,8 +19,8 @@ static const size_t header_magic = (size_t)0x6a696e64756f2121u;
 static atomic_size_t blocks_out;
 static atomic_uint allocations; /* tried since it was installed */
 
-/* Which of them fail. Set while no other thread allocates. */
-static unsigned first_failure, failures_wanted;
+/* Which of them fail. Where it matters which, they are set while no other thread allocates. */
+static atomic_uint first_failure, failures_wanted;
 static atomic_uint failures;
 
 /* Counts, too. */
