@@ -27,21 +27,6 @@ static const uint32_t events_watched = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (uint32
  * "out-of-band data"). */
 static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
 
-static void set_flag(struct stream *stream, unsigned flag)
-{
-    stream->engine_flags |= (uint16_t)flag;
-}
-
-static void clear_flag(struct stream *stream, unsigned flag)
-{
-    stream->engine_flags &= (uint16_t)~flag;
-}
-
-static bool has_flag(const struct stream *stream, unsigned flag)
-{
-    return (stream->engine_flags & flag) != 0;
-}
-
 int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
 {
     stream->socket = socket;

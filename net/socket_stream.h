@@ -1,10 +1,26 @@
-/* What engines do alike with a stream's socket at its end. */
+/* What engines do alike with a stream and its socket. */
 #ifndef NET_SOCKET_STREAM_H
 #define NET_SOCKET_STREAM_H
 
 #include "net/engine.h"
 
 enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
+
+/* Of engine_flags, which mean what the engine says. */
+static inline void set_flag(struct stream *stream, unsigned flag)
+{
+    stream->engine_flags |= (uint16_t)flag;
+}
+
+static inline void clear_flag(struct stream *stream, unsigned flag)
+{
+    stream->engine_flags &= (uint16_t)~flag;
+}
+
+static inline bool has_flag(const struct stream *stream, unsigned flag)
+{
+    return (stream->engine_flags & flag) != 0;
+}
 
 /* One send of what is first in the output queue, of a file about most bytes. Returns the bytes the kernel took, perhaps 0,
  * or a negative error. */

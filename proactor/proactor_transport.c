@@ -26,21 +26,6 @@ enum {
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED | STREAM_READING,
 };
 
-static void set_flag(struct stream *stream, unsigned flag)
-{
-    stream->engine_flags |= (uint16_t)flag;
-}
-
-static void clear_flag(struct stream *stream, unsigned flag)
-{
-    stream->engine_flags &= (uint16_t)~flag;
-}
-
-static bool has_flag(const struct stream *stream, unsigned flag)
-{
-    return (stream->engine_flags & flag) != 0;
-}
-
 static uint64_t token_of(const struct stream *stream, enum completion_kind kind)
 {
     return proactor_token(kind, stream_token(stream));
