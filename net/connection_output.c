@@ -142,6 +142,14 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
     return result;
 }
 
+bool stream_is_awaited(const struct stream *stream)
+{
+    const jd_tcp_connection *connection = connection_of_stream((struct stream *)(uintptr_t)stream);
+
+    return connection->profile->on_write_complete != NULL || connection->flags & CONNECTION_ABOVE_WATERMARK ||
+           connection_state(connection) == CONNECTION_DISCONNECTING;
+}
+
 void stream_sent(struct stream *stream, size_t length)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);

@@ -42,6 +42,7 @@ struct operation_request {
     const struct iovec *pieces;
     int piece_count;
     bool more_follows; /* OPERATION_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
+    bool quiet;        /* OPERATION_SEND: nobody waits for the completion, which may be told some microseconds late */
     uint64_t offset;
     const struct sockaddr *address;
     socklen_t address_length;
@@ -118,6 +119,9 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
 
 /* For the statistics: a call into the kernel to submit or to wait. */
 void proactor_entered(struct proactor_engine *owner);
+
+/* How many completions it is worth to wait for a moment, if there are many connections; 0 if there are few. */
+unsigned proactor_worth_gathering(const struct proactor_engine *owner);
 
 /* From create, before it fails: what the system refuses, for the log. */
 void proactor_refused(struct proactor_engine *owner, const char *reason);

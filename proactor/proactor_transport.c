@@ -319,15 +319,18 @@ static int read_file(struct stream *stream)
     return result;
 }
 
-static int send_pieces(struct stream *stream, struct iovec *pieces, int count, bool more)
+/* total: bytes of the pieces. */
+static int send_pieces(struct stream *stream, struct iovec *pieces, int count, size_t total, bool more)
 {
+    size_t budget = stream_budget(stream);
     const struct operation_request request = {
         .kind = OPERATION_SEND,
         .more_follows = more,
         .token = token_of(stream, COMPLETES_SEND),
         .fd = stream->socket,
         .pieces = pieces,
-        .piece_count = cut_pieces(pieces, count, stream_budget(stream)),
+        .piece_count = cut_pieces(pieces, count, budget),
+        .quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream),
     };
     int result = proactor_submit(proactor_of_loop(stream->loop), &request);
 
@@ -348,7 +351,7 @@ static void stream_flush(struct stream *stream)
         output_queue_bytes(&stream->output) == 0)
         return;
     count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
-    result = count > 0 ? send_pieces(stream, pieces, count, more) : read_file(stream);
+    result = count > 0 ? send_pieces(stream, pieces, count, total, more) : read_file(stream);
     if (result < 0)
         fail(stream, result);
 }
