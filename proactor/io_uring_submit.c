@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <string.h>
 
-enum { BUFFER_GROUP = 0, PARKED_FIRST = 64, CANCEL_TRIES = 1000 };
+enum { BUFFER_GROUP = 0, PARKED_FIRST = 64, CANCEL_RETRY_MS = 1 };
 
 /* ---- room in the queue ---- */
 
@@ -49,21 +49,40 @@ static void submit_now(struct io_uring_backend *uring)
     proactor_entered(uring->backend.owner);
 }
 
+/* Room for so many parked ones in all. */
+static bool make_parking(struct io_uring_backend *uring, unsigned least)
+{
+    unsigned room = uring->parked_room > 0 ? uring->parked_room : PARKED_FIRST;
+    struct io_uring_sqe *parked;
+
+    if (least <= uring->parked_room)
+        return true;
+    while (room < least)
+        room *= 2;
+    parked = memory_allocate(room * sizeof(*parked));
+    if (parked == NULL)
+        return false;
+    if (uring->parked != NULL) {
+        memcpy(parked, uring->parked, uring->parked_count * sizeof(*parked));
+        memory_release(uring->parked, uring->parked_room * sizeof(*parked));
+    }
+    uring->parked = parked;
+    uring->parked_room = room;
+    return true;
+}
+
 static struct io_uring_sqe *park(struct io_uring_backend *uring)
 {
-    if (uring->parked_count == uring->parked_room) {
-        unsigned room = uring->parked_room > 0 ? uring->parked_room * 2 : PARKED_FIRST;
-        struct io_uring_sqe *parked = memory_allocate(room * sizeof(*parked));
-        if (parked == NULL)
-            return NULL;
-        if (uring->parked != NULL) {
-            memcpy(parked, uring->parked, uring->parked_count * sizeof(*parked));
-            memory_release(uring->parked, uring->parked_room * sizeof(*parked));
-        }
-        uring->parked = parked;
-        uring->parked_room = room;
-    }
-    return &uring->parked[uring->parked_count++];
+    return make_parking(uring, uring->parked_count + 1) ? &uring->parked[uring->parked_count++] : NULL;
+}
+
+/* A cancel must not fail, not even without memory. Before the ring is enabled nothing leaves the queue, so the room for an
+ * operation's cancel is kept from its beginning on; later the kernel takes what is in the queue. */
+static bool keep_room_for_cancel(struct io_uring_backend *uring)
+{
+    unsigned entries = io_uring_sq_ready(&uring->ring) + uring->parked_count + 1;
+
+    return uring->enabled || 2 * entries <= URING_SUBMISSIONS || make_parking(uring, 2 * entries - URING_SUBMISSIONS);
 }
 
 /* The kernel's thread is at the queue, which is full: soon it is not. */
@@ -259,7 +278,7 @@ static const void *copy_data(struct io_uring_backend *uring, const struct operat
 static int submit(struct io_uring_backend *uring, const struct operation_request *request, bool once)
 {
     const void *data = copy_data(uring, request);
-    struct io_uring_sqe *entry = next_entry(uring);
+    struct io_uring_sqe *entry = keep_room_for_cancel(uring) ? next_entry(uring) : NULL;
 
     if (entry == NULL)
         return JD_ENOMEM;
@@ -323,13 +342,13 @@ void uring_cancel(struct backend *backend, int fd, uint64_t token)
     struct io_uring_backend *uring = uring_of(backend);
     struct io_uring_sqe *entry = next_entry(uring);
 
-    /* Neither room in the queue nor memory: the kernel takes entries when it has some again. */
-    for (int tries = 0; entry == NULL && tries < CANCEL_TRIES; tries++) {
+    /* No memory to park it, and the kernel has none to take what is in the queue (EAGAIN in io_uring_enter(2)). Left out, it
+     * would keep a close waiting for ever: so the loop stands until the kernel has some again. */
+    for (; entry == NULL; entry = next_entry(uring)) {
+        poll(NULL, 0, CANCEL_RETRY_MS);
         io_uring_get_events(&uring->ring);
-        entry = next_entry(uring);
+        uring_unpark(uring);
     }
-    if (entry == NULL)
-        return;
     io_uring_prep_cancel64(entry, token, 0);
     entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(entry, uring_ignored_token);

@@ -219,6 +219,61 @@ START_TEST(a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it)
 }
 END_TEST
 
+/* ---- cancels ---- */
+
+/* Nobody is told of these but by the kernel's patience, which is minutes long: the listener's queue is full. */
+static struct connector attempts[2 * URING_SUBMISSIONS];
+static unsigned cancelled_attempts;
+
+enum { ATTEMPTS = sizeof(attempts) / sizeof(attempts[0]) };
+
+static void note_cancelled(struct connector *connector, int error, socket_handle socket,
+                           const struct peer_address *peer)
+{
+    ck_assert_int_eq(error, JD_ECANCELED);
+    cancelled_attempts++;
+}
+
+/* Where connecting neither succeeds nor fails. */
+static jd_endpoint full_listener(int *listener)
+{
+    enum { BACKLOG = 1 };
+    jd_endpoint endpoint;
+    ck_assert_int_eq(jd_endpoint_parse(&endpoint, "127.0.0.1:0", NULL), 0);
+    ck_assert_int_eq(
+        socket_listen(listener, &endpoint, &(struct socket_options){ .backlog = BACKLOG }, &endpoint, NULL), 0);
+    for (int i = 0; i <= BACKLOG; i++) /* listen(2): one more than that */
+        client_connect_to(&endpoint);
+    return endpoint;
+}
+
+START_TEST(before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory)
+{
+    enum { NO_MORE = 1 << 30 };
+    int listener;
+    jd_endpoint endpoint = full_listener(&listener);
+    allow_descriptors(2 * ATTEMPTS);
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    checking_memory_install();
+    the_loop = make_loop(NULL);
+    for (int i = 0; i < ATTEMPTS; i++) {
+        attempts[i] = (struct connector){ .endpoint = endpoint, .socket = SOCKET_NONE, .connected = note_cancelled };
+        ck_assert_int_eq(the_loop->ops->connect(the_loop->engine, &attempts[i]), 0);
+    }
+
+    checking_memory_fail(1, NO_MORE);
+    for (int i = 0; i < ATTEMPTS; i++)
+        the_loop->ops->abandon(the_loop->engine, &attempts[i]);
+    checking_memory_fail(1, 0);
+
+    PUMP_UNTIL(cancelled_attempts == ATTEMPTS);
+    socket_close(listener);
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    checking_memory_remove();
+}
+END_TEST
+
 /* ---- the kernel's thread at the submission queue ---- */
 
 static unsigned threads_of_this_process(void)
@@ -408,6 +463,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, blocks_that_receivers_keep_are_replaced_and_others_are_served);
     tcase_add_test(tests, without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served);
     tcase_add_loop_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it, 0, 2);
+    tcase_add_test(tests, before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory);
     tcase_add_test(tests, with_sqpoll_a_thread_of_the_kernels_takes_submissions_and_is_woken_when_it_sleeps);
     tcase_add_test(tests, while_the_kernels_thread_is_awake_nothing_is_submitted_by_calls);
     tcase_add_test(tests, a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason);
