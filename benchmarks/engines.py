@@ -18,10 +18,11 @@ IDLE_BYTES_GOAL = 200
 RING_BYTES_GOAL = 1 << 20
 IDLE_CONNECTIONS = 9000
 SECONDS = 1                 # of a measurement, by default
-ONCE = ("raw_epoll", "simulated")   # in the first round only: for information
+ONCE = ("raw_epoll", "simulated", "sqpoll")   # in the first round only: for information
+SQPOLL_IDLE_MS = 10         # without work, then the kernel's thread sleeps
 IDLE_ENGINES = ("io_uring", "reactor")
 NAMES = {"io_uring": "io_uring", "raw_uring": "raw ring", "reactor": "Reactor", "raw_epoll": "raw epoll",
-         "simulated": "simulated"}
+         "simulated": "simulated", "sqpoll": "io_uring, SQPOLL"}
 WIDTH = 26
 
 
@@ -70,7 +71,8 @@ def sides_of(programs, row):
     own = ("--threads", "0", "--statistics", *(("--busy-poll", "200") if row.spins else ()), "--engine")
     sides = {"io_uring": (row.server, (*own, "io_uring")), "raw_uring": ("raw-uring", raw),
              "reactor": (row.server, (*own, "reactor")), "raw_epoll": ("raw-epoll", raw),
-             "simulated": (row.server, (*own, "simulated"))}
+             "simulated": (row.server, (*own, "simulated")),
+             "sqpoll": (row.server, (*own, "io_uring", "--sqpoll", str(SQPOLL_IDLE_MS)))}
     return {side: what for side, what in sides.items() if programs.has(what[0])}
 
 

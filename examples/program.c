@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000 };
+enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000, SQPOLL_MAX_MS = 10000 };
 
 #define ENGINES "auto, reactor, proactor, io_uring, simulated"
 
@@ -24,6 +24,8 @@ const char program_common_help[] =
     "      --processes N         N processes, each with loops of its own, share the port (implies --reuse-port;\n"
     "                            default 1)\n"
     "  -b, --busy-poll US        look for events without sleeping for so many microseconds (default 0)\n"
+    "      --sqpoll MS           io_uring: a thread of the kernel's takes what is submitted, and sleeps after so many\n"
+    "                            milliseconds without work (default 0: no thread)\n"
     "  -s, --statistics          print the loop's counters when it ends; with --threads, those of the accepting one\n"
     "  -h, --help                this text\n";
 
@@ -100,6 +102,10 @@ void program_option(struct program *program, int option, const char *value)
         break;
     case PROGRAM_OPTION_PROCESSES:
         program->processes = (unsigned)program_number(program, "--processes", value, 1, PROCESSES_MAX);
+        break;
+    case PROGRAM_OPTION_SQPOLL:
+        program->loop_options.ring_sqpoll_idle_ms =
+            (uint32_t)program_number(program, "--sqpoll", value, 0, SQPOLL_MAX_MS);
         break;
     case 's':
         program->prints_statistics = true;

@@ -32,7 +32,7 @@ struct program {
 };
 
 /* Values of the options without a letter. */
-enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_PROCESSES };
+enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_PROCESSES, PROGRAM_OPTION_SQPOLL };
 
 /* For getopt_long: the common options; a program's own follow with values up to 28. The colon in front: it prints
  * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
@@ -47,7 +47,8 @@ enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_
     { "statistics", no_argument, NULL, 's' },                           \
     { "hand-over", required_argument, NULL, PROGRAM_OPTION_HAND_OVER }, \
     { "reuse-port", no_argument, NULL, PROGRAM_OPTION_REUSE_PORT },     \
-    { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }
+    { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }, \
+    { "sqpoll", required_argument, NULL, PROGRAM_OPTION_SQPOLL }
 /* clang-format on */
 
 /* The lines of --help for them. */

@@ -2,8 +2,8 @@
  * streams, connections or the user's operation objects; what they have in common is a token, a number that comes back.
  *
  * An operation is described by a request, which is read during submit only: no memory is kept for an operation here. What
- * a request points to as data (buffers to receive into or to send from) belongs to the operation until its final
- * completion; the request itself, its array of pieces and its address do not.
+ * a request points to as data (buffers to receive into or to send from) and its address belong to the operation until its
+ * final completion; the request itself and its array of pieces do not.
  *
  * A one-shot operation completes exactly once. A continuous one completes any number of times with more set, and exactly
  * once without. After cancel the final completion still comes, with JD_ECANCELED or with what it had come to. Nothing is

@@ -15,6 +15,11 @@ enum { NS_PER_S = 1000000000 };
 
 static int uring_create(struct backend **backend, struct proactor_engine *owner, const jd_event_loop_options *options)
 {
+    const struct ring_size size = {
+        .submissions = URING_SUBMISSIONS,
+        .completions = URING_COMPLETIONS,
+        .sqpoll_idle_ms = options->ring_sqpoll_idle_ms,
+    };
     struct io_uring_backend *uring = memory_allocate_zeroed(sizeof(*uring));
     const char *reason;
     int result;
@@ -33,7 +38,7 @@ static int uring_create(struct backend **backend, struct proactor_engine *owner,
         result = -errno;
         goto free_arena;
     }
-    result = uring_setup(&uring->ring, URING_SUBMISSIONS, URING_COMPLETIONS, &reason);
+    result = uring_setup(&uring->ring, &size, &reason);
     if (result < 0) {
         proactor_refused(owner, reason);
         goto close_wakeup;
@@ -88,7 +93,7 @@ static void uring_wake(struct backend *backend)
 
 static bool may_sleep(const struct io_uring_backend *uring)
 {
-    return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0;
+    return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0 && uring->parked_count == 0;
 }
 
 /* How many completions end the sleep. A send that its socket takes completes while it is handed over: if nobody waits to hear
@@ -99,7 +104,7 @@ static unsigned completions_to_sleep_for(struct io_uring_backend *uring)
 {
     unsigned more;
 
-    if (uring->quiet_sends == 0 || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
+    if (uring->quiet_sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
         return 1;
     more = proactor_worth_gathering(uring->backend.owner);
     if (more > uring->quiet_sends)
@@ -169,7 +174,9 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
         proactor_entered(uring->backend.owner);
         return sleep_for(uring, timeout_ns);
     }
-    if (io_uring_sq_ready(ring) == 0 && !uring_kernel_has_more(ring))
+    if (uring_is_polled(uring))
+        uring_push(&uring->backend);
+    if (!uring_has_unsubmitted(uring) && !uring_kernel_has_more(ring))
         return 0;
     proactor_entered(uring->backend.owner);
     return io_uring_submit_and_get_events(ring);

@@ -82,8 +82,13 @@ static inline struct io_uring_backend *uring_of(const struct backend *backend)
 
 /* ---- io_uring_setup.c ---- */
 
+struct ring_size {
+    unsigned submissions, completions;
+    unsigned sqpoll_idle_ms; /* as in jd_event_loop_options */
+};
+
 /* A ring, not enabled yet. Returns 0, or a negative error and *reason, a static string. */
-int uring_setup(struct io_uring *ring, unsigned submissions, unsigned completions, const char **reason);
+int uring_setup(struct io_uring *ring, const struct ring_size *size, const char **reason);
 
 /* By the thread that waits, once. */
 int uring_enable(struct io_uring_backend *uring);
@@ -127,6 +132,20 @@ void uring_poll_wakeup(struct io_uring_backend *uring);
 static inline bool uring_kernel_has_more(const struct io_uring *ring)
 {
     return (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+/* A thread of the kernel's takes what is submitted, and completes it (IORING_SETUP_SQPOLL). */
+static inline bool uring_is_polled(const struct io_uring_backend *uring)
+{
+    return (uring->ring.flags & IORING_SETUP_SQPOLL) != 0;
+}
+
+/* Whether there is something that the kernel, or its thread, has not been shown. */
+static inline bool uring_has_unsubmitted(const struct io_uring_backend *uring)
+{
+    if (uring_is_polled(uring))
+        return uring->ring.sq.sqe_head != uring->ring.sq.sqe_tail;
+    return io_uring_sq_ready(&uring->ring) > 0;
 }
 
 /* What is parked goes to the queue, as far as there is room. */

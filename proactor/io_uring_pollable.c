@@ -40,7 +40,7 @@ static bool has_something_to_tell(const struct io_uring_backend *uring)
 
 static bool has_something_to_submit(const struct io_uring_backend *uring)
 {
-    return uring->parked_count > 0 || io_uring_sq_ready(&uring->ring) > 0;
+    return uring->parked_count > 0 || uring_has_unsubmitted(uring);
 }
 
 bool uring_prepare_poll(struct backend *backend)

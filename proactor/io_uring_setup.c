@@ -58,6 +58,8 @@ const char *uring_refusal(int error, char disabled)
     case -EMFILE:
     case -ENFILE:
         return "out of descriptors";
+    case -EAGAIN:
+        return "no thread for the submission queue (ring_sqpoll_idle_ms): RLIMIT_NPROC, or a control group's pids.max";
     case -EINVAL:
         return too_old;
     default:
@@ -65,18 +67,28 @@ const char *uring_refusal(int error, char disabled)
     }
 }
 
-static int create(struct io_uring *ring, unsigned submissions, unsigned completions)
+static int create_one_way(struct io_uring *ring, const struct ring_size *size, unsigned way)
+{
+    struct io_uring_params params = {
+        .flags = way | IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+        .cq_entries = size->completions,
+        .sq_thread_idle = size->sqpoll_idle_ms,
+    };
+
+    return io_uring_queue_init_params(size->submissions, ring, &params);
+}
+
+static int create(struct io_uring *ring, const struct ring_size *size)
 {
     int result = system_calls.ring_operation != NULL ? system_calls.ring_operation(RING_SETUP, -1) : 0;
 
     if (result < 0)
         return result;
+    /* The kernel's thread completes what it has begun: nothing is deferred for the loop's (io_uring_setup(2)). */
+    if (size->sqpoll_idle_ms > 0)
+        return create_one_way(ring, size, IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER);
     for (unsigned way = 0; way < WAYS_TO_COMPLETE; way++) {
-        struct io_uring_params params = {
-            .flags = ways_to_complete[way] | IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-            .cq_entries = completions,
-        };
-        result = io_uring_queue_init_params(submissions, ring, &params);
+        result = create_one_way(ring, size, ways_to_complete[way]);
         if (result != -EINVAL)
             break;
     }
@@ -99,9 +111,9 @@ static bool is_recent(struct io_uring *ring)
     return answer.probe.last_op >= IORING_OP_SENDMSG_ZC;
 }
 
-int uring_setup(struct io_uring *ring, unsigned submissions, unsigned completions, const char **reason)
+int uring_setup(struct io_uring *ring, const struct ring_size *size, const char **reason)
 {
-    int result = create(ring, submissions, completions);
+    int result = create(ring, size);
 
     if (result < 0) {
         *reason = uring_refusal(result, disabled_setting());
@@ -128,9 +140,9 @@ int uring_enable(struct io_uring_backend *uring)
 
 int uring_available(const char **reason)
 {
-    enum { FEW = 4 };
+    static const struct ring_size small = { .submissions = 4, .completions = 4 };
     struct io_uring ring;
-    int result = uring_setup(&ring, FEW, FEW, reason);
+    int result = uring_setup(&ring, &small, reason);
 
     if (result == 0)
         io_uring_queue_exit(&ring);

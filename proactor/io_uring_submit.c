@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <string.h>
 
-enum { BUFFER_GROUP = 0, PARKED_FIRST = 64, CANCEL_TRIES = 1000 };
+enum { BUFFER_GROUP = 0, PARKED_FIRST = 64, CANCEL_RETRY_MS = 1 };
 
 /* ---- room in the queue ---- */
 
@@ -19,8 +19,15 @@ static unsigned publish_entries(struct io_uring *ring)
 
     for (; queue->sqe_head != queue->sqe_tail; queue->sqe_head++)
         queue->array[queue->sqe_head & queue->ring_mask] = queue->sqe_head & queue->ring_mask;
-    io_uring_smp_store_release(queue->ktail, queue->sqe_tail);
+    __atomic_store_n(queue->ktail, queue->sqe_tail, __ATOMIC_SEQ_CST);
     return io_uring_sq_ready(ring);
+}
+
+/* After entries were published: the kernel's thread says that it sleeps before it looks at the queue for the last time
+ * (io_uring_setup(2), IORING_SETUP_SQPOLL), so either it has seen them or this sees that. */
+static bool thread_sleeps(const struct io_uring *ring)
+{
+    return (__atomic_load_n(ring->sq.kflags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP) != 0;
 }
 
 /* io_uring_submit(3) would have the kernel make completions as well: in the middle of the telling of others, whose blocks
@@ -28,10 +35,17 @@ static unsigned publish_entries(struct io_uring *ring)
 static void submit_now(struct io_uring_backend *uring)
 {
     unsigned flags = uring->fd_registered ? IORING_ENTER_REGISTERED_RING : 0;
+    unsigned count;
 
     if (!uring->enabled || io_uring_sq_ready(&uring->ring) == 0)
         return;
-    io_uring_enter((unsigned)uring->ring.enter_ring_fd, publish_entries(&uring->ring), 0, flags, NULL);
+    count = publish_entries(&uring->ring);
+    if (uring_is_polled(uring)) {
+        if (!thread_sleeps(&uring->ring))
+            return;
+        flags |= IORING_ENTER_SQ_WAKEUP;
+    }
+    io_uring_enter((unsigned)uring->ring.enter_ring_fd, count, 0, flags, NULL);
     uring->quiet_sends = 0; /* have completed by now */
     proactor_entered(uring->backend.owner);
 }
@@ -41,35 +55,68 @@ static void submit_now(struct io_uring_backend *uring)
 int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns)
 {
     enum { NS_PER_S = 1000000000, DAY_S = 24 * 3600 };
-    unsigned flags =
-        IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (uring->fd_registered ? IORING_ENTER_REGISTERED_RING : 0);
+    unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    unsigned submissions = publish_entries(&uring->ring);
     struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / CHAR_BIT, .pad = at_least_us };
 
+    if (uring->fd_registered)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    if (uring_is_polled(uring) && thread_sleeps(&uring->ring))
+        flags |= IORING_ENTER_SQ_WAKEUP;
     if (timeout_ns < 0)
         timeout = (struct __kernel_timespec){ .tv_sec = DAY_S };
     if (timeout_ns >= 0 || at_least_us > 0)
         argument.ts = (uintptr_t)&timeout;
     uring->quiet_sends = 0;
-    return io_uring_enter2((unsigned)uring->ring.enter_ring_fd, publish_entries(&uring->ring), count, flags,
-                           (sigset_t *)&argument, sizeof(argument));
+    return io_uring_enter2((unsigned)uring->ring.enter_ring_fd, submissions, count, flags, (sigset_t *)&argument,
+                           sizeof(argument));
+}
+
+/* Room for so many parked ones in all. */
+static bool make_parking(struct io_uring_backend *uring, unsigned least)
+{
+    unsigned room = uring->parked_room > 0 ? uring->parked_room : PARKED_FIRST;
+    struct io_uring_sqe *parked;
+
+    if (least <= uring->parked_room)
+        return true;
+    while (room < least)
+        room *= 2;
+    parked = memory_allocate(room * sizeof(*parked));
+    if (parked == NULL)
+        return false;
+    if (uring->parked != NULL) {
+        memcpy(parked, uring->parked, uring->parked_count * sizeof(*parked));
+        memory_release(uring->parked, uring->parked_room * sizeof(*parked));
+    }
+    uring->parked = parked;
+    uring->parked_room = room;
+    return true;
 }
 
 static struct io_uring_sqe *park(struct io_uring_backend *uring)
 {
-    if (uring->parked_count == uring->parked_room) {
-        unsigned room = uring->parked_room > 0 ? uring->parked_room * 2 : PARKED_FIRST;
-        struct io_uring_sqe *parked = memory_allocate(room * sizeof(*parked));
-        if (parked == NULL)
-            return NULL;
-        if (uring->parked != NULL) {
-            memcpy(parked, uring->parked, uring->parked_count * sizeof(*parked));
-            memory_release(uring->parked, uring->parked_room * sizeof(*parked));
-        }
-        uring->parked = parked;
-        uring->parked_room = room;
+    return make_parking(uring, uring->parked_count + 1) ? &uring->parked[uring->parked_count++] : NULL;
+}
+
+/* A cancel must not fail, not even without memory. Before the ring is enabled nothing leaves the queue, so the room for an
+ * operation's cancel is kept from its beginning on; later the kernel takes what is in the queue. */
+static bool keep_room_for_cancel(struct io_uring_backend *uring)
+{
+    unsigned entries = io_uring_sq_ready(&uring->ring) + uring->parked_count + 1;
+
+    return uring->enabled || 2 * entries <= URING_SUBMISSIONS || make_parking(uring, 2 * entries - URING_SUBMISSIONS);
+}
+
+/* The kernel's thread is at the queue, which is full: soon it is not. */
+static void wait_for_thread(struct io_uring_backend *uring)
+{
+    while (io_uring_sq_space_left(&uring->ring) == 0) {
+        proactor_entered(uring->backend.owner);
+        if (io_uring_sqring_wait(&uring->ring) < 0)
+            return;
     }
-    return &uring->parked[uring->parked_count++];
 }
 
 static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
@@ -79,6 +126,8 @@ static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
     if (entry != NULL)
         return entry;
     submit_now(uring);
+    if (uring_is_polled(uring) && uring->enabled)
+        wait_for_thread(uring);
     return io_uring_get_sqe(&uring->ring);
 }
 
@@ -107,8 +156,9 @@ void uring_unpark(struct io_uring_backend *uring)
 
 /* ---- what a request points to ---- */
 
-/* The kernel has taken what it needs of the arena when it has taken all entries. Before an entry is taken, as it may be
- * necessary to submit those before it. */
+/* The kernel has taken what it needs of the arena when it has taken all entries (its thread moves the head of the queue when
+ * it has begun what was there). Before an entry is taken, as it may be necessary to submit those before it. NULL: there is
+ * no room just now. */
 static void *arena_take(struct io_uring_backend *uring, size_t bytes)
 {
     enum { ALIGNMENT = 16 };
@@ -131,7 +181,7 @@ static unsigned pieces_of(const struct operation_request *request)
     return (unsigned)(request->piece_count < IOV_MAX ? request->piece_count : IOV_MAX);
 }
 
-static struct iovec *copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
+static const struct iovec *copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
 {
     struct iovec *pieces = arena_take(uring, pieces_of(request) * sizeof(*pieces));
 
@@ -145,7 +195,7 @@ struct message {
     struct iovec pieces[];
 };
 
-static struct msghdr *copy_message(struct io_uring_backend *uring, const struct operation_request *request)
+static const struct msghdr *copy_message(struct io_uring_backend *uring, const struct operation_request *request)
 {
     unsigned count = pieces_of(request);
     struct message *message = arena_take(uring, sizeof(*message) + count * sizeof(*message->pieces));
@@ -182,11 +232,11 @@ static unsigned length_of(const struct iovec *piece)
     return piece->iov_len < CALL_MAX_BYTES ? (unsigned)piece->iov_len : CALL_MAX_BYTES;
 }
 
-/* data: what the request points to, copied. */
+/* data: the request's pieces, copied; NULL: only the first one counts. */
 static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data, bool once)
 {
     const struct iovec *piece = request->pieces;
-    bool single = request->piece_count == 1;
+    bool single = data == NULL;
 
     switch (request->kind) {
     case OPERATION_ACCEPT:
@@ -199,7 +249,7 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
             io_uring_prep_multishot_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         break;
     case OPERATION_CONNECT:
-        io_uring_prep_connect(entry, request->fd, data, request->address_length);
+        io_uring_prep_connect(entry, request->fd, request->address, request->address_length);
         break;
     case OPERATION_RECEIVE:
         if (single)
@@ -238,44 +288,22 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
     io_uring_sqe_set_data64(entry, request->token);
 }
 
-/* Copies what must outlive the call. Returns false when there is no room. */
-static bool copy_data(struct io_uring_backend *uring, const struct operation_request *request, const void **data)
+/* Copies several pieces, which must outlive the call. NULL: there is but one, or no room; as fewer bytes may be moved than
+ * are asked for, the first is enough then. */
+static const void *copy_data(struct io_uring_backend *uring, const struct operation_request *request)
 {
-    void *address;
-
-    *data = NULL;
-    switch (request->kind) {
-    case OPERATION_CONNECT:
-        address = arena_take(uring, request->address_length);
-        *data = address;
-        if (address != NULL)
-            memcpy(address, request->address, request->address_length);
-        return address != NULL;
-    case OPERATION_RECEIVE:
-    case OPERATION_SEND:
-        if (request->piece_count == 1)
-            return true;
-        *data = copy_message(uring, request);
-        return *data != NULL;
-    case OPERATION_READ:
-    case OPERATION_WRITE:
-        if (request->piece_count == 1)
-            return true;
-        *data = copy_pieces(uring, request);
-        return *data != NULL;
-    default:
-        return true;
-    }
+    if (request->piece_count <= 1)
+        return NULL;
+    if (request->kind == OPERATION_RECEIVE || request->kind == OPERATION_SEND)
+        return copy_message(uring, request);
+    return copy_pieces(uring, request);
 }
 
 static int submit(struct io_uring_backend *uring, const struct operation_request *request, bool once)
 {
-    const void *data;
-    struct io_uring_sqe *entry;
+    const void *data = copy_data(uring, request);
+    struct io_uring_sqe *entry = keep_room_for_cancel(uring) ? next_entry(uring) : NULL;
 
-    if (!copy_data(uring, request, &data))
-        return JD_ENOMEM;
-    entry = next_entry(uring);
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, data, once);
@@ -339,13 +367,13 @@ void uring_cancel(struct backend *backend, int fd, uint64_t token)
     struct io_uring_backend *uring = uring_of(backend);
     struct io_uring_sqe *entry = next_entry(uring);
 
-    /* Neither room in the queue nor memory: the kernel takes entries when it has some again. */
-    for (int tries = 0; entry == NULL && tries < CANCEL_TRIES; tries++) {
+    /* No memory to park it, and the kernel has none to take what is in the queue (EAGAIN in io_uring_enter(2)). Left out, it
+     * would keep a close waiting for ever: so the loop stands until the kernel has some again. */
+    for (; entry == NULL; entry = next_entry(uring)) {
+        poll(NULL, 0, CANCEL_RETRY_MS);
         io_uring_get_events(&uring->ring);
-        entry = next_entry(uring);
+        uring_unpark(uring);
     }
-    if (entry == NULL)
-        return;
     io_uring_prep_cancel64(entry, token, 0);
     entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(entry, uring_ignored_token);

@@ -46,11 +46,17 @@ typedef struct jd_event_loop_options {
     uint32_t flush_bytes;
     uint32_t flush_connections;
     uint32_t flush_age_us;
+
+    /* The io_uring engine only (others ignore it): a thread of the kernel's takes what the loop submits, so that sending and
+     * receiving need no system calls; it looks without sleeping, and sleeps after so many milliseconds without work. 0
+     * (default): no such thread. At most 10 s. The price is a core that is busy with it as long as there is work: one for each
+     * loop, each io thread's too. docs/io_uring.md tells what has been measured. */
+    uint32_t ring_sqpoll_idle_ms;
 } jd_event_loop_options;
 
 /* Makes a loop. options (copied; NULL: all defaults). Until a thread runs it, the loop belongs to the thread that made
  * it; from then on to the thread that first ran it. Returns 0, JD_EINVAL (an option out of range, an unknown engine, a
- * wrong value of JINDUO_ENGINE), JD_ENOTSUP, JD_EPERM or JD_ENOSYS (the engine cannot be used here: jd_engine_available tells
+ * wrong value of JINDUO_ENGINE), JD_EAGAIN (the system allows no thread for ring_sqpoll_idle_ms), JD_ENOTSUP, JD_EPERM or JD_ENOSYS (the engine cannot be used here: jd_engine_available tells
  * why, and so does the log), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. After
  * fork(2) it is the parent's alone: the child must not touch it, not even to destroy it. */
 JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);

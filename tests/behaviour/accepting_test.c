@@ -183,6 +183,27 @@ START_TEST(a_server_destroyed_with_connections_left_for_the_next_turn_accepts_no
 }
 END_TEST
 
+/* docs/engines.md */
+START_TEST(of_connections_that_come_at_once_a_turn_accepts_what_its_engine_does)
+{
+    enum { MANY = 150, REACTOR_ACCEPTS = 64 };
+    serve(&(struct service){ .on_message = echo });
+    for (int i = 0; i < MANY; i++)
+        client_connect_to(server_endpoint());
+
+    while (connections_up() == 0)
+        pump_turns(1);
+
+    if (engine_is("io_uring"))
+        ck_assert_uint_eq(connections_up(), MANY);
+    else if (engine_is("simulated"))
+        ck_assert_uint_eq(connections_up(), 1);
+    else
+        ck_assert_uint_le(connections_up(), REACTOR_ACCEPTS);
+    PUMP_UNTIL(connections_up() == MANY);
+}
+END_TEST
+
 START_TEST(a_server_destroyed_while_accepting_pauses_is_not_tried_again)
 {
     enum { LONGER_THAN_A_PAUSE_MS = 250 };
@@ -451,6 +472,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, accepting_goes_on_in_the_turns_after_a_connection_has_ended);
     tcase_add_test(tests, a_sleeping_loop_wakes_by_itself_to_try_accepting_again);
     tcase_add_test(tests, a_server_destroyed_with_connections_left_for_the_next_turn_accepts_no_other);
+    tcase_add_test(tests, of_connections_that_come_at_once_a_turn_accepts_what_its_engine_does);
     tcase_add_test(tests, a_server_destroyed_while_accepting_pauses_is_not_tried_again);
     tcase_add_test(tests, out_of_descriptors_the_loop_sleeps_and_accepts_again_when_some_are_free);
     tcase_add_test(tests, connections_are_served_while_descriptors_are_short);

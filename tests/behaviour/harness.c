@@ -13,6 +13,10 @@
 #include <string.h>
 #include <time.h>
 
+#if JD_WITH_IO_URING
+#include "proactor/io_uring_backend.h"
+#endif
+
 enum {
     PATIENCE_MS = 30 * 1000, /* only a failing test waits as long */
     TEST_TIMEOUT_S = 100,
@@ -44,16 +48,33 @@ bool engine_is(const char *name)
     return strcmp(engine_under_test()->name, name) == 0;
 }
 
+bool ring_option_is(const char *name)
+{
+    const char *option = getenv("JD_TEST_RING_OPTION");
+
+    return option != NULL && strcmp(option, name) == 0;
+}
+
 unsigned engine_patience(void)
 {
-    return engine_is("late") || engine_is("simulated") ? 50 : 1;
+    return engine_is("late") || engine_is("simulated") || ring_option_is("sqpoll") ? 50 : 1;
+}
+
+static void force_ring_option(jd_event_loop_options *options)
+{
+    enum { SQPOLL_IDLE_MS = 1 }; /* both happens all the time: the thread is at work, and it has to be woken */
+
+    if (ring_option_is("sqpoll"))
+        options->ring_sqpoll_idle_ms = SQPOLL_IDLE_MS;
 }
 
 jd_event_loop *make_loop(const jd_event_loop_options *options)
 {
+    jd_event_loop_options wanted = options != NULL ? *options : (jd_event_loop_options){ 0 };
     jd_event_loop *loop = NULL;
 
-    ck_assert_int_eq(event_loop_create_on(&loop, options, engine_under_test()), 0);
+    force_ring_option(&wanted);
+    ck_assert_int_eq(event_loop_create_on(&loop, &wanted, engine_under_test()), 0);
     return loop;
 }
 
@@ -108,9 +129,22 @@ void pump_turns(unsigned turns)
         ck_assert_int_ge(jd_event_loop_run_once(the_loop, 0), 0);
 }
 
+static bool ring_thread_is_awake(void)
+{
+#if JD_WITH_IO_URING
+    const struct io_uring *ring = &uring_of(proactor_of_loop(the_loop)->backend)->ring;
+
+    return (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_NEED_WAKEUP) == 0;
+#else
+    return false;
+#endif
+}
+
 /* What another thread is about to do for the loop has not happened yet, however long the loop has had nothing to do. */
 static bool is_at_work(void)
 {
+    if (ring_option_is("sqpoll"))
+        return ring_thread_is_awake();
     return engine_is("simulated") && simulated_at_work(proactor_of_loop(the_loop)->backend) > 0;
 }
 

@@ -53,6 +53,8 @@ static void ask(jd_connection_task function)
 
 START_TEST(a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_loses_nothing)
 {
+    /* A thread of the kernel's goes on until it has seen the cancel, if need be until it has no block left. */
+    const size_t most = ring_option_is("sqpoll") ? 1024 * KIB : 256 * KIB;
     static unsigned char data[64 * KIB];
     size_t sent = 0, memory_before;
     serve(&(struct service){ .on_up = pause_it, .on_message = expect_pattern });
@@ -63,7 +65,7 @@ START_TEST(a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_
         pattern_fill(data, sent, sizeof(data));
         sent += client_send_some(client, data, sizeof(data));
         pump_turns(1);
-        ck_assert_uint_lt(jd_memory_in_use(), memory_before + 256 * KIB);
+        ck_assert_uint_lt(jd_memory_in_use(), memory_before + most);
     }
     ck_assert_uint_eq(offset, 0);
 

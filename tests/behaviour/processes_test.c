@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jinduo/error.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +54,59 @@ START_TEST(sending_to_a_peer_that_is_gone_raises_no_signal)
 
     ck_assert_int_eq(sigaction(SIGPIPE, NULL, &action), 0);
     ck_assert(action.sa_handler == SIG_DFL);
+}
+END_TEST
+
+/* ---- a process that is killed ---- */
+
+/* In a child: says where it listens, and is killed in its loop. */
+static void serve_until_killed(int port_pipe)
+{
+    ck_assert_int_eq(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+    the_loop = make_loop(NULL);
+    serve(&(struct service){ .on_message = echo });
+    ck_assert_int_eq(write(port_pipe, server_endpoint(), sizeof(jd_endpoint)), sizeof(jd_endpoint));
+    jd_event_loop_run(the_loop);
+    _exit(1);
+}
+
+static int bind_to(const jd_endpoint *endpoint)
+{
+    static const struct socket_options defaults;
+    int listener, result = socket_listen(&listener, endpoint, &defaults, NULL, NULL);
+
+    if (result == 0)
+        socket_close(listener);
+    return result;
+}
+
+/* A ring is taken down in the background, and its accept holds the listener until then: docs/engines.md. */
+START_TEST(the_address_of_a_killed_process_is_free_at_once_or_with_a_ring_soon)
+{
+    jd_endpoint endpoint;
+    int port_pipe[2], result, status;
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    ck_assert_int_eq(pipe2(port_pipe, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0)
+        serve_until_killed(port_pipe[1]);
+    ck_assert_int_gt(child, 0);
+    ck_assert_int_eq(read(port_pipe[0], &endpoint, sizeof(endpoint)), sizeof(endpoint));
+    int client = client_connect_to(&endpoint);
+    client_send(client, "x", 1);
+    client_expect(client, "x", 1);
+
+    ck_assert_int_eq(kill(child, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    result = bind_to(&endpoint);
+    if (engine_is("io_uring"))
+        while (result == JD_EADDRINUSE)
+            result = bind_to(&endpoint);
+
+    ck_assert_int_eq(result, 0);
+    close(port_pipe[0]);
+    close(port_pipe[1]);
 }
 END_TEST
 
@@ -316,6 +371,7 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "processes");
 
+    tcase_add_test(tests, the_address_of_a_killed_process_is_free_at_once_or_with_a_ring_soon);
     tcase_add_loop_test(tests, sending_to_a_peer_that_is_gone_raises_no_signal, 0, 2);
     tcase_add_test(tests, every_descriptor_of_the_library_is_closed_on_exec);
     tcase_add_test(tests, another_program_started_meanwhile_keeps_no_connection_open);

@@ -5,7 +5,9 @@
 #include "tests/behaviour/harness.h"
 #include "tests/support/checking_memory.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <jinduo/error.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -189,12 +191,18 @@ static void look_on_write(jd_tcp_connection *connection, void *arg)
     look_at_queue(NULL);
 }
 
+/* The kernel's thread may complete them so slowly that their queue never overflows. */
 START_TEST(a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it)
 {
+    const jd_event_loop_options options = {
+        .flush_connections = 2 * CROWD,
+        .flush_age_us = 10 * 1000 * 1000,
+        .ring_sqpoll_idle_ms = (uint32_t)_i,
+    };
     static int clients[CROWD];
     char byte;
     allow_descriptors(3 * CROWD);
-    remake_the_loop(&(jd_event_loop_options){ .flush_connections = 2 * CROWD, .flush_age_us = 10 * 1000 * 1000 });
+    remake_the_loop(&options);
     serve(&(struct service){ .on_up = join_crowd, .on_message = tell_crowd, .on_write_complete = look_on_write });
     for (unsigned i = 0; i < CROWD; i++)
         clients[i] = client_connect_up();
@@ -205,7 +213,7 @@ START_TEST(a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it)
 
     for (unsigned i = 0; i < CROWD; i++)
         client_expect(clients[i], "!", 1);
-    ck_assert(crowd.overflowed);
+    ck_assert(crowd.overflowed || options.ring_sqpoll_idle_ms > 0);
     for (unsigned i = 0; i < CROWD; i++)
         ck_assert_int_eq(client_receive_some(clients[i], &byte, 1), -EAGAIN);
 }
@@ -289,6 +297,142 @@ START_TEST(a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered)
         received += result > 0 ? (size_t)result : 0;
     }
     ck_assert_uint_eq(received, BYTES);
+}
+END_TEST
+
+/* ---- cancels ---- */
+
+/* Nobody is told of these but by the kernel's patience, which is minutes long: the listener's queue is full. */
+static struct connector attempts[2 * URING_SUBMISSIONS];
+static unsigned cancelled_attempts;
+
+enum { ATTEMPTS = sizeof(attempts) / sizeof(attempts[0]) };
+
+static void note_cancelled(struct connector *connector, int error, socket_handle socket,
+                           const struct peer_address *peer)
+{
+    ck_assert_int_eq(error, JD_ECANCELED);
+    cancelled_attempts++;
+}
+
+/* Where connecting neither succeeds nor fails. */
+static jd_endpoint full_listener(int *listener)
+{
+    enum { BACKLOG = 1 };
+    jd_endpoint endpoint;
+    ck_assert_int_eq(jd_endpoint_parse(&endpoint, "127.0.0.1:0", NULL), 0);
+    ck_assert_int_eq(
+        socket_listen(listener, &endpoint, &(struct socket_options){ .backlog = BACKLOG }, &endpoint, NULL), 0);
+    for (int i = 0; i <= BACKLOG; i++) /* listen(2): one more than that */
+        client_connect_to(&endpoint);
+    return endpoint;
+}
+
+START_TEST(before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory)
+{
+    enum { NO_MORE = 1 << 30 };
+    int listener;
+    jd_endpoint endpoint = full_listener(&listener);
+    allow_descriptors(2 * ATTEMPTS);
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    checking_memory_install();
+    the_loop = make_loop(NULL);
+    for (int i = 0; i < ATTEMPTS; i++) {
+        attempts[i] = (struct connector){ .endpoint = endpoint, .socket = SOCKET_NONE, .connected = note_cancelled };
+        ck_assert_int_eq(the_loop->ops->connect(the_loop->engine, &attempts[i]), 0);
+    }
+
+    checking_memory_fail(1, NO_MORE);
+    for (int i = 0; i < ATTEMPTS; i++)
+        the_loop->ops->abandon(the_loop->engine, &attempts[i]);
+    checking_memory_fail(1, 0);
+
+    PUMP_UNTIL(cancelled_attempts == ATTEMPTS);
+    socket_close(listener);
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    checking_memory_remove();
+}
+END_TEST
+
+/* ---- the kernel's thread at the submission queue ---- */
+
+static unsigned threads_of_this_process(void)
+{
+    DIR *directory = opendir("/proc/self/task");
+    unsigned count = 0;
+
+    ck_assert_ptr_nonnull(directory);
+    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(directory);
+    return count;
+}
+
+static bool thread_sleeps(void)
+{
+    return (IO_URING_READ_ONCE(*the_ring()->ring.sq.kflags) & IORING_SQ_NEED_WAKEUP) != 0;
+}
+
+START_TEST(with_sqpoll_a_thread_of_the_kernels_takes_submissions_and_is_woken_when_it_sleeps)
+{
+    unsigned threads = threads_of_this_process();
+    remake_the_loop(&(jd_event_loop_options){ .ring_sqpoll_idle_ms = 1 });
+    ck_assert_uint_eq(threads_of_this_process(), threads + 1);
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+
+    for (int i = 0; i < 3; i++) {
+        PUMP_UNTIL(thread_sleeps());
+        client_send(client, "x", 1);
+        client_expect(client, "x", 1);
+    }
+    client_close(client);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    PUMP_UNTIL(threads_of_this_process() == threads);
+}
+END_TEST
+
+/* It looks for a second after the last work: what is sent meanwhile costs no call, but the waits do. */
+START_TEST(while_the_kernels_thread_is_awake_nothing_is_submitted_by_calls)
+{
+    enum { IDLE_MS = 1000, MESSAGES = 100 };
+    uint64_t enters, sleeps;
+    remake_the_loop(&(jd_event_loop_options){ .ring_sqpoll_idle_ms = IDLE_MS });
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+    client_send(client, "x", 1);
+    client_expect(client, "x", 1);
+    enters = statistics().enters;
+    sleeps = statistics().sleeps;
+
+    for (int i = 0; i < MESSAGES; i++) {
+        client_send(client, "y", 1);
+        client_expect(client, "y", 1);
+    }
+
+    ck_assert_uint_le(statistics().enters - enters, statistics().sleeps - sleeps);
+}
+END_TEST
+
+/* Root is bound by no limit of threads. */
+START_TEST(a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason)
+{
+    enum { NOBODY = 65534 };
+    const jd_event_loop_options options = { .engine = JD_ENGINE_IO_URING, .ring_sqpoll_idle_ms = 1 };
+    unsigned descriptors = open_descriptors();
+    jd_event_loop *loop = NULL;
+    if (geteuid() == 0)
+        ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &(struct rlimit){ 0, 0 }), 0);
+
+    ck_assert_int_eq(jd_event_loop_create(&loop, &options), JD_EAGAIN);
+
+    ck_assert_ptr_null(loop);
+    ck_assert(was_logged("io_uring: no thread for the submission queue"));
+    ck_assert_uint_eq(open_descriptors(), descriptors);
 }
 END_TEST
 
@@ -399,10 +543,14 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, more_input_at_once_than_there_are_buffers_is_all_received_and_the_shortage_counted);
     tcase_add_test(tests, blocks_that_receivers_keep_are_replaced_and_others_are_served);
     tcase_add_test(tests, without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served);
-    tcase_add_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it);
     tcase_add_test(tests, answers_and_the_messages_that_follow_them_are_one_call);
     tcase_add_test(tests, messages_far_between_are_soon_not_waited_for);
     tcase_add_test(tests, a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered);
+    tcase_add_loop_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it, 0, 2);
+    tcase_add_test(tests, before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory);
+    tcase_add_test(tests, with_sqpoll_a_thread_of_the_kernels_takes_submissions_and_is_woken_when_it_sleeps);
+    tcase_add_test(tests, while_the_kernels_thread_is_awake_nothing_is_submitted_by_calls);
+    tcase_add_test(tests, a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason);
     tcase_add_loop_test(tests, a_refused_ring_is_an_error_with_its_reason, 0, REFUSALS);
     tcase_add_test(tests, where_an_administrator_has_switched_rings_off_the_reason_names_the_setting);
     tcase_add_test(tests, where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best);

@@ -18,7 +18,7 @@ from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, rece
 ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
 COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--hand-over", "--reuse-port", "--processes", "--busy-poll",
-                  "--statistics", "--help"}
+                  "--sqpoll", "--statistics", "--help"}
 FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
 OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
@@ -109,6 +109,7 @@ BAD_INPUT = (
     (["--listen", "unix:@name", "--processes", "2"], "'unix:@name'", "needs an address with a port, not 0"),
     (["--busy-poll", "1000001"], "'1000001'", "not a whole number from 0 to 1000000"),
     (["--busy-poll", "0.5"], "'0.5'", "not a whole number from 0 to 1000000"),
+    (["--sqpoll", "10001"], "'10001'", "not a whole number from 0 to 10000"),
 )
 
 
