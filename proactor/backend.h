@@ -46,8 +46,6 @@ struct operation_request {
     uint64_t offset;
     const struct sockaddr *address;
     socklen_t address_length;
-    int64_t
-        timeout_ns; /* > 0: the operation is cancelled after that, and completes with JD_ETIMEDOUT (backend_ops.times_out) */
 };
 
 struct completion {
@@ -62,9 +60,6 @@ struct completion {
 struct backend_ops {
     jd_engine id;
     const char *name;
-
-    /* Whether request.timeout_ns is looked at; if not, whoever wants that cancels by a timer of the loop's. */
-    bool times_out;
 
     /* 0, or a negative error with *reason (a static string, or one of the calling thread's until its next call) saying why
      * this backend cannot be used here. */
