@@ -1,5 +1,5 @@
-/* Measures a library's timers: a million of them live, due in 1 to 60 s. One after the other of small batches is cancelled,
- * at random, and started again, so that all the while (nearly) as many live; then as many are started that are due within
+/* Measures a library's timers: a million of them live, due in 1 to 60 s. One batch after the other is cancelled, at random,
+ * and started again, so that all the while (nearly) as many live; then as many are started that are due within
  * seconds, and the loop runs until all have expired. CPU time of the thread, not the clock on the wall. */
 #include "benchmarks/peers/timers.h"
 
@@ -13,7 +13,6 @@
 
 enum {
     COUNT = 1000000,
-    BATCH = 100000,
     LEAST_MS = 1000,
     MOST_MS = 60000,
     EXPIRE_LEAST_MS = 500, /* none is due while the others are being started still */
@@ -23,7 +22,7 @@ enum {
 
 uint32_t timers_awaited;
 
-static uint32_t numbers[COUNT], delays_ms[COUNT];
+static uint32_t numbers[COUNT], delays_ms[COUNT], batch;
 static uint64_t start_ns, cancel_ns, expire_ns, memory_before, memory_live;
 
 static uint64_t cpu_ns(void)
@@ -67,11 +66,11 @@ static void measure(void)
     process_anonymous_bytes(getpid(), &memory_live);
     shuffle();
     draw_delays(LEAST_MS, MOST_MS);
-    for (uint32_t i = 0; i < COUNT; i += BATCH) {
+    for (uint32_t i = 0; i < COUNT; i += batch) {
         uint64_t begin_ns = cpu_ns(), between_ns;
-        timers_cancel(numbers + i, BATCH);
+        timers_cancel(numbers + i, batch);
         between_ns = cpu_ns();
-        timers_start(numbers + i, delays_ms + i, BATCH);
+        timers_start(numbers + i, delays_ms + i, batch);
         start_ns += cpu_ns() - between_ns;
         cancel_ns += between_ns - begin_ns;
     }
@@ -86,20 +85,24 @@ static void begin_expiring(void)
 }
 
 /* Returns the status to exit with, or -1. */
-static int read_clock(int argc, char **argv, enum timers_clock *which)
+static int read_arguments(int argc, char **argv, enum timers_clock *which)
 {
-    if (argc == 2 && (strcmp(argv[1], "turn") == 0 || strcmp(argv[1], "real") == 0)) {
+    if (argc == 3 && (strcmp(argv[1], "turn") == 0 || strcmp(argv[1], "real") == 0)) {
         *which = strcmp(argv[1], "real") == 0 ? TIMERS_REAL : TIMERS_TURN;
-        return -1;
+        batch = (uint32_t)strtoul(argv[2], NULL, 10);
+        if (batch > 0 && COUNT % batch == 0)
+            return -1;
     }
-    fprintf(stderr, "Usage: timers-LIBRARY turn|real: what delays count from\n");
+    fprintf(stderr,
+            "Usage: timers-LIBRARY turn|real BATCH: what delays count from; how many are cancelled, then started "
+            "again, at a time, a divisor of a million\n");
     return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
 {
     enum timers_clock clock = TIMERS_TURN;
-    int status = read_clock(argc, argv, &clock);
+    int status = read_arguments(argc, argv, &clock);
 
     if (status >= 0)
         return status;
