@@ -119,8 +119,9 @@ JD_API int jd_tcp_client_start(jd_tcp_client *client);
  * (jd_tcp_connection_shutdown): what is queued is sent, then FIN; messages come until the peer ends its side too; after
  * drain_ms (0: at once) it is closed. done (may be NULL) is called in the client's loop, never from inside, when
  * nothing is under way any more; a start before that waits for it. Allowed in every callback, and from any thread that
- * knows the client to exist. Returns 0; JD_EALREADY if it is not started (from another thread: 0, and done is called);
- * JD_ECANCELED (the loop is being destroyed) and JD_ENOMEM from another thread, and then nothing has changed. */
+ * knows the client to exist. Returns 0; JD_EALREADY if it is not started, or is being disconnected already: that goes on
+ * with its own drain_ms and done, but a start that waited for it is taken back (from another thread: 0, and done is
+ * called); JD_ECANCELED (the loop is being destroyed) and JD_ENOMEM from another thread, and then nothing has changed. */
 JD_API int jd_tcp_client_disconnect(jd_tcp_client *client, uint64_t drain_ms, jd_done_callback done, void *arg);
 
 /* The connection between its up and down callbacks, the first included; NULL: there is none. To keep it, take a

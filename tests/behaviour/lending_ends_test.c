@@ -1,8 +1,8 @@
 /* What is lent is given back exactly once, whatever the end, and from any thread. Pitfall 39; 42 in the faults suite. */
 #include "base/system_calls.h"
+#include "tests/behaviour/gone_peers.h"
 #include "tests/behaviour/lender.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 const char *const suite_name = "lending_ends";
@@ -321,32 +321,10 @@ static void send_file_on(jd_tcp_connection *connection, void *arg)
         send_file(connection, 0, 100 * KIB);
 }
 
-/* The test's process would be killed: the signal's action is the default. */
 START_TEST(a_file_for_a_peer_that_is_gone_raises_no_signal)
 {
-    struct sigaction action;
-    ck_assert(signal(SIGPIPE, SIG_DFL) == SIG_DFL);
-    serve(&(struct service){
-        .options = { .allow_half_open = true, .listen = _i == 0 ? "127.0.0.1:0" : "unix:@jinduo-test-pipe" } });
-
-    for (unsigned i = 0; i < 20; i++) {
-        int client = client_connect_up();
-        ck_assert_int_eq(jd_tcp_connection_post(connection_id(i), send_file_on, NULL), 0);
-        pump_turns(i % 3);
-        if (i % 2 == 0)
-            client_close(client);
-        else
-            client_reset(client);
-        for (int k = 0; k < 5; k++) {
-            ck_assert_int_eq(jd_tcp_connection_post(connection_id(i), send_file_on, NULL), 0);
-            pump_turns(1);
-        }
-        PUMP_UNTIL(connections_down() == i + 1);
-    }
-
+    check_that_gone_peers_raise_no_signal(_i, send_file_on);
     check_that_all_came_back();
-    ck_assert_int_eq(sigaction(SIGPIPE, NULL, &action), 0);
-    ck_assert(action.sa_handler == SIG_DFL);
 }
 END_TEST
 
@@ -364,5 +342,5 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_file_is_sent_whole_before_the_end_that_answers_the_peers);
     tcase_add_test(tests, another_thread_may_lend_and_it_comes_back_in_the_connections);
     tcase_add_loop_test(tests, the_answer_to_another_thread_holds_before_the_loop_knows, 0, 2);
-    tcase_add_loop_test(tests, a_file_for_a_peer_that_is_gone_raises_no_signal, 0, 2);
+    tcase_add_loop_test(tests, a_file_for_a_peer_that_is_gone_raises_no_signal, 0, GONE_PEERS_ENDPOINTS);
 }

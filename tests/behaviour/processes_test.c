@@ -1,7 +1,7 @@
 /* What the library does to the process it is in: no SIGPIPE, no descriptor inherited, no wait broken by a signal.
  * Pitfalls 12, 39, 40. Besides, channels, whose descriptors are the user's own. */
 #include "base/system_calls.h"
-#include "tests/behaviour/harness.h"
+#include "tests/behaviour/gone_peers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,31 +29,9 @@ static void send_on(jd_tcp_connection *connection, void *arg)
     jd_tcp_connection_send(connection, data, sizeof(data));
 }
 
-/* The test's process would be killed: the signal's action is the default. */
 START_TEST(sending_to_a_peer_that_is_gone_raises_no_signal)
 {
-    struct sigaction action;
-    ck_assert(signal(SIGPIPE, SIG_DFL) == SIG_DFL);
-    serve(&(struct service){
-        .options = { .allow_half_open = true, .listen = _i == 0 ? "127.0.0.1:0" : "unix:@jinduo-test-pipe" } });
-
-    for (unsigned i = 0; i < 20; i++) {
-        int client = client_connect_up();
-        ck_assert_int_eq(jd_tcp_connection_post(connection_id(i), send_on, NULL), 0);
-        pump_turns(i % 3);
-        if (i % 2 == 0)
-            client_close(client);
-        else
-            client_reset(client);
-        for (int k = 0; k < 5; k++) {
-            ck_assert_int_eq(jd_tcp_connection_post(connection_id(i), send_on, NULL), 0);
-            pump_turns(1);
-        }
-        PUMP_UNTIL(connections_down() == i + 1);
-    }
-
-    ck_assert_int_eq(sigaction(SIGPIPE, NULL, &action), 0);
-    ck_assert(action.sa_handler == SIG_DFL);
+    check_that_gone_peers_raise_no_signal(_i, send_on);
 }
 END_TEST
 
@@ -372,7 +350,7 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "processes");
 
     tcase_add_test(tests, the_address_of_a_killed_process_is_free_at_once_or_with_a_ring_soon);
-    tcase_add_loop_test(tests, sending_to_a_peer_that_is_gone_raises_no_signal, 0, 2);
+    tcase_add_loop_test(tests, sending_to_a_peer_that_is_gone_raises_no_signal, 0, GONE_PEERS_ENDPOINTS);
     tcase_add_test(tests, every_descriptor_of_the_library_is_closed_on_exec);
     tcase_add_test(tests, another_program_started_meanwhile_keeps_no_connection_open);
     tcase_add_test(tests, signals_that_interrupt_everything_disturb_nothing);

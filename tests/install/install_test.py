@@ -107,8 +107,8 @@ def everything_is_installed_and_nothing_else():
         "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-info", "bin/jd-io-models",
         "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
         f"lib/libjinduo.so.{version()}", "lib/pkgconfig/jinduo.pc"}
-    expected |= {f"share/doc/jinduo/{name}" for name in ("LICENSE", "README.md", "README.zh-CN.md", "CHANGELOG.md",
-                                                         "docs/architecture.md", "docs/guide.md")}
+    documents = {f"docs/{path.name}" for path in (SOURCE / "docs").glob("*.md")}
+    expected |= {f"share/doc/jinduo/{name}" for name in {"LICENSE", "README.md", "README.zh-CN.md", "CHANGELOG.md"} | documents}
     assert files_below(prefix()) == expected, sorted(files_below(prefix()) ^ expected)
 
 
