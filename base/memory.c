@@ -44,22 +44,35 @@ static const jd_memory_functions default_functions = { default_allocate, default
 static jd_memory_functions functions = { default_allocate, default_reallocate, default_release, NULL };
 
 /* Counted in several places, a line of the cache each, so that threads which allocate at the same time do not wait for each
- * other. A thread keeps to one place; what it releases may have been counted in another, so that only the sum means
- * something. */
-enum { PLACES = 16, CACHE_LINE_BYTES = 64 };
+ * other. The first threads have a place each, where adding need not lock the line; those that come later share the others. A
+ * thread keeps to one place; what it releases may have been counted in another, so that only the sum means something. */
+enum { OWN_PLACES = 16, SHARED_PLACES = 16, PLACES = OWN_PLACES + SHARED_PLACES, CACHE_LINE_BYTES = 64 };
 
 static struct {
     alignas(CACHE_LINE_BYTES) atomic_size_t bytes;
 } in_use[PLACES];
 
-static _Atomic unsigned places_taken;
+static _Atomic unsigned threads_met;
 static _Thread_local unsigned my_place __attribute__((tls_model("initial-exec"))); /* 0: none yet */
+
+static void take_place(void)
+{
+    unsigned number = atomic_fetch_add_explicit(&threads_met, 1, memory_order_relaxed);
+
+    my_place = 1 + (number < OWN_PLACES ? number : OWN_PLACES + number % SHARED_PLACES);
+}
 
 static void count(size_t bytes)
 {
+    atomic_size_t *place;
+
     if (my_place == 0)
-        my_place = 1 + atomic_fetch_add_explicit(&places_taken, 1, memory_order_relaxed) % PLACES;
-    atomic_fetch_add_explicit(&in_use[my_place - 1].bytes, bytes, memory_order_relaxed);
+        take_place();
+    place = &in_use[my_place - 1].bytes;
+    if (my_place <= OWN_PLACES)
+        atomic_store_explicit(place, atomic_load_explicit(place, memory_order_relaxed) + bytes, memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(place, bytes, memory_order_relaxed);
 }
 
 int jd_memory_set_functions(const jd_memory_functions *given)

@@ -280,7 +280,8 @@ def print_results(results):
 
 
 def read_arguments():
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n", maxsplit=1)[0])
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n", maxsplit=1)[0],
+                                     epilog=peers.BROADCAST_HELP)
     parser.add_argument("build", help=argparse.SUPPRESS)  # where ./dev has built it
     parser.add_argument("--rounds", type=int, default=5, help="measurements a side and row (default 5)")
     parser.add_argument("--seconds", type=float, help="of each measurement (default 2, with --engines 1)")
@@ -362,6 +363,7 @@ def main():
     if arguments.engines:
         engines.print_missing(programs)
     if arguments.peers:
+        rows = peers.possible(programs, rows)
         peers.print_missing(programs, rows)
     progress = Progress(sum(steps_of(programs, row, arguments) for row in rows))
     try:

@@ -47,13 +47,18 @@ static void sink_to_watermark(jd_tcp_connection *connection)
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length)
 {
     const struct connection_profile *profile = connection->profile;
-    struct output_queue *output = &connection->stream.output;
+    const struct output_queue *output = &connection->stream.output;
+    size_t queued = output_queue_bytes(output);
 
     counter_add(&connection_loop(connection)->counters.bytes_queued, length);
+    /* Behind others that wait to be flushed it changes nothing, up to a limit. */
+    if (queued_before > 0 && connection->todo & TODO_FLUSH && queued <= profile->high_watermark &&
+        queued < connection_loop(connection)->flush_policy.bytes)
+        return;
     connection_touch(connection, TODO_FLUSH);
     if (queued_before == 0 && profile->has_timeouts)
         connection_expect_progress(connection);
-    if (output_queue_bytes(output) >= connection_loop(connection)->flush_policy.bytes)
+    if (queued >= connection_loop(connection)->flush_policy.bytes)
         connection_flush_early(connection);
     if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         rise_above_watermark(connection);
@@ -140,6 +145,14 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
     if (result == 0)
         ring_buffer_clear(buffer);
     return result;
+}
+
+bool stream_is_awaited(const struct stream *stream)
+{
+    const jd_tcp_connection *connection = connection_of_stream((struct stream *)(uintptr_t)stream);
+
+    return connection->profile->on_write_complete != NULL || connection->flags & CONNECTION_ABOVE_WATERMARK ||
+           connection_state(connection) == CONNECTION_DISCONNECTING;
 }
 
 /* They have left the queue. */

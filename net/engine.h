@@ -208,6 +208,9 @@ void stream_sent(struct stream *stream, size_t length);
 int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent);
 void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent);
 
+/* Whether something is to follow as soon as the output queue has been sent: a callback, or the connection's end. */
+bool stream_is_awaited(const struct stream *stream);
+
 /* For engines that cannot send from a file: at most most (> 0) bytes of the file that is first in the output queue are read
  * into a block in front of it. Returns 0, or why they could not be: then the stream has failed. Not while what is first is
  * being sent. */
@@ -233,6 +236,9 @@ void listener_starved(struct listener *listener, int error);
 
 /* For the statistics: a connection was accepted, and failed before it could be told. */
 void listener_lost(struct listener *listener);
+
+/* How many streams the loop has. */
+unsigned event_loop_connections(const jd_event_loop *loop);
 
 /* For the statistics: a stream could not receive for want of blocks, and waits for some. */
 void event_loop_starved(jd_event_loop *loop);

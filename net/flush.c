@@ -121,8 +121,10 @@ static void settle(jd_tcp_connection *connection)
         connection->todo = (uint8_t)(connection->todo & TODO_DOWN);
         connection_close_stream(connection);
     }
-    if (take_todo(connection, TODO_DOWN))
+    if (connection->todo & TODO_DOWN) {
+        connection->todo = 0; /* what was sent while closing has asked for more, which is too late */
         connection_tell_down(connection);
+    }
 }
 
 unsigned settle_connections(jd_event_loop *loop)

@@ -139,6 +139,12 @@ static size_t write_varint(uint8_t *field, uint64_t value)
 
 static size_t write_field(const struct length_codec *codec, uint8_t *field, uint64_t value)
 {
+    if (codec->field_bytes == 4) { /* as above */
+        bool is_native = codec->little_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+        uint32_t word = is_native ? (uint32_t)value : __builtin_bswap32((uint32_t)value);
+        memcpy(field, &word, sizeof(word));
+        return sizeof(word);
+    }
     if (codec->field_bytes == JD_LENGTH_VARINT)
         return write_varint(field, value);
     for (size_t i = 0; i < codec->field_bytes; i++) {

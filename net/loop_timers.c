@@ -117,7 +117,7 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
                       jd_timer_id *id)
 {
     struct posted_timer *posted;
-    jd_timer_id posted_id;
+    jd_timer_id unwanted;
 
     pthread_mutex_lock(&loop->posted_timers_lock);
     posted = allocate_timer(&loop->posted_timers);
@@ -128,14 +128,15 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
     posted->loop = loop;
     posted->expiry_ms = expiry_ms;
     posted->start.run = start_posted;
-    posted_id = timer_id(loop, &posted->timer) | posted_bit;
-    if (!event_loop_push(loop, &posted->start)) {
-        free_timer(loop, &posted->timer);
-        return JD_ECANCELED;
-    }
-    if (id != NULL)
-        *id = posted_id;
-    return 0;
+    /* Once pushed it may run, and ask for its id. */
+    if (id == NULL)
+        id = &unwanted;
+    *id = timer_id(loop, &posted->timer) | posted_bit;
+    if (event_loop_push(loop, &posted->start))
+        return 0;
+    *id = 0;
+    free_timer(loop, &posted->timer);
+    return JD_ECANCELED;
 }
 
 static int start_here(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval_ms, jd_task function, void *arg,

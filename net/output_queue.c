@@ -67,7 +67,7 @@ static struct block *get_chain(struct block_pool *pool, size_t length, struct bl
 
 /* Makes room for length bytes behind the last block's. A queue that needs a second block in a row is on its way to need
  * much more. Returns the block where the room begins, or NULL. */
-static struct block *grow(struct output_queue *queue, struct output_pools *pools, size_t length, size_t expected)
+static struct block *make_room(struct output_queue *queue, struct output_pools *pools, size_t length, size_t expected)
 {
     struct block *tail = queue->last;
     size_t room = tail != NULL ? block_room(tail) : 0;
@@ -96,8 +96,7 @@ static void copy_to_blocks(struct block *block, const struct iovec *parts, int c
 
         while (left > 0) {
             size_t piece = smaller(left, block_room(block));
-            memcpy(block->data + block->end, data, piece);
-            block->end += (uint32_t)piece;
+            output_block_append(block, data, piece);
             data += piece;
             left -= piece;
             if (left > 0)
@@ -106,13 +105,11 @@ static void copy_to_blocks(struct block *block, const struct iovec *parts, int c
     }
 }
 
-int output_queue_append(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,
-                        size_t length, size_t expected)
+int output_queue_grow(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,
+                      size_t length, size_t expected)
 {
-    struct block *block = queue->last;
+    struct block *block = make_room(queue, pools, length, expected);
 
-    if (block == NULL || block_room(block) < length)
-        block = grow(queue, pools, length, expected);
     if (block == NULL)
         return JD_ENOMEM;
     copy_to_blocks(block, parts, count);

@@ -43,11 +43,10 @@ struct operation_request {
     int piece_count;
     bool lends;        /* OPERATION_SEND: without a copy, see completion.more (backend_ops.lends) */
     bool more_follows; /* OPERATION_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
+    bool quiet;        /* OPERATION_SEND: nobody waits for the completion, which may be told some microseconds late */
     uint64_t offset;
     const struct sockaddr *address;
     socklen_t address_length;
-    int64_t
-        timeout_ns; /* > 0: the operation is cancelled after that, and completes with JD_ETIMEDOUT (backend_ops.times_out) */
 };
 
 struct completion {
@@ -63,9 +62,6 @@ struct completion {
 struct backend_ops {
     jd_engine id;
     const char *name;
-
-    /* Whether request.timeout_ns is looked at; if not, whoever wants that cancels by a timer of the loop's. */
-    bool times_out;
 
     /* Whether request.lends is looked at. */
     bool lends;
@@ -123,6 +119,9 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
 
 /* For the statistics: a call into the kernel to submit or to wait. */
 void proactor_entered(struct proactor_engine *owner);
+
+/* How many completions it is worth to wait for a moment, if there are many connections; 0 if there are few. */
+unsigned proactor_worth_gathering(const struct proactor_engine *owner);
 
 /* From create, before it fails: what the system refuses, for the log. */
 void proactor_refused(struct proactor_engine *owner, const char *reason);

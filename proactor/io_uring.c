@@ -96,12 +96,48 @@ static bool may_sleep(const struct io_uring_backend *uring)
     return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0 && uring->parked_count == 0;
 }
 
-static int sleep_once(struct io_uring *ring, int64_t timeout_ns)
+/* How many completions end the sleep. A send that its socket takes completes while it is handed over: if nobody waits to hear
+ * of that, it would end the call for nothing, and the messages that follow need another. Where there are many connections, a
+ * few completions more than there are such sends are waited for, but not for long (Linux 6.12): a send may find its socket
+ * full, and messages be far between. Where there are few, all would wait for each other. */
+static unsigned completions_to_sleep_for(struct io_uring_backend *uring)
 {
-    struct io_uring_cqe *first;
-    struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
+    unsigned more;
 
-    return io_uring_submit_and_wait_timeout(ring, &first, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
+    if (uring->quiet_sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
+        return 1;
+    more = proactor_worth_gathering(uring->backend.owner);
+    if (more > uring->quiet_sends)
+        more = uring->quiet_sends;
+    if (more == 0)
+        return 1;
+    if (uring->linger_skips > 0) {
+        uring->linger_skips--;
+        return 1;
+    }
+    return uring->quiet_sends + more;
+}
+
+/* It pays while completions end it, not the time: after each miss it is left out twice as often. */
+static void note_linger(struct io_uring_backend *uring, bool hit)
+{
+    enum { PAUSE_MAX = 64 };
+
+    if (hit)
+        uring->linger_pause = 0;
+    else if (uring->linger_pause < PAUSE_MAX)
+        uring->linger_pause = uring->linger_pause * 2 + 1;
+    uring->linger_skips = uring->linger_pause;
+}
+
+static int sleep_once(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    unsigned count = completions_to_sleep_for(uring);
+    int result = uring_enter(uring, count, count > 1 ? URING_LINGER_US : 0, timeout_ns);
+
+    if (count > 1)
+        note_linger(uring, io_uring_cq_ready(&uring->ring) >= count);
+    return result;
 }
 
 #if !defined(__has_feature)
@@ -111,22 +147,22 @@ static int sleep_once(struct io_uring *ring, int64_t timeout_ns)
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 /* ThreadSanitizer runs signals' handlers only when the thread calls, or sleeps in, a function that it knows. Of the ring it
  * knows nothing: a signal that came just before would wait until the ring wakes up for another reason. */
-static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
+static int sleep_for(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     enum { STEP_NS = 20 * 1000000 };
     int64_t left_ns = timeout_ns, deadline = clock_now() + timeout_ns;
     int result;
 
     do {
-        result = sleep_once(ring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
+        result = sleep_once(uring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
         left_ns = timeout_ns < 0 ? -1 : deadline - clock_now();
-    } while (io_uring_cq_ready(ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
+    } while (io_uring_cq_ready(&uring->ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
     return result;
 }
 #else
-static int sleep_for(struct io_uring *ring, int64_t timeout_ns)
+static int sleep_for(struct io_uring_backend *uring, int64_t timeout_ns)
 {
-    return sleep_once(ring, timeout_ns);
+    return sleep_once(uring, timeout_ns);
 }
 #endif
 
@@ -136,7 +172,7 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
 
     if (timeout_ns != 0 && may_sleep(uring)) {
         proactor_entered(uring->backend.owner);
-        return sleep_for(ring, timeout_ns);
+        return sleep_for(uring, timeout_ns);
     }
     if (uring_is_polled(uring))
         uring_push(&uring->backend);

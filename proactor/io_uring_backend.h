@@ -17,7 +17,12 @@ enum {
     URING_BUFFERS = 256, /* the buffer ring's entries, a power of two */
     URING_ARENA_BYTES = 32 * 1024,
     URING_FAULTS = 16,
+    URING_LINGER_US = 50, /* the most by which the completion of a quiet send may be told late */
 };
+
+#ifndef IORING_FEAT_MIN_TIMEOUT
+#define IORING_FEAT_MIN_TIMEOUT (1U << 15) /* Linux 6.12 */
+#endif
 
 _Static_assert(URING_BLOCKS <= URING_BUFFERS, "each block needs an entry");
 
@@ -43,6 +48,9 @@ struct io_uring_backend {
     bool pollable_registered;
 
     bool fd_registered; /* io_uring_register_ring_fd(3) */
+
+    unsigned quiet_sends; /* in the submission queue */
+    unsigned linger_pause, linger_skips;
 
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
     struct io_uring_buf_ring *buffers;
@@ -112,6 +120,10 @@ void uring_pollable_drain(struct io_uring_backend *uring);
 int uring_submit(struct backend *backend, const struct operation_request *request);
 void uring_cancel(struct backend *backend, int fd, uint64_t token);
 void uring_push(struct backend *backend);
+
+/* Hands over what is in the queue and waits: for so many completions, or after at_least_us (0: never) for one, at most until
+ * timeout_ns (negative: without end). Returns a negative error when it was not handed over or the waiting failed. */
+int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns);
 
 /* A poll of the wakeup, if none is under way. */
 void uring_poll_wakeup(struct io_uring_backend *uring);

@@ -46,7 +46,31 @@ static void submit_now(struct io_uring_backend *uring)
         flags |= IORING_ENTER_SQ_WAKEUP;
     }
     io_uring_enter((unsigned)uring->ring.enter_ring_fd, count, 0, flags, NULL);
+    uring->quiet_sends = 0; /* have completed by now */
     proactor_entered(uring->backend.owner);
+}
+
+/* io_uring_enter(2), IORING_ENTER_EXT_ARG. Without end is a day here, as a minimum without a maximum ends with the minimum
+ * (io_cqring_min_timer_wakeup in io_uring/io_uring.c). */
+int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns)
+{
+    enum { NS_PER_S = 1000000000, DAY_S = 24 * 3600 };
+    unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    unsigned submissions = publish_entries(&uring->ring);
+    struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
+    struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / CHAR_BIT, .pad = at_least_us };
+
+    if (uring->fd_registered)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    if (uring_is_polled(uring) && thread_sleeps(&uring->ring))
+        flags |= IORING_ENTER_SQ_WAKEUP;
+    if (timeout_ns < 0)
+        timeout = (struct __kernel_timespec){ .tv_sec = DAY_S };
+    if (timeout_ns >= 0 || at_least_us > 0)
+        argument.ts = (uintptr_t)&timeout;
+    uring->quiet_sends = 0;
+    return io_uring_enter2((unsigned)uring->ring.enter_ring_fd, submissions, count, flags, (sigset_t *)&argument,
+                           sizeof(argument));
 }
 
 /* Room for so many parked ones in all. */
@@ -285,6 +309,7 @@ static int submit(struct io_uring_backend *uring, const struct operation_request
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, data, once);
+    uring->quiet_sends += request->quiet;
     return 0;
 }
 

@@ -132,7 +132,7 @@ static void timed_out(void *arg)
 
 static int start_timer(struct operation *operation)
 {
-    if (operation->timeout_ms == 0 || proactor_backend(operation->loop)->ops->times_out)
+    if (operation->timeout_ms == 0)
         return 0;
     return jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation, &operation->timer);
 }
@@ -215,8 +215,6 @@ int operation_submit(struct operation *operation, struct operation_request *requ
     request->kind = operation->sort->kind;
     request->token = proactor_operation_token(operation);
     request->fd = operation->handle;
-    if (backend->ops->times_out)
-        request->timeout_ns = (int64_t)operation->timeout_ms * 1000000;
     return backend->ops->submit(backend, request);
 }
 

@@ -161,6 +161,14 @@ void proactor_entered(struct proactor_engine *owner)
     event_loop_entered(owner->engine.loop);
 }
 
+/* A few of all: if it were most of them, they would wait for each other. */
+unsigned proactor_gathering_share = 32;
+
+unsigned proactor_worth_gathering(const struct proactor_engine *owner)
+{
+    return event_loop_connections(owner->engine.loop) / proactor_gathering_share;
+}
+
 void proactor_refused(struct proactor_engine *owner, const char *reason)
 {
     log_message(JD_LOG_ERROR, "%s: %s", owner->engine.ops->name, reason);

@@ -101,6 +101,9 @@ void proactor_push(struct engine *engine);
 bool proactor_end_operations(struct engine *engine);
 jd_timestamp proactor_now(const struct engine *engine);
 
+/* Of the connections, whose completions are worth waiting for a moment: one of so many. Only tests change it. */
+extern unsigned proactor_gathering_share;
+
 /* ---- proactor_transport.c ---- */
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket);
 void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion);

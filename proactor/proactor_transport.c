@@ -320,10 +320,11 @@ static int read_file(struct stream *stream)
     return result;
 }
 
+/* total: bytes of the pieces. */
 static int send_pieces(struct stream *stream, struct iovec *pieces, int count, size_t total, bool more)
 {
     struct proactor_engine *proactor = proactor_of_loop(stream->loop);
-    size_t bytes = total < stream_budget(stream) ? total : stream_budget(stream);
+    size_t budget = stream_budget(stream), bytes = total < budget ? total : budget;
     struct lent_send *lent = has_flag(stream, STREAM_COPIES) ? NULL : proactor_lend(proactor, stream, bytes);
     const struct operation_request request = {
         .kind = OPERATION_SEND,
@@ -333,6 +334,7 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
         .fd = stream->socket,
         .pieces = pieces,
         .piece_count = cut_pieces(pieces, count, bytes),
+        .quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream),
     };
     int result = proactor_submit(proactor, &request);
 

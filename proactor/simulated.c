@@ -520,7 +520,6 @@ size_t simulated_kept_bytes(const struct backend *backend)
 const struct backend_ops simulated_backend = {
     .id = JD_ENGINE_SIMULATED,
     .name = "simulated",
-    .times_out = false,
     .available = simulated_available,
     .create = simulated_create,
     .destroy = simulated_destroy,

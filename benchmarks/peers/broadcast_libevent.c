@@ -1,5 +1,6 @@
 /* A broadcasting server on libevent: each message of 1 KiB that comes goes to all connections, as a reference to the one
- * copy (evbuffer_add_reference), counted. */
+ * copy (evbuffer_add_reference, which here is faster than bufferevent_write's copies), counted. With the changelist of
+ * epoll interests, which saves system calls when a connection is written to again and again. */
 #include "benchmarks/peers/server.h"
 
 #include <event2/buffer.h>
@@ -73,9 +74,22 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     bufferevent_enable(connection, EV_READ | EV_WRITE);
 }
 
+static struct event_base *make_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base;
+
+    if (config == NULL)
+        return NULL;
+    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    base = event_base_new_with_config(config);
+    event_config_free(config);
+    return base;
+}
+
 int main(int argc, char **argv)
 {
-    struct event_base *base = event_base_new();
+    struct event_base *base = make_base();
 
     signal(SIGPIPE, SIG_IGN);
     if (base == NULL ||

@@ -74,7 +74,8 @@ void small_load_parse(struct small_load *load, int argc, char **argv)
         !(load->seconds > 0) || load->connections == 0 || load->depth == 0) {
         fprintf(
             stderr,
-            "Usage: %s SERVER --server-pid PID --seconds S [--warmup S] [--connections N] [--depth N] [--file PATH]\n",
+            "Usage: %s SERVER --server-pid PID --seconds S [--warmup S] [--connections N] [--depth N] [--file PATH]\n"
+            "--depth: messages under way, 1 if it is not given\n",
             load->name);
         exit(EXIT_USAGE);
     }

@@ -138,9 +138,9 @@ typedef uint64_t jd_timer_id;
 /* Runs task(arg) in the loop's thread: once, at the first turn not earlier than when (jd_timestamp), or than delay_ms
  * from now (real time, not the turn's); or every interval_ms (1 to 2^46), without making up for rounds that were
  * missed: then it goes on an interval from now. A delay has no limit; a time already past, or a delay of 0, is due in
- * the next turn. From any thread, as long as the loop exists until this has returned. *id (may be NULL) is for
- * jd_event_loop_cancel_timer. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or JD_ECANCELED when the loop is being
- * destroyed. A task whose loop is destroyed first never runs. */
+ * the next turn. From any thread, as long as the loop exists until this has returned. *id (may be NULL), for
+ * jd_event_loop_cancel_timer, is set before the task can run. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or
+ * JD_ECANCELED when the loop is being destroyed. A task whose loop is destroyed first never runs. */
 JD_API int jd_event_loop_run_at(jd_event_loop *loop, jd_timestamp when, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task task, void *arg, jd_timer_id *id);

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 const char *const suite_name = "client_faults";
@@ -22,7 +21,7 @@ const char *const suite_name = "client_faults";
 enum {
     NUMBERS_MAX = 40, /* of one call's calls: a loop may wait as often as it likes */
     PEERS_MAX = 32,
-    PATIENCE_S = 20,
+    PATIENCE_MS = 20 * 1000,
     TIMEOUT_S = 110,
     IN_A_ROW = 12,
 };
@@ -118,12 +117,12 @@ static void on_destroyed(void *arg)
 
 static void turn_until(const bool *condition)
 {
-    time_t deadline = time(NULL) + PATIENCE_S;
+    struct patience patience = patience_begin(PATIENCE_MS);
 
     while (!*condition) {
         jd_event_loop_run_once(run.loop, 1); /* its error may be the fault */
         server_turn();
-        if (time(NULL) > deadline)
+        if (patience_is_over(&patience))
             ck_abort_msg("%s, %s, number %u: the client hangs", run.what, run.error, run.number);
     }
 }

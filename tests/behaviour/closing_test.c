@@ -1,4 +1,5 @@
 /* How a connection ends: everything that was to be sent before is sent, and up and down come once each. */
+#include "base/system_calls.h"
 #include "tests/behaviour/harness.h"
 
 #include <netinet/in.h>
@@ -270,6 +271,36 @@ START_TEST(reset_drops_the_output_and_resets_the_peer)
 }
 END_TEST
 
+/* As when a receive of the engine's has been told of the reset in between. */
+static int shut_down_after_error_was_taken(int handle, int how)
+{
+    int error;
+
+    ck_assert_int_eq(getsockopt(handle, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof(error) }), 0);
+    system_calls_reset();
+    return system_calls.shutdown(handle, how);
+}
+
+static void reset_and_shut_down(jd_tcp_connection *connection, void *client)
+{
+    client_reset(*(const int *)client);
+    ck_assert_int_eq(jd_tcp_connection_shutdown(connection), 0);
+    system_calls.shutdown = shut_down_after_error_was_taken;
+}
+
+START_TEST(a_reset_that_only_the_shutdown_meets_is_the_reason_of_down)
+{
+    serve(&(struct service){ .on_down = note_error });
+    int client = client_connect_up();
+
+    ck_assert_int_eq(jd_tcp_connection_post(connection_id(0), reset_and_shut_down, &client), 0);
+
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, JD_ECONNRESET);
+    ck_assert_uint_eq(statistics().closed_by_reset, 1);
+}
+END_TEST
+
 /* ---- close ---- */
 
 static void close_many_times(jd_tcp_connection *connection, void *arg)
@@ -401,6 +432,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, peers_that_reset_before_the_server_looks_are_seen_up_and_down, 0, has_ipv6() ? 2 : 1);
     tcase_add_test(tests, a_reset_by_the_peer_is_the_reason_of_down);
     tcase_add_test(tests, a_reset_by_the_peer_with_output_queued_drops_and_counts_it);
+    tcase_add_test(tests, a_reset_that_only_the_shutdown_meets_is_the_reason_of_down);
     tcase_add_test(tests, reset_drops_the_output_and_resets_the_peer);
     tcase_add_test(tests, closing_twice_is_closing_once);
     tcase_add_test(tests, close_drops_and_counts_what_the_kernel_does_not_take_at_once);

@@ -12,12 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
     PEERS_MAX = 8,
-    PATIENCE_S = 20,
+
     PAUSE_MS = 2,
     PROBE_BODY_BYTES = 100,
 };
@@ -99,27 +98,14 @@ static bool may_read(const struct run_peer *peer)
     return peer->kind != PEER_NEVER_READS && (peer->kind != PEER_READS_LATE || run.stopping);
 }
 
-static jd_timestamp clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (jd_timestamp)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-jd_timestamp run_deadline(void)
-{
-    return clock_ns() + PATIENCE_S * (jd_timestamp)1000000000;
-}
-
-void run_turn(jd_timestamp deadline, const char *condition, const char *file, int line)
+void run_turn(struct patience *patience, const char *condition, const char *file, int line)
 {
     int result = jd_event_loop_run_once(run.loop, 1);
 
     run_result(result < 0 ? result : 0);
     for (unsigned i = 0; i < run.peer_count; i++)
         fault_peer_step(&run.peers[i], may_read(&run.peers[i]));
-    if (clock_ns() > deadline)
+    if (patience_is_over(patience))
         run_abort(condition, file, line);
 }
 

@@ -5,6 +5,7 @@
 #ifndef TESTS_FAULT_RUN_H
 #define TESTS_FAULT_RUN_H
 
+#include "tests/support/check_main.h"
 #include "tests/support/faults.h"
 
 #include <jinduo/jinduo.h>
@@ -35,12 +36,12 @@ void run_abort(const char *condition, const char *file, int line);
 /* Runs turns and lets the peers go on until condition is true: at most some seconds. */
 #define RUN_UNTIL(condition)                                                                                           \
     do {                                                                                                               \
-        jd_timestamp deadline = run_deadline();                                                                        \
+        struct patience patience = patience_begin(RUN_PATIENCE_MS);                                                    \
         while (!(condition))                                                                                           \
-            run_turn(deadline, #condition, __FILE__, __LINE__);                                                        \
+            run_turn(&patience, #condition, __FILE__, __LINE__);                                                       \
     } while (0)
-jd_timestamp run_deadline(void);
-void run_turn(jd_timestamp deadline, const char *condition, const char *file, int line);
+enum { RUN_PATIENCE_MS = 20 * 1000 };
+void run_turn(struct patience *patience, const char *condition, const char *file, int line);
 
 /* Notes that a call returned an error, which must be the fault's. Returns result. */
 int run_result(int result);

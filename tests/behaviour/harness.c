@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #if JD_WITH_IO_URING
 #include "proactor/io_uring_backend.h"
@@ -88,14 +87,6 @@ void remake_the_loop(const jd_event_loop_options *options)
 
 /* ---- pumping ---- */
 
-static jd_timestamp clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (jd_timestamp)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static int run_once(void)
 {
     return jd_event_loop_run_once(the_loop, 1);
@@ -110,9 +101,7 @@ void pump_by(int (*other_step)(void))
 
 struct pump pump_begin(const char *condition, const char *file, int line)
 {
-    return (struct pump){
-        .condition = condition, .file = file, .line = line, .deadline = clock_ns() + PATIENCE_MS * (jd_timestamp)1000000
-    };
+    return (struct pump){ .condition = condition, .file = file, .line = line, .patience = patience_begin(PATIENCE_MS) };
 }
 
 void pump_once(struct pump *pump)
@@ -121,7 +110,7 @@ void pump_once(struct pump *pump)
         ck_assert_int_ge(step(), 0);
     else
         poll(NULL, 0, 1);
-    if (clock_ns() > pump->deadline)
+    if (patience_is_over(&pump->patience))
         ck_abort_msg("%s:%d: waited in vain for: %s (log: %s)", pump->file, pump->line, pump->condition, logged());
 }
 

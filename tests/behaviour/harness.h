@@ -87,7 +87,7 @@ void remake_the_loop(const jd_event_loop_options *options);
 struct pump {
     const char *condition, *file;
     int line;
-    jd_timestamp deadline;
+    struct patience patience;
 };
 
 struct pump pump_begin(const char *condition, const char *file, int line);

@@ -131,6 +131,62 @@ START_TEST(closing_does_not_go_on_with_a_long_file_for_a_peer_that_keeps_up)
 }
 END_TEST
 
+static jd_tcp_connection *idle;
+static unsigned contexts_freed;
+
+static void free_context(void *context)
+{
+    contexts_freed++;
+}
+
+static void ignore(jd_tcp_connection *connection, void *arg)
+{
+}
+
+static void set_freed_context(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_connection_set_context(connection, connection, free_context);
+    idle = idle != NULL ? idle : connection;
+}
+
+/* As if the peer made room between the flush and the close of one turn. */
+static ssize_t send_file_not_at_once(int socket, int fd, off_t *offset, size_t size)
+{
+    system_calls_reset();
+    errno = EAGAIN;
+    return -1;
+}
+
+/* Whichever ends first waits to be freed when the other's end comes. */
+static void close_idle_then_behind_file(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_close(idle), 0);
+    ck_assert_int_eq(send_file(connection, 0, 64 * KIB), 0);
+    ck_assert_int_eq(jd_tcp_connection_close(connection), 0);
+}
+
+START_TEST(closing_that_drains_the_queue_leaves_nothing_to_be_done_on_what_is_freed)
+{
+    idle = NULL;
+    contexts_freed = 0;
+    serve(&(struct service){
+        .options = { .send_buffer_bytes = 256 * KIB, .high_watermark = 100, .low_watermark = 10 },
+        .on_up = set_freed_context,
+        .on_write_complete = ignore,
+    });
+    client_connect_up();
+    client_connect_up();
+    system_calls.sendfile = send_file_not_at_once;
+
+    ck_assert_int_eq(jd_tcp_connection_post(connection_id(1), close_idle_then_behind_file, NULL), 0);
+
+    PUMP_UNTIL(connections_down() == 2);
+    PUMP_UNTIL(contexts_freed == 2);
+    check_that_all_came_back();
+    ck_assert_str_eq(story(1), "up down");
+}
+END_TEST
+
 /* ---- half-close ---- */
 
 static void answer_and_shut_down(jd_tcp_connection *connection, void *arg)
@@ -305,6 +361,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, a_file_that_has_become_shorter_ends_the_connection, 0, 2);
     if (!engine_is("late")) /* which does not send by sendfile(2) */
         tcase_add_test(tests, closing_does_not_go_on_with_a_long_file_for_a_peer_that_keeps_up);
+    tcase_add_test(tests, closing_that_drains_the_queue_leaves_nothing_to_be_done_on_what_is_freed);
     tcase_add_test(tests, a_file_is_sent_whole_to_a_peer_that_has_ended_its_side);
     tcase_add_test(tests, a_file_is_sent_whole_before_the_end_that_answers_the_peers);
     tcase_add_test(tests, another_thread_may_lend_and_it_comes_back_in_the_connections);

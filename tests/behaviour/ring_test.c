@@ -219,6 +219,87 @@ START_TEST(a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it)
 }
 END_TEST
 
+/* ---- completions that are gathered ---- */
+
+enum { GATHERED = 64 }; /* connections, enough for some to be waited for */
+
+static int gathered[GATHERED];
+
+static bool can_gather(void)
+{
+    return (the_ring()->ring.features & IORING_FEAT_MIN_TIMEOUT) != 0;
+}
+
+static void connect_gathered(void)
+{
+    for (int i = 0; i < GATHERED; i++)
+        gathered[i] = client_connect_up();
+    pump_until_quiet();
+}
+
+START_TEST(answers_and_the_messages_that_follow_them_are_one_call)
+{
+    enum { ROUNDS = 20, ACTIVE = 16 }; /* one pass makes no more than 20 completions (Linux 6.13) */
+    uint64_t before;
+    remake_the_loop(&(jd_event_loop_options){ .flush_age_us = 10 * 1000 * 1000 });
+    serve(&(struct service){ .on_message = echo });
+    connect_gathered();
+    before = statistics().enters;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < ACTIVE; i++)
+            client_send(gathered[i], "!", 1);
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, -1), ACTIVE);
+    }
+
+    if (can_gather())
+        ck_assert_uint_le(statistics().enters - before, ROUNDS + 2);
+    ck_assert_uint_eq(the_ring()->linger_pause, 0);
+}
+END_TEST
+
+START_TEST(messages_far_between_are_soon_not_waited_for)
+{
+    enum { ROUNDS = 8 };
+    serve(&(struct service){ .on_message = echo });
+    connect_gathered();
+
+    for (int round = 0; round < ROUNDS; round++) {
+        client_send(gathered[0], "!", 1);
+        client_expect(gathered[0], "!", 1);
+    }
+
+    if (can_gather())
+        ck_assert_uint_gt(the_ring()->linger_pause, 0);
+}
+END_TEST
+
+/* The loop sleeps without end: what has to be gone on with must wake it. */
+START_TEST(a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered)
+{
+    enum { BYTES = 200 * KIB };
+    static unsigned char data[BYTES];
+    size_t received = 0, sent = 0;
+    serve(&(struct service){ .options.send_buffer_bytes = 4096, .on_message = echo });
+    connect_gathered();
+    int slow = client_connect_with_receive_buffer(4096);
+    client_send(slow, "x", 1);
+    client_expect(slow, "x", 1);
+
+    while (received < BYTES) {
+        int result;
+        for (int i = 0; i < GATHERED / 2; i++)
+            client_send(gathered[i], "!", 1);
+        sent += client_send_some(slow, data + sent, BYTES - sent);
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, -1), 0);
+        result = client_receive_some(slow, data, sizeof(data));
+        ck_assert(result > 0 || result == -EAGAIN);
+        received += result > 0 ? (size_t)result : 0;
+    }
+    ck_assert_uint_eq(received, BYTES);
+}
+END_TEST
+
 /* ---- cancels ---- */
 
 /* Nobody is told of these but by the kernel's patience, which is minutes long: the listener's queue is full. */
@@ -527,6 +608,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, more_input_at_once_than_there_are_buffers_is_all_received_and_the_shortage_counted);
     tcase_add_test(tests, blocks_that_receivers_keep_are_replaced_and_others_are_served);
     tcase_add_test(tests, without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served);
+    tcase_add_test(tests, answers_and_the_messages_that_follow_them_are_one_call);
+    tcase_add_test(tests, messages_far_between_are_soon_not_waited_for);
+    tcase_add_test(tests, a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered);
     tcase_add_loop_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it, 0, 2);
     tcase_add_test(tests, before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory);
     tcase_add_test(tests, with_sqpoll_a_thread_of_the_kernels_takes_submissions_and_is_woken_when_it_sleeps);

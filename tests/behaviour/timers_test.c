@@ -3,6 +3,7 @@
 #include "tests/behaviour/harness.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 const char *const suite_name = "timers";
@@ -90,6 +91,44 @@ START_TEST(a_timer_may_be_cancelled_from_another_thread)
     ck_assert_ptr_null(result);
     PUMP_UNTIL(jd_event_loop_cancel_timer(the_loop, id) == JD_ENOENT);
     ck_assert_uint_eq(the_loop->wheel.count, 0);
+}
+END_TEST
+
+enum { AFAR_ROUNDS = 300 };
+
+static _Atomic unsigned rounds;
+static unsigned unknown_ids;
+
+static void look_at_own_id(void *arg)
+{
+    unknown_ids += own == 0;
+    rounds++;
+}
+
+static void *start_from_afar(void *arg)
+{
+    for (unsigned i = 0; i < AFAR_ROUNDS; i++) {
+        own = 0;
+        if (jd_event_loop_run_after(the_loop, 0, look_at_own_id, NULL, &own) < 0)
+            return the_loop;
+        while (rounds == i)
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* So that it may cancel itself, say. The thread sanitizer sees it in each round. */
+START_TEST(a_timer_started_in_another_thread_knows_its_id_when_it_runs)
+{
+    pthread_t thread;
+    void *result;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, start_from_afar, NULL), 0);
+    PUMP_UNTIL(rounds == AFAR_ROUNDS);
+    pthread_join(thread, &result);
+
+    ck_assert_ptr_null(result);
+    ck_assert_uint_eq(unknown_ids, 0);
 }
 END_TEST
 
@@ -215,6 +254,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_repeated_timer_may_cancel_itself);
     tcase_add_test(tests, a_timer_may_cancel_another_that_is_due_in_the_same_turn);
     tcase_add_test(tests, a_timer_may_be_cancelled_from_another_thread);
+    tcase_add_test(tests, a_timer_started_in_another_thread_knows_its_id_when_it_runs);
     tcase_add_test(tests, a_timer_that_starts_itself_without_delay_starves_no_connection);
     tcase_add_test(tests, a_clock_stepped_forward_makes_timers_due_once_each);
     tcase_add_test(tests, a_clock_stepped_back_makes_no_started_timer_early_and_loses_none);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_S = 30, TURNS = 20, REGION_BYTES = 64 * 1024 };
+enum { TURNS = 20, REGION_BYTES = 64 * 1024 };
 
 struct proactor_engine {
     int unused;
@@ -224,15 +224,10 @@ void bench_turns(void)
         bench_wait_ms(0);
 }
 
-jd_timestamp bench_deadline(void)
-{
-    return clock_now() + PATIENCE_S * (jd_timestamp)1000000000;
-}
-
-void bench_step(const char *condition, const char *file, int line, jd_timestamp deadline)
+void bench_step(const char *condition, const char *file, int line, struct patience *patience)
 {
     bench_wait_ms(1);
-    if (clock_now() > deadline)
+    if (patience_is_over(patience))
         ck_abort_msg("%s:%d: waited in vain for: %s", file, line, condition);
 }
 
@@ -287,7 +282,7 @@ void gate_pass(void)
 
 void gate_wait_for_arrivals(unsigned number)
 {
-    jd_timestamp deadline = bench_deadline();
+    struct patience patience = patience_begin(BENCH_PATIENCE_MS);
     bool arrived;
 
     do {
@@ -295,6 +290,6 @@ void gate_wait_for_arrivals(unsigned number)
         pthread_mutex_lock(&gate_lock);
         arrived = gate_arrivals >= number;
         pthread_mutex_unlock(&gate_lock);
-    } while (!arrived && clock_now() < deadline);
+    } while (!arrived && !patience_is_over(&patience));
     ck_assert(arrived);
 }

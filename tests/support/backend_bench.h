@@ -56,12 +56,12 @@ int64_t bench_result(uint64_t token);
 
 #define BENCH_UNTIL(condition)                                                                                         \
     do {                                                                                                               \
-        jd_timestamp deadline = bench_deadline();                                                                      \
+        struct patience patience = patience_begin(BENCH_PATIENCE_MS);                                                  \
         while (!(condition))                                                                                           \
-            bench_step(#condition, __FILE__, __LINE__, deadline);                                                      \
+            bench_step(#condition, __FILE__, __LINE__, &patience);                                                     \
     } while (0)
-jd_timestamp bench_deadline(void);
-void bench_step(const char *condition, const char *file, int line, jd_timestamp deadline);
+enum { BENCH_PATIENCE_MS = 30 * 1000 };
+void bench_step(const char *condition, const char *file, int line, struct patience *patience);
 
 /* Called for each completion, if set: may submit and cancel, and keep the block. */
 extern void (*bench_on_completion)(uint64_t token, struct completion *completion);

@@ -1,8 +1,9 @@
-/* What every Check program of the suite shares: its main function, and seeds for random tests. */
+/* What every Check program of the suite shares: its main function, seeds for random tests, and patience. */
 #ifndef TESTS_CHECK_MAIN_H
 #define TESTS_CHECK_MAIN_H
 
 #include <check.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Each program defines it: adds its tests to the case. check_main.c runs them, each in a process of its own, and reports
@@ -19,5 +20,14 @@ uint64_t random_next(uint64_t *state);
 
 /* 0 to bound - 1. */
 uint64_t random_below(uint64_t *state, uint64_t bound);
+
+/* How long a test steps a loop in vain before it fails. Of a step that took long a part counts only: a process that gets no
+ * turn on a busy machine has not waited. */
+struct patience {
+    int64_t left_ns, looked_ns;
+};
+
+struct patience patience_begin(unsigned ms);
+bool patience_is_over(struct patience *patience); /* after each step */
 
 #endif

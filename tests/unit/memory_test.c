@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <jinduo/error.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -254,6 +255,62 @@ START_TEST(threads_together_count_exactly)
 }
 END_TEST
 
+/* As base/memory.c has them: thread 16 and thread 32 of a process are the first two to count in one place. */
+enum { OWN_PLACES = 16, SHARED_PLACES = 16, SHARED_ROUNDS = 1000000 };
+
+static pthread_barrier_t both_are_ready;
+
+static void *allocate_once(void *arg)
+{
+    memory_release(memory_allocate(1), 1);
+    return NULL;
+}
+
+static void start_threads_that_only_take_places(int count)
+{
+    for (int i = 0; i < count; i++) {
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, NULL, allocate_once, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+}
+
+static void *count_beside_another(void *arg)
+{
+    atomic_bool *has_place = arg;
+    void *left = memory_allocate(64);
+
+    atomic_store(has_place, true);
+    pthread_barrier_wait(&both_are_ready);
+    for (int i = 0; i < SHARED_ROUNDS; i++)
+        memory_release(memory_allocate(8), 8);
+    return left;
+}
+
+START_TEST(threads_that_count_in_one_place_count_exactly)
+{
+    atomic_bool has_place = false;
+    pthread_t first, second;
+    void *left[2];
+    pthread_barrier_init(&both_are_ready, NULL, 2);
+    start_threads_that_only_take_places(OWN_PLACES);
+    ck_assert_int_eq(pthread_create(&first, NULL, count_beside_another, &has_place), 0);
+    while (!atomic_load(&has_place))
+        sched_yield();
+    start_threads_that_only_take_places(SHARED_PLACES - 1);
+
+    ck_assert_int_eq(pthread_create(&second, NULL, count_beside_another, &has_place), 0);
+    pthread_join(first, &left[0]);
+    pthread_join(second, &left[1]);
+
+    ck_assert_uint_eq(jd_memory_in_use(), 2 * 64);
+    memory_release(left[0], 64);
+    memory_release(left[1], 64);
+    ck_assert_uint_eq(jd_memory_in_use(), 0);
+    pthread_barrier_destroy(&both_are_ready);
+}
+END_TEST
+
 static void *watch_memory(void *arg)
 {
     atomic_bool *over = arg;
@@ -318,6 +375,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, memory_that_could_not_be_had_is_not_counted);
     tcase_add_test(tests, a_block_that_could_not_be_reallocated_stays_valid_and_counted);
     tcase_add_test(tests, threads_together_count_exactly);
+    tcase_add_test(tests, threads_that_count_in_one_place_count_exactly);
     tcase_add_test(tests, what_one_thread_allocates_and_another_releases_never_seems_to_be_less_than_nothing);
     suite_add_tcase(suite, tests);
 }
