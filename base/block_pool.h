@@ -33,6 +33,21 @@ static inline size_t block_room(const struct block *block)
     return block->capacity - block->end;
 }
 
+/* Blocks linked by next, in order. All zero is empty. */
+struct block_chain {
+    struct block *first, *last;
+};
+
+static inline void block_chain_append(struct block_chain *chain, struct block *block)
+{
+    block->next = NULL;
+    if (chain->first == NULL)
+        chain->first = block;
+    else
+        chain->last->next = block;
+    chain->last = block;
+}
+
 struct block_pool {
     struct block_region *partial; /* regions with a free block */
     size_t block_bytes;           /* header included */

@@ -18,11 +18,13 @@ IDLE_BYTES_GOAL = 200
 RING_BYTES_GOAL = 1 << 20
 IDLE_CONNECTIONS = 9000
 SECONDS = 1                 # of a measurement, by default
-ONCE = ("raw_epoll", "simulated", "sqpoll")   # in the first round only: for information
+ONCE = ("raw_epoll", "simulated", "sqpoll", "zero_copy")   # in the first round only: for information
+ZERO_COPY_BYTES = 16384     # sends from here on are not copied
 SQPOLL_IDLE_MS = 10         # without work, then the kernel's thread sleeps
 IDLE_ENGINES = ("io_uring", "reactor")
 NAMES = {"io_uring": "io_uring", "raw_uring": "raw ring", "reactor": "Reactor", "raw_epoll": "raw epoll",
-         "simulated": "simulated", "sqpoll": "io_uring, SQPOLL"}
+         "simulated": "simulated", "sqpoll": "io_uring, SQPOLL",
+         "zero_copy": "io_uring, uncopied"}
 WIDTH = 26
 
 
@@ -35,6 +37,7 @@ class EngineRow:
     beside_reactor: bool = False   # the goal there
     enters_goal: float = None
     spins: bool = False
+    large: bool = False            # for sends without a copy: beside the default and the Reactor only
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def rows():
         echo_row("ping-pong 64 B x 500", 64, 500, beside_reactor=True, enters_goal=ENTERS_GOAL),
         echo_row("ping-pong 4 KiB x 50", 4096, 50, beside_reactor=True),
         frame_row(16), frame_row(64),
+        echo_row("ping-pong 64 KiB x 4", 64 << 10, 4, large=True),
         *(echo_row(f"busy poll 64 B x {connections}", 64, connections, spins=True) for connections in (1, 4)),
         IdleRow(f"idle on io_uring x {IDLE_CONNECTIONS}"),
     )
@@ -73,6 +77,9 @@ def sides_of(programs, row):
              "reactor": (row.server, (*own, "reactor")), "raw_epoll": ("raw-epoll", raw),
              "simulated": (row.server, (*own, "simulated")),
              "sqpoll": (row.server, (*own, "io_uring", "--sqpoll", str(SQPOLL_IDLE_MS)))}
+    if row.large:
+        sides = {"io_uring": sides["io_uring"], "reactor": sides["reactor"],
+                 "zero_copy": (row.server, (*own, "io_uring", "--zero-copy", str(ZERO_COPY_BYTES)))}
     return {side: what for side, what in sides.items() if programs.has(what[0])}
 
 

@@ -26,6 +26,7 @@ const char program_common_help[] =
     "  -b, --busy-poll US        look for events without sleeping for so many microseconds (default 0)\n"
     "      --sqpoll MS           io_uring: a thread of the kernel's takes what is submitted, and sleeps after so many\n"
     "                            milliseconds without work (default 0: no thread)\n"
+    "      --zero-copy BYTES     io_uring: sends of so many bytes or more are not copied (default 0: all are)\n"
     "  -s, --statistics          print the loop's counters when it ends; with --threads, those of the accepting one\n"
     "  -h, --help                this text\n";
 
@@ -106,6 +107,10 @@ void program_option(struct program *program, int option, const char *value)
     case PROGRAM_OPTION_SQPOLL:
         program->loop_options.ring_sqpoll_idle_ms =
             (uint32_t)program_number(program, "--sqpoll", value, 0, SQPOLL_MAX_MS);
+        break;
+    case PROGRAM_OPTION_ZERO_COPY:
+        program->loop_options.zero_copy_send_bytes =
+            (uint32_t)program_number(program, "--zero-copy", value, 0, UINT32_MAX);
         break;
     case 's':
         program->prints_statistics = true;

@@ -32,9 +32,15 @@ struct program {
 };
 
 /* Values of the options without a letter. */
-enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_PROCESSES, PROGRAM_OPTION_SQPOLL };
+enum {
+    PROGRAM_OPTION_HAND_OVER = 27,
+    PROGRAM_OPTION_REUSE_PORT,
+    PROGRAM_OPTION_PROCESSES,
+    PROGRAM_OPTION_SQPOLL,
+    PROGRAM_OPTION_ZERO_COPY
+};
 
-/* For getopt_long: the common options; a program's own follow with values up to 28. The colon in front: it prints
+/* For getopt_long: the common options; a program's own follow with values up to 26. The colon in front: it prints
  * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
 #define PROGRAM_SHORT_OPTIONS ":he:l:t:b:s"
 /* clang-format off */
@@ -48,7 +54,8 @@ enum { PROGRAM_OPTION_HAND_OVER = 29, PROGRAM_OPTION_REUSE_PORT, PROGRAM_OPTION_
     { "hand-over", required_argument, NULL, PROGRAM_OPTION_HAND_OVER }, \
     { "reuse-port", no_argument, NULL, PROGRAM_OPTION_REUSE_PORT },     \
     { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }, \
-    { "sqpoll", required_argument, NULL, PROGRAM_OPTION_SQPOLL }
+    { "sqpoll", required_argument, NULL, PROGRAM_OPTION_SQPOLL },         \
+    { "zero-copy", required_argument, NULL, PROGRAM_OPTION_ZERO_COPY }
 /* clang-format on */
 
 /* The lines of --help for them. */

@@ -155,11 +155,11 @@ bool stream_is_awaited(const struct stream *stream)
            connection_state(connection) == CONNECTION_DISCONNECTING;
 }
 
-void stream_sent(struct stream *stream, size_t length)
+/* They have left the queue. */
+static void count_sent(struct stream *stream, size_t length)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
-    output_queue_consume(&stream->output, &stream->loop->output_pools, length);
     counter_add(&stream->loop->counters.bytes_sent, length);
     connection->sent_ms = stream->loop->now_ms;
     if (connection->flags & CONNECTION_ABOVE_WATERMARK &&
@@ -171,6 +171,26 @@ void stream_sent(struct stream *stream, size_t length)
         connection_touch(connection, TODO_FINISH);
     if (connection->profile->on_write_complete != NULL)
         connection_touch(connection, TODO_WRITE_COMPLETE);
+}
+
+void stream_sent(struct stream *stream, size_t length)
+{
+    output_queue_consume(&stream->output, &stream->loop->output_pools, length);
+    count_sent(stream, length);
+}
+
+int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent)
+{
+    size_t dropped = output_queue_lend(&stream->output, &stream->loop->output_pools, length, lent);
+
+    counter_add(&stream->loop->counters.bytes_dropped, dropped);
+    count_sent(stream, length);
+    return dropped > 0 ? JD_ENOMEM : 0;
+}
+
+void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent)
+{
+    output_pools_take_back(&loop->output_pools, lent);
 }
 
 int stream_begin_read(struct stream *stream, size_t most, struct iovec *room)

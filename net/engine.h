@@ -202,6 +202,12 @@ void stream_ended(struct stream *stream);
  * more: they leave the queue, and memory and files that were lent are given back at the turn's end. */
 void stream_sent(struct stream *stream, size_t length);
 
+/* The same, but the kernel still reads the memory: blocks that it has taken whole are appended to *lent, for
+ * stream_blocks_returned when it does not any more, before stream_closed. Returns 0, or JD_ENOMEM: then the
+ * rest of the block of which it has taken a part has been dropped. */
+int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent);
+void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent);
+
 /* Whether something is to follow as soon as the output queue has been sent: a callback, or the connection's end. */
 bool stream_is_awaited(const struct stream *stream);
 

@@ -41,6 +41,7 @@ struct operation_request {
     uint32_t poll_events; /* more may be told than these: POLLERR, POLLHUP, POLLRDHUP */
     const struct iovec *pieces;
     int piece_count;
+    bool lends;        /* OPERATION_SEND: without a copy, see completion.more (backend_ops.lends) */
     bool more_follows; /* OPERATION_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
     bool quiet;        /* OPERATION_SEND: nobody waits for the completion, which may be told some microseconds late */
     uint64_t offset;
@@ -51,7 +52,8 @@ struct operation_request {
 struct completion {
     uint64_t token;
     int64_t result; /* >= 0, or a negative error */
-    bool more;      /* a continuous operation goes on */
+    bool more; /* a continuous operation goes on; or a send that lends: result bytes are taken, but their memory is lent
+                     * until the final completion, whose result means nothing. Other sends may come in between. */
     /* OPERATION_RECEIVE_MANY with result > 0: *block's begin to end is what arrived. The receiver may keep the block by
      * setting *block to NULL; otherwise it is the backend's again on return. */
     struct block **block;
@@ -60,6 +62,9 @@ struct completion {
 struct backend_ops {
     jd_engine id;
     const char *name;
+
+    /* Whether request.lends is looked at. */
+    bool lends;
 
     /* 0, or a negative error with *reason (a static string, or one of the calling thread's until its next call) saying why
      * this backend cannot be used here. */

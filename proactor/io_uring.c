@@ -306,6 +306,7 @@ static unsigned uring_receive_room(const struct backend *backend)
 const struct backend_ops io_uring_backend = {
     .id = JD_ENGINE_IO_URING,
     .name = "io_uring",
+    .lends = true,
     .available = uring_available,
     .create = uring_create,
     .destroy = uring_destroy,

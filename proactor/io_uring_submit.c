@@ -265,6 +265,8 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
             io_uring_prep_send(entry, request->fd, piece->iov_base, length_of(piece), send_flags(request));
         else
             io_uring_prep_sendmsg(entry, request->fd, data, (unsigned)send_flags(request));
+        if (request->lends)
+            entry->opcode = single ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
         break;
     case OPERATION_READ:
         if (single)

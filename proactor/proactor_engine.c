@@ -193,7 +193,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
         proactor_received(owner, stream, completion);
         break;
     case COMPLETES_SEND:
-        proactor_sent(owner, stream, completion);
+        proactor_sent(owner, stream, completion, NULL);
         break;
     case COMPLETES_WATCH:
         proactor_watched(owner, stream, completion);
@@ -209,6 +209,10 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
         break;
     case COMPLETES_CHANNELS:
         proactor_channels_ready(owner);
+        break;
+    case COMPLETES_LENT:
+        proactor_lent_completed(owner, (struct lent_send *)(uintptr_t)proactor_token_value(completion->token),
+                                completion);
         break;
     case COMPLETES_USER:
         operation_completed((struct operation *)(uintptr_t)proactor_token_value(completion->token), completion);

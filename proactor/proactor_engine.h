@@ -23,6 +23,7 @@ enum completion_kind {
     COMPLETES_ACCEPT,
     COMPLETES_CONNECT,
     COMPLETES_CHANNELS,
+    COMPLETES_LENT, /* a send by the address of what is lent to it */
     COMPLETES_USER, /* an operation of the user's, by its address */
 };
 enum { COMPLETION_KIND_SHIFT = 56 };
@@ -65,6 +66,7 @@ struct proactor_engine {
     jd_channel *released_channels; /* by engine_data; the poll may still be under way */
 
     struct operations operations; /* the user's */
+    struct lent_send *lent;       /* by proactor_lending.c */
 };
 
 static inline struct proactor_engine *proactor_of(struct engine *engine)
@@ -105,7 +107,9 @@ extern unsigned proactor_gathering_share;
 /* ---- proactor_transport.c ---- */
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket);
 void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion);
-void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
+/* lent: where blocks go that the kernel still reads; NULL: it does not. */
+void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion,
+                   struct block_chain *lent);
 void proactor_file_read(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
 
@@ -116,6 +120,24 @@ unsigned proactor_tell_held(struct proactor_engine *proactor);
 
 /* Before a wait: what has waited for that goes on. */
 void proactor_continue_streams(struct proactor_engine *proactor);
+
+/* ---- proactor_lending.c ---- */
+
+/* For a send of so many bytes; NULL: by copying. Ended when it could not be begun, else by its completions. */
+struct lent_send *proactor_lend(struct proactor_engine *proactor, const struct stream *stream, size_t bytes);
+void proactor_end_lending(struct proactor_engine *proactor, struct lent_send *lent);
+void proactor_lent_completed(struct proactor_engine *proactor, struct lent_send *lent,
+                             const struct completion *completion);
+uint64_t proactor_lent_token(const struct lent_send *lent);
+
+/* The one that the stream's send under way is, or NULL. */
+const struct lent_send *proactor_send_lent(const struct proactor_engine *proactor, const struct stream *stream);
+
+/* Whether the kernel still reads memory of the stream's. */
+bool proactor_has_lent(const struct proactor_engine *proactor, const struct stream *stream);
+
+/* Before the socket is closed: what is lent comes back in bounded time. */
+void proactor_limit_lending(const struct proactor_engine *proactor, const struct stream *stream);
 
 /* ---- proactor_acceptor.c ---- */
 int proactor_listen(struct listener *listener);

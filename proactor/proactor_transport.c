@@ -23,6 +23,7 @@ enum {
     STREAM_END_HELD = 4096,
     STREAM_ERROR_SEEN = 8192, /* by the watch, while the receive had not ended yet */
     STREAM_READING = 16384,   /* from the file that is first in the output queue: under way, too, instead of a send */
+    STREAM_COPIES = 32768,    /* its socket can send in no other way */
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED | STREAM_READING,
 };
 
@@ -322,20 +323,25 @@ static int read_file(struct stream *stream)
 /* total: bytes of the pieces. */
 static int send_pieces(struct stream *stream, struct iovec *pieces, int count, size_t total, bool more)
 {
-    size_t budget = stream_budget(stream);
+    struct proactor_engine *proactor = proactor_of_loop(stream->loop);
+    size_t budget = stream_budget(stream), bytes = total < budget ? total : budget;
+    struct lent_send *lent = has_flag(stream, STREAM_COPIES) ? NULL : proactor_lend(proactor, stream, bytes);
     const struct operation_request request = {
         .kind = OPERATION_SEND,
+        .lends = lent != NULL,
         .more_follows = more,
-        .token = token_of(stream, COMPLETES_SEND),
+        .token = lent != NULL ? proactor_lent_token(lent) : token_of(stream, COMPLETES_SEND),
         .fd = stream->socket,
         .pieces = pieces,
-        .piece_count = cut_pieces(pieces, count, budget),
+        .piece_count = cut_pieces(pieces, count, bytes),
         .quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream),
     };
-    int result = proactor_submit(proactor_of_loop(stream->loop), &request);
+    int result = proactor_submit(proactor, &request);
 
     if (result == 0)
         set_flag(stream, STREAM_SENDING);
+    else if (lent != NULL)
+        proactor_end_lending(proactor, lent);
     return result;
 }
 
@@ -375,9 +381,19 @@ static void close_if_idle(struct proactor_engine *proactor, struct stream *strea
         return;
     if (!reset && !has_flag(stream, STREAM_FAILED))
         socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
+    proactor_limit_lending(proactor, stream);
     socket_stream_close(stream, reset);
     proactor->descriptor_freed = true;
-    stream_closed(stream);
+    if (!proactor_has_lent(proactor, stream))
+        stream_closed(stream);
+}
+
+static void cancel_send(struct proactor_engine *proactor, struct stream *stream)
+{
+    const struct lent_send *lent = proactor_send_lent(proactor, stream);
+
+    proactor_cancel(proactor, stream->socket,
+                    lent != NULL ? proactor_lent_token(lent) : token_of(stream, COMPLETES_SEND));
 }
 
 static void stream_close(struct stream *stream, bool reset)
@@ -395,7 +411,7 @@ static void stream_close(struct stream *stream, bool reset)
     }
     cancel_receive(proactor, stream);
     if (has_flag(stream, STREAM_SENDING))
-        proactor_cancel(proactor, stream->socket, token_of(stream, COMPLETES_SEND));
+        cancel_send(proactor, stream);
     if (has_flag(stream, STREAM_WATCHED))
         proactor_cancel(proactor, stream->socket, token_of(stream, COMPLETES_WATCH));
     /* A read of a file ends soon by itself. */
@@ -467,17 +483,29 @@ void proactor_received(struct proactor_engine *proactor, struct stream *stream, 
         receive_or_watch(proactor, stream);
 }
 
-void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion)
+static int tell_sent(struct stream *stream, int64_t result, struct block_chain *lent)
 {
+    if (result > 0 && lent != NULL)
+        return stream_sent_lent(stream, (size_t)result, lent);
+    if (result > 0)
+        stream_sent(stream, (size_t)result);
+    return result < 0 ? (int)result : 0;
+}
+
+void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion,
+                   struct block_chain *lent)
+{
+    int result = tell_sent(stream, completion->result, lent);
+
     clear_flag(stream, STREAM_SENDING);
-    if (completion->result > 0)
-        stream_sent(stream, (size_t)completion->result);
     if (has_flag(stream, STREAM_CLOSING)) {
         close_if_idle(proactor, stream);
         return;
     }
-    if (completion->result < 0 && !is_passing(completion->result) && !has_flag(stream, STREAM_FAILED))
-        fail(stream, (int)completion->result);
+    if (lent != NULL && result == JD_ENOTSUP)
+        set_flag(stream, STREAM_COPIES);
+    else if (result < 0 && !is_passing(result) && !has_flag(stream, STREAM_FAILED))
+        fail(stream, result);
     stream_flush(stream);
 }
 

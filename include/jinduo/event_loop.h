@@ -52,6 +52,14 @@ typedef struct jd_event_loop_options {
      * (default): no such thread. At most 10 s. The price is a core that is busy with it as long as there is work: one for each
      * loop, each io thread's too. docs/io_uring.md tells what has been measured. */
     uint32_t ring_sqpoll_idle_ms;
+
+    /* The io_uring engine only (others ignore it): of connections over TCP, what is sent in one operation is not copied into
+     * the kernel if it is so many bytes or more; 0 (default): everything is copied. The memory, also what
+     * jd_tcp_connection_send_owned and send_shared have lent, is then the kernel's until the peer has acknowledged the bytes.
+     * A connection that is closed before that goes down only then; when the peer acknowledges nothing for 5 s, the kernel gives
+     * it up. Pays for large sends over real networks only: below some 10 KB, and over
+     * loopback, it is slower than copying. */
+    uint32_t zero_copy_send_bytes;
 } jd_event_loop_options;
 
 /* Makes a loop. options (copied; NULL: all defaults). Until a thread runs it, the loop belongs to the thread that made

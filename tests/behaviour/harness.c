@@ -65,6 +65,8 @@ static void force_ring_option(jd_event_loop_options *options)
 
     if (ring_option_is("sqpoll"))
         options->ring_sqpoll_idle_ms = SQPOLL_IDLE_MS;
+    if (ring_option_is("zero_copy"))
+        options->zero_copy_send_bytes = 1;
 }
 
 jd_event_loop *make_loop(const jd_event_loop_options *options)

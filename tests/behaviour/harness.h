@@ -53,7 +53,7 @@ const struct engine_ops *engine_under_test(void);
 /* Whether that is its name. */
 bool engine_is(const char *name);
 
-/* Whether the suite runs once more with that option of io_uring's: "sqpoll" (meson.build). */
+/* Whether the suite runs once more with that option of io_uring's: "sqpoll", "zero_copy" (meson.build). */
 bool ring_option_is(const char *name);
 
 /* What the late engine stretches, and an engine whose operations are carried out by threads while turns go by, tests allow

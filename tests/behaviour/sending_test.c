@@ -283,7 +283,8 @@ static void fill(jd_tcp_connection *connection, void *arg)
 /* Pitfall 33. */
 START_TEST(a_peer_that_never_reads_costs_no_more_than_the_output_limit)
 {
-    size_t limit = 2 * MIB, memory_before;
+    /* Uncopied, what the kernel has taken lies in our memory: as much as the socket's buffer may become (tcp(7)). */
+    size_t limit = 2 * MIB, kernels = ring_option_is("zero_copy") ? 4 * MIB : 0, memory_before;
     serve(&(struct service){ .options.output_limit = limit });
     int client = client_connect_with_receive_buffer(TINY_BUFFER_BYTES);
     PUMP_UNTIL(connections_up() == 1);
@@ -292,7 +293,7 @@ START_TEST(a_peer_that_never_reads_costs_no_more_than_the_output_limit)
     for (int i = 0; i < 20; i++) {
         ck_assert_int_eq(jd_tcp_connection_post(connection_id(0), fill, &limit), 0);
         pump_until_quiet();
-        ck_assert_uint_lt(jd_memory_in_use(), memory_before + limit + MIB / 2);
+        ck_assert_uint_lt(jd_memory_in_use(), memory_before + limit + kernels + MIB / 2);
     }
 
     client_close(client);

@@ -18,7 +18,7 @@ from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, rece
 ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
 COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--hand-over", "--reuse-port", "--processes", "--busy-poll",
-                  "--sqpoll", "--statistics", "--help"}
+                  "--sqpoll", "--zero-copy", "--statistics", "--help"}
 FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
 OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}

@@ -495,6 +495,84 @@ START_TEST(kinds_mixed_in_any_way_keep_their_order_and_each_is_given_back_once)
 }
 END_TEST
 
+/* ---- what a send without a copy has taken, but still reads ---- */
+
+static void take_back(struct block_chain *lent)
+{
+    output_pools_take_back(&pools, lent);
+    give_back_released();
+}
+
+START_TEST(memory_that_is_read_in_two_sends_is_given_back_when_both_are_done_with)
+{
+    struct block_chain first = { 0 }, second = { 0 };
+    ck_assert_int_eq(lend_memory(0, bytes, 5000), 0);
+
+    ck_assert_uint_eq(output_queue_lend(&queue, &pools, 2000, &first), 0);
+    ck_assert_uint_eq(output_queue_bytes(&queue), 3000);
+    if (_i == 0) /* by copying */
+        assert_sends(bytes + 2000, 3000);
+    else
+        ck_assert_uint_eq(output_queue_lend(&queue, &pools, 3000, &second), 0);
+    give_back_released();
+    ck_assert_uint_eq(given_back[0], 0);
+
+    take_back(_i == 1 ? &second : &first);
+    ck_assert_uint_eq(given_back[0], _i == 0);
+    take_back(_i == 1 ? &first : &second);
+
+    ck_assert_uint_eq(given_back[0], 1);
+    ck_assert_ptr_null(queue.first);
+}
+END_TEST
+
+START_TEST(bytes_that_are_read_stay_as_they_are_while_the_rest_is_sent_and_more_is_queued)
+{
+    struct block_chain lent = { 0 };
+    struct block *block;
+    ck_assert_int_eq(append(bytes, 3000), 0);
+    block = queue.first;
+
+    ck_assert_uint_eq(output_queue_lend(&queue, &pools, 1000, &lent), 0);
+    ck_assert_int_eq(append(bytes + 3000, 50 * 1000), 0);
+
+    ck_assert_ptr_eq(lent.first, block);
+    ck_assert_uint_eq(output_queue_bytes(&queue), 52 * 1000);
+    assert_sends(bytes + 1000, 52 * 1000);
+    ck_assert_mem_eq(block->data + block->begin, bytes, 1000);
+    take_back(&lent);
+    ck_assert_ptr_null(lent.first);
+}
+END_TEST
+
+/* What the kernel reads must stay, so it cannot go on in the same block. */
+START_TEST(without_memory_for_the_rest_of_what_is_read_that_is_dropped)
+{
+    enum { NO_MORE = 1 << 30 };
+    struct block_chain lent = { 0 }, others = { 0 };
+    ck_assert_int_eq(lend_memory(0, bytes, 5000), 0);
+    checking_memory_fail(1, NO_MORE);
+    for (struct block *other; (other = block_pool_get(&pools.references)) != NULL;)
+        block_chain_append(&others, other);
+    if (_i == 1) { /* for the rest, but not for what counts the two parts */
+        struct block *other = others.first;
+        others.first = other->next;
+        block_put(other);
+    }
+
+    ck_assert_uint_eq(output_queue_lend(&queue, &pools, 2000, &lent), 3000);
+
+    checking_memory_fail(1, 0);
+    ck_assert_uint_eq(output_queue_bytes(&queue), 0);
+    ck_assert_ptr_null(queue.first);
+    ck_assert_ptr_null(queue.last);
+    ck_assert_uint_eq(given_back[0], 0);
+    take_back(&lent);
+    ck_assert_uint_eq(given_back[0], 1);
+    take_back(&others);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = tcase_create("output_references");
@@ -516,5 +594,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_file_that_is_read_to_its_end_leaves_the_queue_for_its_bytes);
     tcase_add_loop_test(tests, a_file_that_cannot_be_read_changes_nothing, 0, 3);
     tcase_add_loop_test(tests, a_reference_for_which_there_is_no_memory_is_not_queued_and_not_given_back, 0, 3);
+    tcase_add_loop_test(tests, memory_that_is_read_in_two_sends_is_given_back_when_both_are_done_with, 0, 3);
+    tcase_add_test(tests, bytes_that_are_read_stay_as_they_are_while_the_rest_is_sent_and_more_is_queued);
+    tcase_add_loop_test(tests, without_memory_for_the_rest_of_what_is_read_that_is_dropped, 0, 2);
     tcase_add_test(tests, kinds_mixed_in_any_way_keep_their_order_and_each_is_given_back_once);
 }
