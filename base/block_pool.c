@@ -136,10 +136,13 @@ struct block *block_pool_get(struct block_pool *pool)
     count_out(pool, 1);
     block->next = NULL;
     block->pool = pool;
+    block->whole = NULL;
+    block->data = (uint8_t *)(block + 1);
     block->begin = 0;
     block->end = 0;
     block->capacity = (uint32_t)(pool->block_bytes - sizeof(*block));
     block->kind = 0;
+    block->slices = 0;
     return block;
 }
 
@@ -156,7 +159,7 @@ static void put_to_region(struct block_pool *pool, struct block_region *region, 
         remove_region(pool, region);
 }
 
-void block_put(struct block *block)
+static void put_to_pool(struct block *block)
 {
     struct block_pool *pool = block->pool;
 
@@ -167,6 +170,49 @@ void block_put(struct block *block)
     }
     pool->heap_blocks--;
     memory_release(block, pool->block_bytes);
+}
+
+void block_put(struct block *block)
+{
+    struct block *whole = block->whole;
+
+    if (whole != NULL) {
+        put_to_pool(block);
+        block = whole;
+    }
+    if (block->slices > 0)
+        block->slices--;
+    else
+        put_to_pool(block);
+}
+
+void block_show(struct block *shown, struct block_pool *slices, struct block *whole, uint32_t begin, uint32_t length)
+{
+    *shown = (struct block){
+        .pool = slices,
+        .whole = whole,
+        .data = whole->data + begin,
+        .end = length,
+        .capacity = length,
+    };
+}
+
+struct block *block_keep(struct block *block)
+{
+    struct block *slice;
+
+    if (block->whole == NULL)
+        return block;
+    slice = block_pool_get(block->pool);
+    if (slice == NULL)
+        return NULL;
+    slice->whole = block->whole;
+    slice->data = block->data;
+    slice->begin = block->begin;
+    slice->end = block->end;
+    slice->capacity = block->capacity;
+    slice->whole->slices++;
+    return slice;
 }
 
 size_t block_pool_bytes(const struct block_pool *pool)

@@ -50,6 +50,18 @@ def echo_row(name, size, connections, **goals):
     return EngineRow(name, load, size, **goals)
 
 
+def large_rows():
+    """Messages that are more than what a small block holds."""
+    stream = ("--mode", "pipeline", "--no-frames", "--size", "65536", "--connections", "8", "--depth", "4")
+    frames = ("--mode", "ping-pong", "--size", "16384", "--header-bytes", "4", "--connections", "50")
+    return (
+        echo_row("ping-pong 16 KiB x 50", 16384, 50, beside_reactor=True),
+        echo_row("ping-pong 64 KiB x 50", 65536, 50, beside_reactor=True),
+        EngineRow("64 KiB x 8, depth 4", stream, 65536, beside_reactor=True),
+        EngineRow("frames 16 KiB x 50", frames, 16388, server="jd-frame-echo", beside_reactor=True),
+    )
+
+
 def frame_row(depth):
     # A whole frame of 60 bytes.
     load = ("--mode", "pipeline", "--size", "56", "--header-bytes", "4", "--connections", "50", "--depth", str(depth))
@@ -62,6 +74,7 @@ def rows():
         echo_row("ping-pong 64 B x 50", 64, 50, beside_reactor=True),
         echo_row("ping-pong 64 B x 500", 64, 500, beside_reactor=True, enters_goal=ENTERS_GOAL),
         echo_row("ping-pong 4 KiB x 50", 4096, 50, beside_reactor=True),
+        *large_rows(),
         frame_row(16), frame_row(64),
         echo_row("ping-pong 64 KiB x 4", 64 << 10, 4, large=True),
         *(echo_row(f"busy poll 64 B x {connections}", 64, connections, spins=True) for connections in (1, 4)),

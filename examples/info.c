@@ -97,6 +97,19 @@ static bool makes_ring(unsigned flags)
     return true;
 }
 
+/* Registering them is the only way to find out. */
+static bool uses_buffers_up(struct io_uring *ring)
+{
+    enum { GROUP = 0, USED_PIECE_BY_PIECE = 2 /* IOU_PBUF_RING_INC */, PAGE_BYTES = 4096 };
+    static _Alignas(PAGE_BYTES) char entries[PAGE_BYTES];
+    const uint16_t flags = USED_PIECE_BY_PIECE;
+    struct io_uring_buf_reg registration = { .ring_addr = (uintptr_t)entries, .ring_entries = 1, .bgid = GROUP };
+
+    /* The field behind bgid: pad in liburing 2.3, later flags. */
+    memcpy(&registration.bgid + 1, &flags, sizeof(flags));
+    return io_uring_register_buf_ring(ring, &registration, 0) == 0;
+}
+
 static void print_ring(void)
 {
     enum { FEW = 4 };
@@ -116,6 +129,7 @@ static void print_ring(void)
                   makes_ring(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN));
     print_feature("gathered sends without copying", "6.1", has_operation(&ring, IORING_OP_SENDMSG_ZC));
     print_feature("several buffers a completion", "6.10", (ring.features & IORING_FEAT_RECVSEND_BUNDLE) != 0);
+    print_feature("buffers used piece by piece", "6.12", uses_buffers_up(&ring));
     print_feature("waiting at least a while", "6.12", (ring.features & IORING_FEAT_MIN_TIMEOUT) != 0);
     io_uring_queue_exit(&ring);
 }

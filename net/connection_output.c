@@ -104,17 +104,20 @@ static bool may_take_loan(const jd_tcp_connection *connection, const jd_buffer *
 
     if (buffer != &loop->view || buffer->loan == NULL || jd_buffer_readable(buffer) == 0)
         return false;
-    return passes_through || jd_buffer_readable(buffer) >= buffer->loan->capacity / 4;
+    return passes_through || jd_buffer_readable(buffer) >= block_held_bytes(buffer->loan) / 4;
 }
 
-static void take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
+static bool take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
 {
-    struct block *block = buffer->loan;
+    struct block *block = block_keep(buffer->loan);
 
+    if (block == NULL)
+        return false;
+    connection_loop(connection)->view_taken = block == buffer->loan;
     block->begin = block->end - (uint32_t)jd_buffer_readable(buffer);
     ring_buffer_clear(buffer);
-    connection_loop(connection)->view_taken = true;
     output_queue_append_block(&connection->stream.output, block);
+    return true;
 }
 
 void connection_return_loan(jd_tcp_connection *connection, const struct block *block)
@@ -136,8 +139,7 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
     if (result < 0)
         return result;
     before = output_queue_bytes(&connection->stream.output);
-    if (mine && may_take_loan(connection, buffer)) {
-        take_loan(connection, buffer);
+    if (mine && may_take_loan(connection, buffer) && take_loan(connection, buffer)) {
         connection_output_added(connection, before, length);
         return 0;
     }

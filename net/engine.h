@@ -62,9 +62,6 @@ struct engine_ops {
 
     bool is_proactor;
 
-    /* Bytes of the blocks to receive into, their headers included; 0: the loop's own measure. */
-    uint32_t receive_block_bytes;
-
     /* What jd_event_loop_options.flush_connections is by default; 0: the loop's own measure. */
     uint32_t flush_connections;
 
@@ -191,8 +188,8 @@ void event_loop_woke(jd_event_loop *loop);
 /* For the statistics: a call into the kernel to wait, or to hand over what was gathered. */
 void event_loop_entered(jd_event_loop *loop);
 
-/* Bytes have arrived: (*block)->begin to end. The receiver may keep the block by setting *block to NULL; otherwise it is
- * the engine's again on return. Only from wait. User callbacks run here, which may pause the stream. */
+/* Bytes have arrived: (*block)->begin to end. The receiver may keep them (block_keep), and sets *block to NULL if that has
+ * given him the block itself; otherwise it is the engine's again on return. Only from wait. User callbacks run here, which may pause the stream. */
 void stream_received(struct stream *stream, struct block **block);
 
 /* The peer's FIN, behind all its bytes. At most once, only from wait. User callbacks run here. */
@@ -245,6 +242,13 @@ void event_loop_starved(jd_event_loop *loop);
 
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *event_loop_receive_block(jd_event_loop *loop);
+
+/* From create, before there are any: the blocks to receive into take so many bytes, their headers included, instead of the
+ * loop's own measure. Returns 0 or JD_ENOMEM. */
+int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes);
+
+/* For block_show: where slices of such blocks come from. */
+struct block_pool *event_loop_slices(jd_event_loop *loop);
 
 /* The most that one stream may report as received, and may send, in a turn, in bytes: others want their turn too. */
 size_t stream_budget(const struct stream *stream);

@@ -95,8 +95,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     loop_timers_init(loop, first_generation);
     init_handoff_lock(loop);
     atomic_init(&loop->shell_references, 1);
-    block_pool_init(&loop->receive_blocks, or_default(ops->receive_block_bytes, RECEIVE_BLOCK_BYTES),
-                    RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
     block_pool_init(&loop->output_pools.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
     block_pool_init(&loop->output_pools.references, OUTPUT_REFERENCE_BYTES, OUTPUT_REFERENCE_REGION_BYTES,
@@ -549,4 +548,16 @@ void event_loop_starved(jd_event_loop *loop)
 struct block *event_loop_receive_block(jd_event_loop *loop)
 {
     return block_pool_get(&loop->receive_blocks);
+}
+
+int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes)
+{
+    block_pool_destroy(&loop->receive_blocks);
+    block_pool_init(&loop->receive_blocks, block_bytes, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    return block_pool_prefault(&loop->receive_blocks);
+}
+
+struct block_pool *event_loop_slices(jd_event_loop *loop)
+{
+    return &loop->output_pools.references;
 }

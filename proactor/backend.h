@@ -54,8 +54,8 @@ struct completion {
     int64_t result; /* >= 0, or a negative error */
     bool more; /* a continuous operation goes on; or a send that lends: result bytes are taken, but their memory is lent
                      * until the final completion, whose result means nothing. Other sends may come in between. */
-    /* OPERATION_RECEIVE_MANY with result > 0: *block's begin to end is what arrived. The receiver may keep the block by
-     * setting *block to NULL; otherwise it is the backend's again on return. */
+    /* OPERATION_RECEIVE_MANY with result > 0: *block's begin to end is what arrived. The receiver may keep that as
+     * stream_received says (net/engine.h); otherwise it is the backend's again on return. */
     struct block **block;
 };
 
@@ -128,5 +128,11 @@ void proactor_refused(struct proactor_engine *owner, const char *reason);
 
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *proactor_receive_block(struct proactor_engine *owner);
+
+/* From create, before the first block: their size, if it is not to be the loop's. Returns 0 or JD_ENOMEM. */
+int proactor_set_receive_blocks(struct proactor_engine *owner, uint32_t block_bytes);
+
+/* Where slices of blocks come from (block_show). */
+struct block_pool *proactor_slices(struct proactor_engine *owner);
 
 #endif

@@ -4,7 +4,7 @@
 #include "proactor/proactor_engine.h"
 
 /* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). */
-#define PROACTOR_ENGINE(backend_name, engine_id, block_bytes, unflushed)                                               \
+#define PROACTOR_ENGINE(backend_name, engine_id, unflushed)                                                            \
     extern const struct backend_ops backend_name##_backend;                                                            \
     static int backend_name##_create(struct engine **engine, jd_event_loop *loop)                                      \
     {                                                                                                                  \
@@ -19,7 +19,6 @@
         .name = #backend_name,                                                                                         \
         .stream = &proactor_stream_ops,                                                                                \
         .is_proactor = true,                                                                                           \
-        .receive_block_bytes = (block_bytes),                                                                          \
         .flush_connections = (unflushed),                                                                              \
         .available = backend_name##_available,                                                                         \
         .create = backend_name##_create,                                                                               \
@@ -43,14 +42,13 @@
     }
 
 #if JD_WITH_IO_URING
-/* A block holds 4 KiB and a header; 63 fit a region. A line more than a page: else their beginnings, which are all that
- * small messages use, would share few sets of the caches. Sends leave in one call with the next wait: to hand them over
+/* Sends leave in one call with the next wait: to hand them over
  * earlier is an additional call, and their completions end that wait at once; not many more than there are blocks to
  * receive into meanwhile, or receives end for want of them. */
-PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 4096 + 64, 128);
+PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 128);
 #endif
 
-PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0, 0);
+PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0);
 
 const struct engine_ops *const engines_compiled_in[] = {
     &reactor_engine,

@@ -187,20 +187,20 @@ static const struct io_uring_cqe *completion_at(const struct io_uring *ring, uns
     return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
 }
 
-/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as there are surely buffers
- * for them: a receive that finds none ends, and to begin it again costs more than to let it wait for the next turn. */
+/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of
+ * the room to receive into is left: a receive that finds none ends, and to begin it again costs more than to let it wait for the next turn. */
 static void collect_more(struct io_uring_backend *uring)
 {
-    enum { PASS = 32 };
     const struct io_uring *ring = &uring->ring;
-    unsigned filled = 0, seen = 0;
+    size_t taken = 0;
+    unsigned seen = 0;
 
     while (uring_kernel_has_more(ring)) {
         unsigned ready = io_uring_cq_ready(ring);
         unsigned before = seen;
         for (; seen < ready; seen++)
-            filled += (completion_at(ring, seen)->flags & IORING_CQE_F_BUFFER) != 0;
-        if ((before > 0 && seen == before) || filled + PASS > uring->buffers_out || ready > URING_COMPLETIONS / 2)
+            taken += uring_buffer_taken(uring, completion_at(ring, seen));
+        if ((before > 0 && seen == before) || taken > uring->room / 4 * 3 || ready > URING_COMPLETIONS / 2)
             return;
         proactor_entered(uring->backend.owner);
         if (io_uring_get_events(&uring->ring) < 0)
@@ -237,7 +237,6 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
         .result = entry->res,
         .more = (entry->flags & IORING_CQE_F_MORE) != 0,
     };
-    unsigned number = entry->flags >> IORING_CQE_BUFFER_SHIFT;
     bool has_buffer = (entry->flags & IORING_CQE_F_BUFFER) != 0;
 
     if (entry->user_data == uring_ignored_token)
@@ -247,10 +246,10 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
         return 1;
     }
     if (has_buffer)
-        completion.block = uring_buffer_filled(uring, number, entry->res > 0 ? (size_t)entry->res : 0);
+        completion.block = uring_buffer_filled(uring, entry);
     proactor_completed(uring->backend.owner, &completion);
     if (has_buffer)
-        uring_buffer_return(uring, number);
+        uring_buffer_return(uring, entry);
     return 1;
 }
 
@@ -300,7 +299,9 @@ static int uring_wait(struct backend *backend, int64_t timeout_ns)
 
 static unsigned uring_receive_room(const struct backend *backend)
 {
-    return uring_of(backend)->buffers_out;
+    const struct io_uring_backend *uring = uring_of(backend);
+
+    return (unsigned)((uring->room + uring->typical_bytes - 1) / uring->typical_bytes); /* rounded up */
 }
 
 const struct backend_ops io_uring_backend = {

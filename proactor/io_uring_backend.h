@@ -12,9 +12,11 @@
 enum {
     URING_SUBMISSIONS = 256,
     URING_COMPLETIONS = 8 * URING_SUBMISSIONS,
-    /* In the kernel's hands; with what replaces those that receivers keep they fit the loop's pool. */
-    URING_BLOCKS = 189,  /* three regions of the pool */
-    URING_BUFFERS = 256, /* the buffer ring's entries, a power of two */
+    /* In the kernel's hands: two or three regions of the loop's pool, so that what replaces those that receivers keep fits,
+     * too. */
+    URING_LARGE_BLOCKS = 6,   /* used up piece by piece: no more than the caches hold */
+    URING_SMALL_BLOCKS = 189, /* where the kernel cannot do that */
+    URING_BUFFERS = 256,      /* the buffer ring's entries, a power of two */
     URING_ARENA_BYTES = 32 * 1024,
     URING_FAULTS = 16,
     URING_LINGER_US = 50, /* the most by which the completion of a quiet send may be told late */
@@ -24,7 +26,7 @@ enum {
 #define IORING_FEAT_MIN_TIMEOUT (1U << 15) /* Linux 6.12 */
 #endif
 
-_Static_assert(URING_BLOCKS <= URING_BUFFERS, "each block needs an entry");
+_Static_assert(URING_SMALL_BLOCKS <= URING_BUFFERS, "each block needs an entry");
 
 /* user_data of what is no operation of the owner's. */
 static const uint64_t uring_wakeup_token = UINT64_MAX;
@@ -55,10 +57,16 @@ struct io_uring_backend {
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
     struct io_uring_buf_ring *buffers;
     void *buffers_memory;
-    struct block *blocks[URING_BLOCKS];
-    uint16_t missing[URING_BLOCKS]; /* numbers without a block, as there was no memory */
+    struct block *blocks[URING_SMALL_BLOCKS];
+    uint32_t used[URING_SMALL_BLOCKS]; /* of each, from its beginning */
+    unsigned block_count;
+    bool incremental;                     /* used up piece by piece */
+    struct block shown, *shown_block;     /* the piece that is being told */
+    uint16_t missing[URING_SMALL_BLOCKS]; /* numbers without a block, as there was no memory */
     unsigned missing_count;
-    unsigned buffers_out; /* with the kernel */
+    unsigned buffers_out; /* with the kernel, and */
+    size_t room;          /* the bytes that it can still receive into them */
+    size_t typical_bytes; /* what a receive has taken of that of late */
 
     /* What requests point to, copied: until the kernel has taken the submissions (IORING_FEAT_SUBMIT_STABLE). */
     unsigned char *arena;
@@ -99,12 +107,20 @@ int uring_available(const char **reason);
 const char *uring_refusal(int error, char disabled);
 
 /* ---- io_uring_buffers.c ---- */
+
+/* For tests: as on a kernel before 6.12. */
+extern bool uring_without_increments;
+
 int uring_buffers_create(struct io_uring_backend *uring);
 void uring_buffers_destroy(struct io_uring_backend *uring);
 
-/* The kernel has filled a buffer: its block; and the buffer, with that or another block, is the kernel's again. */
-struct block **uring_buffer_filled(struct io_uring_backend *uring, unsigned number, size_t length);
-void uring_buffer_return(struct io_uring_backend *uring, unsigned number);
+/* Of a completion with a buffer: a block that shows what has arrived. When that has been told, the buffer is the kernel's
+ * again, with the same or another block, if nothing is left of it. */
+struct block **uring_buffer_filled(struct io_uring_backend *uring, const struct io_uring_cqe *entry);
+void uring_buffer_return(struct io_uring_backend *uring, const struct io_uring_cqe *entry);
+
+/* How much of the room a completion has taken. */
+size_t uring_buffer_taken(const struct io_uring_backend *uring, const struct io_uring_cqe *entry);
 
 /* Tries again for memory where there was none. */
 void uring_buffers_refill(struct io_uring_backend *uring);

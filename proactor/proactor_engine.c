@@ -179,6 +179,16 @@ struct block *proactor_receive_block(struct proactor_engine *owner)
     return event_loop_receive_block(owner->engine.loop);
 }
 
+int proactor_set_receive_blocks(struct proactor_engine *owner, uint32_t block_bytes)
+{
+    return event_loop_set_receive_blocks(owner->engine.loop, block_bytes);
+}
+
+struct block_pool *proactor_slices(struct proactor_engine *owner)
+{
+    return event_loop_slices(owner->engine.loop);
+}
+
 void proactor_completed(struct proactor_engine *owner, struct completion *completion)
 {
     enum completion_kind kind = (enum completion_kind)(completion->token >> COMPLETION_KIND_SHIFT);

@@ -426,23 +426,6 @@ static bool is_passing(int64_t error)
     return error == JD_ECANCELED || error == JD_EINTR || error == JD_EAGAIN;
 }
 
-static void tell_block(struct proactor_engine *proactor, struct stream *stream, struct block **block)
-{
-    if (has_flag(stream, STREAM_HOLDS) || received_in_turn(proactor, stream) >= stream_budget(stream)) {
-        hold(proactor, stream, *block);
-        *block = NULL;
-        return;
-    }
-    count_received(proactor, stream, block_length(*block));
-    stream_received(stream, block);
-}
-
-static void starve(struct proactor_engine *proactor, struct stream *stream)
-{
-    put_on_list(&proactor->starved, stream, STREAM_STARVED);
-    event_loop_starved(stream->loop);
-}
-
 /* What was received before it is told first. */
 static void tell_failure(struct proactor_engine *proactor, struct stream *stream, int error)
 {
@@ -453,6 +436,29 @@ static void tell_failure(struct proactor_engine *proactor, struct stream *stream
     }
     if (!has_flag(stream, STREAM_FAILED))
         fail(stream, error);
+}
+
+static void tell_block(struct proactor_engine *proactor, struct stream *stream, struct block **block)
+{
+    if (has_flag(stream, STREAM_HOLDS) || received_in_turn(proactor, stream) >= stream_budget(stream)) {
+        struct block *kept = block_keep(*block);
+        if (kept == NULL) {
+            tell_failure(proactor, stream, JD_ENOMEM);
+            return;
+        }
+        if (kept == *block)
+            *block = NULL;
+        hold(proactor, stream, kept);
+        return;
+    }
+    count_received(proactor, stream, block_length(*block));
+    stream_received(stream, block);
+}
+
+static void starve(struct proactor_engine *proactor, struct stream *stream)
+{
+    put_on_list(&proactor->starved, stream, STREAM_STARVED);
+    event_loop_starved(stream->loop);
 }
 
 static void tell_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion)

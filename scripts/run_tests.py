@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-ENGINES = ("reactor", "io_uring", "simulated", "late")  # the last word of a suite's name, where the suite runs on each of them
+ENGINES = ("reactor", "io_uring", "old_uring", "simulated", "late")  # the last word of a suite's name, where the suite runs on each of them
 LATE = "late"                  # of the tests' own, so it need not have them all
 ALONE = "completion"           # of meson's suites: tests of what completion engines alone have
 RING_SINCE = (6, 1)            # Linux; from then on the engine io_uring has to be there

@@ -1,6 +1,9 @@
 #include "tests/behaviour/harness.h"
 
 #include "net/event_loop.h"
+#if JD_WITH_IO_URING
+#include "proactor/io_uring_backend.h"
+#endif
 #include "proactor/proactor_engine.h"
 #include "proactor/simulated.h"
 #include "tests/behaviour/recorder.h"
@@ -35,6 +38,13 @@ const struct engine_ops *engine_under_test(void)
         name = "reactor";
     if (strcmp(name, late_engine.name) == 0)
         return &late_engine;
+#if JD_WITH_IO_URING
+    if (strcmp(name, "old_uring") == 0) {
+        if (!uring_without_increments)
+            uring_without_increments = true;
+        return &io_uring_engine;
+    }
+#endif
     for (const struct engine_ops *const *ops = engines_compiled_in; *ops != NULL; ops++)
         if (strcmp(name, (*ops)->name) == 0)
             return *ops;

@@ -35,7 +35,8 @@
  *
  * A case made by harness_case gives each test a loop, the_loop, and checks at its end, when loop and clients are gone
  * (service callbacks are not called any more then, so that arg may be a variable of the test), that descriptors and memory are what they were and that each connection's story begins with up and ends with its only
- * down. JD_TEST_ENGINE names the engine: "late" (tests/support/late_engine.h) or one compiled in; default "reactor".
+ * down. JD_TEST_ENGINE names the engine: "late" (tests/support/late_engine.h), "old_uring" (io_uring as before Linux
+ * 6.12) or one compiled in; default "reactor".
  * JD_TEST_RING_OPTION names an option that the loops have besides those that a test asks for. */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H

@@ -11,17 +11,19 @@ const char *const suite_name = "block_pool";
 /* Small, so that regions fill up and the limit is reached soon. */
 enum { BLOCK_BYTES = 128, REGION_BYTES = 1024, LIMIT_REGIONS = 4 };
 
-static struct block_pool pool;
+static struct block_pool pool, slices;
 
 static void set_up(void)
 {
     checking_memory_install();
     block_pool_init(&pool, BLOCK_BYTES, REGION_BYTES, LIMIT_REGIONS * REGION_BYTES);
+    block_pool_init(&slices, BLOCK_BYTES, REGION_BYTES, LIMIT_REGIONS * REGION_BYTES);
 }
 
 static void tear_down(void)
 {
     block_pool_destroy(&pool);
+    block_pool_destroy(&slices);
     checking_memory_remove();
 }
 
@@ -348,6 +350,87 @@ START_TEST(a_pool_does_what_a_list_of_blocks_does_under_any_operations)
 }
 END_TEST
 
+/* ---- slices ---- */
+
+/* Fewer bytes than a block has. */
+static struct block *keep_part(struct block *whole, uint32_t begin, uint32_t length)
+{
+    struct block shown;
+    struct block *slice;
+
+    block_show(&shown, &slices, whole, begin, length);
+    slice = block_keep(&shown);
+    ck_assert_ptr_nonnull(slice);
+    return slice;
+}
+
+START_TEST(keeping_a_whole_block_gives_that_block)
+{
+    struct block *block = get_block();
+
+    ck_assert_ptr_eq(block_keep(block), block);
+
+    ck_assert_uint_eq(block->slices, 0);
+    ck_assert_uint_eq(block_held_bytes(block), block->capacity);
+    block_put(block);
+}
+END_TEST
+
+START_TEST(a_slice_shows_its_bytes_and_has_no_room_behind_them)
+{
+    struct block *whole = get_block();
+    struct block *slice;
+    memcpy(whole->data, "first second", 12);
+
+    slice = keep_part(whole, 6, 6);
+
+    ck_assert_ptr_ne(slice, whole);
+    ck_assert_mem_eq(slice->data + slice->begin, "second", 6);
+    ck_assert_uint_eq(block_length(slice), 6);
+    ck_assert_uint_eq(block_room(slice), 0);
+    ck_assert_uint_eq(block_held_bytes(slice), whole->capacity);
+    block_put(slice);
+    block_put(whole);
+}
+END_TEST
+
+START_TEST(a_block_goes_back_when_its_holder_and_all_slices_have_in_any_order)
+{
+    enum { HOLDERS = 5, ROUNDS = 200 };
+    uint64_t random = test_seed();
+
+    for (int round = 0; round < ROUNDS; round++) {
+        struct block *holders[HOLDERS] = { get_block() };
+        for (uint32_t i = 1; i < HOLDERS; i++)
+            holders[i] = keep_part(holders[0], i, 1);
+        for (uint64_t left = HOLDERS; left > 0; left--) {
+            uint64_t which = random_below(&random, left);
+            ck_assert_uint_eq(pool.blocks_out, 1);
+            block_put(holders[which]);
+            holders[which] = holders[left - 1];
+        }
+        ck_assert_uint_eq(pool.blocks_out, 0);
+        ck_assert_uint_eq(slices.blocks_out, 0);
+    }
+}
+END_TEST
+
+START_TEST(without_memory_nothing_is_kept_of_a_shown_part)
+{
+    struct block *whole = get_block();
+    struct block shown;
+    block_show(&shown, &slices, whole, 0, 1);
+    checking_memory_fail(1, 2); /* a region, and from the heap */
+
+    ck_assert_ptr_null(block_keep(&shown));
+
+    ck_assert_uint_eq(whole->slices, 0);
+    checking_memory_fail(1, 0);
+    block_put(whole);
+    ck_assert_uint_eq(pool.blocks_out, 0);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = tcase_create("block_pool");
@@ -367,5 +450,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, prefaulting_without_memory_fails_and_leaves_the_pool_usable);
     tcase_add_test(tests, without_memory_for_a_region_a_block_comes_from_the_heap);
     tcase_add_test(tests, without_any_memory_there_is_no_block_and_nothing_is_counted);
+    tcase_add_test(tests, keeping_a_whole_block_gives_that_block);
+    tcase_add_test(tests, a_slice_shows_its_bytes_and_has_no_room_behind_them);
+    tcase_add_test(tests, a_block_goes_back_when_its_holder_and_all_slices_have_in_any_order);
+    tcase_add_test(tests, without_memory_nothing_is_kept_of_a_shown_part);
     tcase_add_test(tests, a_pool_does_what_a_list_of_blocks_does_under_any_operations);
 }

@@ -34,6 +34,7 @@ static struct block *make_pattern(void)
     struct block *block = calloc(1, sizeof(*block) + SCENARIO_MAX_BYTES);
 
     ck_assert_ptr_nonnull(block);
+    block->data = (uint8_t *)(block + 1);
     for (size_t i = 0; i < SCENARIO_MAX_BYTES; i++)
         block->data[i] = (uint8_t)(i * 31 + i / 256);
     return block;
