@@ -187,20 +187,26 @@ static const struct io_uring_cqe *completion_at(const struct io_uring *ring, uns
     return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
 }
 
-/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of
- * the room to receive into is left: a receive that finds none ends, and to begin it again costs more than to let it wait for the next turn. */
+/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of the room to
+ * receive into is left: a receive that finds none ends, and to begin it again costs more than to let it wait for the next
+ * turn. Not very many, as each message may want memory for its answer. */
 static void collect_more(struct io_uring_backend *uring)
 {
+    enum { RECEIVES_MAX = 160 };
     const struct io_uring *ring = &uring->ring;
     size_t taken = 0;
-    unsigned seen = 0;
+    unsigned seen = 0, receives = 0;
 
     while (uring_kernel_has_more(ring)) {
         unsigned ready = io_uring_cq_ready(ring);
         unsigned before = seen;
-        for (; seen < ready; seen++)
-            taken += uring_buffer_taken(uring, completion_at(ring, seen));
-        if ((before > 0 && seen == before) || taken > uring->room / 4 * 3 || ready > URING_COMPLETIONS / 2)
+        for (; seen < ready; seen++) {
+            const struct io_uring_cqe *entry = completion_at(ring, seen);
+            taken += uring_buffer_taken(uring, entry);
+            receives += (entry->flags & IORING_CQE_F_BUFFER) != 0;
+        }
+        if ((before > 0 && seen == before) || taken > uring->room / 4 * 3 || receives > RECEIVES_MAX ||
+            ready > URING_COMPLETIONS / 2)
             return;
         proactor_entered(uring->backend.owner);
         if (io_uring_get_events(&uring->ring) < 0)
