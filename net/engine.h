@@ -234,9 +234,6 @@ void listener_starved(struct listener *listener, int error);
 /* For the statistics: a connection was accepted, and failed before it could be told. */
 void listener_lost(struct listener *listener);
 
-/* How many streams the loop has. */
-unsigned event_loop_connections(const jd_event_loop *loop);
-
 /* For the statistics: a stream could not receive for want of blocks, and waits for some. */
 void event_loop_starved(jd_event_loop *loop);
 

@@ -535,11 +535,6 @@ void event_loop_entered(jd_event_loop *loop)
     counter_add(&loop->counters.enters, 1);
 }
 
-unsigned event_loop_connections(const jd_event_loop *loop)
-{
-    return loop->open_connections;
-}
-
 void event_loop_starved(jd_event_loop *loop)
 {
     counter_add(&loop->counters.receive_pauses, 1);

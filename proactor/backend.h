@@ -120,7 +120,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
 /* For the statistics: a call into the kernel to submit or to wait. */
 void proactor_entered(struct proactor_engine *owner);
 
-/* How many completions it is worth to wait for a moment, if there are many connections; 0 if there are few. */
+/* How many more completions it is worth to wait for a moment, as many connections are at work; 0 if few are. */
 unsigned proactor_worth_gathering(const struct proactor_engine *owner);
 
 /* From create, before it fails: what the system refuses, for the log. */

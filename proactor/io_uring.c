@@ -96,47 +96,45 @@ static bool may_sleep(const struct io_uring_backend *uring)
     return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0 && uring->parked_count == 0;
 }
 
-/* How many completions end the sleep. A send that its socket takes completes while it is handed over: if nobody waits to hear
- * of that, it would end the call for nothing, and the messages that follow need another. Where there are many connections, a
- * few completions more than there are such sends are waited for, but not for long (Linux 6.12): a send may find its socket
- * full, and messages be far between. Where there are few, all would wait for each other. */
-static unsigned completions_to_sleep_for(struct io_uring_backend *uring)
+/* How many completions besides those of quiet sends are waited for; 0: just any one. A send that its socket takes completes
+ * while it is handed over: if nobody waits to hear of that, it would end the call for nothing, and the messages that follow
+ * need another. Where many connections are at work a few messages more are waited for, but not for long (Linux 6.12): a send
+ * may find its socket full, and messages be far between. Where few are, all would wait for each other. */
+static unsigned completions_to_gather(struct io_uring_backend *uring)
 {
     unsigned more;
 
     if (uring->quiet_sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
-        return 1;
+        return 0;
     more = proactor_worth_gathering(uring->backend.owner);
-    if (more > uring->quiet_sends)
-        more = uring->quiet_sends;
-    if (more == 0)
-        return 1;
-    if (uring->linger_skips > 0) {
-        uring->linger_skips--;
-        return 1;
-    }
-    return uring->quiet_sends + more;
+    if (more > 2 * uring->quiet_sends)
+        more = 2 * uring->quiet_sends;
+    if (more == 0 || uring->gathering_skips == 0)
+        return more;
+    uring->gathering_skips--;
+    return 0;
 }
 
-/* It pays while completions end it, not the time: after each miss it is left out twice as often. */
-static void note_linger(struct io_uring_backend *uring, bool hit)
+/* It pays while messages come at that rate: after each time that they do not it is left out twice as often. */
+static void note_gathering(struct io_uring_backend *uring, bool pays)
 {
     enum { PAUSE_MAX = 64 };
 
-    if (hit)
-        uring->linger_pause = 0;
-    else if (uring->linger_pause < PAUSE_MAX)
-        uring->linger_pause = uring->linger_pause * 2 + 1;
-    uring->linger_skips = uring->linger_pause;
+    if (pays)
+        uring->gathering_pause = 0;
+    else if (uring->gathering_pause < PAUSE_MAX)
+        uring->gathering_pause = uring->gathering_pause * 2 + 1;
+    uring->gathering_skips = uring->gathering_pause;
 }
 
 static int sleep_once(struct io_uring_backend *uring, int64_t timeout_ns)
 {
-    unsigned count = completions_to_sleep_for(uring);
-    int result = uring_enter(uring, count, count > 1 ? URING_LINGER_US : 0, timeout_ns);
+    unsigned quiet = uring->quiet_sends, more = completions_to_gather(uring);
+    int result = uring_enter(uring, more > 0 ? quiet + more : 1,
+                             more > 0 ? URING_GATHER_US + more * URING_GATHER_EACH_US : 0, timeout_ns);
 
-    if (count > 1)
-        note_linger(uring, io_uring_cq_ready(&uring->ring) >= count);
+    if (more > 0)
+        note_gathering(uring, io_uring_cq_ready(&uring->ring) >= quiet + (more + 1) / 2);
     return result;
 }
 

@@ -19,7 +19,8 @@ enum {
     URING_BUFFERS = 256,      /* the buffer ring's entries, a power of two */
     URING_ARENA_BYTES = 32 * 1024,
     URING_FAULTS = 16,
-    URING_LINGER_US = 50, /* the most by which the completion of a quiet send may be told late */
+    URING_GATHER_US = 32, /* for messages that are waited for, and for each of them: slower ones are not worth it */
+    URING_GATHER_EACH_US = 16,
 };
 
 #ifndef IORING_FEAT_MIN_TIMEOUT
@@ -52,7 +53,7 @@ struct io_uring_backend {
     bool fd_registered; /* io_uring_register_ring_fd(3) */
 
     unsigned quiet_sends; /* in the submission queue */
-    unsigned linger_pause, linger_skips;
+    unsigned gathering_pause, gathering_skips;
 
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
     struct io_uring_buf_ring *buffers;

@@ -153,6 +153,7 @@ void proactor_woke(struct proactor_engine *owner)
 {
     event_loop_woke(owner->engine.loop);
     owner->turn++;
+    owner->turns_between = 0;
     owner->told = proactor_tell_held(owner);
 }
 
@@ -161,12 +162,13 @@ void proactor_entered(struct proactor_engine *owner)
     event_loop_entered(owner->engine.loop);
 }
 
-/* A few of all: if it were most of them, they would wait for each other. */
 unsigned proactor_gathering_share = 32;
 
+/* A few of those at work: if it were most of them, they would wait for each other. How many are at work: each that received
+ * in this turn did so last a number of turns ago, and meanwhile the others had theirs. */
 unsigned proactor_worth_gathering(const struct proactor_engine *owner)
 {
-    return event_loop_connections(owner->engine.loop) / proactor_gathering_share;
+    return owner->turns_between / proactor_gathering_share;
 }
 
 void proactor_refused(struct proactor_engine *owner, const char *reason)

@@ -51,8 +51,9 @@ struct proactor_engine {
     struct stream_list ended;   /* to be watched for errors, if they are still there with the next wait */
     struct stream_list holding; /* have received more than their turn's budget: told in the next */
     uint32_t turn;
-    unsigned told; /* in this turn, besides completions */
-    int error;     /* of this turn, which nobody else is told of */
+    unsigned told;          /* in this turn, besides completions */
+    unsigned turns_between; /* of all that received in this turn: since they did so before */
+    int error;              /* of this turn, which nobody else is told of */
 
     /* Listeners that ran out of descriptors or memory. */
     struct listener *starved_listeners;
@@ -101,7 +102,7 @@ void proactor_push(struct engine *engine);
 bool proactor_end_operations(struct engine *engine);
 jd_timestamp proactor_now(const struct engine *engine);
 
-/* Of the connections, whose completions are worth waiting for a moment: one of so many. Only tests change it. */
+/* One of so many connections at work: completions of so many are worth waiting for a moment. Only tests change it. */
 extern unsigned proactor_gathering_share;
 
 /* ---- proactor_transport.c ---- */

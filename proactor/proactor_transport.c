@@ -197,7 +197,16 @@ static size_t received_in_turn(const struct proactor_engine *proactor, const str
     return count >> 32 == proactor->turn ? (size_t)(uint32_t)count : 0;
 }
 
-static void count_received(const struct proactor_engine *proactor, struct stream *stream, size_t bytes)
+static void count_turns_between(struct proactor_engine *proactor, const struct stream *stream)
+{
+    enum { MOST = 1024 }; /* more, and it has just been idle */
+    uint32_t before = (uint32_t)((uint64_t)(uintptr_t)stream->engine_data >> 32), turns = proactor->turn - before;
+
+    if (before != 0)
+        proactor->turns_between += turns < MOST ? turns : MOST;
+}
+
+static void count_received(struct proactor_engine *proactor, struct stream *stream, size_t bytes)
 {
     size_t sum = received_in_turn(proactor, stream) + bytes;
 
@@ -451,6 +460,7 @@ static void tell_block(struct proactor_engine *proactor, struct stream *stream, 
         hold(proactor, stream, kept);
         return;
     }
+    count_turns_between(proactor, stream);
     count_received(proactor, stream, block_length(*block));
     stream_received(stream, block);
 }

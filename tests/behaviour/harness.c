@@ -73,6 +73,8 @@ static void force_ring_option(jd_event_loop_options *options)
 {
     enum { SQPOLL_IDLE_MS = 1 }; /* both happens all the time: the thread is at work, and it has to be woken */
 
+    if (ring_option_is("gather"))
+        proactor_gathering_share = 1;
     if (ring_option_is("sqpoll"))
         options->ring_sqpoll_idle_ms = SQPOLL_IDLE_MS;
     if (ring_option_is("zero_copy"))
