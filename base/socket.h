@@ -24,10 +24,10 @@ struct socket_path {
     uint64_t device, inode;
 };
 
-/* A socket listening on endpoint; *bound (may be NULL) is where, with the port picked, and *path (may be NULL) its file. Options are set on the listener,
- * accepted sockets inherit them (tcp(7)). SO_REUSEADDR is on. "*:port" falls back to IPv4 alone where there is no IPv6.
- * A Unix-domain path whose server is gone (connecting is refused) is taken over; of several servers that try at a time, by
- * one (socket_path.h). */
+/* A socket listening on endpoint; *bound (may be NULL) is where, with the port picked, and *path (may be NULL) its
+ * file. Options are set on the listener, accepted sockets inherit them (tcp(7)). SO_REUSEADDR is on. "*:port" falls
+ * back to IPv4 alone where there is no IPv6. A Unix-domain path whose server is gone (connecting is refused) is taken
+ * over; of several servers that try at a time, by one (socket_path.h). */
 int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
                   jd_endpoint *bound, struct socket_path *path);
 

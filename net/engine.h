@@ -188,8 +188,9 @@ void event_loop_woke(jd_event_loop *loop);
 /* For the statistics: a call into the kernel to wait, or to hand over what was gathered. */
 void event_loop_entered(jd_event_loop *loop);
 
-/* Bytes have arrived: (*block)->begin to end. The receiver may keep them (block_keep), and sets *block to NULL if that has
- * given him the block itself; otherwise it is the engine's again on return. Only from wait. User callbacks run here, which may pause the stream. */
+/* Bytes have arrived: (*block)->begin to end. The receiver may keep them (block_keep), and sets *block to NULL if that
+ * has given him the block itself; otherwise it is the engine's again on return. Only from wait. User callbacks run
+ * here, which may pause the stream. */
 void stream_received(struct stream *stream, struct block **block);
 
 /* The peer's FIN, behind all its bytes. At most once, only from wait. User callbacks run here. */

@@ -64,9 +64,10 @@ typedef struct jd_event_loop_options {
 
 /* Makes a loop. options (copied; NULL: all defaults). Until a thread runs it, the loop belongs to the thread that made
  * it; from then on to the thread that first ran it. Returns 0, JD_EINVAL (an option out of range, an unknown engine, a
- * wrong value of JINDUO_ENGINE), JD_EAGAIN (the system allows no thread for ring_sqpoll_idle_ms), JD_ENOTSUP, JD_EPERM or JD_ENOSYS (the engine cannot be used here: jd_engine_available tells
- * why, and so does the log), JD_ENOMEM, JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. After
- * fork(2) it is the parent's alone: the child must not touch it, not even to destroy it. */
+ * wrong value of JINDUO_ENGINE), JD_EAGAIN (the system allows no thread for ring_sqpoll_idle_ms), JD_ENOTSUP, JD_EPERM
+ * or JD_ENOSYS (the engine cannot be used here: jd_engine_available tells why, and so does the log), JD_ENOMEM,
+ * JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. After fork(2) it is the parent's alone:
+ * the child must not touch it, not even to destroy it. */
 JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);
 
 /* Frees the loop: destroys its clients and servers (which joins their threads), closes its connections (their down

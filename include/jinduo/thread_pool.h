@@ -79,8 +79,9 @@ JD_API int jd_thread_pool_create(jd_thread_pool **pool, const jd_thread_pool_opt
  *     pools before its loops never sees the second case. With loop NULL, done is called in a thread of the pool when
  *     the work has ended. done may be NULL: then nobody is told, and loop does not matter.
  *
- * From any thread, while pool and loop exist. Returns 0; JD_EAGAIN when task_limit tasks are under way; JD_ECANCELED
- * when the pool is being destroyed. After an error nothing was taken, and nothing will be called. Allocates nothing. */
+ * From any thread; pool and loop must exist until this has returned. Returns 0; JD_EAGAIN when task_limit tasks are under
+ * way; JD_ECANCELED when the pool is being destroyed. After an error nothing was taken, and nothing will be called.
+ * Allocates nothing. */
 JD_API int jd_thread_pool_submit(jd_thread_pool *pool, jd_task work, void *work_arg, jd_event_loop *loop,
                                  jd_work_done done, void *done_arg);
 
@@ -109,8 +110,8 @@ JD_API void jd_thread_pool_get_statistics(jd_thread_pool *pool, jd_thread_pool_s
 /* Strand: a queue of tasks that run on the pool one after the other, in the order of submitting, in whatever thread; no
  * thread waits for them. After 16 tasks without a pause a strand lets what else waits in the pool go first.
  *
- * Makes a strand: 32 bytes, so that each connection may have one. From any thread, while the pool exists. Returns 0 or
- * JD_ENOMEM. */
+ * Makes a strand: 32 bytes, so that each connection may have one. From any thread; the pool must exist until this has
+ * returned. Returns 0 or JD_ENOMEM. */
 JD_API int jd_strand_create(jd_strand **strand, jd_thread_pool *pool);
 
 /* As jd_thread_pool_submit, to whose task_limit it counts; the tasks' ends are told in order too, as far as they are
