@@ -23,7 +23,7 @@ enum {
     STREAM_END_HELD = 4096,
     STREAM_ERROR_SEEN = 8192, /* by the watch, while the receive had not ended yet */
     STREAM_READING = 16384,   /* from the file that is first in the output queue: under way, too, instead of a send */
-    STREAM_COPIES = 32768,    /* its socket can send in no other way */
+    STREAM_COPIES = 32768,    /* it can send in no other way */
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED | STREAM_READING,
 };
 
@@ -508,6 +508,13 @@ static int tell_sent(struct stream *stream, int64_t result, struct block_chain *
     return result < 0 ? (int)result : 0;
 }
 
+/* The socket can only copy; or memory that is lent counts as locked, and the user may have no more of it (RLIMIT_MEMLOCK,
+ * io_notif_account_mem in io_uring/notif.h). */
+static bool refuses_to_lend(int64_t result)
+{
+    return result == JD_ENOTSUP || result == JD_ENOMEM;
+}
+
 void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion,
                    struct block_chain *lent)
 {
@@ -518,7 +525,7 @@ void proactor_sent(struct proactor_engine *proactor, struct stream *stream, cons
         close_if_idle(proactor, stream);
         return;
     }
-    if (lent != NULL && result == JD_ENOTSUP)
+    if (lent != NULL && refuses_to_lend(completion->result))
         set_flag(stream, STREAM_COPIES);
     else if (result < 0 && !is_passing(result) && !has_flag(stream, STREAM_FAILED))
         fail(stream, result);

@@ -81,17 +81,23 @@ START_TEST(while_the_kernels_thread_is_awake_nothing_is_submitted_by_calls)
 }
 END_TEST
 
-/* Root is bound by no limit of threads. */
-START_TEST(a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason)
+/* Root is bound by no limits, of threads or of locked memory. */
+static void become_nobody(void)
 {
     enum { NOBODY = 65534 };
+
+    if (geteuid() == 0)
+        ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
+    ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* as before: a leak checker looks into the process */
+}
+
+START_TEST(a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason)
+{
     const jd_event_loop_options options = { .engine = JD_ENGINE_IO_URING, .ring_sqpoll_idle_ms = 1 };
     unsigned descriptors = open_descriptors();
     jd_event_loop *loop = NULL;
     struct rlimit before, none;
-    if (geteuid() == 0)
-        ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
-    ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* as before: a leak checker looks into the process */
+    become_nobody();
     ck_assert_int_eq(getrlimit(RLIMIT_NPROC, &before), 0);
     none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
     ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &none), 0);
@@ -162,6 +168,22 @@ START_TEST(a_connection_closed_while_the_kernel_reads_its_memory_goes_down_when_
 
     PUMP_UNTIL(connections_down() == 1);
     ck_assert_uint_eq(lent_back, 1);
+}
+END_TEST
+
+START_TEST(where_the_user_may_lock_no_more_memory_sends_are_copied)
+{
+    const struct rlimit none = { 0 };
+    become_nobody();
+    lend_without_a_copy("127.0.0.1:0");
+    ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+    int client = client_connect_up();
+
+    client_expect_pattern(client, 0, LENT_BYTES);
+
+    PUMP_UNTIL(lent_back == 1);
+    ck_assert_uint_eq(connections_down(), 0);
+    ck_assert_uint_eq(statistics().bytes_sent, LENT_BYTES);
 }
 END_TEST
 
@@ -274,6 +296,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason);
     tcase_add_loop_test(tests, what_is_sent_without_a_copy_arrives_and_comes_back, 0, 2);
     tcase_add_test(tests, a_connection_closed_while_the_kernel_reads_its_memory_goes_down_when_that_is_back);
+    tcase_add_test(tests, where_the_user_may_lock_no_more_memory_sends_are_copied);
     tcase_add_loop_test(tests, a_refused_ring_is_an_error_with_its_reason, 0, REFUSALS);
     tcase_add_test(tests, where_an_administrator_has_switched_rings_off_the_reason_names_the_setting);
     tcase_add_test(tests, where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best);
