@@ -294,7 +294,7 @@ void output_queue_consume(struct output_queue *queue, struct output_pools *pools
 
 /* ---- what is lent ---- */
 
-/* Of memory that was lent, in two blocks: the release is called when both are done with. */
+/* Of memory that was lent, in several blocks: the release is called when all are done with. */
 struct shared_release {
     jd_release release;
     void *arg;
@@ -312,11 +312,18 @@ static void release_part(void *arg)
     block_put(shared->block);
 }
 
+/* For one part more. */
 static bool share_release(struct output_pools *pools, struct output_reference *reference)
 {
-    struct block *block = block_pool_get(&pools->references);
     struct shared_release *shared;
+    struct block *block;
 
+    if (reference->release == release_part) {
+        shared = reference->arg;
+        shared->parts++;
+        return true;
+    }
+    block = block_pool_get(&pools->references);
     if (block == NULL)
         return false;
     shared = (struct shared_release *)(void *)block->data;

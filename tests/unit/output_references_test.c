@@ -526,6 +526,25 @@ START_TEST(memory_that_is_read_in_two_sends_is_given_back_when_both_are_done_wit
 }
 END_TEST
 
+START_TEST(memory_that_is_read_in_very_many_sends_takes_no_more_than_in_two)
+{
+    enum { SENDS = 1000 * 1000, MOST_BLOCKS = 3 }; /* what is read, the rest, and what counts them */
+    static uint8_t memory[SENDS];
+    struct block_chain lent = { 0 };
+    ck_assert_int_eq(lend_memory(0, memory, SENDS), 0);
+
+    for (int i = 0; i < SENDS; i++) {
+        ck_assert_uint_eq(given_back[0], 0);
+        ck_assert_uint_eq(output_queue_lend(&queue, &pools, 1, &lent), 0);
+        ck_assert_uint_le(atomic_load(&pools.references.blocks_out), MOST_BLOCKS);
+        take_back(&lent);
+    }
+
+    ck_assert_uint_eq(given_back[0], 1);
+    ck_assert_ptr_null(queue.first);
+}
+END_TEST
+
 START_TEST(bytes_that_are_read_stay_as_they_are_while_the_rest_is_sent_and_more_is_queued)
 {
     struct block_chain lent = { 0 };
@@ -595,6 +614,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, a_file_that_cannot_be_read_changes_nothing, 0, 3);
     tcase_add_loop_test(tests, a_reference_for_which_there_is_no_memory_is_not_queued_and_not_given_back, 0, 3);
     tcase_add_loop_test(tests, memory_that_is_read_in_two_sends_is_given_back_when_both_are_done_with, 0, 3);
+    tcase_add_test(tests, memory_that_is_read_in_very_many_sends_takes_no_more_than_in_two);
     tcase_add_test(tests, bytes_that_are_read_stay_as_they_are_while_the_rest_is_sent_and_more_is_queued);
     tcase_add_loop_test(tests, without_memory_for_the_rest_of_what_is_read_that_is_dropped, 0, 2);
     tcase_add_test(tests, kinds_mixed_in_any_way_keep_their_order_and_each_is_given_back_once);
