@@ -177,6 +177,7 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
     if (!uring_has_unsubmitted(uring) && !uring_kernel_has_more(ring))
         return 0;
     proactor_entered(uring->backend.owner);
+    uring->quiet_sends = 0; /* have completed then */
     return io_uring_submit_and_get_events(ring);
 }
 

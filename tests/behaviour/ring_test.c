@@ -358,6 +358,20 @@ START_TEST(a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered)
 }
 END_TEST
 
+START_TEST(what_a_look_has_handed_over_is_not_waited_for_any_more)
+{
+    serve(&(struct service){ .on_message = echo });
+    connect_gathered();
+    client_send(gathered[0], "!", 1);
+    PUMP_UNTIL(the_ring()->quiet_sends == 1);
+
+    ck_assert_int_ge(jd_event_loop_run_once(the_loop, 0), 0);
+
+    ck_assert_uint_eq(the_ring()->quiet_sends, 0);
+    client_expect(gathered[0], "!", 1);
+}
+END_TEST
+
 /* ---- cancels ---- */
 
 /* Nobody is told of these but by the kernel's patience, which is minutes long: the listener's queue is full. */
@@ -425,6 +439,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, answers_and_the_messages_that_follow_them_are_one_call);
     tcase_add_test(tests, messages_far_between_are_soon_not_waited_for);
     tcase_add_test(tests, a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered);
+    tcase_add_test(tests, what_a_look_has_handed_over_is_not_waited_for_any_more);
     tcase_add_loop_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it, 0, 2);
     tcase_add_test(tests, before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory);
 }
