@@ -188,7 +188,8 @@ static const struct io_uring_cqe *completion_at(const struct io_uring *ring, uns
 
 /* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of the room to
  * receive into is left: a receive that finds none ends, and to begin it again costs more than to let it wait for the next
- * turn. Not very many, as each message may want memory for its answer. */
+ * turn. Not very many, as each message may want memory for its answer. A pass that makes none is the last: the kernel may have
+ * work without end that completes nothing, such as a send that tries again and again. */
 static void collect_more(struct io_uring_backend *uring)
 {
     enum { RECEIVES_MAX = 160 };
@@ -196,7 +197,7 @@ static void collect_more(struct io_uring_backend *uring)
     size_t taken = 0;
     unsigned seen = 0, receives = 0;
 
-    while (uring_kernel_has_more(ring)) {
+    for (bool is_first = true; uring_kernel_has_more(ring); is_first = false) {
         unsigned ready = io_uring_cq_ready(ring);
         unsigned before = seen;
         for (; seen < ready; seen++) {
@@ -204,7 +205,7 @@ static void collect_more(struct io_uring_backend *uring)
             taken += uring_buffer_taken(uring, entry);
             receives += (entry->flags & IORING_CQE_F_BUFFER) != 0;
         }
-        if ((before > 0 && seen == before) || taken > uring->room / 4 * 3 || receives > RECEIVES_MAX ||
+        if ((!is_first && seen == before) || taken > uring->room / 4 * 3 || receives > RECEIVES_MAX ||
             ready > URING_COMPLETIONS / 2)
             return;
         proactor_entered(uring->backend.owner);
