@@ -71,8 +71,10 @@ START_TEST(io_threads_serve_connections_in_turn)
     jd_tcp_server *server =
         serve(&(struct service){ .options.io_threads = threads, .on_up = note_loop, .on_message = echo });
 
-    for (int i = 0; i < CROWD; i++)
+    for (unsigned i = 0; i < CROWD; i++) {
         clients[i] = client_connect_up();
+        PUMP_UNTIL(loop_count == i + 1); /* before the next, in another thread */
+    }
     for (int i = 0; i < CROWD; i++) {
         client_send_pattern(clients[i], (size_t)i, 100 * KIB);
         client_expect_pattern(clients[i], (size_t)i, 100 * KIB);
