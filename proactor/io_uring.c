@@ -107,6 +107,8 @@ static unsigned completions_to_gather(struct io_uring_backend *uring)
     if (uring->quiet_sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
         return 0;
     more = proactor_worth_gathering(uring->backend.owner);
+    if (more > URING_GATHER_MOST)
+        more = URING_GATHER_MOST;
     if (more > 2 * uring->quiet_sends)
         more = 2 * uring->quiet_sends;
     if (more == 0 || uring->gathering_skips == 0)

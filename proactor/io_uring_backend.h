@@ -21,6 +21,7 @@ enum {
     URING_FAULTS = 16,
     URING_GATHER_US = 32, /* for messages that are waited for, and for each of them: slower ones are not worth it */
     URING_GATHER_EACH_US = 16,
+    URING_GATHER_MOST = 32, /* half a millisecond: what else has come waits along */
 };
 
 #ifndef IORING_FEAT_MIN_TIMEOUT
