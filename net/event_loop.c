@@ -153,7 +153,7 @@ void event_loop_woke(jd_event_loop *loop)
 
 static bool something_is_queued(const jd_event_loop *loop)
 {
-    return loop->touched_first != NULL || loop->output_pools.released_first != NULL || loop->backlog != NULL ||
+    return loop->touched_first != NULL || loop->output_pools.released.first != NULL || loop->backlog != NULL ||
            !mpsc_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->quit)) ||
            atomic_load(&loop->pending_signals) != 0;
 }

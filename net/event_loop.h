@@ -230,7 +230,7 @@ void loop_log_suppressed(jd_event_loop *loop);
 unsigned release_lent(jd_event_loop *loop);
 static inline unsigned release_output(jd_event_loop *loop)
 {
-    return loop->output_pools.released_first != NULL ? release_lent(loop) : 0;
+    return loop->output_pools.released.first != NULL ? release_lent(loop) : 0;
 }
 
 /* ---- loop_timers.c ---- */

@@ -136,21 +136,11 @@ void output_queue_copy_first(struct output_queue *queue, struct output_pools *po
 
 /* ---- references ---- */
 
-static void put_to_released(struct output_pools *pools, struct block *block)
-{
-    block->next = NULL;
-    if (pools->released_first == NULL)
-        pools->released_first = block;
-    else
-        pools->released_last->next = block;
-    pools->released_last = block;
-}
-
 struct block *output_pools_take_released(struct output_pools *pools)
 {
-    struct block *released = pools->released_first;
+    struct block *released = pools->released.first;
 
-    pools->released_first = NULL;
+    pools->released = (struct block_chain){ 0 };
     return released;
 }
 
@@ -170,7 +160,7 @@ bool output_next_released(struct block **released, struct output_reference *refe
 static void let_go(struct output_pools *pools, struct block *block)
 {
     if (block->kind != OUTPUT_BYTES && reference_of(block)->release != NULL)
-        put_to_released(pools, block);
+        block_chain_append(&pools->released, block);
     else
         block_put(block);
 }

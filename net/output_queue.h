@@ -38,7 +38,7 @@ struct output_pools {
     struct block_pool small, large, references;
 
     /* Blocks of references that were sent or dropped: what was lent is given back when the loop comes to it. */
-    struct block *released_first, *released_last;
+    struct block_chain released;
 };
 
 enum {
