@@ -1,5 +1,6 @@
 /* Watermarks: a peer that asks and never takes its answers costs bounded memory (pitfall 33), and is served again when it
  * takes them. */
+#include "net/tcp_connection.h"
 #include "tests/behaviour/harness.h"
 
 #include <jinduo/error.h>
@@ -241,6 +242,33 @@ START_TEST(a_high_watermark_above_the_output_limit_is_refused_with_the_reason)
 }
 END_TEST
 
+/* The first of several sends of a turn is not above it yet, and the others join what waits to be flushed. */
+static void send_above_the_mark(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    static const char data[HIGH / 4 + 1];
+
+    jd_buffer_consume(input, SIZE_MAX);
+    for (int i = 1; i <= 4; i++) {
+        ck_assert_int_eq(jd_tcp_connection_send(connection, data, sizeof(data)), 0);
+        ck_assert_int_eq((connection->flags & CONNECTION_ABOVE_WATERMARK) != 0, i == 4);
+    }
+    ++*(unsigned *)arg;
+}
+
+START_TEST(several_sends_of_a_turn_rise_above_the_mark_together)
+{
+    unsigned told = 0;
+    remake_the_loop(&(jd_event_loop_options){ .flush_bytes = 4 * HIGH });
+    serve(&(struct service){
+        .options = { .high_watermark = HIGH, .low_watermark = LOW }, .on_message = send_above_the_mark, .arg = &told });
+    int client = client_connect_up();
+
+    client_send(client, "x", 1);
+
+    PUMP_UNTIL(told == 1);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "watermarks");
@@ -249,6 +277,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, when_it_reads_again_it_is_served_again_in_order_and_whole);
     tcase_add_test(tests, the_users_pause_outlasts_the_low_watermark);
     tcase_add_test(tests, what_was_told_last_is_so);
+    tcase_add_test(tests, several_sends_of_a_turn_rise_above_the_mark_together);
     tcase_add_test(tests, reading_above_the_watermark_can_be_asked_for);
     tcase_add_test(tests, a_high_watermark_above_the_output_limit_is_refused_with_the_reason);
     tcase_add_test(tests, a_low_watermark_that_is_not_below_the_high_one_is_refused);
