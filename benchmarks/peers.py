@@ -70,13 +70,20 @@ def run_server(programs, what, seconds, load, load_options):
         programs.stop(process)
 
 
+@functools.cache
+def file_to_send():
+    """The same for all sides and rounds: how its pages lie in memory decides what sending them costs."""
+    file = tempfile.NamedTemporaryFile(prefix="jinduo-bench-")
+    for _ in range(FILE_BYTES // 1000000):
+        file.write(os.urandom(1000000))
+    file.flush()
+    return file
+
+
 def run_file_server(programs, what, seconds):
-    with tempfile.NamedTemporaryFile(prefix="jinduo-bench-") as file:
-        for _ in range(FILE_BYTES // 1000000):
-            file.write(os.urandom(1000000))
-        file.flush()
-        name, options = what
-        return run_server(programs, (name, (*options, file.name)), seconds, "peers/file-load", ("--file", file.name))
+    name, options = what
+    path = file_to_send().name
+    return run_server(programs, (name, (*options, path)), seconds, "peers/file-load", ("--file", path))
 
 
 def all_of(what, *options):
