@@ -1,14 +1,13 @@
 #include "base/mpsc_queue.h"
 
-struct mpsc_node mpsc_closed;
-
-static struct mpsc_node *take_and_leave(struct mpsc_queue *queue, struct mpsc_node *left)
+struct mpsc_node *mpsc_queue_take_all(struct mpsc_queue *queue)
 {
-    struct mpsc_node *newest = atomic_exchange(&queue->head, left);
-    struct mpsc_node *oldest = NULL;
+    struct mpsc_node *newest, *oldest = NULL;
 
-    if (newest == &mpsc_closed)
+    /* The exchange costs more than a look. */
+    if (mpsc_queue_is_empty(queue))
         return NULL;
+    newest = atomic_exchange(&queue->head, NULL);
     while (newest != NULL) {
         struct mpsc_node *next = newest->next;
         newest->next = oldest;
@@ -16,15 +15,4 @@ static struct mpsc_node *take_and_leave(struct mpsc_queue *queue, struct mpsc_no
         newest = next;
     }
     return oldest;
-}
-
-struct mpsc_node *mpsc_queue_take_all(struct mpsc_queue *queue)
-{
-    /* The exchange costs more than a look. A closed queue stays closed. */
-    return mpsc_queue_is_empty(queue) ? NULL : take_and_leave(queue, NULL);
-}
-
-struct mpsc_node *mpsc_queue_close(struct mpsc_queue *queue)
-{
-    return take_and_leave(queue, &mpsc_closed);
 }

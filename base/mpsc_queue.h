@@ -16,44 +16,27 @@ struct mpsc_queue {
     _Atomic(struct mpsc_node *) head;
 };
 
-/* In head: the queue takes nothing any more. */
-extern struct mpsc_node mpsc_closed;
-
 static inline void mpsc_queue_init(struct mpsc_queue *queue)
 {
     atomic_init(&queue->head, NULL);
 }
 
-/* From any thread. False if the queue is closed: node is the caller's still. Sequentially consistent, as a sleeping
- * consumer's flag is read after it (see net/loop_queue.c). */
-static inline bool mpsc_queue_push(struct mpsc_queue *queue, struct mpsc_node *node)
+/* From any thread. Sequentially consistent, as a sleeping consumer's flag is read after it (see net/loop_queue.c). */
+static inline void mpsc_queue_push(struct mpsc_queue *queue, struct mpsc_node *node)
 {
     struct mpsc_node *head = atomic_load_explicit(&queue->head, memory_order_relaxed);
-    do {
-        if (head == &mpsc_closed)
-            return false;
+    do
         node->next = head;
-    } while (!atomic_compare_exchange_weak(&queue->head, &head, node));
-    return true;
+    while (!atomic_compare_exchange_weak(&queue->head, &head, node));
 }
 
 /* From any thread. */
 static inline bool mpsc_queue_is_empty(const struct mpsc_queue *queue)
 {
-    struct mpsc_node *head = atomic_load(&queue->head);
-    return head == NULL || head == &mpsc_closed;
-}
-
-/* From any thread. */
-static inline bool mpsc_queue_is_closed(const struct mpsc_queue *queue)
-{
-    return atomic_load(&queue->head) == &mpsc_closed;
+    return atomic_load(&queue->head) == NULL;
 }
 
 /* Everything pushed so far, oldest first, linked by next. Only the consumer. */
 struct mpsc_node *mpsc_queue_take_all(struct mpsc_queue *queue);
-
-/* As take_all, and from now on pushing fails. Only the consumer. */
-struct mpsc_node *mpsc_queue_close(struct mpsc_queue *queue);
 
 #endif

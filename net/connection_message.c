@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct connection_message {
-    struct loop_task task;
+    struct task_node task;
     jd_tcp_connection *connection;
     enum connection_order order;
     size_t reserved; /* in queued_elsewhere */
@@ -81,7 +81,7 @@ static void receive_output(jd_tcp_connection *connection, const struct connectio
         message->reference.release(message->reference.arg);
 }
 
-static void run_message(struct loop_task *task)
+static void run_message(struct task_node *task)
 {
     struct connection_message *message = (struct connection_message *)task;
     jd_tcp_connection *connection = message->connection;

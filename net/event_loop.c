@@ -33,6 +33,7 @@ enum {
     BUSY_POLL_RETRY_EVERY = 16,   /* sleeps, then it looks again */
     TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in a turn */
     TASKS_PER_CLOCK = 32,
+    QUEUE_CELLS = 4096,       /* of 24 bytes, touched as they are used */
     WAIT_FAILURES_MAX = 1000, /* in a row, a millisecond apart, while a loop is destroyed */
 };
 
@@ -89,7 +90,6 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     loop->age_check = 1;
     loop->touched_link = &loop->touched_first;
     atomic_init(&loop->owner, &event_loop_thread_token);
-    mpsc_queue_init(&loop->queue);
     ring_buffer_init(&loop->view);
     slot_map_init(&loop->connections, sizeof(jd_tcp_connection), first_generation);
     loop_timers_init(loop, first_generation);
@@ -120,21 +120,26 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     result = loop_registry_take(&loop->index, &first_generation);
     if (result < 0)
         goto free_loop;
+    result = task_queue_init(&loop->queue, QUEUE_CELLS);
+    if (result < 0)
+        goto give_back_index;
     loop_init(loop, options, ops, first_generation);
     result = block_pool_prefault(&loop->receive_blocks);
     if (result < 0)
-        goto give_back_index;
+        goto destroy_queue;
     result = ops->create(&loop->engine, loop);
     if (result < 0)
-        goto give_back_index;
+        goto destroy_queue;
     loop->now = event_loop_clock(loop);
     timer_wheel_init(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS));
     loop_registry_publish(loop);
     *out = loop;
     return 0;
 
-give_back_index:
+destroy_queue:
     block_pool_destroy(&loop->receive_blocks);
+    task_queue_destroy(&loop->queue);
+give_back_index:
     loop_registry_give_back(loop->index, first_generation);
 free_loop:
     memory_release(loop, sizeof(*loop));
@@ -153,8 +158,8 @@ void event_loop_woke(jd_event_loop *loop)
 
 static bool something_is_queued(const jd_event_loop *loop)
 {
-    return loop->touched_first != NULL || loop->output_pools.released.first != NULL || loop->backlog != NULL ||
-           !mpsc_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->quit)) ||
+    return loop->touched_first != NULL || loop->output_pools.released.first != NULL ||
+           !task_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->quit)) ||
            atomic_load(&loop->pending_signals) != 0;
 }
 
@@ -235,25 +240,20 @@ static int wait_for_events(jd_event_loop *loop, int64_t timeout_ns)
 /* Runs what was queued when it began; what tasks queue waits for the next turn. */
 static unsigned run_tasks(jd_event_loop *loop)
 {
-    struct loop_task *task = loop->backlog;
+    struct task task;
     jd_timestamp deadline;
     unsigned count = 0;
 
-    loop->backlog = NULL;
-    if (task == NULL)
-        task = (struct loop_task *)mpsc_queue_take_all(&loop->queue);
-    if (task == NULL)
+    if (task_queue_is_empty(&loop->queue))
         return 0;
+    task_queue_begin(&loop->queue);
     deadline = event_loop_clock(loop) + TASK_BUDGET_NS;
-    while (task != NULL) {
-        struct loop_task *next = (struct loop_task *)task->node.next;
+    while (task_queue_take(&loop->queue, &task)) {
         flush_before_callback(loop);
-        task->run(task);
-        task = next;
+        task_run(&task);
         if (++count % TASKS_PER_CLOCK == 0 && event_loop_clock(loop) >= deadline)
             break;
     }
-    loop->backlog = task;
     counter_add(&loop->counters.tasks, count);
     return count;
 }
@@ -401,16 +401,13 @@ void jd_event_loop_quit(jd_event_loop *loop)
 /* Runs what is queued and refuses the rest. Tasks run here may queue others until the queue is closed. */
 static void finish_tasks(jd_event_loop *loop)
 {
-    struct loop_task *task;
+    struct task task;
 
-    while (run_tasks(loop) > 0 && loop->backlog != NULL)
+    while (run_tasks(loop) > 0 && task_queue_is_in_batch(&loop->queue))
         continue;
-    task = (struct loop_task *)mpsc_queue_close(&loop->queue);
-    while (task != NULL) {
-        struct loop_task *next = (struct loop_task *)task->node.next;
-        task->run(task);
-        task = next;
-    }
+    task_queue_close(&loop->queue);
+    while (task_queue_take_last(&loop->queue, &task))
+        task_run(&task);
 }
 
 void event_loop_release_shell(jd_event_loop *loop)
@@ -419,6 +416,7 @@ void event_loop_release_shell(jd_event_loop *loop)
         return;
     loop->connections.count = 0; /* those that outlived the loop end with it */
     slot_map_destroy(&loop->connections);
+    task_queue_destroy(&loop->queue);
     memory_release(loop, sizeof(*loop));
 }
 

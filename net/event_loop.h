@@ -2,9 +2,9 @@
 #ifndef NET_EVENT_LOOP_H
 #define NET_EVENT_LOOP_H
 
-#include "base/mpsc_queue.h"
 #include "base/ring_buffer.h"
 #include "base/slot_map.h"
+#include "base/task_queue.h"
 #include "base/timer_wheel.h"
 #include "net/engine.h"
 #include "net/output_queue.h"
@@ -14,12 +14,6 @@
 
 /* AWAKE: it will look at its queue before it sleeps. SLEEPING: whoever pushes first must wake it. SIGNALLED: one has. */
 enum { LOOP_AWAKE, LOOP_SLEEPING, LOOP_SIGNALLED };
-
-/* A task without memory of its own: embedded in what it is about, or allocated by who queues it. */
-struct loop_task {
-    struct mpsc_node node;
-    void (*run)(struct loop_task *task);
-};
 
 /* What a timer of the wheel is part of. */
 enum timer_kind { TIMER_USER, TIMER_USER_POSTED, TIMER_CONNECTION, TIMER_CLIENT };
@@ -117,7 +111,6 @@ struct jd_event_loop {
     pthread_mutex_t handoff_lock; /* taken when a thread runs the loop for the first time */
 
     struct log_allowance log_allowance;
-    struct loop_task *backlog; /* tasks taken from the queue that did not fit the turn's budget */
     jd_tcp_server *servers;
     jd_tcp_client *clients;
     struct loop_counters counters;
@@ -126,9 +119,10 @@ struct jd_event_loop {
     uint32_t busy_poll_misses;
     jd_event_loop_options options;
 
+    struct task_queue queue;
+
     /* Written by other threads: on cache lines of their own, by distance, as allocated memory is aligned to 16 only. */
     char distance_before[CACHE_LINE_BYTES];
-    struct mpsc_queue queue;
     _Atomic int wake_state;
     _Atomic bool quit;
     _Atomic uint64_t pending_signals;
@@ -168,13 +162,13 @@ void loop_registry_give_back(uint8_t index, uint32_t generation);
 void event_loop_wait_for_wakers(jd_event_loop *loop);
 
 /* From any thread. False when the loop is being destroyed: the task is the caller's still. */
-bool event_loop_push(jd_event_loop *loop, struct loop_task *task);
+bool event_loop_push(jd_event_loop *loop, struct task_node *task);
 
 /* The same for one who knows the loop to exist when the call begins, but not when it ends: the task may be its end. */
-bool event_loop_push_last(jd_event_loop *loop, struct loop_task *task);
+bool event_loop_push_last(jd_event_loop *loop, struct task_node *task);
 
 /* Queues task on the loop with this index, if there is one: JD_ENOENT otherwise. From any thread. */
-int event_loop_push_by_index(uint8_t index, struct loop_task *task);
+int event_loop_push_by_index(uint8_t index, struct task_node *task);
 
 /* From any thread and from signal handlers. */
 void event_loop_wake(jd_event_loop *loop);

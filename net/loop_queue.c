@@ -85,20 +85,25 @@ void event_loop_wait_for_wakers(jd_event_loop *loop)
 
 /* ---- queueing ---- */
 
-bool event_loop_push(jd_event_loop *loop, struct loop_task *task)
+/* In one of its own callbacks it is awake. Anywhere else it may be asleep, in the owner's thread too: the owner is about to
+ * change when another thread runs the loop for the first time. */
+static void tell(jd_event_loop *loop)
 {
-    if (!mpsc_queue_push(&loop->queue, &task->node))
-        return false;
-    /* In one of its own callbacks it is awake. Anywhere else it may be asleep, in the owner's thread too: the owner is
-     * about to change when another thread runs the loop for the first time. */
     if (event_loop_current() == loop)
         counter_add(&loop->counters.tasks_from_inside, 1);
     else
         event_loop_wake(loop);
+}
+
+bool event_loop_push(jd_event_loop *loop, struct task_node *task)
+{
+    if (task_queue_put_node(&loop->queue, task) < 0)
+        return false;
+    tell(loop);
     return true;
 }
 
-bool event_loop_push_last(jd_event_loop *loop, struct loop_task *task)
+bool event_loop_push_last(jd_event_loop *loop, struct task_node *task)
 {
     bool pushed;
 
@@ -108,7 +113,7 @@ bool event_loop_push_last(jd_event_loop *loop, struct loop_task *task)
     return pushed;
 }
 
-int event_loop_push_by_index(uint8_t index, struct loop_task *task)
+int event_loop_push_by_index(uint8_t index, struct task_node *task)
 {
     jd_event_loop *loop;
     bool pushed;
@@ -126,12 +131,12 @@ int event_loop_push_by_index(uint8_t index, struct loop_task *task)
 }
 
 struct user_task {
-    struct loop_task task;
+    struct task_node task;
     jd_task function;
     void *arg;
 };
 
-static void run_user_task(struct loop_task *task)
+static void run_user_task(struct task_node *task)
 {
     struct user_task user = *(struct user_task *)task;
 
@@ -139,7 +144,7 @@ static void run_user_task(struct loop_task *task)
     user.function(user.arg);
 }
 
-int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
+static int queue_with_memory(jd_event_loop *loop, jd_task function, void *arg)
 {
     struct user_task *user = memory_allocate(sizeof(*user));
 
@@ -150,6 +155,17 @@ int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg
         return 0;
     memory_release(user, sizeof(*user));
     return JD_ECANCELED;
+}
+
+int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
+{
+    int result = task_queue_put(&loop->queue, function, arg);
+
+    if (result == JD_ENOBUFS)
+        return queue_with_memory(loop, function, arg);
+    if (result == 0)
+        tell(loop);
+    return result;
 }
 
 int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task function, void *arg)

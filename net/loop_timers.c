@@ -26,7 +26,7 @@ struct loop_timer {
 /* A posted one carries what it is asked for to the loop. */
 struct posted_timer {
     struct loop_timer timer;
-    struct loop_task start;
+    struct task_node start;
     jd_event_loop *loop;
     uint64_t expiry_ms;
     bool arrived;
@@ -102,7 +102,7 @@ static void fill(struct loop_timer *timer, enum timer_kind kind, jd_task functio
     timer->interval_ms = interval_ms;
 }
 
-static void start_posted(struct loop_task *task)
+static void start_posted(struct task_node *task)
 {
     struct posted_timer *posted = (struct posted_timer *)((char *)task - offsetof(struct posted_timer, start));
 
@@ -202,12 +202,12 @@ int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task f
 /* ---- cancelling ---- */
 
 struct cancel_task {
-    struct loop_task task;
+    struct task_node task;
     jd_event_loop *loop;
     jd_timer_id id;
 };
 
-static void run_cancel(struct loop_task *task)
+static void run_cancel(struct task_node *task)
 {
     struct cancel_task asked = *(struct cancel_task *)task;
 

@@ -140,7 +140,7 @@ static void look_up(struct lookup *lookup)
         explain(lookup, result, system_error);
 }
 
-static void run_done(struct loop_task *task);
+static void run_done(struct task_node *task);
 
 /* The lock is held over the push: the loop does not end before its lookups are released, which waits for the lock. */
 static void give_back(struct lookup *lookup)
@@ -197,7 +197,7 @@ static int start_thread(void)
 
 /* ---- in the loop's thread ---- */
 
-static void run_done(struct loop_task *task)
+static void run_done(struct task_node *task)
 {
     struct lookup *lookup = (struct lookup *)task;
     bool abandoned;

@@ -9,7 +9,7 @@
 enum { RESOLVER_ADDRESSES_MAX = 16 };
 
 struct lookup {
-    struct loop_task task; /* brings it back to the loop */
+    struct task_node task; /* brings it back to the loop */
     struct lookup *next;
     jd_event_loop *loop;
     struct host_port name;

@@ -22,7 +22,7 @@ struct server_listener {
     struct listener listener;
     struct server_loop *at;
     struct server_listener *next;    /* at its loop */
-    struct loop_task task;           /* its beginning on another loop's thread; its end */
+    struct task_node task;           /* its beginning on another loop's thread; its end */
     bool starving;                   /* since it has accepted last */
     jd_timestamp starvation_told_at; /* in the log */
 };
@@ -37,13 +37,13 @@ struct server_loop {
     bool accepting; /* what the listeners were told last */
     bool ending;    /* the listeners have been told to close, and so have the connections: */
     enum closing closing;
-    struct loop_task update, drain, close;
+    struct task_node update, drain, close;
     _Atomic bool update_queued;
 };
 
 /* An accepted socket on its way to the loop it will live on. */
 struct handover {
-    struct loop_task task;
+    struct task_node task;
     struct handover *next; /* of those that wait for a place */
     struct server_loop *to;
     socket_handle socket;
@@ -85,7 +85,7 @@ struct jd_tcp_server {
     void *stopped_arg, *destroyed_arg;
     _Atomic bool destroying; /* asked for */
     bool destroy_begun;      /* in the loop */
-    struct loop_task finish, destroy;
+    struct task_node finish, destroy;
     _Atomic unsigned pending_orders;           /* asked for by other threads, in the loop's queue */
     jd_event_loop_statistics ended_statistics; /* of the io loops, when they are gone */
     /* Connections up and not down. One thread writes the first, with plain stores. */
@@ -126,7 +126,7 @@ void server_loop_end_listening(struct server_loop *at);
  * late are closed as the others were. */
 void server_loop_update(struct server_loop *at);
 void server_loop_queue_update(struct server_loop *at);
-void server_loop_run_update(struct loop_task *task);
+void server_loop_run_update(struct task_node *task);
 
 void server_free_endpoints(jd_tcp_server *server);
 

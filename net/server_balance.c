@@ -80,7 +80,7 @@ static struct server_loop *choose(jd_tcp_server *server, const struct peer_addre
 
 /* ---- handing over ---- */
 
-static void run_handover(struct loop_task *task)
+static void run_handover(struct task_node *task)
 {
     struct handover handover = *(struct handover *)task;
 

@@ -74,7 +74,7 @@ static void free_listener(struct server_listener *listener)
     server_release(server);
 }
 
-static void run_end(struct loop_task *task)
+static void run_end(struct task_node *task)
 {
     free_listener((struct server_listener *)((char *)task - offsetof(struct server_listener, task)));
 }
@@ -109,7 +109,7 @@ static void begin(struct server_listener *listener)
         loop->ops->pause_accept(loop->engine, &listener->listener);
 }
 
-static void run_begin(struct loop_task *task)
+static void run_begin(struct task_node *task)
 {
     begin((struct server_listener *)((char *)task - offsetof(struct server_listener, task)));
 }
@@ -245,7 +245,7 @@ void server_loop_update(struct server_loop *at)
         (accepting ? loop->ops->accept : loop->ops->pause_accept)(loop->engine, &listener->listener);
 }
 
-void server_loop_run_update(struct loop_task *task)
+void server_loop_run_update(struct task_node *task)
 {
     struct server_loop *at = (struct server_loop *)((char *)task - offsetof(struct server_loop, update));
     jd_tcp_server *server = at->server;

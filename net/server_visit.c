@@ -8,14 +8,14 @@
 enum { VISITS_IN_A_TURN = 1024 };
 
 struct loop_visit {
-    struct loop_task task;
+    struct task_node task;
     struct visit *visit;
     struct server_loop *at;
     uint32_t next_slot;
 };
 
 struct visit {
-    struct loop_task begin, end;
+    struct task_node begin, end;
     jd_tcp_server *server;
     jd_connection_task function;
     void *arg;
@@ -41,7 +41,7 @@ static void finish(struct visit *visit)
         done(arg);
 }
 
-static void run_end(struct loop_task *task)
+static void run_end(struct task_node *task)
 {
     struct visit *visit = (struct visit *)((char *)task - offsetof(struct visit, end));
     jd_tcp_server *server = visit->server;
@@ -51,7 +51,7 @@ static void run_end(struct loop_task *task)
 }
 
 /* What a function closes is freed at the turn's end at the earliest; what comes up meanwhile may be visited or not. */
-static void run_loop_visit(struct loop_task *task)
+static void run_loop_visit(struct task_node *task)
 {
     struct loop_visit *here = (struct loop_visit *)task;
     struct visit *visit = here->visit;
@@ -74,7 +74,7 @@ static void run_loop_visit(struct loop_task *task)
         event_loop_push(visit->server->loop, &visit->end);
 }
 
-static void run_begin(struct loop_task *task)
+static void run_begin(struct task_node *task)
 {
     struct visit *visit = (struct visit *)task;
     jd_tcp_server *server = visit->server;

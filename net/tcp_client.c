@@ -78,7 +78,7 @@ static void unlink_client(jd_tcp_client *client)
         client->next->previous = client->previous;
 }
 
-static void run_proceed(struct loop_task *task);
+static void run_proceed(struct task_node *task);
 
 static int fill(jd_tcp_client *client, const jd_tcp_client_options *options)
 {
@@ -228,7 +228,7 @@ static void end_disconnecting(jd_tcp_client *client)
         stopped(client->stopped_arg);
 }
 
-static void run_proceed(struct loop_task *task)
+static void run_proceed(struct task_node *task)
 {
     jd_tcp_client *client = (jd_tcp_client *)((char *)task - offsetof(jd_tcp_client, proceed));
 
@@ -258,7 +258,7 @@ static void run_proceed(struct loop_task *task)
 /* ---- from other threads ---- */
 
 struct order_task {
-    struct loop_task task;
+    struct task_node task;
     jd_tcp_client *client;
     bool start; /* or disconnect: */
     uint64_t drain_ms;
@@ -266,7 +266,7 @@ struct order_task {
     void *arg;
 };
 
-static void run_order(struct loop_task *task)
+static void run_order(struct task_node *task)
 {
     struct order_task order = *(struct order_task *)task;
 
@@ -309,7 +309,7 @@ int jd_tcp_client_disconnect(jd_tcp_client *client, uint64_t drain_ms, jd_done_c
     return post_order(&(struct order_task){ .client = client, .drain_ms = drain_ms, .done = done, .arg = arg });
 }
 
-static void run_destroy(struct loop_task *task)
+static void run_destroy(struct task_node *task)
 {
     destroy_in_loop((jd_tcp_client *)((char *)task - offsetof(jd_tcp_client, destroy)));
 }

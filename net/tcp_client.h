@@ -48,7 +48,7 @@ struct jd_tcp_client {
     jd_tcp_connection *connection;
     jd_timestamp up_at;
 
-    struct loop_task proceed, destroy;
+    struct task_node proceed, destroy;
     bool proceeding; /* that task is queued */
     jd_done_callback stopped, destroyed;
     void *stopped_arg, *destroyed_arg;

@@ -251,7 +251,7 @@ static void bury(jd_tcp_connection *connection)
     loop->dead_connections = connection;
 }
 
-static void arrive_home(struct loop_task *task)
+static void arrive_home(struct task_node *task)
 {
     bury((jd_tcp_connection *)((char *)task - offsetof(jd_tcp_connection, home)));
 }
@@ -379,13 +379,13 @@ jd_tcp_connection *jd_tcp_connection_find(jd_connection_id id)
 }
 
 struct id_task {
-    struct loop_task task;
+    struct task_node task;
     jd_connection_id id;
     jd_connection_task function;
     void *arg;
 };
 
-static void run_id_task(struct loop_task *task)
+static void run_id_task(struct task_node *task)
 {
     struct id_task posted = *(struct id_task *)task;
 

@@ -149,7 +149,7 @@ struct jd_tcp_connection {
     void (*context_destructor)(void *);
     union {
         struct timer timer;    /* while it lives */
-        struct loop_task home; /* the last reference on its way home to the loop */
+        struct task_node home; /* the last reference on its way home to the loop */
     };
     struct peer_address peer;
     union {

@@ -51,9 +51,9 @@ static bool options_make_sense(const jd_tcp_server_options *options, const char 
     return connection_options_make_sense(name, connection_options);
 }
 
-static void run_finish(struct loop_task *task);
-static void run_drain(struct loop_task *task);
-static void run_close(struct loop_task *task);
+static void run_finish(struct task_node *task);
+static void run_drain(struct task_node *task);
+static void run_close(struct task_node *task);
 
 static void server_loop_init(struct server_loop *at, jd_tcp_server *server)
 {
@@ -266,12 +266,12 @@ static void stop_here(struct server_loop *at, enum closing closing)
     connections_close(at->loop, at->server->profile, closing);
 }
 
-static void run_drain(struct loop_task *task)
+static void run_drain(struct task_node *task)
 {
     stop_here((struct server_loop *)((char *)task - offsetof(struct server_loop, drain)), CLOSING_DRAINED);
 }
 
-static void run_close(struct loop_task *task)
+static void run_close(struct task_node *task)
 {
     struct server_loop *at = (struct server_loop *)((char *)task - offsetof(struct server_loop, close));
 
@@ -318,14 +318,14 @@ static int stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callba
 
 /* From another thread, an io thread's callback perhaps. */
 struct stop_task {
-    struct loop_task task;
+    struct task_node task;
     jd_tcp_server *server;
     uint64_t drain_ms;
     jd_done_callback done;
     void *arg;
 };
 
-static void run_stop(struct loop_task *task)
+static void run_stop(struct task_node *task)
 {
     struct stop_task stop = *(struct stop_task *)task;
 
@@ -365,7 +365,7 @@ int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callbac
     return JD_ECANCELED;
 }
 
-static void run_finish(struct loop_task *task)
+static void run_finish(struct task_node *task)
 {
     jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
     jd_done_callback stopped = server->stopped, destroyed;
@@ -411,7 +411,7 @@ static void destroy_in_loop(jd_tcp_server *server)
     }
 }
 
-static void run_destroy(struct loop_task *task)
+static void run_destroy(struct task_node *task)
 {
     destroy_in_loop((jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, destroy)));
 }

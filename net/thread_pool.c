@@ -40,7 +40,7 @@ static void tell(struct pool_task *task, int error)
         done(error, arg);
 }
 
-static void tell_on_loop(struct loop_task *delivery)
+static void tell_on_loop(struct task_node *delivery)
 {
     struct pool_task *task = (struct pool_task *)delivery;
 

@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 struct pool_task {
-    struct loop_task delivery; /* carries the end to the loop, then the task home to its pool */
+    struct task_node delivery; /* carries the end to the loop, then the task home to its pool */
     struct pool_task *next;    /* in a task_list */
     jd_thread_pool *pool;
     jd_strand *strand; /* or NULL */

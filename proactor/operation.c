@@ -85,7 +85,7 @@ static void tell_last(struct operations *operations, struct operation *operation
     jd_handle handle = operation->handle;
 
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_TOO_LATE) &&
-        !mpsc_queue_is_closed(&operation->loop->queue)) {
+        !task_queue_is_closed(&operation->loop->queue)) {
         set_state(operation, OPERATION_HELD);
         return;
     }
@@ -162,7 +162,7 @@ static void start(struct operation *operation)
         begin_part(operation);
 }
 
-static void start_queued(struct loop_task *task)
+static void start_queued(struct task_node *task)
 {
     start((struct operation *)((char *)task - offsetof(struct operation, start_task)));
 }
@@ -334,7 +334,7 @@ void operation_cancel_here(struct operation *operation)
         backend->ops->cancel(backend, operation->handle, proactor_operation_token(operation));
 }
 
-static void cancel_arrived(struct loop_task *task)
+static void cancel_arrived(struct task_node *task)
 {
     struct operation *operation = (struct operation *)((char *)task - offsetof(struct operation, cancel_task));
 

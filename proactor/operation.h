@@ -39,7 +39,7 @@ enum operation_cancel { CANCEL_NONE, CANCEL_POSTED, CANCEL_TOO_LATE };
 
 /* Zero is idle. */
 struct operation {
-    struct loop_task start_task, cancel_task;
+    struct task_node start_task, cancel_task;
     struct operation *next, **link; /* in the account of those on its handle */
     struct operation *waiting_next; /* on the list of starved or of finished ones */
     jd_event_loop *loop;

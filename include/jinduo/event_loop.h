@@ -121,8 +121,8 @@ JD_API void jd_event_loop_quit(jd_event_loop *loop);
 JD_API int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Queues task(arg) for the loop's next turn; never runs it at once. Tasks of one thread keep their order. From any
- * thread, as long as the loop exists until this has returned. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is
- * being destroyed; after an error the task never runs. */
+ * thread, as long as the loop exists until this has returned. Some thousand that wait need no memory but the loop's.
+ * Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being destroyed; after an error the task never runs. */
 JD_API int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Whether the calling thread is the loop's owner. From any thread. */

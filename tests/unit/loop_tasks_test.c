@@ -99,18 +99,56 @@ START_TEST(a_task_queued_by_a_task_waits_for_the_next_turn)
 }
 END_TEST
 
+static unsigned in_order, out_of_order;
+
+static void note_number(void *number)
+{
+    if ((uintptr_t)number == in_order)
+        in_order++;
+    else
+        out_of_order++;
+}
+
+static int queue_number(uintptr_t number)
+{
+    return jd_event_loop_queue_in_loop(test_loop, note_number, (void *)number); // NOLINT(performance-no-int-to-ptr)
+}
+
+START_TEST(any_number_of_tasks_is_kept_in_order_while_the_loop_does_not_run)
+{
+    enum { TASKS = 100000 };
+    for (uintptr_t number = 0; number < TASKS; number++)
+        ck_assert_int_eq(queue_number(number), 0);
+
+    while (in_order + out_of_order < TASKS)
+        ck_assert_int_gt(jd_event_loop_run_once(test_loop, 0), 0);
+
+    ck_assert_uint_eq(out_of_order, 0);
+    ck_assert_int_eq(jd_event_loop_run_once(test_loop, 0), 0);
+}
+END_TEST
+
 START_TEST(a_task_for_which_there_is_no_memory_never_runs)
 {
+    uintptr_t kept = 0;
+    int result;
     /* The fixture's loop must be gone: the library holds memory of the other kind. */
     jd_event_loop_destroy(test_loop);
     checking_memory_install();
     ck_assert_int_eq(jd_event_loop_create(&test_loop, NULL), 0);
 
+    /* Thousands need none. */
     checking_memory_fail_at(1);
-    ck_assert_int_eq(jd_event_loop_queue_in_loop(test_loop, note_letter, letter('a')), JD_ENOMEM);
+    while ((result = queue_number(kept)) == 0)
+        kept++;
+    ck_assert_int_eq(result, JD_ENOMEM);
+    ck_assert_uint_gt(kept, 1000);
+    ck_assert_int_eq(queue_number(kept), 0); /* memory fails but once */
 
+    while (in_order + out_of_order < kept + 1)
+        ck_assert_int_gt(jd_event_loop_run_once(test_loop, 0), 0);
     ck_assert_int_eq(jd_event_loop_run_once(test_loop, 0), 0);
-    ck_assert_str_eq(noted, "");
+    ck_assert_uint_eq(in_order, kept + 1);
     jd_event_loop_destroy(test_loop);
     test_loop = NULL;
     checking_memory_remove();
@@ -291,7 +329,7 @@ START_TEST(a_task_queued_inside_a_callback_of_the_loop_is_no_wake_up_at_all)
 }
 END_TEST
 
-static void run_nothing(struct loop_task *task)
+static void run_nothing(struct task_node *task)
 {
 }
 
@@ -399,7 +437,7 @@ END_TEST
 
 START_TEST(a_task_for_an_index_that_no_loop_has_is_refused)
 {
-    struct loop_task task = { .run = run_nothing };
+    struct task_node task = { .run = run_nothing };
     uint8_t index = test_loop->index;
 
     ck_assert_int_eq(event_loop_push_by_index(0, &task), JD_ENOENT);
@@ -501,6 +539,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, queue_in_loop_never_runs_the_task_at_once);
     tcase_add_test(tests, tasks_run_once_in_the_order_they_were_queued);
     tcase_add_test(tests, a_task_queued_by_a_task_waits_for_the_next_turn);
+    tcase_add_test(tests, any_number_of_tasks_is_kept_in_order_while_the_loop_does_not_run);
     tcase_add_test(tests, a_task_for_which_there_is_no_memory_never_runs);
     tcase_add_test(tests, a_task_that_queues_itself_runs_once_a_turn_and_starves_no_event);
     tcase_add_test(tests, a_task_that_queues_itself_starves_no_timer);

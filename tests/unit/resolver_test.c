@@ -241,7 +241,7 @@ END_TEST
 START_TEST(one_that_is_released_on_its_way_back_is_not_done)
 {
     struct lookup *lookup = start(on_done);
-    for (int waited_ms = 0; mpsc_queue_is_empty(&test_loop->queue); waited_ms++) {
+    for (int waited_ms = 0; task_queue_is_empty(&test_loop->queue); waited_ms++) {
         ck_assert_int_lt(waited_ms, LATE_MS);
         poll(NULL, 0, 1);
     }
