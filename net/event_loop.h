@@ -102,6 +102,7 @@ struct jd_event_loop {
     bool view_taken;
     /* The connection whose input is being dealt with, and how much that is: answers are often as long. */
     const jd_tcp_connection *answering;
+    jd_timestamp answering_since; /* not later than it began */
     size_t arrived_bytes;
 
     struct timer_wheel wheel;

@@ -35,14 +35,15 @@ static bool output_is_old(jd_event_loop *loop)
     return clock - loop->oldest_output >= loop->flush_policy.age_ns;
 }
 
-/* Flushes what is on the list; connections with nothing else to do leave it. */
-static void flush_touched(jd_event_loop *loop)
+/* Flushes what is on the list, but for the spared one's (or NULL); connections with nothing else to do leave it. */
+static void flush_touched(jd_event_loop *loop, const jd_tcp_connection *spared)
 {
     jd_tcp_connection **link = &loop->touched_first;
 
     while (*link != NULL) {
         jd_tcp_connection *connection = *link;
-        connection_flush(connection);
+        if (connection != spared)
+            connection_flush(connection);
         if (connection->todo != 0) {
             link = &connection->next;
             continue;
@@ -53,11 +54,17 @@ static void flush_touched(jd_event_loop *loop)
     loop->touched_link = link;
 }
 
-/* What an engine gathers until the turn's end leaves now. */
+/* What an engine gathers until the turn's end leaves now. The time that this takes, which is the sends', does not count: what
+ * is being dealt with, and what comes next, would seem to be that old. */
 static void push(jd_event_loop *loop)
 {
-    if (loop->ops->push != NULL)
-        loop->ops->push(loop->engine);
+    jd_timestamp before = loop->age_clock;
+
+    if (loop->ops->push == NULL)
+        return;
+    loop->ops->push(loop->engine);
+    loop->age_clock = event_loop_clock(loop);
+    loop->answering_since += loop->age_clock - before;
 }
 
 void connection_flush_early(jd_tcp_connection *connection)
@@ -66,12 +73,19 @@ void connection_flush_early(jd_tcp_connection *connection)
     push(connection_loop(connection));
 }
 
+/* Not what answers the input that is being dealt with, unless that takes long itself: the rest of its answers follows, and
+ * a peer that gets them in two parts goes on in two parts, each of which costs what the whole does. */
 void flush_early(jd_event_loop *loop)
 {
+    const jd_tcp_connection *spared = NULL;
+
     if (loop->unflushed < loop->flush_policy.connections && !output_is_old(loop))
         return;
-    flush_touched(loop);
+    if (loop->age_clock - loop->answering_since < loop->flush_policy.age_ns)
+        spared = loop->answering;
+    flush_touched(loop, spared);
     push(loop);
+    loop->oldest_output = loop->answering_since; /* of what was spared */
 }
 
 static void append_touched(jd_event_loop *loop, jd_tcp_connection *connection)
@@ -132,7 +146,7 @@ unsigned settle_connections(jd_event_loop *loop)
     jd_tcp_connection *connection;
     unsigned count = loop->unflushed;
 
-    flush_touched(loop);
+    flush_touched(loop, NULL);
     connection = loop->touched_first;
     loop->touched_first = NULL;
     loop->touched_link = &loop->touched_first;

@@ -1,6 +1,7 @@
 /* What is sent arrives: whole, in order, gathered, and within the limits. */
 #include "tests/behaviour/harness.h"
 
+#include <poll.h>
 #include <string.h>
 
 const char *const suite_name = "sending";
@@ -145,6 +146,75 @@ START_TEST(much_output_is_flushed_while_the_handler_still_sends)
     int client = client_connect();
 
     client_expect_pattern(client, 0, bytes);
+    ck_assert_uint_gt(statistics().flushes, 1);
+}
+END_TEST
+
+/* ---- answers to one input ---- */
+
+enum { LINES = 20, LINES_BYTES = 2 * LINES, PATIENCE_MS = 20000 };
+
+static jd_codec *lines;
+
+/* As many lines as answers are sent and expected, by a client on a loop with these options. */
+static void ask_in_lines(struct service service, jd_event_loop_options options)
+{
+    char batch[LINES_BYTES];
+    int *client = service.arg;
+
+    ck_assert_int_eq(jd_delimiter_codec_create(&lines, &(jd_delimiter_codec_options){ .delimiter = "\n" }), 0);
+    remake_the_loop(&options);
+    service.codec = lines;
+    serve(&service);
+    for (int i = 0; i < LINES; i++)
+        memcpy(batch + i * 2, "x\n", 2);
+    *client = client_connect();
+    client_send(*client, batch, sizeof(batch));
+    client_expect(*client, batch, sizeof(batch));
+    client_close(*client);
+    PUMP_UNTIL(connections_down() == 1);
+    jd_codec_destroy(lines);
+}
+
+static void answer_line(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
+                        void *arg)
+{
+    ck_assert_int_eq(jd_codec_send(lines, connection, data, length), 0);
+}
+
+/* Though before each callback there is a connection too many that waits. In two parts they would make the peer go on in two. */
+START_TEST(answers_to_one_input_leave_together)
+{
+    int client;
+
+    ask_in_lines((struct service){ .on_frame = answer_line, .arg = &client },
+                 (jd_event_loop_options){ .flush_connections = 1, .flush_age_us = 100 * 1000 * 1000 });
+
+    ck_assert_uint_eq(statistics().flushes, 1);
+}
+END_TEST
+
+/* Waits before the last one until an answer has arrived. */
+static void answer_line_slowly(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
+                               void *arg)
+{
+    static int count;
+    struct pollfd readable = { .fd = *(int *)arg, .events = POLLIN };
+
+    if (++count == LINES)
+        ck_assert_int_eq(poll(&readable, 1, PATIENCE_MS), 1);
+    else
+        poll(&readable, 1, 1);
+    answer_line(connection, data, length, received, arg);
+}
+
+START_TEST(answers_of_slow_handlers_do_not_wait_for_the_end_of_the_input)
+{
+    int client;
+
+    ask_in_lines((struct service){ .on_frame = answer_line_slowly, .arg = &client },
+                 (jd_event_loop_options){ .flush_age_us = 1 });
+
     ck_assert_uint_gt(statistics().flushes, 1);
 }
 END_TEST
@@ -348,6 +418,10 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, memory_returns_after_a_burst);
     tcase_add_test(tests, sixteen_sends_in_one_handler_are_one_flush);
     tcase_add_test(tests, much_output_is_flushed_while_the_handler_still_sends);
+    if (!engine_is("late")) { /* which cuts what arrives and gives what is sent time */
+        tcase_add_test(tests, answers_to_one_input_leave_together);
+        tcase_add_test(tests, answers_of_slow_handlers_do_not_wait_for_the_end_of_the_input);
+    }
     tcase_add_test(tests, sending_no_bytes_is_allowed_and_does_nothing);
     tcase_add_test(tests, send_buffer_leaves_the_buffer_empty);
     tcase_add_test(tests, send_buffer_takes_a_buffer_of_the_users_own);
