@@ -5,6 +5,7 @@ own ratios, the way round that more is better for jinduo on io_uring. Beside eac
 into the kernel a message, and completions (on the Reactor: events) a call.
 """
 
+import functools
 import re
 import statistics
 from dataclasses import dataclass
@@ -137,7 +138,8 @@ def measure_row(programs, row, arguments, progress):
         first = number % len(names)
         for side in names[first:] + names[:first]:
             progress.show(f"{row.name}, round {number + 1}: {NAMES[side]}")
-            runs[side].append(measure_once(programs, sides[side], row, arguments.seconds))
+            runs[side].append(programs.undisturbed(
+                functools.partial(measure_once, programs, sides[side], row, arguments.seconds)))
     return judge(row, {"row": row.name, "engines": {side: summarize(figures) for side, figures in runs.items()},
                        "runs": runs})
 

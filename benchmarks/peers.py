@@ -189,7 +189,8 @@ def measure_row(programs, row, arguments, progress):
         first = number % len(names) if names else 0
         for side in names[first:] + names[:first]:
             progress.show(f"{row.name}, round {number + 1}: {side}")
-            runs[side].append(row.measure(programs, sides[side], arguments.seconds))
+            runs[side].append(programs.undisturbed(
+                functools.partial(row.measure, programs, sides[side], arguments.seconds)))
     return summarize(row, runs)
 
 

@@ -8,6 +8,7 @@ figures are medians too. Ratios are the way round that more is better for jinduo
 
 import argparse
 import fnmatch
+import functools
 import json
 import os
 import platform
@@ -95,7 +96,8 @@ def measure_row(programs, row, arguments, progress):
         # The other one goes first in the next round: neither always has the warmer machine.
         for side in sorted(sides, reverse=round_number % 2 == 0):
             progress.show(f"{row.name}, round {round_number + 1}: {side}")
-            runs[side].append(measure_once(programs, *sides[side], row, arguments.seconds))
+            runs[side].append(programs.undisturbed(
+                functools.partial(measure_once, programs, *sides[side], row, arguments.seconds)))
     progress.skip(arguments.rounds * (2 - len(sides)))
     return summarize(row, runs)
 
@@ -376,12 +378,13 @@ def main():
     progress.clear()
     if results:
         print_results(results)
+        programs.print_disturbance()
     if arguments.plot:
         plot.draw(results, arguments.plot)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump({"machine": facts, "rounds": arguments.rounds, "seconds": arguments.seconds,
-                       "results": results}, file, indent=1)
+                       "stolen_percents": programs.stolen_percents, "results": results}, file, indent=1)
     return 0 if good else 1
 
 
