@@ -13,6 +13,7 @@
 WEAK extern void *mallocx(size_t size, int flags);
 WEAK extern void *rallocx(void *block, size_t size, int flags);
 WEAK extern void sdallocx(void *block, size_t size, int flags);
+enum { JEMALLOC_ZERO = 0x40 }; /* MALLOCX_ZERO */
 
 static bool have_jemalloc(void)
 {
@@ -111,11 +112,21 @@ void *memory_allocate(size_t size)
     return block;
 }
 
+/* Fresh pages are zero, and stay untouched until they are used. */
+static void *default_allocate_zeroed(size_t size)
+{
+    return have_jemalloc() ? mallocx(size, JEMALLOC_ZERO) : calloc(1, size);
+}
+
 void *memory_allocate_zeroed(size_t size)
 {
-    void *block = memory_allocate(size);
+    bool is_default = functions.allocate == default_allocate;
+    void *block = is_default ? default_allocate_zeroed(size) : functions.allocate(size, functions.arg);
 
-    return block != NULL ? memset(block, 0, size) : NULL;
+    if (block == NULL)
+        return NULL;
+    count(size);
+    return is_default ? block : memset(block, 0, size);
 }
 
 void *memory_reallocate(void *block, size_t old_size, size_t new_size)
