@@ -112,7 +112,7 @@ void *memory_allocate(size_t size)
     return block;
 }
 
-/* Fresh pages are zero, and stay untouched until they are used. */
+/* Pages fresh from the system are zero, and need not be touched until they are used. */
 static void *default_allocate_zeroed(size_t size)
 {
     return have_jemalloc() ? mallocx(size, JEMALLOC_ZERO) : calloc(1, size);

@@ -4,8 +4,9 @@
 
 #include <jinduo/error.h>
 #include <sched.h>
+#include <time.h>
 
-enum { PREFETCHED_CELLS = 8, TAKEN_PER_NOTE = 64 };
+enum { PREFETCHED_CELLS = 8, TAKEN_PER_NOTE = 64, YIELDS = 64 };
 
 static const uint64_t one_listed = UINT64_C(1) << 32, closed = UINT64_C(1) << 63;
 
@@ -52,16 +53,22 @@ void task_queue_destroy(struct task_queue *queue)
 
 /* ---- producers ---- */
 
+/* free_until is 0 to cells ahead of a place that is free to be taken; anything else is an old word for it. */
+static bool has_room(const struct task_queue *queue, uint32_t free_until, uint32_t place)
+{
+    return free_until - place - 1 <= queue->mask;
+}
+
 /* The consumer's word for it is far away, and read only when what was seen of it does not do. */
 static bool is_full(struct task_queue *queue, uint32_t place)
 {
     uint32_t free_until = atomic_load_explicit(&queue->free_seen, memory_order_acquire);
 
-    if ((int32_t)(free_until - place) > 0)
+    if (has_room(queue, free_until, place))
         return false;
     free_until = atomic_load_explicit(&queue->free_until, memory_order_acquire);
     atomic_store_explicit(&queue->free_seen, free_until, memory_order_release);
-    return (int32_t)(free_until - place) <= 0;
+    return !has_room(queue, free_until, place);
 }
 
 static void write_cell(struct task_queue *queue, uint32_t place, void (*function)(void *), void *arg)
@@ -194,13 +201,18 @@ void task_queue_close(struct task_queue *queue)
 
 bool task_queue_take_last(struct task_queue *queue, struct task *task)
 {
-    for (;;) {
+    const struct timespec pause = { .tv_nsec = 1000 * 1000 };
+
+    for (unsigned tries = 0;; tries++) {
         uint64_t places = atomic_load(&queue->places);
         task_queue_begin(queue);
         if (task_queue_take(queue, task))
             return true;
         if (place_of(places) == queue->taken && listed_of(places) == 0)
             return false;
-        sched_yield();
+        if (tries < YIELDS)
+            sched_yield();
+        else
+            nanosleep(&pause, NULL); /* whoever it is may have a lower priority */
     }
 }

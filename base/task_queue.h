@@ -1,4 +1,6 @@
-/* Task queue: many threads put tasks in, one takes them out, in the order in which they were put. Lock-free.
+/* Task queue: many threads put tasks in, one takes them out, in the order in which they were put. Nobody waits for anybody;
+ * but a task is taken only when those whose places are before its own are written, so that a thread which is held up between
+ * taking its place and writing it holds up the tasks behind.
  *
  * It is a ring of cells (after D. Vyukov's bounded queue, of which one consumer needs only half: it writes no cell), and a
  * list beside it (base/mpsc_queue.h) for when the ring is full, so that a task with memory of its own always finds room.
@@ -32,26 +34,27 @@ struct task_cell {
 enum { TASK_QUEUE_CACHE_LINE_BYTES = 64 };
 
 struct task_queue {
+    char distance_before[TASK_QUEUE_CACHE_LINE_BYTES];
     struct task_cell *cells; /* does not change */
     uint32_t mask;           /* neither */
-    char distance_before[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_to_own[TASK_QUEUE_CACHE_LINE_BYTES];
     /* The consumer's. */
     uint32_t taken;         /* places */
     uint32_t batch_end;     /* what was there when the batch began */
     bool batch_is_listed;   /* and behind the ring the list, as it is by then */
     struct mpsc_node *list; /* taken, not run yet */
-    char distance_between[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_to_shared[TASK_QUEUE_CACHE_LINE_BYTES];
     /* Everybody's: bits 0 to 31 the next place in the ring, 32 to 62 how many are on the list or on their way to it, 63
      * whether the queue is closed. */
     _Atomic uint64_t places;
     _Atomic uint32_t free_seen; /* as free_until, when a producer last looked there */
     struct mpsc_queue listed;
-    char distance_after[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_to_free[TASK_QUEUE_CACHE_LINE_BYTES];
     _Atomic uint32_t free_until; /* the place before which cells may be written; written now and then */
     char distance_behind[TASK_QUEUE_CACHE_LINE_BYTES];
 };
 
-/* cells: a power of two. Returns 0 or JD_ENOMEM. Memory that is not used yet is not touched. */
+/* cells: a power of two. Returns 0 or JD_ENOMEM. */
 int task_queue_init(struct task_queue *queue, uint32_t cells);
 
 /* Of a queue that holds nothing. */

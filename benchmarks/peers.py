@@ -77,6 +77,7 @@ def file_to_send():
     for _ in range(FILE_BYTES // 1000000):
         file.write(os.urandom(1000000))
     file.flush()
+    os.fsync(file.fileno())   # not while something is measured
     return file
 
 

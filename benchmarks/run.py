@@ -384,7 +384,7 @@ def main():
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump({"machine": facts, "rounds": arguments.rounds, "seconds": arguments.seconds,
-                       "stolen_percents": programs.stolen_percents, "results": results}, file, indent=1)
+                       "host": programs.disturbance(), "results": results}, file, indent=1)
     return 0 if good else 1
 
 

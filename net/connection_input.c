@@ -236,7 +236,6 @@ void stream_received(struct stream *stream, struct block **block)
         return;
     }
     loop->answering = connection;
-    loop->answering_since = loop->age_clock;
     loop->arrived_bytes = block_length(*block);
     if (connection->profile->codec != NULL) {
         deliver_frames(connection, *block);

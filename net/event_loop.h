@@ -85,7 +85,7 @@ struct jd_event_loop {
     /* Connections with something to do at the turn's end. */
     jd_tcp_connection *touched_first, **touched_link;
     uint32_t unflushed;           /* how many of them wait for a flush */
-    jd_timestamp oldest_output;   /* not later than the first of that output */
+    jd_timestamp oldest_output;   /* not later than the first of that output, or when some was spared (flush_early) */
     jd_timestamp age_clock;       /* the clock's last reading */
     uint32_t age_step, age_check; /* callbacks between, and until the next, reading of the clock */
     struct flush_policy flush_policy;
@@ -101,8 +101,7 @@ struct jd_event_loop {
     jd_buffer view; /* what a message callback sees of a block on loan */
     bool view_taken;
     /* The connection whose input is being dealt with, and how much that is: answers are often as long. */
-    const jd_tcp_connection *answering;
-    jd_timestamp answering_since; /* not later than it began */
+    jd_tcp_connection *answering;
     size_t arrived_bytes;
 
     struct timer_wheel wheel;

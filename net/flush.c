@@ -14,6 +14,7 @@ void connection_flush(jd_tcp_connection *connection)
     if (!(connection->todo & TODO_FLUSH))
         return;
     connection->todo &= (uint8_t)~TODO_FLUSH;
+    connection->flags &= (uint16_t)~CONNECTION_SPARED;
     loop->unflushed--;
     if (connection->flags & CONNECTION_RESET)
         return;
@@ -54,17 +55,11 @@ static void flush_touched(jd_event_loop *loop, const jd_tcp_connection *spared)
     loop->touched_link = link;
 }
 
-/* What an engine gathers until the turn's end leaves now. The time that this takes, which is the sends', does not count: what
- * is being dealt with, and what comes next, would seem to be that old. */
+/* What an engine gathers until the turn's end leaves now. */
 static void push(jd_event_loop *loop)
 {
-    jd_timestamp before = loop->age_clock;
-
-    if (loop->ops->push == NULL)
-        return;
-    loop->ops->push(loop->engine);
-    loop->age_clock = event_loop_clock(loop);
-    loop->answering_since += loop->age_clock - before;
+    if (loop->ops->push != NULL)
+        loop->ops->push(loop->engine);
 }
 
 void connection_flush_early(jd_tcp_connection *connection)
@@ -73,19 +68,32 @@ void connection_flush_early(jd_tcp_connection *connection)
     push(connection_loop(connection));
 }
 
-/* Not what answers the input that is being dealt with, unless that takes long itself: the rest of its answers follows, and
- * a peer that gets them in two parts goes on in two parts, each of which costs what the whole does. */
+/* What answers the input that is being dealt with stays behind: more follows, and a peer that gets its answers in two parts
+ * goes on in two parts, each of which costs what the whole does. But only once, if what waits is old. */
+static jd_tcp_connection *spare(jd_event_loop *loop, bool is_old)
+{
+    jd_tcp_connection *connection = loop->answering;
+
+    if (!is_old || connection == NULL || !(connection->todo & TODO_FLUSH))
+        return connection;
+    if (connection->flags & CONNECTION_SPARED)
+        return NULL;
+    connection->flags |= CONNECTION_SPARED;
+    return connection;
+}
+
 void flush_early(jd_event_loop *loop)
 {
-    const jd_tcp_connection *spared = NULL;
+    bool is_old = output_is_old(loop);
 
-    if (loop->unflushed < loop->flush_policy.connections && !output_is_old(loop))
+    if (!is_old && loop->unflushed < loop->flush_policy.connections)
         return;
-    if (loop->age_clock - loop->answering_since < loop->flush_policy.age_ns)
-        spared = loop->answering;
-    flush_touched(loop, spared);
+    flush_touched(loop, spare(loop, is_old));
     push(loop);
-    loop->oldest_output = loop->answering_since; /* of what was spared */
+    /* The sends' own time makes nothing old. */
+    loop->age_clock = event_loop_clock(loop);
+    if (is_old)
+        loop->oldest_output = loop->age_clock;
 }
 
 static void append_touched(jd_event_loop *loop, jd_tcp_connection *connection)

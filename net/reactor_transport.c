@@ -187,8 +187,8 @@ static void stream_flush(struct stream *stream)
         send_output(stream, stream_budget(stream));
 }
 
-/* What has used up its budget has the next one. Of a file it is more: nobody copies its bytes, but each piece of it costs
- * two more system calls (base/pipe_signal.h). */
+/* What has used up its budget has the next one. If a file is next it is more: nobody copies its bytes, but each piece costs
+ * two or three system calls besides its own (base/pipe_signal.h). */
 static void send_on(struct stream *stream)
 {
     size_t budget = stream_budget(stream);

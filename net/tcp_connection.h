@@ -126,6 +126,7 @@ enum {
     CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
     CONNECTION_ABOVE_WATERMARK = 1024,
     CONNECTION_TOLD_ABOVE = 8192, /* and the user knows */
+    CONNECTION_SPARED = 16384,    /* by an early flush, of output that was old */
     CONNECTION_PAUSED_BY_OUTPUT = 2048,
     CONNECTION_FIRST_MESSAGE = 4096, /* has not come yet, and must in time */
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT,

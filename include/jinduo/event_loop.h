@@ -42,8 +42,9 @@ typedef struct jd_event_loop_options {
      * connection when they have dealt with what was received (on a Proactor with everything else), everything else at
      * the end of the turn; or earlier, when this many bytes wait on one connection (0: 64 KiB), when this many connections
      * wait (0: 32; on io_uring 128), or before the next callback once the oldest output is this old (0: 50 us; the clock
-     * is read between every 1 to 16 callbacks, the quicker they have been the more seldom). The answers to what was received
-     * in one piece stay together then, unless dealing with it takes that long. */
+     * is read between every 1 to 16 callbacks, the quicker they have been the more seldom). By these two rules the answers to
+     * what was received in one piece stay together while it is dealt with: all of it if it is quick, else until they are as
+     * old again. */
     uint32_t flush_bytes;
     uint32_t flush_connections;
     uint32_t flush_age_us;

@@ -74,8 +74,8 @@ typedef struct jd_tcp_server_options {
      * never). A heartbeat that sends is output: with it idle_timeout_ms does not come, read_timeout_ms does. */
     uint32_t heartbeat_ms;
 
-    /* About how many bytes one connection may receive, and send, in a turn before others have theirs; four times as
-     * many of a file where sendfile(2) sends it. 0: 256 KiB. */
+    /* About how many bytes one connection may receive, and send, in a turn before others have theirs; on the Reactor,
+     * four times as many if it goes on with a file. 0: 256 KiB. */
     size_t budget_bytes;
 } jd_tcp_server_options;
 

@@ -20,7 +20,7 @@ enum { EACH_UP_TO = 4 };
 #elif defined(__SANITIZE_ADDRESS__)
 enum { EACH_UP_TO = 8 };
 #else
-enum { EACH_UP_TO = 50 }; /* every one of the first calls fails; beyond, as many again, evenly spaced */
+enum { EACH_UP_TO = 32 }; /* every one of the first calls fails; beyond, as many again, evenly spaced */
 #endif
 
 enum {

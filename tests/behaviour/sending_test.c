@@ -152,27 +152,30 @@ END_TEST
 
 /* ---- answers to one input ---- */
 
-enum { LINES = 20, LINES_BYTES = 2 * LINES, PATIENCE_MS = 20000 };
+enum { LINES = 20, LINES_BYTES = 2 * LINES, PATIENCE_MS = 20000, AGE_MS = 400 };
 
 static jd_codec *lines;
+static char line_batch[LINES_BYTES];
 
-/* As many lines as answers are sent and expected, by a client on a loop with these options. */
-static void ask_in_lines(struct service service, jd_event_loop_options options)
+static void serve_lines(struct service service, jd_event_loop_options options)
 {
-    char batch[LINES_BYTES];
-    int *client = service.arg;
-
     ck_assert_int_eq(jd_delimiter_codec_create(&lines, &(jd_delimiter_codec_options){ .delimiter = "\n" }), 0);
     remake_the_loop(&options);
     service.codec = lines;
     serve(&service);
+}
+
+static void send_lines(int client)
+{
     for (int i = 0; i < LINES; i++)
-        memcpy(batch + i * 2, "x\n", 2);
-    *client = client_connect();
-    client_send(*client, batch, sizeof(batch));
-    client_expect(*client, batch, sizeof(batch));
-    client_close(*client);
-    PUMP_UNTIL(connections_down() == 1);
+        memcpy(line_batch + (size_t)i * 2, "x\n", 2);
+    client_send(client, line_batch, LINES_BYTES);
+}
+
+static void end_lines(int client)
+{
+    client_close(client);
+    PUMP_UNTIL(connections_down() == connections_up());
     jd_codec_destroy(lines);
 }
 
@@ -185,37 +188,99 @@ static void answer_line(jd_tcp_connection *connection, const void *data, size_t 
 /* Though before each callback there is a connection too many that waits. In two parts they would make the peer go on in two. */
 START_TEST(answers_to_one_input_leave_together)
 {
-    int client;
+    serve_lines((struct service){ .on_frame = answer_line },
+                (jd_event_loop_options){ .flush_connections = 1, .flush_age_us = 100 * 1000 * 1000 });
+    int client = client_connect();
 
-    ask_in_lines((struct service){ .on_frame = answer_line, .arg = &client },
-                 (jd_event_loop_options){ .flush_connections = 1, .flush_age_us = 100 * 1000 * 1000 });
+    send_lines(client);
 
+    client_expect(client, line_batch, LINES_BYTES);
     ck_assert_uint_eq(statistics().flushes, 1);
+    end_lines(client);
 }
 END_TEST
 
-/* Waits before the last one until an answer has arrived. */
-static void answer_line_slowly(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
-                               void *arg)
+/* One that is slow, of others, makes no difference to them: what they answer is not as old as that. */
+static void answer_line_and_wait(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
+                                 void *arg)
 {
-    static int count;
-    struct pollfd readable = { .fd = *(int *)arg, .events = POLLIN };
-
-    if (++count == LINES)
-        ck_assert_int_eq(poll(&readable, 1, PATIENCE_MS), 1);
-    else
-        poll(&readable, 1, 1);
+    if (length > 1)
+        poll(NULL, 0, 2 * AGE_MS);
     answer_line(connection, data, length, received, arg);
 }
 
+START_TEST(answers_leave_together_behind_a_slow_handler_of_another_connection)
+{
+    serve_lines((struct service){ .on_frame = answer_line_and_wait },
+                (jd_event_loop_options){ .flush_age_us = AGE_MS * 1000 });
+    int other = client_connect(), client = client_connect();
+    PUMP_UNTIL(connections_up() == 2);
+
+    client_send(other, "slow\n", 5);
+    send_lines(client);
+
+    client_expect(other, "slow\n", 5);
+    client_expect(client, line_batch, LINES_BYTES);
+    ck_assert_uint_eq(statistics().flushes, 2);
+    client_close(other);
+    end_lines(client);
+}
+END_TEST
+
+/* Waits before the last answer until one has arrived. The first connection's line is not answered; each later one is followed
+ * by something for that connection. */
+struct slow_answers {
+    int client, count;
+    size_t elsewhere_bytes;
+    jd_tcp_connection *elsewhere;
+};
+
+static void answer_line_slowly(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
+                               void *arg)
+{
+    static const char something[200];
+    struct slow_answers *slow = arg;
+    struct pollfd readable = { .fd = slow->client, .events = POLLIN };
+
+    if (slow->elsewhere == NULL && slow->elsewhere_bytes > 0) {
+        slow->elsewhere = connection;
+        return;
+    }
+    if (++slow->count == LINES)
+        ck_assert_int_eq(poll(&readable, 1, PATIENCE_MS), 1);
+    else
+        poll(&readable, 1, 2);
+    if (slow->elsewhere != NULL)
+        ck_assert_int_eq(jd_tcp_connection_send(slow->elsewhere, something, slow->elsewhere_bytes), 0);
+    answer_line(connection, data, length, received, arg);
+}
+
+static const struct {
+    jd_event_loop_options options;
+    size_t elsewhere_bytes;
+} slow_cases[] = {
+    { { .flush_age_us = 1 }, 0 },
+    { { .flush_age_us = 1, .flush_connections = 1 }, 0 },
+    { { .flush_age_us = 500, .flush_connections = 2 }, 2 },
+    { { .flush_age_us = 500, .flush_bytes = 100 }, 150 }, /* those leave at once */
+};
+
 START_TEST(answers_of_slow_handlers_do_not_wait_for_the_end_of_the_input)
 {
-    int client;
+    struct slow_answers slow = { .elsewhere_bytes = slow_cases[_i].elsewhere_bytes };
+    serve_lines((struct service){ .on_frame = answer_line_slowly, .arg = &slow }, slow_cases[_i].options);
+    int elsewhere = client_connect();
+    if (slow.elsewhere_bytes > 0) {
+        client_send(elsewhere, "x\n", 2);
+        PUMP_UNTIL(slow.elsewhere != NULL);
+    }
+    slow.client = client_connect();
 
-    ask_in_lines((struct service){ .on_frame = answer_line_slowly, .arg = &client },
-                 (jd_event_loop_options){ .flush_age_us = 1 });
+    send_lines(slow.client);
 
-    ck_assert_uint_gt(statistics().flushes, 1);
+    client_expect(slow.client, line_batch, LINES_BYTES);
+    client_close(elsewhere);
+    end_lines(slow.client);
 }
 END_TEST
 
@@ -420,7 +485,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, much_output_is_flushed_while_the_handler_still_sends);
     if (!engine_is("late")) { /* which cuts what arrives and gives what is sent time */
         tcase_add_test(tests, answers_to_one_input_leave_together);
-        tcase_add_test(tests, answers_of_slow_handlers_do_not_wait_for_the_end_of_the_input);
+        tcase_add_test(tests, answers_leave_together_behind_a_slow_handler_of_another_connection);
+        tcase_add_loop_test(tests, answers_of_slow_handlers_do_not_wait_for_the_end_of_the_input, 0,
+                            sizeof(slow_cases) / sizeof(slow_cases[0]));
     }
     tcase_add_test(tests, sending_no_bytes_is_allowed_and_does_nothing);
     tcase_add_test(tests, send_buffer_leaves_the_buffer_empty);

@@ -4,6 +4,7 @@
 #include "tests/support/checking_memory.h"
 
 #include <jinduo/error.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -18,6 +19,18 @@ static uintptr_t last_run, runs;
 static void set_up(void)
 {
     ck_assert_int_eq(task_queue_init(&queue, CELLS), 0);
+}
+
+/* As if so many had been put in and taken: places wrap around after 2^32. */
+static void pretend_to_be_old(uint32_t taken)
+{
+    for (uint32_t i = 0; i <= queue.mask; i++)
+        atomic_store(&queue.cells[(taken + i) & queue.mask].turn, taken + i - queue.mask);
+    atomic_store(&queue.places, taken);
+    atomic_store(&queue.free_until, taken + queue.mask + 1);
+    atomic_store(&queue.free_seen, taken + queue.mask + 1);
+    queue.taken = taken;
+    queue.batch_end = taken;
 }
 
 static void tear_down(void)
@@ -157,6 +170,21 @@ START_TEST(what_comes_after_the_list_was_taken_waits_for_its_end)
 }
 END_TEST
 
+/* Whatever a producer that has been held up for long writes there. */
+START_TEST(a_wrong_word_about_free_cells_does_not_open_a_full_ring)
+{
+    for (uintptr_t number = 1; number <= CELLS; number++)
+        ck_assert_int_eq(put(number), 0);
+
+    for (unsigned bit = 0; bit < 32; bit++) {
+        atomic_store(&queue.free_seen, CELLS - (UINT32_C(1) << bit));
+        ck_assert_int_eq(put(CELLS + 1), JD_ENOBUFS);
+    }
+
+    expect_batch(1, CELLS);
+}
+END_TEST
+
 START_TEST(closing_refuses_what_comes_and_leaves_what_is_there)
 {
     struct numbered nodes[2];
@@ -197,12 +225,15 @@ END_TEST
 /* The model: the numbers of what was put in and not yet run go from ran to put_in. */
 enum { MODEL_OPERATIONS = 50000 };
 
+static const uint32_t ages[] = { 0, UINT32_MAX - MODEL_OPERATIONS / 8, UINT32_MAX };
+
 START_TEST(a_queue_does_what_a_list_does_under_any_operations)
 {
     struct numbered *nodes = calloc(MODEL_OPERATIONS, sizeof(*nodes));
     uintptr_t put_in = 0, ran = 0, batch_end = 0;
     uint64_t random = test_seed();
     ck_assert_ptr_nonnull(nodes);
+    pretend_to_be_old(ages[_i]);
 
     for (int i = 0; i < MODEL_OPERATIONS; i++) {
         uint64_t operation = random_below(&random, 100);
@@ -336,10 +367,12 @@ static unsigned run_batch(void)
 
 static const uint32_t cells[] = { CELLS, 64, 4096 };
 
+/* Its places wrap around on the way. */
 static void make_queue_of(uint32_t count)
 {
     task_queue_destroy(&queue);
     ck_assert_int_eq(task_queue_init(&queue, count), 0);
+    pretend_to_be_old(UINT32_MAX - TASKS / 4);
 }
 
 START_TEST(nothing_of_many_producers_is_lost_and_the_order_of_each_is_kept)
@@ -379,47 +412,70 @@ START_TEST(closing_under_many_producers_gives_exactly_what_was_accepted)
 }
 END_TEST
 
-/* The loop's protocol in small: who puts something in reads the flag afterwards, and the consumer looks a last time after he
- * has set it. One that nobody saw would leave both waiting. */
-static atomic_bool sleeping, woken;
+/* The loop's protocol in small, one task a round: who puts it in reads the flag afterwards, the consumer looks a last time
+ * after he has set it. That neither sees the other would be a wake-up lost. */
+enum { ROUNDS = 100000, ROUNDS_MS = 1000, JITTER = 64 };
 
-static void *produce_and_wake(void *arg)
+static atomic_uint round_begun, round_ended; /* round_begun: 0 before the first, UINT_MAX after the last */
+static atomic_bool sleeping, saw_sleeping;
+
+static void wait_while(const atomic_uint *value, unsigned is, uint64_t *random)
 {
-    struct producer *producer = arg;
-
-    while (!atomic_load(&go))
-        sched_yield();
-    while (producer->accepted < TASKS) {
-        ck_assert_int_eq(put_item(producer, &producer->items[producer->accepted++]), 0);
-        if (atomic_load(&sleeping))
-            atomic_store(&woken, true);
-    }
-    return NULL;
-}
-
-static void sleep_if_empty(void)
-{
-    atomic_store(&woken, false);
-    atomic_store(&sleeping, true);
-    if (task_queue_is_empty(&queue))
-        while (!atomic_load(&woken))
+    while (atomic_load(value) == is)
+        if (random_below(random, 256) == 0)
             sched_yield();
-    atomic_store(&sleeping, false);
 }
 
-START_TEST(a_consumer_that_sleeps_when_the_queue_is_empty_is_woken_for_everything)
+static void pause_a_little(uint64_t *random)
 {
-    unsigned total = 0;
-    make_queue_of(cells[_i]);
-    start_producers(produce_and_wake);
+    for (uint64_t left = random_below(random, JITTER); left > 0; left--)
+        atomic_signal_fence(memory_order_seq_cst);
+}
 
-    while (total < PRODUCERS * TASKS) {
-        sleep_if_empty();
-        total += run_batch();
+static void *put_one_a_round(void *arg)
+{
+    uint64_t random = *(uint64_t *)arg;
+
+    for (unsigned round = 1;; round++) {
+        wait_while(&round_begun, round - 1, &random);
+        if (atomic_load(&round_begun) == UINT_MAX)
+            return NULL;
+        pause_a_little(&random);
+        put(round);
+        atomic_store(&saw_sleeping, atomic_load(&sleeping));
+        atomic_store(&round_ended, round);
     }
+}
 
-    join_producers();
-    expect_all_accepted_in_order();
+static bool round_loses_the_wake_up(unsigned round, uint64_t *random)
+{
+    bool is_empty;
+
+    atomic_store(&round_begun, round);
+    pause_a_little(random);
+    atomic_store(&sleeping, true);
+    is_empty = task_queue_is_empty(&queue);
+    wait_while(&round_ended, round - 1, random);
+    atomic_store(&sleeping, false);
+    expect_batch(round, round);
+    return is_empty && !atomic_load(&saw_sleeping);
+}
+
+START_TEST(no_wake_up_is_lost_between_a_last_look_and_a_put)
+{
+    uint64_t random = test_seed(), other_random = random + 1;
+    struct patience busy = patience_begin(ROUNDS_MS); /* as many as there is time for */
+    unsigned lost = 0;
+    pthread_t producer;
+    make_queue_of(4096);
+    ck_assert_int_eq(pthread_create(&producer, NULL, put_one_a_round, &other_random), 0);
+
+    for (unsigned round = 1; round <= ROUNDS && !patience_is_over(&busy); round++)
+        lost += round_loses_the_wake_up(round, &random);
+
+    atomic_store(&round_begun, UINT_MAX);
+    pthread_join(producer, NULL);
+    ck_assert_uint_eq(lost, 0);
 }
 END_TEST
 
@@ -435,10 +491,11 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_batch_is_what_was_there_when_it_began);
     tcase_add_test(tests, a_full_ring_takes_only_tasks_with_memory_of_their_own);
     tcase_add_test(tests, what_comes_after_the_list_was_taken_waits_for_its_end);
+    tcase_add_test(tests, a_wrong_word_about_free_cells_does_not_open_a_full_ring);
     tcase_add_test(tests, closing_refuses_what_comes_and_leaves_what_is_there);
     tcase_add_test(tests, a_queue_without_memory_is_not_made);
-    tcase_add_test(tests, a_queue_does_what_a_list_does_under_any_operations);
+    tcase_add_loop_test(tests, a_queue_does_what_a_list_does_under_any_operations, 0, sizeof(ages) / sizeof(ages[0]));
     tcase_add_loop_test(tests, nothing_of_many_producers_is_lost_and_the_order_of_each_is_kept, 0, sizes);
     tcase_add_loop_test(tests, closing_under_many_producers_gives_exactly_what_was_accepted, 0, sizes);
-    tcase_add_loop_test(tests, a_consumer_that_sleeps_when_the_queue_is_empty_is_woken_for_everything, 0, sizes);
+    tcase_add_test(tests, no_wake_up_is_lost_between_a_last_look_and_a_put);
 }
