@@ -6,7 +6,7 @@
 #include <sched.h>
 #include <time.h>
 
-enum { PREFETCHED_CELLS = 8, TAKEN_PER_NOTE = 64, YIELDS = 64 };
+enum { PREFETCHED_CELLS = 32, PREFETCHED_TASKS = 16, TAKEN_PER_NOTE = 64, YIELDS = 64 };
 
 static const uint64_t one_listed = UINT64_C(1) << 32, closed = UINT64_C(1) << 63;
 
@@ -163,6 +163,8 @@ static bool take_from_ring(struct task_queue *queue, struct task *task)
         give_cells_back(queue);
         return false;
     }
+    if (queue->batch_end - queue->taken > PREFETCHED_TASKS)
+        __builtin_prefetch(&queue->cells[(queue->taken + PREFETCHED_TASKS) & queue->mask], 0);
     *task = cell->task;
     if (++queue->taken % TAKEN_PER_NOTE == 0 || queue->taken == queue->batch_end)
         give_cells_back(queue);

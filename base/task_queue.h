@@ -31,27 +31,27 @@ struct task_cell {
     struct task task;
 };
 
-enum { TASK_QUEUE_CACHE_LINE_BYTES = 64 };
+enum { TASK_QUEUE_DISTANCE_BYTES = 128 }; /* two lines of the cache: processors fetch them in pairs */
 
 struct task_queue {
-    char distance_before[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_before[TASK_QUEUE_DISTANCE_BYTES];
     struct task_cell *cells; /* does not change */
     uint32_t mask;           /* neither */
-    char distance_to_own[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_to_own[TASK_QUEUE_DISTANCE_BYTES];
     /* The consumer's. */
     uint32_t taken;         /* places */
     uint32_t batch_end;     /* what was there when the batch began */
     bool batch_is_listed;   /* and behind the ring the list, as it is by then */
     struct mpsc_node *list; /* taken, not run yet */
-    char distance_to_shared[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_to_shared[TASK_QUEUE_DISTANCE_BYTES];
     /* Everybody's: bits 0 to 31 the next place in the ring, 32 to 62 how many are on the list or on their way to it, 63
      * whether the queue is closed. */
     _Atomic uint64_t places;
     _Atomic uint32_t free_seen; /* as free_until, when a producer last looked there */
     struct mpsc_queue listed;
-    char distance_to_free[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_to_free[TASK_QUEUE_DISTANCE_BYTES];
     _Atomic uint32_t free_until; /* the place before which cells may be written; written now and then */
-    char distance_behind[TASK_QUEUE_CACHE_LINE_BYTES];
+    char distance_behind[TASK_QUEUE_DISTANCE_BYTES];
 };
 
 /* cells: a power of two. Returns 0 or JD_ENOMEM. */
