@@ -279,10 +279,15 @@ jd_tcp_server *make_server(const struct service *service)
     return running->server;
 }
 
+/* A machine on which most ports linger from tests before (TIME-WAIT) may have none to pick at a moment (seen: 22 000 of
+ * 28 000). */
 void start_server(jd_tcp_server *server)
 {
-    int result = jd_tcp_server_start(server, NULL);
+    struct patience patience = patience_begin(PATIENCE_MS);
+    int result;
 
+    while ((result = jd_tcp_server_start(server, NULL)) == JD_EADDRINUSE && !patience_is_over(&patience))
+        poll(NULL, 0, 1);
     ck_assert_msg(result == 0, "start: %s", jd_strerror(result));
     last_endpoint = endpoint_of(server);
 }
