@@ -33,7 +33,7 @@ enum {
     BUSY_POLL_RETRY_EVERY = 16,   /* sleeps, then it looks again */
     TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in a turn */
     TASKS_PER_CLOCK = 32,
-    QUEUE_CELLS = 4096,       /* of 24 bytes, touched as they are used */
+    QUEUE_CELLS = 4096,       /* of 24 bytes each */
     WAIT_FAILURES_MAX = 1000, /* in a row, a millisecond apart, while a loop is destroyed */
 };
 
