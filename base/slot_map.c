@@ -186,7 +186,7 @@ static bool add_region(struct slot_map *map)
     return true;
 }
 
-void *slot_map_allocate(struct slot_map *map)
+void *slot_map_take(struct slot_map *map)
 {
     uint32_t number, index, generation;
     struct slot_region *region;
@@ -210,9 +210,17 @@ void *slot_map_allocate(struct slot_map *map)
     if (region->live == SLOT_REGION_OBJECTS)
         unlink_partial(map, number);
     map->count++;
-    clear(object, map->object_bytes);
     object->header.slot = number * SLOT_REGION_OBJECTS + index;
     object->header.generation = generation + 1;
+    return object;
+}
+
+void *slot_map_allocate(struct slot_map *map)
+{
+    struct slot_header *object = slot_map_take(map);
+
+    if (object != NULL)
+        clear(object + 1, map->object_bytes - sizeof(*object));
     return object;
 }
 

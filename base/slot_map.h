@@ -42,6 +42,9 @@ uint32_t slot_map_destroy(struct slot_map *map);
 /* A new object, zeroed but for its header; NULL when there is no memory or all slots are taken. */
 void *slot_map_allocate(struct slot_map *map);
 
+/* The same, but what lies behind the header is left as it happens to be. */
+void *slot_map_take(struct slot_map *map);
+
 /* Frees a live object. */
 void slot_map_free(struct slot_map *map, void *object);
 

@@ -164,9 +164,9 @@ static bool something_is_queued(const jd_event_loop *loop)
 }
 
 /* Until the next timer, at most timeout_ns. */
-static int64_t time_to_wait(const jd_event_loop *loop, int64_t timeout_ns)
+static int64_t time_to_wait(jd_event_loop *loop, int64_t timeout_ns)
 {
-    uint64_t next_ms = timer_wheel_next_ms(&loop->wheel);
+    uint64_t next_ms = loop_timers_next_ms(loop);
     int64_t until_ns;
 
     if (next_ms == UINT64_MAX)
@@ -321,25 +321,14 @@ static int enter(jd_event_loop *loop)
     return 0;
 }
 
-bool event_loop_begin_work(jd_event_loop *loop, bool *locked)
+bool event_loop_begin_early_work(jd_event_loop *loop, bool *locked)
 {
-    *locked = false;
-    if (!event_loop_is_mine(loop))
-        return false;
-    if (atomic_load(&loop->has_run))
-        return true;
     pthread_mutex_lock(&loop->handoff_lock);
     *locked = !atomic_load(&loop->has_run);
     if (*locked)
         return true;
     pthread_mutex_unlock(&loop->handoff_lock);
     return event_loop_is_mine(loop);
-}
-
-void event_loop_end_work(jd_event_loop *loop, bool locked)
-{
-    if (locked)
-        pthread_mutex_unlock(&loop->handoff_lock);
 }
 
 static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)

@@ -15,6 +15,8 @@
 /* AWAKE: it will look at its queue before it sleeps. SLEEPING: whoever pushes first must wake it. SIGNALLED: one has. */
 enum { LOOP_AWAKE, LOOP_SLEEPING, LOOP_SIGNALLED };
 
+enum { LATE_TIMERS = 16 };
+
 /* What a timer of the wheel is part of. */
 enum timer_kind { TIMER_USER, TIMER_USER_POSTED, TIMER_CONNECTION, TIMER_CLIENT };
 
@@ -106,6 +108,8 @@ struct jd_event_loop {
 
     struct timer_wheel wheel;
     struct slot_map user_timers;
+    struct loop_timer *late_timers[LATE_TIMERS]; /* cancelled, in the wheel still: the latest ones before late_place */
+    uint32_t late_place;
     struct slot_map posted_timers; /* started by other threads; under the lock */
     pthread_mutex_t posted_timers_lock;
     pthread_mutex_t handoff_lock; /* taken when a thread runs the loop for the first time */
@@ -182,8 +186,21 @@ static inline jd_timestamp event_loop_clock(const jd_event_loop *loop)
 /* Whether the calling thread may work on the loop; if so, end_work must follow. Until a thread has run the loop it is the
  * maker's, but may be another's any moment (event_loop.c, enter): then the two exclude each other by a lock. May be
  * nested. */
-bool event_loop_begin_work(jd_event_loop *loop, bool *locked);
-void event_loop_end_work(jd_event_loop *loop, bool locked);
+bool event_loop_begin_early_work(jd_event_loop *loop, bool *locked);
+
+static inline bool event_loop_begin_work(jd_event_loop *loop, bool *locked)
+{
+    *locked = false;
+    if (!event_loop_is_mine(loop))
+        return false;
+    return atomic_load(&loop->has_run) || event_loop_begin_early_work(loop, locked);
+}
+
+static inline void event_loop_end_work(jd_event_loop *loop, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&loop->handoff_lock);
+}
 
 /* Runs turns until condition(loop). Gives up with the error when waiting has failed many times in a row. */
 int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_loop *loop));
@@ -230,6 +247,7 @@ static inline unsigned release_output(jd_event_loop *loop)
 /* ---- loop_timers.c ---- */
 void loop_timers_init(jd_event_loop *loop, uint32_t first_generation);
 void loop_timers_run(jd_event_loop *loop);
+uint64_t loop_timers_next_ms(jd_event_loop *loop); /* UINT64_MAX: none */
 void loop_timers_cancel_all(jd_event_loop *loop);
 uint32_t loop_timers_destroy(jd_event_loop *loop); /* where the next loop's timers go on counting */
 

@@ -71,13 +71,42 @@ static void free_timer(jd_event_loop *loop, struct loop_timer *timer)
     pthread_mutex_unlock(&loop->posted_timers_lock);
 }
 
-/* One on its way from another thread is in the queue still: it is freed when it arrives. */
+/* Takes all that were cancelled from the wheel, the latest first. */
+static void settle(jd_event_loop *loop)
+{
+    struct loop_timer **place;
+
+    while (*(place = &loop->late_timers[(loop->late_place - 1) % LATE_TIMERS]) != NULL) {
+        free_timer(loop, *place);
+        *place = NULL;
+        loop->late_place--;
+    }
+}
+
+/* Its neighbours in the wheel are seldom in the cache. They are fetched, and written to some cancels later. */
+static void free_late(jd_event_loop *loop, struct loop_timer *timer)
+{
+    struct loop_timer **place = &loop->late_timers[loop->late_place++ % LATE_TIMERS];
+    struct loop_timer *oldest = *place;
+
+    timer->function = NULL;
+    __builtin_prefetch(timer->timer.next, 1);
+    __builtin_prefetch(timer->timer.link, 1);
+    *place = timer;
+    if (oldest != NULL)
+        free_timer(loop, oldest);
+}
+
 static void cancel(jd_event_loop *loop, struct loop_timer *timer)
 {
-    if (timer->timer.kind == TIMER_USER_POSTED && !((struct posted_timer *)timer)->arrived)
-        timer->function = NULL;
+    bool is_posted = timer->timer.kind == TIMER_USER_POSTED;
+
+    if (is_posted && !((struct posted_timer *)timer)->arrived)
+        timer->function = NULL; /* on its way from another thread, in the queue still: freed when it arrives */
+    else if (is_posted || loop->wheel.due != NULL)
+        free_timer(loop, timer); /* in an advance it may be due: it must not be met any more */
     else
-        free_timer(loop, timer);
+        free_late(loop, timer);
 }
 
 /* ---- starting ---- */
@@ -85,7 +114,7 @@ static void cancel(jd_event_loop *loop, struct loop_timer *timer)
 /* An id has room for half of a map's slots. */
 static void *allocate_timer(struct slot_map *map)
 {
-    struct loop_timer *timer = slot_map_allocate(map);
+    struct loop_timer *timer = slot_map_take(map);
 
     if (timer == NULL || timer->slot.slot <= SLOT_MASK)
         return timer;
@@ -127,7 +156,8 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
     fill(&posted->timer, TIMER_USER_POSTED, function, arg, interval_ms);
     posted->loop = loop;
     posted->expiry_ms = expiry_ms;
-    posted->start.run = start_posted;
+    posted->start = (struct task_node){ .run = start_posted };
+    posted->arrived = false;
     /* Once pushed it may run, and ask for its id. */
     if (id == NULL)
         id = &unwanted;
@@ -162,6 +192,7 @@ static int start_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interva
     bool locked;
     int result;
 
+    __builtin_prefetch(id, 1); /* part of the user's own object, seldom in the cache among a million */
     if (!event_loop_begin_work(loop, &locked))
         return post_timer(loop, expiry_ms, interval_ms, function, arg, id);
     result = start_here(loop, expiry_ms, interval_ms, function, arg, id);
@@ -273,8 +304,15 @@ static void run_expired(struct timer *expired, void *arg)
         run_user_timer(loop, (struct loop_timer *)((char *)expired - offsetof(struct loop_timer, timer)));
 }
 
+uint64_t loop_timers_next_ms(jd_event_loop *loop)
+{
+    settle(loop);
+    return timer_wheel_next_ms(&loop->wheel);
+}
+
 void loop_timers_run(jd_event_loop *loop)
 {
+    settle(loop);
     if (loop->wheel.count > 0)
         counter_add(&loop->counters.timers,
                     timer_wheel_advance(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS), run_expired, loop));
@@ -294,6 +332,7 @@ void loop_timers_cancel_all(jd_event_loop *loop)
 {
     struct loop_timer *timer;
 
+    settle(loop);
     while ((timer = slot_map_next(&loop->user_timers, 0)) != NULL)
         free_timer(loop, timer);
     for (uint32_t slot = 0; (timer = next_posted(loop, slot)) != NULL;) {
