@@ -96,6 +96,10 @@ struct backend_ops {
     /* How many operations of OPERATION_RECEIVE_MANY could receive into a block of their own at this moment. */
     unsigned (*receive_room)(const struct backend *backend);
 
+    /* Whether each operation submitted has been tried once: what came of it, if it did not have to wait, is told by the
+     * completions that are there now. */
+    bool (*has_tried_all)(const struct backend *backend);
+
     /* For poll(2) in another loop: a descriptor, always the same, that becomes readable when completions come or wake is
      * called after prepare_poll, which comes before each poll, submits what is waiting, and returns whether wait has
      * something to tell already. A negative error if there is no descriptor. */

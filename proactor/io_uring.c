@@ -312,6 +312,14 @@ static unsigned uring_receive_room(const struct backend *backend)
     return (unsigned)((uring->room + uring->typical_bytes - 1) / uring->typical_bytes); /* rounded up */
 }
 
+/* The kernel tries each when it takes it. */
+static bool uring_has_tried_all(const struct backend *backend)
+{
+    const struct io_uring_backend *uring = uring_of(backend);
+
+    return uring->parked_count == 0 && io_uring_sq_ready(&uring->ring) == 0;
+}
+
 const struct backend_ops io_uring_backend = {
     .id = JD_ENGINE_IO_URING,
     .name = "io_uring",
@@ -325,6 +333,7 @@ const struct backend_ops io_uring_backend = {
     .cancel = uring_cancel,
     .push = uring_push,
     .receive_room = uring_receive_room,
+    .has_tried_all = uring_has_tried_all,
     .pollable_fd = uring_pollable_fd,
     .prepare_poll = uring_prepare_poll,
 };

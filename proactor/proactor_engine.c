@@ -21,6 +21,7 @@ int proactor_create(struct engine **engine, jd_event_loop *loop, const struct en
     proactor->engine.ops = ops;
     proactor->engine.loop = loop;
     stream_list_init(&proactor->starved);
+    stream_list_init(&proactor->behind);
     stream_list_init(&proactor->ended);
     stream_list_init(&proactor->holding);
     operations_init(&proactor->operations);
@@ -37,7 +38,8 @@ void proactor_destroy(struct engine *engine)
 {
     struct proactor_engine *proactor = proactor_of(engine);
 
-    assert(proactor->starved.first == NULL && proactor->ended.first == NULL && proactor->holding.first == NULL);
+    assert(proactor->starved.first == NULL && proactor->behind.first == NULL);
+    assert(proactor->ended.first == NULL && proactor->holding.first == NULL);
     assert(proactor->starved_listeners == NULL);
     proactor->backend->ops->destroy(proactor->backend);
     proactor_close_channels(proactor);
@@ -78,7 +80,7 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
         return 0;
     /* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only
      * time can bring memory. */
-    if (proactor->starved.first != NULL || proactor->operations.starved != NULL)
+    if (proactor->starved.first != NULL || proactor->behind.first != NULL || proactor->operations.starved != NULL)
         timeout_ns = backend->ops->receive_room(backend) > 0 ? 0 : shorter(timeout_ns, STARVED_RETRY_NS);
     if (proactor->starved_listeners != NULL)
         timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
@@ -120,6 +122,8 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
     if (proactor->starved_listeners != NULL)
         proactor->told += proactor_retry_accepting(proactor);
     operations_tell_finished(&proactor->operations);
+    if (proactor->all_was_tried)
+        proactor->starved_are_trying = false;
     if (count < 0 || proactor->error < 0)
         return count < 0 ? count : proactor->error;
     return count + (int)proactor->told;
@@ -154,6 +158,7 @@ void proactor_woke(struct proactor_engine *owner)
     event_loop_woke(owner->engine.loop);
     owner->turn++;
     owner->turns_between = 0;
+    owner->all_was_tried = owner->backend->ops->has_tried_all(owner->backend);
     owner->told = proactor_tell_held(owner);
 }
 

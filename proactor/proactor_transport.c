@@ -12,7 +12,7 @@ enum {
     STREAM_SENDING = 2,
     STREAM_WATCHED = 4,
     STREAM_RECEIVE_CANCELLED = 8,
-    STREAM_STARVED = 16,  /* on the engine's list of that name */
+    STREAM_STARVED = 16,  /* on the engine's list of that name, or on that of those behind them */
     STREAM_TO_WATCH = 32, /* on the engine's list of those that have ended */
     STREAM_PAUSED = 64,
     STREAM_ENDED = 128, /* the FIN has been reported */
@@ -65,17 +65,20 @@ void stream_list_init(struct stream_list *list)
     list->link = &list->first;
 }
 
-/* Streams are closed about in the order in which they came here: it is found near the front. */
-static void take_from_list(struct stream_list *list, struct stream *stream, unsigned flag)
+/* Streams are closed about in the order in which they came here: it is found near the front. Returns whether it was. */
+static bool take_from_list(struct stream_list *list, struct stream *stream, unsigned flag)
 {
     struct stream **link = &list->first;
 
-    while (*link != stream)
+    while (*link != stream && *link != NULL)
         link = &(*link)->engine_next;
+    if (*link == NULL)
+        return false;
     *link = stream->engine_next;
     if (*link == NULL)
         list->link = link;
     clear_flag(stream, flag);
+    return true;
 }
 
 /* ---- receiving ---- */
@@ -110,21 +113,34 @@ static int watch(struct proactor_engine *proactor, struct stream *stream)
 }
 
 /* Whatever the stream's state asks for, if it is not under way: to receive, or to notice errors. */
-static void receive_or_watch(struct proactor_engine *proactor, struct stream *stream)
+static void continue_stream(struct proactor_engine *proactor, struct stream *stream, bool may_receive)
 {
     int result = 0;
 
     if (has_flag(stream, STREAM_FAILED | STREAM_CLOSING | STREAM_RECEIVING | STREAM_STARVED | STREAM_HOLDS))
         return;
-    if (!has_flag(stream, STREAM_PAUSED | STREAM_ENDED))
-        result = receive(proactor, stream);
-    else if (!has_flag(stream, STREAM_WATCHED))
+    if (!has_flag(stream, STREAM_PAUSED | STREAM_ENDED)) {
+        if (may_receive)
+            result = receive(proactor, stream);
+        else
+            put_on_list(&proactor->behind, stream, STREAM_STARVED);
+    } else if (!has_flag(stream, STREAM_WATCHED)) {
         result = watch(proactor, stream);
-    else if (has_flag(stream, STREAM_ERROR_SEEN))
+    } else if (has_flag(stream, STREAM_ERROR_SEEN)) {
         result = socket_error(stream->socket);
+    }
     clear_flag(stream, STREAM_ERROR_SEEN);
     if (result < 0)
         fail(stream, result);
+}
+
+/* Not before those that starve: what is given back would be received into by this one, and they would starve for ever. */
+static void receive_or_watch(struct proactor_engine *proactor, struct stream *stream)
+{
+    bool may_receive =
+        proactor->starved.first == NULL && proactor->behind.first == NULL && !proactor->starved_are_trying;
+
+    continue_stream(proactor, stream, may_receive);
 }
 
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
@@ -175,15 +191,20 @@ static void end(struct proactor_engine *proactor, struct stream *stream)
 void proactor_continue_streams(struct proactor_engine *proactor)
 {
     const struct backend *backend = proactor->backend;
+    unsigned room;
 
     while (proactor->ended.first != NULL)
         receive_or_watch(proactor, take_first(&proactor->ended, STREAM_TO_WATCH));
-    if (proactor->starved.first == NULL)
+    if (proactor->starved.first == NULL && proactor->behind.first == NULL)
         return;
     /* Not for all that there is room for: they find bytes at once, and others are receiving, too. */
-    for (unsigned room = (backend->ops->receive_room(backend) + 1) / 2; room > 0 && proactor->starved.first != NULL;
-         room--)
-        receive_or_watch(proactor, take_first(&proactor->starved, STREAM_STARVED));
+    room = (backend->ops->receive_room(backend) + 1) / 2;
+    for (; room > 0 && proactor->starved.first != NULL; room--) {
+        continue_stream(proactor, take_first(&proactor->starved, STREAM_STARVED), true);
+        proactor->starved_are_trying = true;
+    }
+    for (; room > 0 && proactor->behind.first != NULL && !proactor->starved_are_trying; room--)
+        continue_stream(proactor, take_first(&proactor->behind, STREAM_STARVED), true);
 }
 
 /* ---- the budget ---- */
@@ -410,8 +431,8 @@ static void stream_close(struct stream *stream, bool reset)
     struct proactor_engine *proactor = proactor_of_loop(stream->loop);
 
     set_flag(stream, reset ? STREAM_CLOSING | STREAM_RESETS : STREAM_CLOSING);
-    if (has_flag(stream, STREAM_STARVED))
-        take_from_list(&proactor->starved, stream, STREAM_STARVED);
+    if (has_flag(stream, STREAM_STARVED) && !take_from_list(&proactor->starved, stream, STREAM_STARVED))
+        take_from_list(&proactor->behind, stream, STREAM_STARVED);
     if (has_flag(stream, STREAM_TO_WATCH))
         take_from_list(&proactor->ended, stream, STREAM_TO_WATCH);
     if (has_flag(stream, STREAM_HOLDS)) {

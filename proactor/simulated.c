@@ -496,6 +496,12 @@ static unsigned simulated_receive_room(const struct backend *backend)
     return simulated->out_of_memory ? 0 : BLOCKS_MAX - simulated->blocks_out;
 }
 
+/* One that finds no block waits for it in a queue of its own. */
+static bool simulated_has_tried_all(const struct backend *backend)
+{
+    return true;
+}
+
 static int simulated_pollable_fd(struct backend *backend)
 {
     return simulated_of(backend)->descriptors.poller.epoll;
@@ -529,6 +535,7 @@ const struct backend_ops simulated_backend = {
     .cancel = simulated_cancel,
     .push = simulated_push,
     .receive_room = simulated_receive_room,
+    .has_tried_all = simulated_has_tried_all,
     .pollable_fd = simulated_pollable_fd,
     .prepare_poll = simulated_prepare_poll,
 };

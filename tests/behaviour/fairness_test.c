@@ -216,7 +216,7 @@ START_TEST(a_crowd_of_floods_is_served_evenly)
         least = sent[i] < least ? sent[i] : least;
         most = sent[i] > most ? sent[i] : most;
     }
-    ck_assert_uint_gt(least, most / 3);
+    ck_assert_uint_gt(least, most / 2);
 }
 END_TEST
 
