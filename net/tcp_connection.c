@@ -120,7 +120,12 @@ void connection_finish_output(jd_tcp_connection *connection)
 {
     if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)
         return;
-    if (output_queue_bytes(&connection->stream.output) > 0 || atomic_load(&connection->queued_elsewhere) > 0)
+    if (output_queue_bytes(&connection->stream.output) > 0) {
+        connection_loop(connection)
+            ->ops->stream->flush(&connection->stream); /* it may take its time while nobody waits */
+        return;
+    }
+    if (atomic_load(&connection->queued_elsewhere) > 0)
         return;
     if (connection->flags & CONNECTION_PEER_ENDED) {
         connection_begin_close(connection, 0);

@@ -44,6 +44,8 @@ struct operation_request {
     bool lends;        /* OPERATION_SEND: without a copy, see completion.more (backend_ops.lends) */
     bool more_follows; /* OPERATION_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
     bool quiet;        /* OPERATION_SEND: nobody waits for the completion, which may be told some microseconds late */
+    bool unheard;      /* OPERATION_SEND: nor, if all is taken, some milliseconds */
+    uint32_t timeout_ms; /* OPERATION_RECEIVE: 0, or after that it ends with JD_ECANCELED; see submit */
     uint64_t offset;
     const struct sockaddr *address;
     socklen_t address_length;
@@ -84,7 +86,8 @@ struct backend_ops {
     void (*wake)(struct backend *backend);
 
     /* Begins an operation: returns 0, and its completion follows; or a negative error, and none does. Whether the kernel
-     * has seen it before wait or push is the backend's business. */
+     * has seen it before wait or push is the backend's business. JD_ENOTSUP: it cannot end this one after timeout_ms, and
+     * the owner has to do so. */
     int (*submit)(struct backend *backend, const struct operation_request *request);
 
     /* Ends the operation with this token on this descriptor soon, if it is still under way. Never fails. */

@@ -96,21 +96,23 @@ static bool may_sleep(const struct io_uring_backend *uring)
     return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0 && uring->parked_count == 0;
 }
 
-/* How many completions besides those of quiet sends are waited for; 0: just any one. A send that its socket takes completes
- * while it is handed over: if nobody waits to hear of that, it would end the call for nothing, and the messages that follow
- * need another. Where many connections are at work a few messages more are waited for, but not for long (Linux 6.12): a send
- * may find its socket full, and messages be far between. Where few are, all would wait for each other. */
+/* How many completions besides those of quiet sends are waited for; 0: just any one. A send that its socket takes is over when it
+ * has been handed over: if nobody waits to hear of that, its completion, if there is one, would end the call for nothing, and
+ * the messages that follow need another. Where many connections are at work a few messages more are waited for, but not for
+ * long (Linux 6.12): a send may find its socket full, and messages be far between. Where few are, all would wait for each other. */
 static unsigned completions_to_gather(struct io_uring_backend *uring)
 {
-    unsigned more;
+    unsigned more, sends = uring->quiet_sends + uring->silent_count;
 
-    if (uring->quiet_sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
+    if (sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
         return 0;
     more = proactor_worth_gathering(uring->backend.owner);
     if (more > URING_GATHER_MOST)
         more = URING_GATHER_MOST;
-    if (more > 2 * uring->quiet_sends)
-        more = 2 * uring->quiet_sends;
+    if (more > 2 * sends)
+        more = 2 * sends;
+    if (more == 1 && uring->quiet_sends == 0)
+        return 0; /* each wait is for one */
     if (more == 0 || uring->gathering_skips == 0)
         return more;
     uring->gathering_skips--;
@@ -171,6 +173,7 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
     struct io_uring *ring = &uring->ring;
 
     if (timeout_ns != 0 && may_sleep(uring)) {
+        uring_limit_silence(uring);
         proactor_entered(uring->backend.owner);
         return sleep_for(uring, timeout_ns);
     }
@@ -181,11 +184,6 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
     proactor_entered(uring->backend.owner);
     uring->quiet_sends = 0; /* have completed then */
     return io_uring_submit_and_get_events(ring);
-}
-
-static const struct io_uring_cqe *completion_at(const struct io_uring *ring, unsigned index)
-{
-    return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
 }
 
 /* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of the room to
@@ -203,7 +201,7 @@ static void collect_more(struct io_uring_backend *uring)
         unsigned ready = io_uring_cq_ready(ring);
         unsigned before = seen;
         for (; seen < ready; seen++) {
-            const struct io_uring_cqe *entry = completion_at(ring, seen);
+            const struct io_uring_cqe *entry = uring_completion_at(ring, seen);
             taken += uring_buffer_taken(uring, entry);
             receives += (entry->flags & IORING_CQE_F_BUFFER) != 0;
         }
@@ -241,7 +239,7 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
 static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
 {
     struct completion completion = {
-        .token = entry->user_data,
+        .token = uring_is_silent(entry->user_data) ? uring_silent_token(entry->user_data) : entry->user_data,
         .result = entry->res,
         .more = (entry->flags & IORING_CQE_F_MORE) != 0,
     };
@@ -249,6 +247,10 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
 
     if (entry->user_data == uring_ignored_token)
         return 0;
+    if (entry->user_data == uring_silence_token) {
+        uring->silence_limited = false;
+        return 0;
+    }
     if (entry->user_data == uring_wakeup_token) {
         uring->wakeup_polled = completion.more;
         return 1;
@@ -267,8 +269,9 @@ static unsigned tell_all(struct io_uring_backend *uring)
     unsigned ready = io_uring_cq_ready(&uring->ring);
     unsigned count = 0;
 
+    uring_tell_silent(uring, ready);
     for (unsigned i = 0; i < ready; i++) {
-        const struct io_uring_cqe entry = *completion_at(&uring->ring, i);
+        const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
         count += tell(uring, &entry);
     }
     io_uring_cq_advance(&uring->ring, ready);
@@ -313,7 +316,7 @@ static unsigned uring_receive_room(const struct backend *backend)
 }
 
 /* The kernel tries each when it takes it. */
-static bool uring_has_tried_all(const struct backend *backend)
+bool uring_has_tried_all(const struct backend *backend)
 {
     const struct io_uring_backend *uring = uring_of(backend);
 

@@ -1,7 +1,7 @@
 /* The io_uring backend's inside (io_uring(7)): io_uring.c waits and tells of completions, io_uring_setup.c makes the ring,
- * io_uring_submit.c begins operations, io_uring_buffers.c gives the kernel blocks to receive into, io_uring_pollable.c is for
- * loops that another loop waits for. docs/io_uring.md tells
- * how they work together. */
+ * io_uring_submit.c begins operations, io_uring_silent.c sends that need no completion, io_uring_buffers.c gives the kernel
+ * blocks to receive into, io_uring_pollable.c is for loops that another loop waits for. docs/io_uring.md tells how they work
+ * together. */
 #ifndef PROACTOR_IO_URING_BACKEND_H
 #define PROACTOR_IO_URING_BACKEND_H
 
@@ -22,6 +22,9 @@ enum {
     URING_GATHER_US = 32, /* for messages that are waited for, and for each of them: slower ones are not worth it */
     URING_GATHER_EACH_US = 16,
     URING_GATHER_MOST = 32, /* half a millisecond: what else has come waits along */
+    URING_SILENT_MOST = 1024,
+    URING_SILENCE_NS =
+        10 * 1000000, /* at most so long it takes until silent sends are told: meanwhile they seem queued */
 };
 
 #ifndef IORING_FEAT_MIN_TIMEOUT
@@ -33,6 +36,13 @@ _Static_assert(URING_SMALL_BLOCKS <= URING_BUFFERS, "each block needs an entry")
 /* user_data of what is no operation of the owner's. */
 static const uint64_t uring_wakeup_token = UINT64_MAX;
 static const uint64_t uring_ignored_token = UINT64_MAX - 1;
+static const uint64_t uring_silence_token = UINT64_MAX - 2;
+
+/* A send that completes only if it was not taken whole (io_uring_silent.c). */
+struct silent_send {
+    uint64_t token; /* 0: it has completed */
+    size_t bytes;
+};
 
 struct uring_fault {
     uint64_t token;
@@ -53,7 +63,10 @@ struct io_uring_backend {
 
     bool fd_registered; /* io_uring_register_ring_fd(3) */
 
-    unsigned quiet_sends; /* in the submission queue */
+    unsigned quiet_sends; /* in the submission queue, that complete */
+    struct silent_send silent[URING_SILENT_MOST];
+    unsigned silent_count; /* not told yet, in the order in which they were submitted */
+    bool silence_limited;  /* a timeout is under way */
     unsigned gathering_pause, gathering_skips;
 
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
@@ -89,6 +102,17 @@ static inline struct io_uring_backend *uring_of(const struct backend *backend)
 {
     return (struct io_uring_backend *)(uintptr_t)backend;
 }
+
+/* The index-th of those that are there. */
+static inline const struct io_uring_cqe *uring_completion_at(const struct io_uring *ring, unsigned index)
+{
+    return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
+}
+
+/* ---- io_uring.c ---- */
+
+/* backend_ops.has_tried_all. */
+bool uring_has_tried_all(const struct backend *backend);
 
 /* ---- io_uring_setup.c ---- */
 
@@ -127,6 +151,22 @@ size_t uring_buffer_taken(const struct io_uring_backend *uring, const struct io_
 /* Tries again for memory where there was none. */
 void uring_buffers_refill(struct io_uring_backend *uring);
 
+/* ---- io_uring_silent.c ---- */
+
+/* Whether the send that is asked for, of all its pieces, may be silent; then its prepared entry is made so. */
+bool uring_may_be_silent(const struct io_uring_backend *uring, const struct operation_request *request);
+void uring_silence(struct io_uring_backend *uring, struct io_uring_sqe *entry, const struct operation_request *request);
+
+/* A silent one's completion, and what it was submitted as. */
+bool uring_is_silent(uint64_t user_data);
+uint64_t uring_silent_token(uint64_t user_data);
+
+/* Before it sleeps: that it wakes for those that are over. */
+void uring_limit_silence(struct io_uring_backend *uring);
+
+/* Those are over that were submitted and have no completion among those that are ready, which are told behind them. */
+void uring_tell_silent(struct io_uring_backend *uring, unsigned ready);
+
 /* ---- io_uring_pollable.c ---- */
 int uring_pollable_fd(struct backend *backend);
 bool uring_prepare_poll(struct backend *backend);
@@ -142,6 +182,9 @@ void uring_push(struct backend *backend);
 /* Hands over what is in the queue and waits: for so many completions, or after at_least_us (0: never) for one, at most until
  * timeout_ns (negative: without end). Returns a negative error when it was not handed over or the waiting failed. */
 int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns);
+
+/* An empty entry behind all others, or NULL. */
+struct io_uring_sqe *uring_next_entry(struct io_uring_backend *uring);
 
 /* A poll of the wakeup, if none is under way. */
 void uring_poll_wakeup(struct io_uring_backend *uring);

@@ -131,8 +131,7 @@ static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
     return io_uring_get_sqe(&uring->ring);
 }
 
-/* An entry behind all others, or NULL. */
-static struct io_uring_sqe *next_entry(struct io_uring_backend *uring)
+struct io_uring_sqe *uring_next_entry(struct io_uring_backend *uring)
 {
     struct io_uring_sqe *entry = uring->parked_count == 0 ? queue_entry(uring) : NULL;
 
@@ -301,15 +300,61 @@ static const void *copy_data(struct io_uring_backend *uring, const struct operat
     return copy_pieces(uring, request);
 }
 
+/* Right behind the entry that it is to end (io_uring_prep_link_timeout(3)), whose completion says all: JD_ECANCELED. */
+static void link_timeout(struct io_uring_backend *uring, struct io_uring_sqe *entry, struct __kernel_timespec *limit,
+                         uint32_t timeout_ms)
+{
+    enum { MS_PER_S = 1000, NS_PER_MS = 1000000 };
+    struct io_uring_sqe *timeout = io_uring_get_sqe(&uring->ring);
+
+    *limit =
+        (struct __kernel_timespec){ .tv_sec = timeout_ms / MS_PER_S, .tv_nsec = timeout_ms % MS_PER_S * NS_PER_MS };
+    entry->flags |= IOSQE_IO_LINK;
+    io_uring_prep_link_timeout(timeout, limit, 0);
+    io_uring_sqe_set_data64(timeout, uring_ignored_token);
+}
+
+/* Both have to lie in the queue side by side, so not where entries wait until the ring is enabled, or are parked. */
+static bool has_room_for_two(struct io_uring_backend *uring)
+{
+    if (!uring->enabled || uring->parked_count > 0)
+        return false;
+    if (io_uring_sq_space_left(&uring->ring) < 2)
+        submit_now(uring);
+    return io_uring_sq_space_left(&uring->ring) >= 2;
+}
+
+static int submit_timed(struct io_uring_backend *uring, const struct operation_request *request, bool once)
+{
+    struct __kernel_timespec *limit = request->piece_count == 1 ? arena_take(uring, sizeof(*limit)) : NULL;
+    struct io_uring_sqe *entry;
+
+    if (limit == NULL || !has_room_for_two(uring))
+        return JD_ENOTSUP;
+    entry = io_uring_get_sqe(&uring->ring);
+    prepare(entry, request, NULL, once);
+    link_timeout(uring, entry, limit, request->timeout_ms);
+    return 0;
+}
+
 static int submit(struct io_uring_backend *uring, const struct operation_request *request, bool once)
 {
-    const void *data = copy_data(uring, request);
-    struct io_uring_sqe *entry = keep_room_for_cancel(uring) ? next_entry(uring) : NULL;
+    const void *data;
+    struct io_uring_sqe *entry;
+    bool of_all;
 
+    if (request->timeout_ms > 0)
+        return submit_timed(uring, request, once);
+    data = copy_data(uring, request);
+    of_all = data != NULL ? request->piece_count <= IOV_MAX : request->piece_count == 1;
+    entry = keep_room_for_cancel(uring) ? uring_next_entry(uring) : NULL;
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, data, once);
-    uring->quiet_sends += request->quiet;
+    if (of_all && !once && uring_may_be_silent(uring, request))
+        uring_silence(uring, entry, request);
+    else
+        uring->quiet_sends += request->quiet;
     return 0;
 }
 
@@ -332,7 +377,7 @@ static int submit_one_byte(struct io_uring_backend *uring, const struct operatio
         shortened.piece_count = 1;
         return submit(uring, &shortened, true);
     }
-    entry = next_entry(uring);
+    entry = uring_next_entry(uring);
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, NULL, true);
@@ -367,11 +412,11 @@ int uring_submit(struct backend *backend, const struct operation_request *reques
 void uring_cancel(struct backend *backend, int fd, uint64_t token)
 {
     struct io_uring_backend *uring = uring_of(backend);
-    struct io_uring_sqe *entry = next_entry(uring);
+    struct io_uring_sqe *entry = uring_next_entry(uring);
 
     /* No memory to park it, and the kernel has none to take what is in the queue (EAGAIN in io_uring_enter(2)). Left out, it
      * would keep a close waiting for ever: so the loop stands until the kernel has some again. */
-    for (; entry == NULL; entry = next_entry(uring)) {
+    for (; entry == NULL; entry = uring_next_entry(uring)) {
         poll(NULL, 0, CANCEL_RETRY_MS);
         io_uring_get_events(&uring->ring);
         uring_unpark(uring);
@@ -388,7 +433,7 @@ void uring_push(struct backend *backend)
 
 void uring_poll_wakeup(struct io_uring_backend *uring)
 {
-    struct io_uring_sqe *entry = uring->wakeup_polled ? NULL : next_entry(uring);
+    struct io_uring_sqe *entry = uring->wakeup_polled ? NULL : uring_next_entry(uring);
 
     if (entry == NULL)
         return;

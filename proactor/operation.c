@@ -121,22 +121,6 @@ static void begin_part(struct operation *operation)
         operation_finish(operation, result);
 }
 
-static void timed_out(void *arg)
-{
-    struct operation *operation = arg;
-
-    operation->timer = 0;
-    operation->timed_out = true;
-    operation_cancel_here(operation);
-}
-
-static int start_timer(struct operation *operation)
-{
-    if (operation->timeout_ms == 0)
-        return 0;
-    return jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation, &operation->timer);
-}
-
 static bool is_unwanted(const struct operation *operation)
 {
     return operation->cancelled || operation->loop->destroying ||
@@ -154,8 +138,6 @@ static void start(struct operation *operation)
 
     enter(operations, operation);
     set_state(operation, OPERATION_UNDER_WAY);
-    if (result == 0)
-        result = start_timer(operation);
     if (result < 0)
         operation_finish(operation, result);
     else
@@ -208,6 +190,30 @@ bool operation_pieces_make_sense(const struct iovec *pieces, int count)
     return bytes > 0;
 }
 
+static void timed_out(void *arg)
+{
+    struct operation *operation = arg;
+
+    operation->timer = 0;
+    operation->timed_out = true;
+    operation_cancel_here(operation);
+}
+
+/* The backend ends it in time or, if it cannot, a timer of the loop does. */
+static int submit_timed(struct operation *operation, struct backend *backend, struct operation_request *request)
+{
+    int result;
+
+    request->timeout_ms = operation->timeout_ms;
+    result = backend->ops->submit(backend, request);
+    operation->is_timed = result == 0;
+    if (result != JD_ENOTSUP)
+        return result;
+    request->timeout_ms = 0;
+    result = jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation, &operation->timer);
+    return result < 0 ? result : backend->ops->submit(backend, request);
+}
+
 int operation_submit(struct operation *operation, struct operation_request *request)
 {
     struct backend *backend = proactor_backend(operation->loop);
@@ -215,7 +221,8 @@ int operation_submit(struct operation *operation, struct operation_request *requ
     request->kind = operation->sort->kind;
     request->token = proactor_operation_token(operation);
     request->fd = operation->handle;
-    return backend->ops->submit(backend, request);
+    return operation->timeout_ms > 0 ? submit_timed(operation, backend, request)
+                                     : backend->ops->submit(backend, request);
 }
 
 int operation_submit_pieces(struct operation *operation, size_t skip)
@@ -287,6 +294,8 @@ void operation_completed(struct operation *operation, struct completion *complet
         completed_continuous(operation, completion);
         return;
     }
+    if (result == JD_ECANCELED && operation->is_timed && !operation->cancelled)
+        operation->timed_out = true;
     if (operation->sort->advance != NULL && operation->sort->advance(operation, &result)) {
         if (!operation->cancelled) {
             begin_part(operation);

@@ -70,7 +70,7 @@ struct operation {
     uint8_t delimiter_length;
     uint8_t delimiter[JD_DELIMITER_MAX];
     _Atomic uint8_t state, cancel_state;
-    bool more, cancelled, timed_out;
+    bool more, cancelled, timed_out, is_timed; /* is_timed: by the backend */
 };
 
 _Static_assert(sizeof(struct operation) <= sizeof(jd_operation), "an operation has grown");

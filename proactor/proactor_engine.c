@@ -76,7 +76,7 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
 {
     const struct backend *backend = proactor->backend;
 
-    if (timeout_ns == 0 || proactor->holding.first != NULL)
+    if (timeout_ns == 0 || proactor->holding.first != NULL || (proactor->has_unheard_sends && proactor->awaits_sends))
         return 0;
     /* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only
      * time can bring memory. */
@@ -159,6 +159,8 @@ void proactor_woke(struct proactor_engine *owner)
     owner->turn++;
     owner->turns_between = 0;
     owner->all_was_tried = owner->backend->ops->has_tried_all(owner->backend);
+    if (owner->all_was_tried)
+        owner->has_unheard_sends = owner->awaits_sends = false;
     owner->told = proactor_tell_held(owner);
 }
 

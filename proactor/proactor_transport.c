@@ -351,11 +351,12 @@ static int read_file(struct stream *stream)
 }
 
 /* total: bytes of the pieces. */
-static int send_pieces(struct stream *stream, struct iovec *pieces, int count, size_t total, bool more)
+static int send_pieces(struct stream *stream, struct iovec *pieces, int count, size_t total, bool more, bool is_rest)
 {
     struct proactor_engine *proactor = proactor_of_loop(stream->loop);
     size_t budget = stream_budget(stream), bytes = total < budget ? total : budget;
     struct lent_send *lent = has_flag(stream, STREAM_COPIES) ? NULL : proactor_lend(proactor, stream, bytes);
+    bool quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream);
     const struct operation_request request = {
         .kind = OPERATION_SEND,
         .lends = lent != NULL,
@@ -364,10 +365,14 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
         .fd = stream->socket,
         .pieces = pieces,
         .piece_count = cut_pieces(pieces, count, bytes),
-        .quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream),
+        .quiet = quiet,
+        /* What was lent is to come back at once; and the socket may be full if this is the rest. */
+        .unheard = quiet && !is_rest && output_queue_only_block(&stream->output) != NULL,
     };
     int result = proactor_submit(proactor, &request);
 
+    if (result == 0 && request.unheard)
+        proactor->has_unheard_sends = true;
     if (result == 0)
         set_flag(stream, STREAM_SENDING);
     else if (lent != NULL)
@@ -376,7 +381,7 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
 }
 
 /* One at a time, or their order would be lost; it completes in a later turn, so a turn's budget is that of one send. */
-static void stream_flush(struct stream *stream)
+static void send_next(struct stream *stream, bool is_rest)
 {
     struct iovec pieces[SEND_PIECES];
     size_t total;
@@ -387,9 +392,16 @@ static void stream_flush(struct stream *stream)
         output_queue_bytes(&stream->output) == 0)
         return;
     count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
-    result = count > 0 ? send_pieces(stream, pieces, count, total, more) : read_file(stream);
+    result = count > 0 ? send_pieces(stream, pieces, count, total, more, is_rest) : read_file(stream);
     if (result < 0)
         fail(stream, result);
+}
+
+static void stream_flush(struct stream *stream)
+{
+    if (has_flag(stream, STREAM_SENDING))
+        proactor_of_loop(stream->loop)->awaits_sends = true;
+    send_next(stream, false);
 }
 
 static void stream_shutdown_write(struct stream *stream)
@@ -440,8 +452,10 @@ static void stream_close(struct stream *stream, bool reset)
         drop_held(stream);
     }
     cancel_receive(proactor, stream);
-    if (has_flag(stream, STREAM_SENDING))
+    if (has_flag(stream, STREAM_SENDING)) {
+        proactor->awaits_sends = true;
         cancel_send(proactor, stream);
+    }
     if (has_flag(stream, STREAM_WATCHED))
         proactor_cancel(proactor, stream->socket, token_of(stream, COMPLETES_WATCH));
     /* A read of a file ends soon by itself. */
@@ -550,7 +564,7 @@ void proactor_sent(struct proactor_engine *proactor, struct stream *stream, cons
         set_flag(stream, STREAM_COPIES);
     else if (result < 0 && !is_passing(result) && !has_flag(stream, STREAM_FAILED))
         fail(stream, result);
-    stream_flush(stream);
+    send_next(stream, true);
 }
 
 void proactor_file_read(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion)
@@ -564,7 +578,7 @@ void proactor_file_read(struct proactor_engine *proactor, struct stream *stream,
     }
     if (result < 0 && !is_passing(result) && !has_flag(stream, STREAM_FAILED))
         fail(stream, result);
-    stream_flush(stream);
+    send_next(stream, true);
 }
 
 /* A FIN may be told here, too, but is told to others behind the bytes before it: when receiving goes on. */

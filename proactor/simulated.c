@@ -270,6 +270,8 @@ static int simulated_submit(struct backend *backend, const struct operation_requ
     struct simulated_operation *operation;
     int result = !operation_is_poll(request->kind) ? simulated_workers_start(&simulated->workers) : 0;
 
+    if (request->timeout_ms > 0)
+        return JD_ENOTSUP;
     if (result < 0)
         return result;
     result = simulated_descriptor_get(&simulated->descriptors, request->fd, &descriptor);

@@ -2,6 +2,7 @@
 #include "tests/behaviour/operation_record.h"
 
 #include "base/socket.h"
+#include "net/event_loop.h"
 
 #include <fcntl.h>
 #include <jinduo/error.h>
@@ -117,6 +118,34 @@ START_TEST(a_receive_in_time_is_not_disturbed_by_its_timeout)
     write_to(ends.theirs, "x");
 
     ck_assert_int_eq(await(&first), 1);
+    close_ends(ends);
+}
+END_TEST
+
+static void *where_to_receive;
+
+static void receive_in_time(void *handle)
+{
+    jd_async_receive(the_loop, &first.operation, *(jd_handle *)handle, where_to_receive, 16, 60000, note_completion,
+                     &first);
+}
+
+/* A linked timeout of the ring's (IORING_OP_LINK_TIMEOUT), or a timer of the loop's. */
+START_TEST(a_receives_timeout_is_the_backends_where_it_has_such)
+{
+    struct socket_ends ends = tcp_ends();
+    char data[16];
+    pump_turns(1); /* the ring is enabled */
+    where_to_receive = data;
+    jd_event_loop_queue_in_loop(the_loop, receive_in_time, &ends.ours);
+    pump_turns(2);
+    ck_assert_uint_eq(the_loop->wheel.count, engine_is("simulated"));
+
+    ck_assert_int_eq(jd_operation_cancel(&first.operation), 0);
+
+    ck_assert_int_eq(await(&first), JD_ECANCELED);
+    pump_turns(1);
+    ck_assert_uint_eq(the_loop->wheel.count, 0);
     close_ends(ends);
 }
 END_TEST
@@ -518,6 +547,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_continuous_receive_brings_everything_and_then_the_end);
     tcase_add_test(tests, a_receive_that_takes_too_long_completes_with_a_timeout);
     tcase_add_test(tests, a_receive_in_time_is_not_disturbed_by_its_timeout);
+    tcase_add_test(tests, a_receives_timeout_is_the_backends_where_it_has_such);
     tcase_add_test(tests, a_send_delivers_its_bytes);
     tcase_add_test(tests, a_gathered_send_delivers_its_pieces_in_order);
     tcase_add_test(tests, a_send_to_a_peer_that_is_gone_completes_with_an_error_and_no_signal);
