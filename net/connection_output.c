@@ -151,10 +151,12 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
 
 bool stream_is_awaited(const struct stream *stream)
 {
+    enum { MUCH = 8 }; /* one such part of the limit: other threads may be refused */
     const jd_tcp_connection *connection = connection_of_stream((struct stream *)(uintptr_t)stream);
 
     return connection->profile->on_write_complete != NULL || connection->flags & CONNECTION_ABOVE_WATERMARK ||
-           connection_state(connection) == CONNECTION_DISCONNECTING;
+           connection_state(connection) == CONNECTION_DISCONNECTING ||
+           output_queue_bytes(&stream->output) > connection->profile->output_limit / MUCH;
 }
 
 /* They have left the queue. */

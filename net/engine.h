@@ -206,7 +206,8 @@ void stream_sent(struct stream *stream, size_t length);
 int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent);
 void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent);
 
-/* Whether something is to follow as soon as the output queue has been sent: a callback, or the connection's end. */
+/* Whether something is to follow as soon as the output queue has been sent: a callback, the connection's end or, as it is near
+ * its limit, more output. */
 bool stream_is_awaited(const struct stream *stream);
 
 /* For engines that cannot send from a file: at most most (> 0) bytes of the file that is first in the output queue are read

@@ -99,9 +99,13 @@ struct backend_ops {
     /* How many operations of OPERATION_RECEIVE_MANY could receive into a block of their own at this moment. */
     unsigned (*receive_room)(const struct backend *backend);
 
-    /* Whether each operation submitted has been tried once: what came of it, if it did not have to wait, is told by the
-     * completions that are there now. */
-    bool (*has_tried_all)(const struct backend *backend);
+    /* How many operations have been submitted, and how many of these have been tried once (modulo 2^32): what came of one that
+     * did not have to wait is told by the completions that are there now. */
+    unsigned (*submitted)(const struct backend *backend);
+    unsigned (*tried)(const struct backend *backend);
+
+    /* Whether a send that was submitted as unheard may be over without having been told. */
+    bool (*has_unheard)(const struct backend *backend);
 
     /* For poll(2) in another loop: a descriptor, always the same, that becomes readable when completions come or wake is
      * called after prepare_poll, which comes before each poll, submits what is waiting, and returns whether wait has
@@ -120,6 +124,12 @@ struct backend {
 
 /* From wait, once, when the waiting is over and before any completion. */
 void proactor_woke(struct proactor_engine *owner);
+
+/* From wait, before proactor_woke: all sends submitted as unheard are told in this wait. */
+void proactor_hears_all(struct proactor_engine *owner);
+
+/* The timeout of a receive, nobody knows which, was not begun: the kernel had no memory. */
+void proactor_timeout_lost(struct proactor_engine *owner);
 
 /* An operation has completed. User callbacks run here, which may submit and cancel. */
 void proactor_completed(struct proactor_engine *owner, struct completion *completion);

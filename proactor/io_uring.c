@@ -173,9 +173,8 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
     struct io_uring *ring = &uring->ring;
 
     if (timeout_ns != 0 && may_sleep(uring)) {
-        uring_limit_silence(uring);
         proactor_entered(uring->backend.owner);
-        return sleep_for(uring, timeout_ns);
+        return sleep_for(uring, uring_limit_silence(uring, timeout_ns));
     }
     if (uring_is_polled(uring))
         uring_push(&uring->backend);
@@ -251,6 +250,11 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
         uring->silence_limited = false;
         return 0;
     }
+    if (entry->user_data == uring_timeout_token) {
+        if (entry->res == -EINVAL) /* not right behind its receive: there was no memory to take both at once */
+            proactor_timeout_lost(uring->backend.owner);
+        return 0;
+    }
     if (entry->user_data == uring_wakeup_token) {
         uring->wakeup_polled = completion.more;
         return 1;
@@ -263,13 +267,13 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
     return 1;
 }
 
-/* Those that were there when it began: what callbacks set off meanwhile waits for its turn. */
-static unsigned tell_all(struct io_uring_backend *uring)
+/* Those that were there when it began: what callbacks set off meanwhile waits for its turn. silent: so many sends are over. */
+static unsigned tell_all(struct io_uring_backend *uring, unsigned silent)
 {
     unsigned ready = io_uring_cq_ready(&uring->ring);
     unsigned count = 0;
 
-    uring_tell_silent(uring, ready);
+    uring_tell_silent(uring, silent, ready);
     for (unsigned i = 0; i < ready; i++) {
         const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
         count += tell(uring, &entry);
@@ -296,10 +300,10 @@ static int uring_wait(struct backend *backend, int64_t timeout_ns)
 {
     struct io_uring_backend *uring = uring_of(backend);
     int result = submit_and_wait(uring, timeout_ns);
-    unsigned count;
+    unsigned count, silent = uring_silent_over(uring);
 
     proactor_woke(backend->owner);
-    count = tell_all(uring);
+    count = tell_all(uring, silent);
     if (uring->fault_count > 0)
         count += tell_faults(uring);
     /* A signal, the time being up, and a kernel that cannot take more submissions now are no errors. */
@@ -315,12 +319,24 @@ static unsigned uring_receive_room(const struct backend *backend)
     return (unsigned)((uring->room + uring->typical_bytes - 1) / uring->typical_bytes); /* rounded up */
 }
 
-/* The kernel tries each when it takes it. */
-bool uring_has_tried_all(const struct backend *backend)
+static unsigned uring_submitted(const struct backend *backend)
 {
     const struct io_uring_backend *uring = uring_of(backend);
 
-    return uring->parked_count == 0 && io_uring_sq_ready(&uring->ring) == 0;
+    return uring->ring.sq.sqe_tail + uring->parked_count;
+}
+
+/* The kernel tries each when it takes it. */
+static unsigned uring_tried(const struct backend *backend)
+{
+    const struct io_uring_backend *uring = uring_of(backend);
+
+    return uring->ring.sq.sqe_tail - io_uring_sq_ready(&uring->ring);
+}
+
+static bool uring_has_unheard(const struct backend *backend)
+{
+    return uring_of(backend)->silent_count > 0;
 }
 
 const struct backend_ops io_uring_backend = {
@@ -336,7 +352,9 @@ const struct backend_ops io_uring_backend = {
     .cancel = uring_cancel,
     .push = uring_push,
     .receive_room = uring_receive_room,
-    .has_tried_all = uring_has_tried_all,
+    .submitted = uring_submitted,
+    .tried = uring_tried,
+    .has_unheard = uring_has_unheard,
     .pollable_fd = uring_pollable_fd,
     .prepare_poll = uring_prepare_poll,
 };

@@ -37,6 +37,7 @@ _Static_assert(URING_SMALL_BLOCKS <= URING_BUFFERS, "each block needs an entry")
 static const uint64_t uring_wakeup_token = UINT64_MAX;
 static const uint64_t uring_ignored_token = UINT64_MAX - 1;
 static const uint64_t uring_silence_token = UINT64_MAX - 2;
+static const uint64_t uring_timeout_token = UINT64_MAX - 3; /* a linked timeout's */
 
 /* A send that completes only if it was not taken whole (io_uring_silent.c). */
 struct silent_send {
@@ -109,11 +110,6 @@ static inline const struct io_uring_cqe *uring_completion_at(const struct io_uri
     return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
 }
 
-/* ---- io_uring.c ---- */
-
-/* backend_ops.has_tried_all. */
-bool uring_has_tried_all(const struct backend *backend);
-
 /* ---- io_uring_setup.c ---- */
 
 struct ring_size {
@@ -161,11 +157,14 @@ void uring_silence(struct io_uring_backend *uring, struct io_uring_sqe *entry, c
 bool uring_is_silent(uint64_t user_data);
 uint64_t uring_silent_token(uint64_t user_data);
 
-/* Before it sleeps: that it wakes for those that are over. */
-void uring_limit_silence(struct io_uring_backend *uring);
+/* Before it sleeps: that it wakes for those that are over. Returns how long it may sleep. */
+int64_t uring_limit_silence(struct io_uring_backend *uring, int64_t timeout_ns);
 
-/* Those are over that were submitted and have no completion among those that are ready, which are told behind them. */
-void uring_tell_silent(struct io_uring_backend *uring, unsigned ready);
+/* Before anything is told: how many of those that were not told yet are over, the first ones. */
+unsigned uring_silent_over(struct io_uring_backend *uring);
+
+/* Tells these, but for those that have a completion among those that are ready: they are told by that, behind them. */
+void uring_tell_silent(struct io_uring_backend *uring, unsigned over, unsigned ready);
 
 /* ---- io_uring_pollable.c ---- */
 int uring_pollable_fd(struct backend *backend);
@@ -182,9 +181,6 @@ void uring_push(struct backend *backend);
 /* Hands over what is in the queue and waits: for so many completions, or after at_least_us (0: never) for one, at most until
  * timeout_ns (negative: without end). Returns a negative error when it was not handed over or the waiting failed. */
 int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns);
-
-/* An empty entry behind all others, or NULL. */
-struct io_uring_sqe *uring_next_entry(struct io_uring_backend *uring);
 
 /* A poll of the wakeup, if none is under way. */
 void uring_poll_wakeup(struct io_uring_backend *uring);

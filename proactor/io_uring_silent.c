@@ -11,7 +11,7 @@ static const uint64_t silent_bit = (uint64_t)1 << 63;
 
 bool uring_is_silent(uint64_t user_data)
 {
-    return (user_data & silent_bit) != 0 && user_data < uring_silence_token;
+    return (user_data & silent_bit) != 0 && user_data < uring_timeout_token;
 }
 
 uint64_t uring_silent_token(uint64_t user_data)
@@ -44,19 +44,20 @@ void uring_silence(struct io_uring_backend *uring, struct io_uring_sqe *entry, c
 }
 
 /* By a timeout of its own that goes on while messages come and go: one for each wait would cost as much as a call. */
-void uring_limit_silence(struct io_uring_backend *uring)
+int64_t uring_limit_silence(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     static struct __kernel_timespec limit = { .tv_nsec = URING_SILENCE_NS };
     struct io_uring_sqe *entry;
 
     if (uring->silent_count == 0 || uring->silence_limited)
-        return;
-    entry = uring_next_entry(uring);
+        return timeout_ns;
+    entry = io_uring_get_sqe(&uring->ring);
     if (entry == NULL)
-        return;
+        return timeout_ns < 0 || timeout_ns > URING_SILENCE_NS ? URING_SILENCE_NS : timeout_ns;
     io_uring_prep_timeout(entry, &limit, 0, 0);
     io_uring_sqe_set_data64(entry, uring_silence_token);
     uring->silence_limited = true;
+    return timeout_ns;
 }
 
 /* Those that have a completion are told by that. They come in the order in which they were submitted. */
@@ -78,27 +79,29 @@ static void drop_failed(struct io_uring_backend *uring, unsigned ready)
     }
 }
 
-/* A completion may not be in the queue, for want of room. */
-static bool has_overflown(const struct io_uring *ring)
+/* All that were submitted: none while the kernel has entries to take still, or completions for which the queue has no room. */
+unsigned uring_silent_over(struct io_uring_backend *uring)
 {
-    return (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+    const struct io_uring *ring = &uring->ring;
+    bool has_overflown = (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+
+    if (uring->parked_count > 0 || io_uring_sq_ready(ring) > 0 || has_overflown)
+        return 0;
+    proactor_hears_all(uring->backend.owner);
+    return uring->silent_count;
 }
 
-void uring_tell_silent(struct io_uring_backend *uring, unsigned ready)
+void uring_tell_silent(struct io_uring_backend *uring, unsigned over, unsigned ready)
 {
-    unsigned count = uring->silent_count;
-
-    if (count == 0)
+    if (uring->silent_count == 0)
         return;
     drop_failed(uring, ready);
-    if (!uring_has_tried_all(&uring->backend) || has_overflown(&uring->ring))
-        return;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < over; i++) {
         struct completion completion = { .token = uring->silent[i].token, .result = (int64_t)uring->silent[i].bytes };
         if (completion.token != 0)
             proactor_completed(uring->backend.owner, &completion);
     }
     /* What these went on with is behind them. */
-    uring->silent_count -= count;
-    memmove(uring->silent, uring->silent + count, uring->silent_count * sizeof(*uring->silent));
+    uring->silent_count -= over;
+    memmove(uring->silent, uring->silent + over, uring->silent_count * sizeof(*uring->silent));
 }

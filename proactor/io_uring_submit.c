@@ -131,7 +131,8 @@ static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
     return io_uring_get_sqe(&uring->ring);
 }
 
-struct io_uring_sqe *uring_next_entry(struct io_uring_backend *uring)
+/* An entry behind all others, or NULL. */
+static struct io_uring_sqe *next_entry(struct io_uring_backend *uring)
 {
     struct io_uring_sqe *entry = uring->parked_count == 0 ? queue_entry(uring) : NULL;
 
@@ -311,7 +312,7 @@ static void link_timeout(struct io_uring_backend *uring, struct io_uring_sqe *en
         (struct __kernel_timespec){ .tv_sec = timeout_ms / MS_PER_S, .tv_nsec = timeout_ms % MS_PER_S * NS_PER_MS };
     entry->flags |= IOSQE_IO_LINK;
     io_uring_prep_link_timeout(timeout, limit, 0);
-    io_uring_sqe_set_data64(timeout, uring_ignored_token);
+    io_uring_sqe_set_data64(timeout, uring_timeout_token);
 }
 
 /* Both have to lie in the queue side by side, so not where entries wait until the ring is enabled, or are parked. */
@@ -347,7 +348,7 @@ static int submit(struct io_uring_backend *uring, const struct operation_request
         return submit_timed(uring, request, once);
     data = copy_data(uring, request);
     of_all = data != NULL ? request->piece_count <= IOV_MAX : request->piece_count == 1;
-    entry = keep_room_for_cancel(uring) ? uring_next_entry(uring) : NULL;
+    entry = keep_room_for_cancel(uring) ? next_entry(uring) : NULL;
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, data, once);
@@ -377,7 +378,7 @@ static int submit_one_byte(struct io_uring_backend *uring, const struct operatio
         shortened.piece_count = 1;
         return submit(uring, &shortened, true);
     }
-    entry = uring_next_entry(uring);
+    entry = next_entry(uring);
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, NULL, true);
@@ -412,11 +413,11 @@ int uring_submit(struct backend *backend, const struct operation_request *reques
 void uring_cancel(struct backend *backend, int fd, uint64_t token)
 {
     struct io_uring_backend *uring = uring_of(backend);
-    struct io_uring_sqe *entry = uring_next_entry(uring);
+    struct io_uring_sqe *entry = next_entry(uring);
 
     /* No memory to park it, and the kernel has none to take what is in the queue (EAGAIN in io_uring_enter(2)). Left out, it
      * would keep a close waiting for ever: so the loop stands until the kernel has some again. */
-    for (; entry == NULL; entry = uring_next_entry(uring)) {
+    for (; entry == NULL; entry = next_entry(uring)) {
         poll(NULL, 0, CANCEL_RETRY_MS);
         io_uring_get_events(&uring->ring);
         uring_unpark(uring);
@@ -433,7 +434,7 @@ void uring_push(struct backend *backend)
 
 void uring_poll_wakeup(struct io_uring_backend *uring)
 {
-    struct io_uring_sqe *entry = uring->wakeup_polled ? NULL : uring_next_entry(uring);
+    struct io_uring_sqe *entry = uring->wakeup_polled ? NULL : next_entry(uring);
 
     if (entry == NULL)
         return;

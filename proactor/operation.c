@@ -214,6 +214,16 @@ static int submit_timed(struct operation *operation, struct backend *backend, st
     return result < 0 ? result : backend->ops->submit(backend, request);
 }
 
+/* Those whose timeouts are not lost are over before this. */
+void operations_time(struct operations *operations)
+{
+    for (int i = 0; i < OPERATION_BUCKETS; i++)
+        for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
+            if (operation->is_timed && operation->timer == 0 && state_of(operation) == OPERATION_UNDER_WAY)
+                jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation,
+                                        &operation->timer);
+}
+
 int operation_submit(struct operation *operation, struct operation_request *request)
 {
     struct backend *backend = proactor_backend(operation->loop);
@@ -366,6 +376,9 @@ int jd_operation_cancel(jd_operation *memory)
         operation_cancel_here(operation);
         return state == OPERATION_FINISHED || state == OPERATION_HELD ? JD_ENOENT : 0;
     }
+    /* Its end does not wait for cancels without end. */
+    if (state == OPERATION_FINISHED || state == OPERATION_HELD)
+        return JD_ENOENT;
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_POSTED))
         return none == CANCEL_POSTED ? 0 : JD_ENOENT;
     operation->cancel_task.run = cancel_arrived;

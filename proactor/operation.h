@@ -96,6 +96,9 @@ void operations_tell_finished(struct operations *operations);
 /* The backend has completed (a part of) one. */
 void operation_completed(struct operation *operation, struct completion *completion);
 
+/* The backend was to end some in time and may have forgotten one: for each a timer of the loop is started. */
+void operations_time(struct operations *operations);
+
 /* Asks all to end, when the loop's queue has been closed. Returns whether any is left. */
 bool operations_end(struct operations *operations);
 

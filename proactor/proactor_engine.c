@@ -76,7 +76,8 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
 {
     const struct backend *backend = proactor->backend;
 
-    if (timeout_ns == 0 || proactor->holding.first != NULL || (proactor->has_unheard_sends && proactor->awaits_sends))
+    if (timeout_ns == 0 || proactor->holding.first != NULL ||
+        (proactor->awaits_sends && backend->ops->has_unheard(backend)))
         return 0;
     /* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only
      * time can bring memory. */
@@ -122,8 +123,8 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
     if (proactor->starved_listeners != NULL)
         proactor->told += proactor_retry_accepting(proactor);
     operations_tell_finished(&proactor->operations);
-    if (proactor->all_was_tried)
-        proactor->starved_are_trying = false;
+    if (proactor->tries_are_over)
+        proactor->are_trying = false;
     if (count < 0 || proactor->error < 0)
         return count < 0 ? count : proactor->error;
     return count + (int)proactor->told;
@@ -158,10 +159,18 @@ void proactor_woke(struct proactor_engine *owner)
     event_loop_woke(owner->engine.loop);
     owner->turn++;
     owner->turns_between = 0;
-    owner->all_was_tried = owner->backend->ops->has_tried_all(owner->backend);
-    if (owner->all_was_tried)
-        owner->has_unheard_sends = owner->awaits_sends = false;
+    owner->tries_are_over = (int32_t)(owner->backend->ops->tried(owner->backend) - owner->tried_by) >= 0;
     owner->told = proactor_tell_held(owner);
+}
+
+void proactor_hears_all(struct proactor_engine *owner)
+{
+    owner->awaits_sends = false;
+}
+
+void proactor_timeout_lost(struct proactor_engine *owner)
+{
+    operations_time(&owner->operations);
 }
 
 void proactor_entered(struct proactor_engine *owner)

@@ -49,9 +49,9 @@ struct proactor_engine {
 
     struct stream_list starved; /* could not receive, as there was no block to receive into */
     struct stream_list behind;  /* want to receive, too, but not before those: proactor_transport.c */
-    bool starved_are_trying;    /* receives of starved ones may not have been tried yet */
-    bool all_was_tried;         /* all that had been submitted, before the completions of this turn were looked at */
-    bool has_unheard_sends;     /* submitted since the last wait, or not tried yet */
+    bool are_trying; /* receives of such may not have been tried yet: not before the backend has tried so many */
+    unsigned tried_by;
+    bool tries_are_over;        /* with the completions of this turn */
     bool awaits_sends;          /* something is to follow one that is under way */
     struct stream_list ended;   /* to be watched for errors, if they are still there with the next wait */
     struct stream_list holding; /* have received more than their turn's budget: told in the next */

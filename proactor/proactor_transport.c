@@ -12,7 +12,7 @@ enum {
     STREAM_SENDING = 2,
     STREAM_WATCHED = 4,
     STREAM_RECEIVE_CANCELLED = 8,
-    STREAM_STARVED = 16,  /* on the engine's list of that name, or on that of those behind them */
+    STREAM_STARVED = 16,  /* on the list of that name or of those behind; or was, and has not received anything since */
     STREAM_TO_WATCH = 32, /* on the engine's list of those that have ended */
     STREAM_PAUSED = 64,
     STREAM_ENDED = 128, /* the FIN has been reported */
@@ -112,6 +112,11 @@ static int watch(struct proactor_engine *proactor, struct stream *stream)
     return result;
 }
 
+static bool anyone_waits(const struct proactor_engine *proactor)
+{
+    return proactor->starved.first != NULL || proactor->behind.first != NULL || proactor->are_trying;
+}
+
 /* Whatever the stream's state asks for, if it is not under way: to receive, or to notice errors. */
 static void continue_stream(struct proactor_engine *proactor, struct stream *stream, bool may_receive)
 {
@@ -134,13 +139,10 @@ static void continue_stream(struct proactor_engine *proactor, struct stream *str
         fail(stream, result);
 }
 
-/* Not before those that starve: what is given back would be received into by this one, and they would starve for ever. */
+/* In its turn: what is given back this one would else receive into before those that have waited longer, for ever. */
 static void receive_or_watch(struct proactor_engine *proactor, struct stream *stream)
 {
-    bool may_receive =
-        proactor->starved.first == NULL && proactor->behind.first == NULL && !proactor->starved_are_trying;
-
-    continue_stream(proactor, stream, may_receive);
+    continue_stream(proactor, stream, !anyone_waits(proactor));
 }
 
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
@@ -153,7 +155,12 @@ int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle s
 
 static int stream_start(struct stream *stream)
 {
-    return receive(proactor_of_loop(stream->loop), stream);
+    struct proactor_engine *proactor = proactor_of_loop(stream->loop);
+
+    if (!anyone_waits(proactor))
+        return receive(proactor, stream);
+    put_on_list(&proactor->behind, stream, STREAM_STARVED);
+    return 0;
 }
 
 static void cancel_receive(struct proactor_engine *proactor, struct stream *stream)
@@ -188,23 +195,33 @@ static void end(struct proactor_engine *proactor, struct stream *stream)
     stream_ended(stream);
 }
 
+/* The first of the list. It keeps its right to be first until it has received something. */
+static void try_first(struct proactor_engine *proactor, struct stream_list *list)
+{
+    const struct backend *backend = proactor->backend;
+    struct stream *stream = take_first(list, STREAM_STARVED);
+
+    continue_stream(proactor, stream, true);
+    if (!has_flag(stream, STREAM_RECEIVING))
+        return;
+    set_flag(stream, STREAM_STARVED);
+    proactor->are_trying = true;
+    proactor->tried_by = backend->ops->submitted(backend);
+}
+
 void proactor_continue_streams(struct proactor_engine *proactor)
 {
     const struct backend *backend = proactor->backend;
-    unsigned room;
+    struct stream_list *list;
 
     while (proactor->ended.first != NULL)
         receive_or_watch(proactor, take_first(&proactor->ended, STREAM_TO_WATCH));
-    if (proactor->starved.first == NULL && proactor->behind.first == NULL)
+    list = proactor->starved.first != NULL ? &proactor->starved : &proactor->behind;
+    if (list->first == NULL || (list == &proactor->behind && proactor->are_trying))
         return;
     /* Not for all that there is room for: they find bytes at once, and others are receiving, too. */
-    room = (backend->ops->receive_room(backend) + 1) / 2;
-    for (; room > 0 && proactor->starved.first != NULL; room--) {
-        continue_stream(proactor, take_first(&proactor->starved, STREAM_STARVED), true);
-        proactor->starved_are_trying = true;
-    }
-    for (; room > 0 && proactor->behind.first != NULL && !proactor->starved_are_trying; room--)
-        continue_stream(proactor, take_first(&proactor->behind, STREAM_STARVED), true);
+    for (unsigned room = (backend->ops->receive_room(backend) + 1) / 2; room > 0 && list->first != NULL; room--)
+        try_first(proactor, list);
 }
 
 /* ---- the budget ---- */
@@ -371,8 +388,6 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
     };
     int result = proactor_submit(proactor, &request);
 
-    if (result == 0 && request.unheard)
-        proactor->has_unheard_sends = true;
     if (result == 0)
         set_flag(stream, STREAM_SENDING);
     else if (lent != NULL)
@@ -500,9 +515,11 @@ static void tell_block(struct proactor_engine *proactor, struct stream *stream, 
     stream_received(stream, block);
 }
 
+/* One that has waited in vain goes on being first. One that had its share waits behind the others, or it would take all that
+ * is given back. */
 static void starve(struct proactor_engine *proactor, struct stream *stream)
 {
-    put_on_list(&proactor->starved, stream, STREAM_STARVED);
+    put_on_list(has_flag(stream, STREAM_STARVED) ? &proactor->starved : &proactor->behind, stream, STREAM_STARVED);
     event_loop_starved(stream->loop);
 }
 
@@ -524,6 +541,8 @@ void proactor_received(struct proactor_engine *proactor, struct stream *stream, 
 {
     if (!completion->more)
         clear_flag(stream, STREAM_RECEIVING | STREAM_RECEIVE_CANCELLED);
+    if (completion->result != JD_ENOBUFS)
+        clear_flag(stream, STREAM_STARVED);
     if (has_flag(stream, STREAM_CLOSING)) {
         close_if_idle(proactor, stream);
         return;

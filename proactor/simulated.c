@@ -499,9 +499,14 @@ static unsigned simulated_receive_room(const struct backend *backend)
 }
 
 /* One that finds no block waits for it in a queue of its own. */
-static bool simulated_has_tried_all(const struct backend *backend)
+static unsigned simulated_tried(const struct backend *backend)
 {
-    return true;
+    return 0;
+}
+
+static bool simulated_has_unheard(const struct backend *backend)
+{
+    return false;
 }
 
 static int simulated_pollable_fd(struct backend *backend)
@@ -537,7 +542,9 @@ const struct backend_ops simulated_backend = {
     .cancel = simulated_cancel,
     .push = simulated_push,
     .receive_room = simulated_receive_room,
-    .has_tried_all = simulated_has_tried_all,
+    .submitted = simulated_tried,
+    .tried = simulated_tried,
+    .has_unheard = simulated_has_unheard,
     .pollable_fd = simulated_pollable_fd,
     .prepare_poll = simulated_prepare_poll,
 };

@@ -220,6 +220,40 @@ START_TEST(a_crowd_of_floods_is_served_evenly)
 }
 END_TEST
 
+static void pause_reading(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_connection_pause_reading(connection);
+}
+
+static void resume_reading(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_connection_resume_reading(connection);
+}
+
+/* Floods that a turn's budget never stops take all that an engine has to receive into. */
+START_TEST(one_that_reads_again_is_served_among_floods)
+{
+    enum { FLOODS = 12, TURNS = 200 };
+    int floods[FLOODS];
+    unsigned turn = 0;
+    serve(&(struct service){ .options.budget_bytes = MIB });
+    for (int i = 0; i < FLOODS; i++)
+        floods[i] = client_connect_up();
+    serve(&(struct service){ .on_up = pause_reading, .on_message = echo });
+    int paused = client_connect_up();
+    pump_until_quiet();
+
+    jd_tcp_connection_post(connection_id(FLOODS), resume_reading, NULL);
+    client_send(paused, "!", 1);
+    for (char byte; client_receive_some(paused, &byte, 1) != 1; turn++) {
+        ck_assert_uint_lt(turn, TURNS * engine_patience());
+        for (int i = 0; i < FLOODS; i++)
+            stuff(floods[i], 0, 4 * MIB);
+        pump_turns(1);
+    }
+}
+END_TEST
+
 /* A task that queues itself goes on in each turn, and never keeps the loop from its connections. */
 static unsigned task_runs;
 
@@ -261,5 +295,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, bytes_that_arrived_during_a_pause_are_told_at_resume);
     tcase_add_loop_test(tests, a_flood_on_one_connection_delays_the_others_by_a_few_turns_only, 0, 2);
     tcase_add_test(tests, a_crowd_of_floods_is_served_evenly);
+    tcase_add_test(tests, one_that_reads_again_is_served_among_floods);
     tcase_add_test(tests, a_task_that_queues_itself_starves_nobody);
 }

@@ -150,6 +150,24 @@ START_TEST(a_receives_timeout_is_the_backends_where_it_has_such)
 }
 END_TEST
 
+START_TEST(an_operation_that_is_cancelled_again_and_again_ends)
+{
+    struct socket_ends ends = tcp_ends();
+    char data[16];
+    jd_async_receive(the_loop, &first.operation, ends.ours, data, sizeof(data), 0, note_completion, &first);
+
+    for (unsigned tries = 0; !first.over; tries++) {
+        ck_assert_uint_lt(tries, 1000 * engine_patience());
+        jd_operation_cancel(&first.operation);
+        pump_turns(1);
+    }
+
+    ck_assert_uint_eq(first.told, 1);
+    ck_assert_int_eq(await(&first), JD_ECANCELED);
+    close_ends(ends);
+}
+END_TEST
+
 /* ---- sending ---- */
 
 START_TEST(a_send_delivers_its_bytes)
@@ -548,6 +566,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_receive_that_takes_too_long_completes_with_a_timeout);
     tcase_add_test(tests, a_receive_in_time_is_not_disturbed_by_its_timeout);
     tcase_add_test(tests, a_receives_timeout_is_the_backends_where_it_has_such);
+    tcase_add_test(tests, an_operation_that_is_cancelled_again_and_again_ends);
     tcase_add_test(tests, a_send_delivers_its_bytes);
     tcase_add_test(tests, a_gathered_send_delivers_its_pieces_in_order);
     tcase_add_test(tests, a_send_to_a_peer_that_is_gone_completes_with_an_error_and_no_signal);
