@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <jinduo/error.h>
 
-enum { STARVED_RETRY_NS = 10 * 1000000 };
+enum { STARVED_RETRY_NS = 10 * 1000000, TRIED_RETRY_NS = 1000000 };
 
 int proactor_create(struct engine **engine, jd_event_loop *loop, const struct engine_ops *ops,
                     const struct backend_ops *backend)
@@ -72,6 +72,12 @@ static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
     return timeout_ns < 0 || other_ns < timeout_ns ? other_ns : timeout_ns;
 }
 
+/* What was to be tried in an earlier turn still is: another thread does so (SQPOLL), perhaps on this core. */
+static bool is_tried_elsewhere(const struct proactor_engine *proactor)
+{
+    return proactor->are_trying && proactor->turn != proactor->tried_turn;
+}
+
 static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
 {
     const struct backend *backend = proactor->backend;
@@ -81,8 +87,11 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
         return 0;
     /* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only
      * time can bring memory. */
-    if (proactor->starved.first != NULL || proactor->behind.first != NULL || proactor->operations.starved != NULL)
+    if (proactor->starved.first != NULL || proactor->operations.starved != NULL ||
+        (proactor->behind.first != NULL && !is_tried_elsewhere(proactor)))
         timeout_ns = backend->ops->receive_room(backend) > 0 ? 0 : shorter(timeout_ns, STARVED_RETRY_NS);
+    else if (proactor->behind.first != NULL)
+        timeout_ns = shorter(timeout_ns, TRIED_RETRY_NS);
     if (proactor->starved_listeners != NULL)
         timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
     return timeout_ns;

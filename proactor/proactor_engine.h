@@ -50,7 +50,7 @@ struct proactor_engine {
     struct stream_list starved; /* could not receive, as there was no block to receive into */
     struct stream_list behind;  /* want to receive, too, but not before those: proactor_transport.c */
     bool are_trying; /* receives of such may not have been tried yet: not before the backend has tried so many */
-    unsigned tried_by;
+    unsigned tried_by, tried_turn;
     bool tries_are_over;        /* with the completions of this turn */
     bool awaits_sends;          /* something is to follow one that is under way */
     struct stream_list ended;   /* to be watched for errors, if they are still there with the next wait */

@@ -207,6 +207,7 @@ static void try_first(struct proactor_engine *proactor, struct stream_list *list
     set_flag(stream, STREAM_STARVED);
     proactor->are_trying = true;
     proactor->tried_by = backend->ops->submitted(backend);
+    proactor->tried_turn = proactor->turn;
 }
 
 void proactor_continue_streams(struct proactor_engine *proactor)
