@@ -85,7 +85,7 @@ JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 JD_API int jd_event_loop_run(jd_event_loop *loop);
 
 /* Runs one turn that waits at most timeout_ms for something to do (negative: without end). Returns the number of events
- * and tasks handled, or an error as jd_event_loop_run. */
+ * and tasks handled, 0 also when it was woken for something that counts as neither, or an error as jd_event_loop_run. */
 JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
 
 /* A loop inside another: both functions are for a program whose own loop waits (GLib's, Qt's, one made of epoll_wait),

@@ -132,7 +132,8 @@ JD_API jd_connection_id jd_tcp_connection_id(const jd_tcp_connection *connection
 JD_API jd_event_loop *jd_tcp_connection_loop(const jd_tcp_connection *connection);
 
 /* Bytes queued that the kernel has not taken yet, those sent from other threads included; a range of a file counts as
- * 128, however much is left of it. 0: nothing is queued. From any thread that may use connection. */
+ * 128, however much is left of it. 0: nothing is queued. From any thread that may use connection. On io_uring what the
+ * kernel has taken may count for 10 ms more while the loop sleeps. */
 JD_API size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection);
 
 /* The two ends' addresses. In the loop's thread; local asks the system and is JD_ENOTCONN once closed, peer is known
