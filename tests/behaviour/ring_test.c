@@ -376,6 +376,50 @@ START_TEST(what_a_look_has_handed_over_is_not_waited_for_any_more)
 }
 END_TEST
 
+/* ---- receives that wait ---- */
+
+static void pause_reading(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_connection_pause_reading(connection);
+}
+
+static void resume_reading(jd_tcp_connection *connection, void *arg)
+{
+    jd_tcp_connection_resume_reading(connection);
+}
+
+static void note_time(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* With SQPOLL the kernel's thread, which may need this core, takes its time with what was submitted before. */
+START_TEST(a_receive_that_waits_until_others_are_tried_does_not_make_the_loop_spin)
+{
+    enum { WAITED_MS = 30 };
+    struct proactor_engine *proactor = proactor_of_loop(the_loop);
+    bool is_time = false;
+    unsigned turns = 0;
+    serve(&(struct service){ .on_up = pause_reading, .on_message = echo });
+    int client = client_connect_up();
+    pump_until_quiet();
+    proactor->are_trying = true;
+    proactor->tried_by = proactor->backend->ops->submitted(proactor->backend) + 1000;
+    proactor->tried_turn = proactor->turn;
+    jd_tcp_connection_post(connection_id(0), resume_reading, NULL);
+    client_send(client, "!", 1);
+
+    jd_event_loop_run_after(the_loop, WAITED_MS, note_time, &is_time, NULL);
+    for (; !is_time; turns++)
+        ck_assert_int_ge(jd_event_loop_run_once(the_loop, -1), 0);
+
+    ck_assert_uint_lt(turns, 10 * WAITED_MS); /* it would be thousands */
+    ck_assert_uint_eq(bytes_received(), 0);
+    proactor->are_trying = false;
+    client_expect(client, "!", 1);
+}
+END_TEST
+
 /* ---- timeouts ---- */
 
 static char received_late[16];
@@ -487,6 +531,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered);
     tcase_add_test(tests, what_a_look_has_handed_over_is_not_waited_for_any_more);
     tcase_add_loop_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it, 0, 2);
+    tcase_add_test(tests, a_receive_that_waits_until_others_are_tried_does_not_make_the_loop_spin);
     tcase_add_test(tests, a_receive_whose_timeout_the_kernel_lost_times_out);
     tcase_add_test(tests, before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory);
 }
