@@ -220,9 +220,8 @@ static void accept_connections(struct listening *listening)
     int result = jd_async_accept_many(listening->server->program.loop, &listening->operation, listening->handle,
                                       on_accepted, listening);
 
-    if (result == JD_ENOTSUP)
-        program_usage_error(&listening->server->program,
-                            "--engine: asynchronous operations need a completion engine (proactor)");
+    if (result < 0)
+        program_fail(&listening->server->program, "accepting", result);
 }
 
 /* ---- idle sessions, the end ---- */
@@ -276,6 +275,7 @@ static void print_help(void)
            "Serves the files of FOLDER (default: the working directory): for each line with a file's name it sends a\n"
            "line with the file's length and then its bytes, or a line that begins with 'error:'. Try:\n\n"
            "  echo README.md | nc -N 127.0.0.1 8000\n\n"
+           "As these are asynchronous operations, --engine auto is proactor here, and reactor is refused.\n\n"
            "      --idle SECONDS        end sessions without progress for so long (default 60)\n%s",
            program_common_help);
 }
@@ -285,10 +285,8 @@ int main(int argc, char **argv)
     static const struct option options[] = { PROGRAM_LONG_OPTIONS,
                                              { "idle", required_argument, NULL, OPTION_IDLE },
                                              { 0 } };
-    static struct server server = {
-        .program = { .name = "jd-async-file", .loop_options.engine = JD_ENGINE_PROACTOR, .takes_operand = true },
-        .idle_s = 60
-    };
+    static struct server server = { .program = { .name = "jd-async-file", .is_proactor = true, .takes_operand = true },
+                                    .idle_s = 60 };
     const char *folder;
     int option;
 

@@ -151,13 +151,19 @@ void program_fail(const struct program *program, const char *what, int error)
 }
 
 /* The library would refuse it too, but cannot say which word on the command line is meant, and says why only in its log. */
-static void check_engine(const struct program *program)
+static void check_engine(struct program *program)
 {
     const char *wish = getenv("JINDUO_ENGINE"), *reason;
     jd_engine engine = program->loop_options.engine;
 
     if (engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' && jd_engine_parse(&engine, wish) < 0)
         program_usage_error(program, "JINDUO_ENGINE '%s': no such engine (" ENGINES ")", wish);
+    if (program->is_proactor && engine == JD_ENGINE_AUTO)
+        engine = JD_ENGINE_PROACTOR;
+    if (program->is_proactor && engine == JD_ENGINE_REACTOR)
+        program_usage_error(program, "engine 'reactor': asynchronous operations need a Proactor");
+    if (program->is_proactor)
+        program->loop_options.engine = engine;
     if (jd_engine_available(engine, &reason) == 0)
         return;
     fprintf(stderr, "%s: the engine %s is not available: %s\n", program->name, jd_engine_name(engine), reason);

@@ -14,6 +14,7 @@ enum {
 struct program {
     const char *name;   /* of the executable, for messages */
     bool takes_operand; /* one word that is not an option */
+    bool is_proactor;   /* no Reactor will do: JD_ENGINE_AUTO is JD_ENGINE_PROACTOR */
     jd_event_loop_options loop_options;
     jd_tcp_server_options server_options;
     jd_endpoint endpoints[PROGRAM_ENDPOINTS];

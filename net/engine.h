@@ -239,6 +239,9 @@ void listener_lost(struct listener *listener);
 /* For the statistics: a stream could not receive for want of blocks, and waits for some. */
 void event_loop_starved(jd_event_loop *loop);
 
+/* For the statistics: a queue of the kernel's was full. */
+void event_loop_overflowed(jd_event_loop *loop);
+
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *event_loop_receive_block(jd_event_loop *loop);
 

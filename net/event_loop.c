@@ -527,6 +527,11 @@ void event_loop_starved(jd_event_loop *loop)
     counter_add(&loop->counters.receive_pauses, 1);
 }
 
+void event_loop_overflowed(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.queue_overflows, 1);
+}
+
 struct block *event_loop_receive_block(jd_event_loop *loop)
 {
     return block_pool_get(&loop->receive_blocks);

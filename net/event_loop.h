@@ -51,7 +51,7 @@ struct loop_counters {
     loop_counter bytes_received, bytes_sent, bytes_dropped;
     loop_counter bytes_queued; /* for sending, ever */
     loop_counter connections_opened, connections_closed, connections_failed;
-    loop_counter accept_pauses, receive_pauses;
+    loop_counter accept_pauses, receive_pauses, queue_overflows;
     loop_counter connections_accepted, connections_refused;
     loop_counter connects_failed;
     loop_counter closed[CLOSE_REASONS];

@@ -47,6 +47,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ(connects_failed),
         READ(accept_pauses),
         READ(receive_pauses),
+        READ(queue_overflows),
         READ_CLOSED(closed_by_peer, CLOSED_BY_PEER),
         READ_CLOSED(closed_here, CLOSED_HERE),
         READ_CLOSED(closed_by_reset, CLOSED_BY_RESET),

@@ -134,6 +134,9 @@ void proactor_timeout_lost(struct proactor_engine *owner);
 /* An operation has completed. User callbacks run here, which may submit and cancel. */
 void proactor_completed(struct proactor_engine *owner, struct completion *completion);
 
+/* For the statistics: a queue was full. */
+void proactor_overflowed(struct proactor_engine *owner);
+
 /* For the statistics: a call into the kernel to submit or to wait. */
 void proactor_entered(struct proactor_engine *owner);
 

@@ -228,6 +228,8 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
     uring_unpark(uring);
     uring_poll_wakeup(uring);
     uring_buffers_refill(uring);
+    if (uring_has_overflown(&uring->ring))
+        proactor_overflowed(uring->backend.owner);
     result = enter(uring, timeout_ns);
     collect_more(uring);
     return result;

@@ -185,6 +185,12 @@ int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_leas
 /* A poll of the wakeup, if none is under way. */
 void uring_poll_wakeup(struct io_uring_backend *uring);
 
+/* Completions for which there was no room in the queue: the kernel keeps them until it is entered. */
+static inline bool uring_has_overflown(const struct io_uring *ring)
+{
+    return (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+}
+
 /* Completions that the kernel makes, or puts into the queue, only when it is entered. */
 static inline bool uring_kernel_has_more(const struct io_uring *ring)
 {

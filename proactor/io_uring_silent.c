@@ -83,9 +83,8 @@ static void drop_failed(struct io_uring_backend *uring, unsigned ready)
 unsigned uring_silent_over(struct io_uring_backend *uring)
 {
     const struct io_uring *ring = &uring->ring;
-    bool has_overflown = (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
 
-    if (uring->parked_count > 0 || io_uring_sq_ready(ring) > 0 || has_overflown)
+    if (uring->parked_count > 0 || io_uring_sq_ready(ring) > 0 || uring_has_overflown(ring))
         return 0;
     proactor_hears_all(uring->backend.owner);
     return uring->silent_count;

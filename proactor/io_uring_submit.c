@@ -125,6 +125,7 @@ static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
 
     if (entry != NULL)
         return entry;
+    proactor_overflowed(uring->backend.owner);
     submit_now(uring);
     if (uring_is_polled(uring) && uring->enabled)
         wait_for_thread(uring);

@@ -182,6 +182,11 @@ void proactor_timeout_lost(struct proactor_engine *owner)
     operations_time(&owner->operations);
 }
 
+void proactor_overflowed(struct proactor_engine *owner)
+{
+    event_loop_overflowed(owner->engine.loop);
+}
+
 void proactor_entered(struct proactor_engine *owner)
 {
     event_loop_entered(owner->engine.loop);

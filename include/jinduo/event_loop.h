@@ -188,6 +188,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t connects_failed;      /* addresses that clients could not connect to, and names not found */
     uint64_t accept_pauses;        /* times accepting stopped for want of descriptors or memory */
     uint64_t receive_pauses;       /* times receiving on a connection waited for a block to receive into (Proactors) */
+    uint64_t queue_overflows; /* times a queue of io_uring's was full: submissions left early, or something waited */
 
     /* Why those that said down were closed: together, connections_closed. */
     uint64_t closed_by_peer;  /* the peer's FIN came first */

@@ -248,11 +248,19 @@ def a_file_that_shrinks_after_its_length_was_told_breaks_the_connection(engine):
         assert_serves(server)
 
 
-@tap.test_for_each(("reactor", "auto"))
-def an_engine_without_operations_is_a_usage_error_in_one_line(engine):
-    status, output, errors = run_to_end(ASYNC_FILE, "--engine", engine, "--listen", "127.0.0.1:0")
+@tap.test_for_each({"option": ("--engine", "reactor"), "environment": ()})
+def an_engine_without_operations_is_a_usage_error_in_one_line(options):
+    status, output, errors = run_to_end(ASYNC_FILE, *options, "--listen", "127.0.0.1:0",
+                                        environment={} if options else {"JINDUO_ENGINE": "reactor"})
     assert (status, output) == (USAGE, "") and errors.count("\n") == 1, (status, output, errors)
-    assert errors.startswith("jd-async-file: --engine: ") and "proactor" in errors and "--help" in errors, errors
+    assert errors.startswith("jd-async-file: engine 'reactor': ") and "Proactor" in errors and "--help" in errors, errors
+
+
+@tap.test_for_each(ENGINES)
+def the_environment_chooses_where_no_option_does(engine):
+    for options, expected in (((), engine), (("--engine", "simulated"), "simulated")):
+        with Server(ASYNC_FILE, *options, "--listen", "127.0.0.1:0", environment={"JINDUO_ENGINE": engine}) as server:
+            assert server.ready[0].group(2) == expected, (options, server.ready[0].group(0))
 
 
 @tap.test
