@@ -248,7 +248,7 @@ START_TEST(one_that_reads_again_is_served_among_floods)
     for (char byte; client_receive_some(paused, &byte, 1) != 1; turn++) {
         ck_assert_uint_lt(turn, TURNS * engine_patience());
         for (int i = 0; i < FLOODS; i++)
-            stuff(floods[i], 0, 4 * MIB);
+            stuff(floods[i], 0, 512 * KIB);
         pump_turns(1);
     }
 }
