@@ -121,8 +121,8 @@ void connection_finish_output(jd_tcp_connection *connection)
     if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)
         return;
     if (output_queue_bytes(&connection->stream.output) > 0) {
-        connection_loop(connection)
-            ->ops->stream->flush(&connection->stream); /* it may take its time while nobody waits */
+        /* What is under way may take its time only while nobody waits for it. */
+        connection_loop(connection)->ops->stream->flush(&connection->stream);
         return;
     }
     if (atomic_load(&connection->queued_elsewhere) > 0)

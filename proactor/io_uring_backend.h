@@ -23,8 +23,7 @@ enum {
     URING_GATHER_EACH_US = 16,
     URING_GATHER_MOST = 32, /* half a millisecond: what else has come waits along */
     URING_SILENT_MOST = 1024,
-    URING_SILENCE_NS =
-        10 * 1000000, /* at most so long it takes until silent sends are told: meanwhile they seem queued */
+    URING_SILENCE_NS = 10 * 1000000, /* a sleep's end with silent sends untold, which seem queued meanwhile */
 };
 
 #ifndef IORING_FEAT_MIN_TIMEOUT
