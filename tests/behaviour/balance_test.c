@@ -185,19 +185,12 @@ START_TEST(a_peer_that_comes_over_an_ipv6_socket_is_the_same_by_its_ipv4_address
 }
 END_TEST
 
-static const char *own_name(void)
-{
-    static char text[64];
-
-    snprintf(text, sizeof(text), "unix:@jinduo-balance-%d", (int)getpid());
-    return text;
-}
-
 START_TEST(peers_without_an_address_are_handed_over_in_turn)
 {
-    serve(&(struct service){
-        .options = { .listen = own_name(), .io_threads = THREADS, .hand_over = JD_HAND_OVER_PEER_ADDRESS },
-        .on_up = note_loop });
+    serve(&(struct service){ .options = { .listen = own_unix_endpoint("@jinduo-test-"),
+                                          .io_threads = THREADS,
+                                          .hand_over = JD_HAND_OVER_PEER_ADDRESS },
+                             .on_up = note_loop });
 
     for (int i = 0; i < 2 * THREADS; i++)
         connect_and_see_the_loop();
@@ -247,7 +240,7 @@ END_TEST
 
 START_TEST(with_reuse_port_endpoints_can_be_added_and_unix_domain_ones_are_handed_over)
 {
-    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_name()), bound;
+    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_unix_endpoint("@jinduo-test-")), bound;
     jd_tcp_server *server = serve(&(struct service){
         .options = { .io_threads = 2, .reuse_port = true }, .on_up = note_loop, .on_message = echo });
     ck_assert_int_eq(jd_tcp_server_listen(server, &second, &bound), 0);

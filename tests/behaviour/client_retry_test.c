@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -396,21 +395,19 @@ END_TEST
 /* connect(2), EAGAIN: no event tells when there would be room. */
 START_TEST(a_unix_domain_server_whose_queue_is_full_is_tried_again)
 {
-    static const char name[] = "\0jinduo-client-full";
-    struct sockaddr_storage address = { .ss_family = AF_UNIX };
-    socklen_t length = sizeof(sa_family_t) + sizeof(name) - 1;
+    const char *name = own_unix_endpoint("@jinduo-test-");
     int listener = socket(AF_UNIX, SOCK_STREAM, 0), client;
-    memcpy((char *)&address + sizeof(sa_family_t), name, sizeof(name) - 1);
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+    jd_endpoint endpoint;
+    ck_assert_int_eq(jd_endpoint_parse(&endpoint, name, NULL), 0);
+    ck_assert_int_eq(bind(listener, endpoint_sockaddr(&endpoint), endpoint.length), 0);
     ck_assert_int_eq(listen(listener, 0), 0);
     client_adopt(listener);
     do {
         client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
         client_adopt(client);
-    } while (connect(client, (struct sockaddr *)&address, length) == 0);
+    } while (connect(client, endpoint_sockaddr(&endpoint), endpoint.length) == 0);
 
-    start_client(&(struct client_use){
-        .options = { .connect = "unix:@jinduo-client-full", .reconnect = true, .reconnect_initial_ms = 1 } });
+    start_client(&(struct client_use){ .options = { .connect = name, .reconnect = true, .reconnect_initial_ms = 1 } });
     PUMP_UNTIL(reports_noted() == 3);
     ck_assert_int_eq(noted_report(2)->report.error, JD_EAGAIN);
     ck_assert_uint_eq(clients_up(), 0);

@@ -11,9 +11,8 @@
 
 const char *const suite_name = "client";
 
-static char path_endpoint[64];
-
-static const char *const endpoints[] = { "127.0.0.1:0", "[::1]:0", "unix:@jinduo-client-test", path_endpoint };
+/* The local ones are completed to names of this process's own. */
+static const char *const endpoints[] = { "127.0.0.1:0", "[::1]:0", "@jinduo-test-", "/tmp/jinduo-test-" };
 enum { ENDPOINTS = sizeof(endpoints) / sizeof(endpoints[0]) };
 
 static bool has_ipv6(void)
@@ -56,12 +55,13 @@ static void note_peer_and_say_hello(jd_tcp_connection *connection, void *arg)
 
 START_TEST(a_client_connects_to_every_kind_of_endpoint_and_is_answered)
 {
-    bool is_local;
-    snprintf(path_endpoint, sizeof(path_endpoint), "unix:/tmp/jinduo-client-%ld", (long)getpid());
-    is_local = strncmp(endpoints[_i], "unix:", 5) == 0;
+    const char *listen = endpoints[_i];
+    bool is_local = strchr(listen, ':') == NULL;
     if (endpoints[_i][0] == '[' && !has_ipv6())
         return;
-    serve(&(struct service){ .options.listen = endpoints[_i], .on_message = echo });
+    if (is_local)
+        listen = own_unix_endpoint(listen);
+    serve(&(struct service){ .options.listen = listen, .on_message = echo });
 
     jd_tcp_client *client =
         start_client(&(struct client_use){ .on_up = note_peer_and_say_hello, .on_message = expect_hello });
@@ -326,9 +326,8 @@ END_TEST
 START_TEST(a_path_where_nothing_is_and_one_whose_server_is_gone_are_told_apart)
 {
     struct sockaddr_storage address = { .ss_family = AF_UNIX };
-    char text[64];
+    const char *text = own_unix_endpoint("/tmp/jinduo-test-");
     int stale = socket(AF_UNIX, SOCK_STREAM, 0);
-    snprintf(text, sizeof(text), "unix:/tmp/jinduo-client-%ld", (long)getpid());
     strcpy((char *)&address + sizeof(sa_family_t), text + 5);
     unlink(text + 5);
 

@@ -191,18 +191,10 @@ START_TEST(a_star_serves_both_families_and_an_ipv4_peer_is_called_by_its_ipv4_ad
 }
 END_TEST
 
-static const char *own_path(const char *kind)
-{
-    static char text[64];
-
-    snprintf(text, sizeof(text), "unix:%s%d", kind, (int)getpid());
-    return text;
-}
-
 START_TEST(a_unix_domain_path_is_served_and_removed_at_the_end)
 {
     struct stat status;
-    const char *path = own_path("/tmp/jinduo-test-");
+    const char *path = own_unix_endpoint("/tmp/jinduo-test-");
     jd_tcp_server *server = serve_at(path);
     ck_assert_int_eq(stat(path + 5, &status), 0);
 
@@ -217,18 +209,18 @@ END_TEST
 
 START_TEST(an_abstract_unix_domain_name_is_served)
 {
-    serve_at(own_path("@jinduo-test-"));
+    serve_at(own_unix_endpoint("@jinduo-test-"));
 
     expect_service(server_endpoint());
 
-    ck_assert_str_eq(local, own_path("@jinduo-test-"));
+    ck_assert_str_eq(local, own_unix_endpoint("@jinduo-test-"));
 }
 END_TEST
 
 START_TEST(megabytes_pass_through_a_unix_domain_socket)
 {
     enum { BYTES = 2 * 1024 * 1024 };
-    serve(&(struct service){ .options = { .listen = own_path("@jinduo-test-"), .read_above_watermark = true },
+    serve(&(struct service){ .options = { .listen = own_unix_endpoint("@jinduo-test-"), .read_above_watermark = true },
                              .on_message = echo });
     int client = client_connect();
 
@@ -244,7 +236,7 @@ END_TEST
 
 START_TEST(a_server_listens_on_several_endpoints)
 {
-    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_path("@jinduo-test-")), bound, told;
+    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_unix_endpoint("@jinduo-test-")), bound, told;
     jd_tcp_server *server = make_server(
         &(struct service){ .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
     ck_assert_int_eq(jd_tcp_server_listen(server, &second, NULL), 0);
@@ -297,7 +289,7 @@ END_TEST
 START_TEST(a_server_starts_on_all_its_endpoints_or_on_none)
 {
     /* Not a port, which anyone may take between the two starts. */
-    jd_tcp_server *first = serve_at(own_path("@jinduo-test-"));
+    jd_tcp_server *first = serve_at(own_unix_endpoint("@jinduo-test-"));
     jd_endpoint taken = endpoint_of(first), failed;
     jd_tcp_server *second = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
     unsigned descriptors = open_descriptors();
@@ -319,8 +311,8 @@ END_TEST
 START_TEST(a_start_that_failed_leaves_nothing_in_the_way_of_the_next)
 {
     static const unsigned thread_counts[] = { 0, 2, 2 };
-    jd_tcp_server *first = serve_at(own_path("@jinduo-test-"));
-    jd_endpoint taken = endpoint_of(first), path = parsed(own_path("/tmp/jinduo-test-")), where;
+    jd_tcp_server *first = serve_at(own_unix_endpoint("@jinduo-test-"));
+    jd_endpoint taken = endpoint_of(first), path = parsed(own_unix_endpoint("/tmp/jinduo-test-")), where;
     struct stat status;
     jd_tcp_server *second = make_server(
         &(struct service){ .options = { .io_threads = thread_counts[_i], .reuse_port = _i == 2 }, .on_message = echo });
@@ -330,7 +322,7 @@ START_TEST(a_start_that_failed_leaves_nothing_in_the_way_of_the_next)
     /* One right after the other, though an engine may not have let go of what it listened on the first time. */
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(jd_tcp_server_start(second, NULL), JD_EADDRINUSE);
-        ck_assert_int_eq(stat(own_path("/tmp/jinduo-test-") + 5, &status), -1);
+        ck_assert_int_eq(stat(own_unix_endpoint("/tmp/jinduo-test-") + 5, &status), -1);
         pump_turns((unsigned)i);
     }
     jd_tcp_server_destroy(first, NULL, NULL);
@@ -348,7 +340,7 @@ END_TEST
 
 START_TEST(a_server_whose_start_failed_can_be_destroyed)
 {
-    jd_tcp_server *first = serve_at(own_path("@jinduo-test-"));
+    jd_tcp_server *first = serve_at(own_unix_endpoint("@jinduo-test-"));
     jd_endpoint taken = endpoint_of(first);
     jd_tcp_server *second = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
     ck_assert_int_eq(jd_tcp_server_listen(second, &taken, NULL), 0);
@@ -363,7 +355,7 @@ END_TEST
 
 START_TEST(a_unix_domain_path_that_another_took_is_left_alone)
 {
-    const char *path = own_path("/tmp/jinduo-test-");
+    const char *path = own_unix_endpoint("/tmp/jinduo-test-");
     struct stat status;
     jd_tcp_server *replaced = serve_at(path);
     ck_assert_int_eq(unlink(path + 5), 0);
@@ -379,7 +371,7 @@ END_TEST
 
 START_TEST(a_unix_domain_path_in_use_is_an_error_and_a_dead_one_is_taken_over)
 {
-    const char *path = own_path("/tmp/jinduo-test-");
+    const char *path = own_unix_endpoint("/tmp/jinduo-test-");
     jd_endpoint endpoint = parsed(path);
     int dead = socket(AF_UNIX, SOCK_STREAM, 0);
     ck_assert_int_eq(bind(dead, (const struct sockaddr *)endpoint.address.bytes, endpoint.length), 0);

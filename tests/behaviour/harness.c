@@ -12,12 +12,10 @@
 #include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if JD_WITH_IO_URING
-#include "proactor/io_uring_backend.h"
-#endif
+#include <unistd.h>
 
 enum {
     PATIENCE_MS = 30 * 1000, /* only a failing test waits as long */
@@ -311,6 +309,14 @@ jd_endpoint endpoint_of(const jd_tcp_server *server)
 const jd_endpoint *server_endpoint(void)
 {
     return &last_endpoint;
+}
+
+const char *own_unix_endpoint(const char *prefix)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "unix:%s%d", prefix, (int)getpid());
+    return text;
 }
 
 void echo(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)

@@ -34,10 +34,11 @@
  *   }
  *
  * A case made by harness_case gives each test a loop, the_loop, and checks at its end, when loop and clients are gone
- * (service callbacks are not called any more then, so that arg may be a variable of the test), that descriptors and memory are what they were and that each connection's story begins with up and ends with its only
- * down. JD_TEST_ENGINE names the engine: "late" (tests/support/late_engine.h), "old_uring" (io_uring as before Linux
- * 6.12) or one compiled in; default "reactor".
- * JD_TEST_RING_OPTION names an option that the loops have besides those that a test asks for. */
+ * (service callbacks are not called any more then, so that arg may be a variable of the test), that descriptors and
+ * memory are what they were and that each connection's story begins with up and ends with its only down.
+ * JD_TEST_ENGINE names the engine: "late" (tests/support/late_engine.h), "old_uring" (io_uring as before Linux 6.12) or
+ * one compiled in; default "reactor". JD_TEST_RING_OPTION names an option that the loops have besides those that a test
+ * asks for. */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
 
@@ -137,6 +138,10 @@ void start_server(jd_tcp_server *server);
 /* Where the server listens; the last one made, for client_connect. */
 jd_endpoint endpoint_of(const jd_tcp_server *server);
 const jd_endpoint *server_endpoint(void);
+
+/* The text of a Unix-domain endpoint that no other test has, as suites run beside each other: prefix, "@..." or a path, and
+ * the process's number. Valid until the next call. */
+const char *own_unix_endpoint(const char *prefix);
 
 /* An on_message that sends everything back. */
 void echo(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg);

@@ -99,7 +99,7 @@ START_TEST(every_descriptor_of_the_library_is_closed_on_exec)
     ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
     the_loop = make_loop(NULL);
     serve(&(struct service){ .options.io_threads = 2 });
-    serve(&(struct service){ .options.listen = "unix:@jinduo-test-exec" });
+    serve(&(struct service){ .options.listen = own_unix_endpoint("@jinduo-test-") });
     serve(&(struct service){ .on_message = echo });
     for (int i = 0; i < 5; i++)
         client_connect_up();
