@@ -1,6 +1,6 @@
 /* The Proactor: an engine (net/engine.h) over a backend that carries out asynchronous operations (proactor/backend.h).
- * proactor_engine.c is the loop side of the seam, proactor_transport.c the stream side, proactor_acceptor.c listens,
- * proactor_channels.c watches the user's descriptors. */
+ * proactor_engine.c is the loop side of the seam, proactor_transport.c and proactor_receiving.c the stream side,
+ * proactor_acceptor.c listens, proactor_channels.c watches the user's descriptors. */
 #ifndef PROACTOR_ENGINE_H
 #define PROACTOR_ENGINE_H
 
@@ -48,7 +48,7 @@ struct proactor_engine {
     struct backend *backend;
 
     struct stream_list starved; /* could not receive, as there was no block to receive into */
-    struct stream_list behind;  /* want to receive, too, but not before those: proactor_transport.c */
+    struct stream_list behind;  /* want to receive, too, but not before those: proactor_receiving.c */
     bool are_trying; /* receives of such may not have been tried yet: not before the backend has tried so many */
     unsigned tried_by, tried_turn;
     bool tries_are_over;        /* with the completions of this turn */
@@ -112,11 +112,14 @@ extern unsigned proactor_gathering_share;
 
 /* ---- proactor_transport.c ---- */
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket);
-void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion);
+
 /* lent: where blocks go that the kernel still reads; NULL: it does not. */
 void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion,
                    struct block_chain *lent);
 void proactor_file_read(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
+
+/* ---- proactor_receiving.c ---- */
+void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion);
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
 
 void stream_list_init(struct stream_list *list);
