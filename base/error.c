@@ -52,7 +52,7 @@ static const char *own_description(int error)
     case JD_EPROTO:
         return "protocol broken by peer";
     case JD_EMSGSIZE:
-        return "frame longer than its maximum";
+        return "message longer than its maximum";
     case JD_ENOTSUP:
         return "not supported by this engine";
     case JD_EADDRINUSE:

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -156,14 +157,58 @@ static void answer(struct session *session, const char *name)
     send_chunk(session, (size_t)length);
 }
 
+/* ---- a request that does not end ---- */
+
+static void drop_input(struct session *session);
+
+static void on_dropped(jd_operation *operation, int64_t result, void *arg)
+{
+    if (result > 0)
+        drop_input(arg);
+    else
+        end_session(arg);
+}
+
+/* Until the client ends, or is idle: closed with input unread, the socket would be reset, and the client might never see why
+ * (RFC 2525, 2.17). It counts as no progress. */
+static void drop_input(struct session *session)
+{
+    if (jd_async_receive(session->server->program.loop, &session->operation, session->socket, session->chunk,
+                         CHUNK_BYTES, 0, on_dropped, session) < 0)
+        end_session(session);
+}
+
+static void on_refused(jd_operation *operation, int64_t result, void *arg)
+{
+    struct session *session = arg;
+
+    if (result < 0 || shutdown(session->socket, SHUT_WR) < 0)
+        end_session(session);
+    else
+        drop_input(session);
+}
+
+static void refuse(struct session *session)
+{
+    int length = snprintf(session->chunk, CHUNK_BYTES, "error: no line ends within %d bytes\n", REQUEST_MAX_BYTES);
+
+    session->last_progress = jd_event_loop_now(session->server->program.loop);
+    if (jd_async_write_all(session->server->program.loop, &session->operation, session->socket, session->chunk,
+                           (size_t)length, on_refused, session) < 0)
+        end_session(session);
+}
+
 static void on_request(jd_operation *operation, int64_t result, void *arg)
 {
     struct session *session = arg;
     char name[REQUEST_MAX_BYTES];
     size_t length;
 
-    if (result <= 0) { /* the end, or a request without end */
-        end_session(session);
+    if (result <= 0) {
+        if (result == JD_EMSGSIZE)
+            refuse(session);
+        else
+            end_session(session);
         return;
     }
     length = (size_t)result - 1;

@@ -26,7 +26,7 @@ enum {
     JD_ERANGE = -ERANGE,
     JD_ENOSYS = -ENOSYS,
     JD_EPROTO = -EPROTO,     /* the peer broke the protocol */
-    JD_EMSGSIZE = -EMSGSIZE, /* a frame is longer than its maximum */
+    JD_EMSGSIZE = -EMSGSIZE, /* a frame, or a line, is longer than its maximum */
     JD_ENOTSUP = -ENOTSUP,   /* this engine cannot do it */
     JD_EADDRINUSE = -EADDRINUSE,
     JD_EADDRNOTAVAIL = -EADDRNOTAVAIL,

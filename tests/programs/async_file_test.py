@@ -168,15 +168,23 @@ def nothing_leads_out_of_the_folder(engine):
 
 
 @tap.test_for_each(ENGINES)
-def a_line_without_end_ends_its_connection_and_no_other(engine):
+def a_line_without_end_is_refused_and_ends_its_connection_and_no_other(engine):
     with serving(engine) as (server, _):
         with Client(server) as endless:
-            try:
-                for _ in range(64):
-                    endless.socket.sendall(b"x" * REQUEST_MAX_BYTES)
-            except (BrokenPipeError, ConnectionResetError):
-                pass
+            for _ in range(1024):  # more than sockets have room for
+                endless.socket.sendall(b"x" * REQUEST_MAX_BYTES)
+            assert endless.answer() == "error: no line ends within 4096 bytes\n"
             endless.assert_ended()
+        assert_serves(server)
+
+
+@tap.test_for_each(ENGINES)
+def one_that_goes_on_with_its_line_without_end_is_idle(engine):
+    with serving(engine, "--idle", "1") as (server, _):
+        with Client(server) as endless:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                while True:  # the test's own deadline ends it
+                    endless.socket.sendall(b"x" * REQUEST_MAX_BYTES)
         assert_serves(server)
 
 
