@@ -1,9 +1,8 @@
-/* What a codec is inside: cutting frames from bytes that lie in one piece, and the pieces a frame is made of. */
+/* What a codec is inside: cutting frames from bytes that lie in one piece, and what makes a frame of a message. */
 #ifndef NET_CODEC_H
 #define NET_CODEC_H
 
 #include <jinduo/codec.h>
-#include <sys/uio.h>
 
 /* What decoding found. */
 struct frame {
@@ -19,10 +18,13 @@ struct frame {
     const char *reason;
 };
 
-enum {
-    FRAME_PARTS = 3,        /* a frame is sent as at most so many pieces */
-    FRAME_FIELD_BYTES = 16, /* room for what the codec adds */
-    FRAME_MAX_DEFAULT_BYTES = 16 * 1024 * 1024,
+enum { FRAME_MAX_DEFAULT_BYTES = 16 * 1024 * 1024, FRAME_ADDED_MAX_BYTES = 16 };
+
+/* The bytes that a codec adds to a message, all in one place. */
+struct frame_addition {
+    size_t at; /* behind so many bytes of the message */
+    size_t length;
+    uint8_t bytes[FRAME_ADDED_MAX_BYTES];
 };
 
 struct jd_codec {
@@ -34,9 +36,8 @@ struct jd_codec {
     size_t (*missing)(const jd_codec *codec, const uint8_t *data, size_t length, const uint8_t *more,
                       size_t more_length);
 
-    /* Fills parts (FRAME_PARTS) with a frame of data, what the codec adds being in field (FRAME_FIELD_BYTES). Returns
-     * their number or JD_EMSGSIZE. */
-    int (*encode)(const jd_codec *codec, const void *data, size_t length, struct iovec *parts, uint8_t *field);
+    /* What makes a frame of a message of length bytes. Returns 0, JD_EMSGSIZE or JD_EINVAL. */
+    int (*encode)(const jd_codec *codec, size_t length, struct frame_addition *addition);
 
     size_t max_frame_bytes;
     size_t object_bytes; /* of the whole object, to free it */

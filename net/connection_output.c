@@ -51,10 +51,6 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
     size_t queued = output_queue_bytes(output);
 
     counter_add(&connection_loop(connection)->counters.bytes_queued, length);
-    /* Behind others that wait to be flushed it changes nothing, up to a limit. */
-    if (queued_before > 0 && connection->todo & TODO_FLUSH && queued <= profile->high_watermark &&
-        queued < connection_loop(connection)->flush_policy.bytes)
-        return;
     connection_touch(connection, TODO_FLUSH);
     if (queued_before == 0 && profile->has_timeouts)
         connection_expect_progress(connection);
@@ -64,15 +60,21 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
         rise_above_watermark(connection);
 }
 
-int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count)
+/* Behind other output that waits to be flushed some more changes nothing, up to a limit. */
+static bool is_behind_others(const jd_tcp_connection *connection, size_t queued_before, size_t length)
+{
+    size_t queued = queued_before + length;
+
+    return queued_before > 0 && connection->todo & TODO_FLUSH && queued <= connection->profile->high_watermark &&
+           queued < connection_loop(connection)->flush_policy.bytes;
+}
+
+int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length)
 {
     jd_event_loop *loop = connection_loop(connection);
     size_t before = output_queue_bytes(&connection->stream.output);
-    size_t length = 0;
     int result;
 
-    for (int i = 0; i < count; i++)
-        length += parts[i].iov_len;
     if (!event_loop_is_mine(loop))
         return connection_post_send(connection, parts, count, length);
     result = connection_may_send(connection, length);
@@ -82,7 +84,10 @@ int connection_send_parts(jd_tcp_connection *connection, const struct iovec *par
                                  loop->answering == connection ? loop->arrived_bytes : 0);
     if (result < 0)
         return result;
-    connection_output_added(connection, before, length);
+    if (is_behind_others(connection, before, length))
+        counter_add(&loop->counters.bytes_queued, length);
+    else
+        connection_output_added(connection, before, length);
     return 0;
 }
 
@@ -90,7 +95,7 @@ int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size
 {
     struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = length };
 
-    return connection_send_parts(connection, &part, 1);
+    return connection_send_parts(connection, &part, 1, length);
 }
 
 /* Whether the output queue may have the receive block on loan instead of a copy. One that is well filled changes hands: a
@@ -143,7 +148,7 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
         connection_output_added(connection, before, length);
         return 0;
     }
-    result = connection_send_parts(connection, pieces, jd_buffer_peek_iov(buffer, pieces));
+    result = connection_send_parts(connection, pieces, jd_buffer_peek_iov(buffer, pieces), length);
     if (result == 0)
         ring_buffer_clear(buffer);
     return result;

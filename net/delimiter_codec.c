@@ -56,16 +56,16 @@ static size_t missing(const jd_codec *base, const uint8_t *data, size_t length, 
     return last != NULL ? (size_t)(last - more) + 1 : looked_at;
 }
 
-static int encode(const jd_codec *base, const void *data, size_t length, struct iovec *parts, uint8_t *field)
+static int encode(const jd_codec *base, size_t length, struct frame_addition *addition)
 {
     const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
 
     if (length > base->max_frame_bytes || codec->delimiter_bytes > base->max_frame_bytes - length)
         return JD_EMSGSIZE;
-    parts[0] = (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = length };
-    parts[1] = (struct iovec){ .iov_base = field, .iov_len = codec->delimiter_bytes };
-    memcpy(field, codec->delimiter, codec->delimiter_bytes);
-    return 2;
+    addition->at = length;
+    addition->length = codec->delimiter_bytes;
+    memcpy(addition->bytes, codec->delimiter, codec->delimiter_bytes);
+    return 0;
 }
 
 int jd_delimiter_codec_create(jd_codec **out, const jd_delimiter_codec_options *options)

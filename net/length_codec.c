@@ -34,15 +34,32 @@ static int read_varint(const uint8_t *data, size_t length, uint64_t *value)
     return 0;
 }
 
+static uint32_t in_order(const struct length_codec *codec, uint32_t word)
+{
+    return codec->little_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) ? word : __builtin_bswap32(word);
+}
+
+static uint32_t read_word(const struct length_codec *codec, const uint8_t *data)
+{
+    uint32_t word;
+
+    memcpy(&word, data, sizeof(word));
+    return in_order(codec, word);
+}
+
+static void write_word(const struct length_codec *codec, uint8_t *data, uint32_t value)
+{
+    uint32_t word = in_order(codec, value);
+
+    memcpy(data, &word, sizeof(word));
+}
+
 static uint64_t read_field(const struct length_codec *codec, const uint8_t *data)
 {
     uint64_t value = 0;
 
-    if (codec->field_bytes == 4) { /* the usual width in one load */
-        uint32_t word;
-        memcpy(&word, data, sizeof(word));
-        return codec->little_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) ? word : __builtin_bswap32(word);
-    }
+    if (codec->field_bytes == sizeof(uint32_t)) /* the usual width in one load */
+        return read_word(codec, data);
     for (size_t i = 0; i < codec->field_bytes; i++)
         value = value << 8 | data[codec->little_endian ? codec->field_bytes - 1 - i : i];
     return value;
@@ -139,11 +156,9 @@ static size_t write_varint(uint8_t *field, uint64_t value)
 
 static size_t write_field(const struct length_codec *codec, uint8_t *field, uint64_t value)
 {
-    if (codec->field_bytes == 4) { /* as above */
-        bool is_native = codec->little_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
-        uint32_t word = is_native ? (uint32_t)value : __builtin_bswap32((uint32_t)value);
-        memcpy(field, &word, sizeof(word));
-        return sizeof(word);
+    if (codec->field_bytes == sizeof(uint32_t)) {
+        write_word(codec, field, (uint32_t)value);
+        return sizeof(uint32_t);
     }
     if (codec->field_bytes == JD_LENGTH_VARINT)
         return write_varint(field, value);
@@ -159,14 +174,12 @@ static bool fits_field(const struct length_codec *codec, uint64_t value)
     return codec->field_bytes >= 8 || value >> (8 * codec->field_bytes) == 0;
 }
 
-static int encode(const jd_codec *base, const void *data, size_t length, struct iovec *parts, uint8_t *field)
+static int encode(const jd_codec *base, size_t length, struct frame_addition *addition)
 {
     const struct length_codec *codec = (const struct length_codec *)base;
     size_t max = codec->codec.max_frame_bytes;
     size_t body = length - codec->offset;
     uint64_t value = (uint64_t)body - (uint64_t)codec->adjustment;
-    uint8_t *front = (uint8_t *)(uintptr_t)data;
-    size_t field_bytes;
 
     if (length < codec->offset)
         return JD_EINVAL;
@@ -176,18 +189,44 @@ static int encode(const jd_codec *base, const void *data, size_t length, struct 
         return JD_EMSGSIZE;
     if (!fits_field(codec, value))
         return JD_EMSGSIZE;
-    field_bytes = write_field(codec, field, value);
-    if (field_bytes > max - length)
+    addition->at = codec->offset;
+    addition->length = write_field(codec, addition->bytes, value);
+    return addition->length > max - length ? JD_EMSGSIZE : 0;
+}
+
+/* ---- the usual frame: four bytes in front that count what follows, and are stripped ---- */
+
+static bool is_usual(const struct length_codec *codec)
+{
+    return codec->field_bytes == sizeof(uint32_t) && codec->offset == 0 && codec->adjustment == 0 &&
+           codec->strip_bytes == JD_STRIP_HEADER;
+}
+
+/* What is no whole frame the general way finds out about. */
+static int decode_usual(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, struct frame *frame)
+{
+    enum { HEADER = sizeof(uint32_t) };
+    uint32_t body;
+
+    if (length < HEADER)
+        return decode(base, data, length, searched, frame);
+    body = read_word((const struct length_codec *)base, data);
+    if (body > base->max_frame_bytes - HEADER || body > length - HEADER)
+        return decode(base, data, length, searched, frame);
+    frame->data = data + HEADER;
+    frame->length = body;
+    frame->whole = HEADER + (size_t)body;
+    return 1;
+}
+
+static int encode_usual(const jd_codec *base, size_t length, struct frame_addition *addition)
+{
+    if (length > base->max_frame_bytes - sizeof(uint32_t) || length > UINT32_MAX)
         return JD_EMSGSIZE;
-    if (codec->offset == 0) {
-        parts[0] = (struct iovec){ .iov_base = field, .iov_len = field_bytes };
-        parts[1] = (struct iovec){ .iov_base = front, .iov_len = length };
-        return 2;
-    }
-    parts[0] = (struct iovec){ .iov_base = front, .iov_len = codec->offset };
-    parts[1] = (struct iovec){ .iov_base = field, .iov_len = field_bytes };
-    parts[2] = (struct iovec){ .iov_base = front + codec->offset, .iov_len = body };
-    return 3;
+    addition->at = 0;
+    addition->length = sizeof(uint32_t);
+    write_word((const struct length_codec *)base, addition->bytes, (uint32_t)length);
+    return 0;
 }
 
 static int options_check(const jd_length_codec_options *options, unsigned field_bytes, size_t max)
@@ -230,6 +269,10 @@ int jd_length_codec_create(jd_codec **out, const jd_length_codec_options *option
         .adjustment = options->length_adjustment,
         .little_endian = options->byte_order == JD_LITTLE_ENDIAN,
     };
+    if (is_usual(codec)) {
+        codec->codec.decode = decode_usual;
+        codec->codec.encode = encode_usual;
+    }
     *out = &codec->codec;
     return 0;
 }

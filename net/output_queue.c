@@ -96,7 +96,8 @@ static void copy_to_blocks(struct block *block, const struct iovec *parts, int c
 
         while (left > 0) {
             size_t piece = smaller(left, block_room(block));
-            output_block_append(block, data, piece);
+            memcpy(block->data + block->end, data, piece);
+            block->end += (uint32_t)piece;
             data += piece;
             left -= piece;
             if (left > 0)

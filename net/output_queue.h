@@ -80,16 +80,6 @@ static inline const struct block *output_queue_only_block(const struct output_qu
     return queue->first->next == NULL && queue->first->kind == OUTPUT_BYTES ? queue->first : NULL;
 }
 
-/* Into a block that has the room. */
-static inline void output_block_append(struct block *block, const void *data, size_t length)
-{
-    if (length == sizeof(uint32_t)) /* most frames' length field: no call */
-        memcpy(block->data + block->end, data, sizeof(uint32_t));
-    else
-        memcpy(block->data + block->end, data, length);
-    block->end += (uint32_t)length;
-}
-
 /* What output_queue_append does where the last block has not the room. */
 int output_queue_grow(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,
                       size_t length, size_t expected);
@@ -100,11 +90,17 @@ static inline int output_queue_append(struct output_queue *queue, struct output_
                                       int count, size_t length, size_t expected)
 {
     struct block *block = queue->last;
+    uint8_t *to;
 
     if (block == NULL || block_room(block) < length)
         return output_queue_grow(queue, pools, parts, count, length, expected);
-    for (int i = 0; i < count; i++)
-        output_block_append(block, parts[i].iov_base, parts[i].iov_len);
+    to = block->data + block->end;
+    for (int i = 0; i < count; to += parts[i].iov_len, i++)
+        if (parts[i].iov_len == sizeof(uint32_t)) /* most frames' length field: no call */
+            memcpy(to, parts[i].iov_base, sizeof(uint32_t));
+        else
+            memcpy(to, parts[i].iov_base, parts[i].iov_len);
+    block->end += (uint32_t)length;
     output_queue_count(queue, output_queue_bytes(queue) + length);
     return 0;
 }

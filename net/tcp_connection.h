@@ -241,8 +241,8 @@ void connection_discard_input(jd_tcp_connection *connection);
  * its pool. */
 void connection_return_loan(jd_tcp_connection *connection, const struct block *block);
 
-/* Sends the parts as one, as jd_tcp_connection_send. */
-int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count);
+/* Sends the parts, length bytes in all, as one, as jd_tcp_connection_send. */
+int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length);
 
 /* What one thread asks of a connection that belongs to another. */
 enum connection_order { ORDER_SEND, ORDER_SEND_REFERENCE, ORDER_SHUTDOWN, ORDER_CLOSE, ORDER_RESET, ORDER_FINISH };
