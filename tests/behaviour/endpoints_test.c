@@ -157,11 +157,9 @@ START_TEST(a_link_local_endpoint_without_an_interface_is_refused)
 }
 END_TEST
 
-/* At an address of this process's own, as anyone may have the port elsewhere (127.0.0.0/8 is the host's: RFC 1122). */
 START_TEST(the_highest_port_is_served)
 {
-    char text[JD_ENDPOINT_TEXT_BYTES];
-    snprintf(text, sizeof(text), "127.%d.%d.%d:65535", 1 + (getpid() >> 16) % 250, getpid() >> 8 & 255, getpid() & 255);
+    const char *text = own_tcp_endpoint(65535);
     serve_at(text);
 
     expect_service(server_endpoint());

@@ -316,12 +316,21 @@ const jd_endpoint *server_endpoint(void)
     return &last_endpoint;
 }
 
+static char own_endpoint[64];
+
 const char *own_unix_endpoint(const char *prefix)
 {
-    static char text[64];
+    snprintf(own_endpoint, sizeof(own_endpoint), "unix:%s%d", prefix, (int)getpid());
+    return own_endpoint;
+}
 
-    snprintf(text, sizeof(text), "unix:%s%d", prefix, (int)getpid());
-    return text;
+const char *own_tcp_endpoint(uint16_t port)
+{
+    int process = getpid();
+
+    snprintf(own_endpoint, sizeof(own_endpoint), "127.%d.%d.%d:%u", 1 + (process >> 16) % 250, process >> 8 & 255,
+             process & 255, port);
+    return own_endpoint;
 }
 
 void echo(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)

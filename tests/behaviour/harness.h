@@ -139,9 +139,10 @@ void start_server(jd_tcp_server *server);
 jd_endpoint endpoint_of(const jd_tcp_server *server);
 const jd_endpoint *server_endpoint(void);
 
-/* The text of a Unix-domain endpoint that no other test has, as suites run beside each other: prefix, "@..." or a path, and
- * the process's number. Valid until the next call. */
+/* The texts of endpoints that no other test has, as suites run beside each other: prefix, "@..." or a path, and the process's
+ * number; port at an address made of that (127.0.0.0/8 is the host's: RFC 1122). Valid until the next call of either. */
 const char *own_unix_endpoint(const char *prefix);
+const char *own_tcp_endpoint(uint16_t port);
 
 /* An on_message that sends everything back. */
 void echo(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg);

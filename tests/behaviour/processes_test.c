@@ -42,7 +42,7 @@ static void serve_until_killed(int port_pipe)
 {
     ck_assert_int_eq(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
     the_loop = make_loop(NULL);
-    serve(&(struct service){ .on_message = echo });
+    serve(&(struct service){ .options.listen = own_tcp_endpoint(0), .on_message = echo });
     ck_assert_int_eq(write(port_pipe, server_endpoint(), sizeof(jd_endpoint)), sizeof(jd_endpoint));
     jd_event_loop_run(the_loop);
     _exit(1);
