@@ -393,9 +393,9 @@ int socket_reset_on_close(socket_handle handle)
     return system_calls.setsockopt(handle, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0 ? -errno : 0;
 }
 
-void socket_shutdown(socket_handle handle)
+int socket_limit_unacknowledged(socket_handle handle, unsigned ms)
 {
-    system_calls.shutdown(handle, SHUT_RDWR);
+    return system_calls.setsockopt(handle, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)) < 0 ? -errno : 0;
 }
 
 int socket_error(socket_handle handle)

@@ -86,8 +86,8 @@ int socket_shutdown_write(socket_handle handle);
 /* Makes the next close send RST. */
 int socket_reset_on_close(socket_handle handle);
 
-/* As closing does for the peer: FIN, and what it sends from now on is refused. */
-void socket_shutdown(socket_handle handle);
+/* Of TCP: what the peer does not acknowledge for so long breaks the connection, also after close (TCP_USER_TIMEOUT). */
+int socket_limit_unacknowledged(socket_handle handle, unsigned ms);
 
 /* The error waiting on the socket, fetched and cleared (socket(7), SO_ERROR); 0 if none. */
 int socket_error(socket_handle handle);

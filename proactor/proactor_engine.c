@@ -24,7 +24,6 @@ int proactor_create(struct engine **engine, jd_event_loop *loop, const struct en
     stream_list_init(&proactor->behind);
     stream_list_init(&proactor->ended);
     stream_list_init(&proactor->holding);
-    stream_list_init(&proactor->lingering);
     operations_init(&proactor->operations);
     result = backend->create(&proactor->backend, proactor, event_loop_options(loop));
     if (result < 0) {
@@ -41,7 +40,7 @@ void proactor_destroy(struct engine *engine)
 
     assert(proactor->starved.first == NULL && proactor->behind.first == NULL);
     assert(proactor->ended.first == NULL && proactor->holding.first == NULL);
-    assert(proactor->starved_listeners == NULL && proactor->lingering.first == NULL);
+    assert(proactor->starved_listeners == NULL);
     proactor->backend->ops->destroy(proactor->backend);
     proactor_close_channels(proactor);
     memory_release(proactor, sizeof(*proactor));
@@ -93,8 +92,6 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
         timeout_ns = backend->ops->receive_room(backend) > 0 ? 0 : shorter(timeout_ns, STARVED_RETRY_NS);
     else if (proactor->behind.first != NULL)
         timeout_ns = shorter(timeout_ns, TRIED_RETRY_NS);
-    if (proactor->lingering.first != NULL)
-        timeout_ns = shorter(timeout_ns, proactor_linger_left(proactor));
     if (proactor->starved_listeners != NULL)
         timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
     return timeout_ns;
@@ -105,7 +102,6 @@ static int64_t prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns
 {
     proactor->error = proactor_poll_channels(proactor);
     proactor_continue_streams(proactor);
-    proactor_end_lingering(proactor);
     if (operations_before_wait(&proactor->operations, proactor->backend) || proactor->error < 0)
         return 0;
     return time_to_wait(proactor, timeout_ns);

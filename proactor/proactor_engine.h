@@ -73,7 +73,6 @@ struct proactor_engine {
 
     struct operations operations; /* the user's */
     struct lent_send *lent;       /* by proactor_lending.c */
-    struct stream_list lingering; /* closed streams that have lent, in the order of their deadlines */
 };
 
 static inline struct proactor_engine *proactor_of(struct engine *engine)
@@ -146,18 +145,8 @@ const struct lent_send *proactor_send_lent(const struct proactor_engine *proacto
 /* Whether the kernel still reads memory of the stream's. */
 bool proactor_has_lent(const struct proactor_engine *proactor, const struct stream *stream);
 
-/* Instead of closing the socket of a stream that has lent: its end is sent, and the socket closed when all has come back, or
- * reset when that takes too long. */
-void proactor_linger(struct proactor_engine *proactor, struct stream *stream);
-
-/* Closes the socket; the stream is closed with that, or when what it has lent comes back. */
-void proactor_close_socket(struct proactor_engine *proactor, struct stream *stream, bool reset);
-
-/* Before a wait: resets those for which it has taken too long; and nanoseconds until it has for the next, if there is one. */
-void proactor_end_lingering(struct proactor_engine *proactor);
-int64_t proactor_linger_left(const struct proactor_engine *proactor);
-
-extern uint32_t proactor_linger_ms; /* only tests change it */
+/* Before the socket is closed: what is lent comes back in bounded time. */
+void proactor_limit_lending(const struct proactor_engine *proactor, const struct stream *stream);
 
 /* ---- proactor_acceptor.c ---- */
 int proactor_listen(struct listener *listener);

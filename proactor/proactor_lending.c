@@ -1,13 +1,15 @@
 /* Sends without a copy: the kernel reads the output queue's blocks themselves, and says twice that it is done: how many bytes
  * it has taken, so that the next send may begin; and, when the peer has acknowledged them, that it reads their memory no more.
  * In between the blocks are neither the queue's nor the pool's, but lent. A closed stream waits for them. */
-#include "base/clock.h"
 #include "base/memory.h"
-#include "proactor/proactor_stream.h"
+#include "net/socket_stream.h"
+#include "proactor/proactor_engine.h"
 
-enum { NS_PER_MS = 1000000 };
+#include <jinduo/error.h>
 
-uint32_t proactor_linger_ms = 5000;
+/* For a closed socket whose peer acknowledges nothing: then the kernel gives up, and with it the memory (TCP_USER_TIMEOUT in
+ * tcp(7)). */
+enum { LENT_AFTER_CLOSE_MS = 5000 };
 
 struct lent_send {
     struct lent_send *next, **link;
@@ -72,53 +74,10 @@ bool proactor_has_lent(const struct proactor_engine *proactor, const struct stre
     return find(proactor, stream) != NULL;
 }
 
-/* ---- the end of a stream that has lent ---- */
-
-void proactor_close_socket(struct proactor_engine *proactor, struct stream *stream, bool reset)
-{
-    socket_stream_close(stream, reset);
-    proactor->descriptor_freed = true;
-    if (!proactor_has_lent(proactor, stream))
-        stream_closed(stream);
-}
-
-static uint32_t now_ms(void)
-{
-    return (uint32_t)(clock_now() / NS_PER_MS);
-}
-
-/* engine_data is its deadline. Closed, the socket would be out of reach: a peer that acknowledges a little now and then could
- * keep the memory for as long as it likes. */
-void proactor_linger(struct proactor_engine *proactor, struct stream *stream)
-{
-    socket_shutdown(stream->socket);
-    stream->engine_data = (void *)(uintptr_t)(now_ms() + proactor_linger_ms);
-    put_on_list(&proactor->lingering, stream, STREAM_LINGERS);
-}
-
-int64_t proactor_linger_left(const struct proactor_engine *proactor)
-{
-    uint32_t deadline_ms = (uint32_t)(uintptr_t)proactor->lingering.first->engine_data;
-
-    return (int64_t)(int32_t)(deadline_ms - now_ms()) * NS_PER_MS;
-}
-
-void proactor_end_lingering(struct proactor_engine *proactor)
-{
-    while (proactor->lingering.first != NULL && proactor_linger_left(proactor) <= 0)
-        proactor_close_socket(proactor, take_first(&proactor->lingering, STREAM_LINGERS), true);
-}
-
-static void lent_came_back(struct proactor_engine *proactor, struct stream *stream)
+void proactor_limit_lending(const struct proactor_engine *proactor, const struct stream *stream)
 {
     if (proactor_has_lent(proactor, stream))
-        return;
-    if (stream->socket == SOCKET_NONE) {
-        stream_closed(stream);
-    } else if (has_flag(stream, STREAM_CLOSING) && has_flag(stream, STREAM_LINGERS)) {
-        take_from_list(&proactor->lingering, stream, STREAM_LINGERS);
-        proactor_close_socket(proactor, stream, false);
-    }
+        socket_limit_unacknowledged(stream->socket, LENT_AFTER_CLOSE_MS);
 }
 
 void proactor_lent_completed(struct proactor_engine *proactor, struct lent_send *lent,
@@ -136,5 +95,6 @@ void proactor_lent_completed(struct proactor_engine *proactor, struct lent_send 
     if (is_first)
         proactor_sent(proactor, stream, completion, &lent->blocks);
     proactor_end_lending(proactor, lent);
-    lent_came_back(proactor, stream);
+    if (stream->socket == SOCKET_NONE && !proactor_has_lent(proactor, stream))
+        stream_closed(stream);
 }

@@ -7,7 +7,7 @@
 
 /* ---- the engine's lists ---- */
 
-void put_on_list(struct stream_list *list, struct stream *stream, unsigned flag)
+static void put_on_list(struct stream_list *list, struct stream *stream, unsigned flag)
 {
     set_flag(stream, flag);
     stream->engine_next = NULL;
@@ -15,7 +15,7 @@ void put_on_list(struct stream_list *list, struct stream *stream, unsigned flag)
     list->link = &stream->engine_next;
 }
 
-struct stream *take_first(struct stream_list *list, unsigned flag)
+static struct stream *take_first(struct stream_list *list, unsigned flag)
 {
     struct stream *stream = list->first;
 
@@ -32,8 +32,8 @@ void stream_list_init(struct stream_list *list)
     list->link = &list->first;
 }
 
-/* Streams are closed about in the order in which they came here: it is found near the front. */
-bool take_from_list(struct stream_list *list, struct stream *stream, unsigned flag)
+/* Streams are closed about in the order in which they came here: it is found near the front. Returns whether it was. */
+static bool take_from_list(struct stream_list *list, struct stream *stream, unsigned flag)
 {
     struct stream **link = &list->first;
 

@@ -26,7 +26,6 @@ enum {
     STREAM_ERROR_SEEN = 8192, /* by the watch, while the receive had not ended yet */
     STREAM_READING = 16384,   /* from the file that is first in the output queue: under way, too, instead of a send */
     STREAM_COPIES = 32768,    /* it can send in no other way */
-    STREAM_LINGERS = STREAM_TO_WATCH, /* of one that is closing: on that list instead */
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED | STREAM_READING,
 };
 
@@ -48,12 +47,6 @@ static inline bool is_passing(int64_t error)
 }
 
 /* ---- proactor_receiving.c ---- */
-
-/* The engine's lists: a stream is on one at a time, as flag says while it is. */
-void put_on_list(struct stream_list *list, struct stream *stream, unsigned flag);
-struct stream *take_first(struct stream_list *list, unsigned flag);
-bool take_from_list(struct stream_list *list, struct stream *stream, unsigned flag); /* whether it was on it */
-
 int proactor_stream_start(struct stream *stream);
 void proactor_stream_pause(struct stream *stream);
 void proactor_stream_resume(struct stream *stream);

@@ -120,10 +120,11 @@ static void close_if_idle(struct proactor_engine *proactor, struct stream *strea
         return;
     if (!reset && !has_flag(stream, STREAM_FAILED))
         socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
-    if (!reset && proactor_has_lent(proactor, stream))
-        proactor_linger(proactor, stream);
-    else
-        proactor_close_socket(proactor, stream, reset);
+    proactor_limit_lending(proactor, stream);
+    socket_stream_close(stream, reset);
+    proactor->descriptor_freed = true;
+    if (!proactor_has_lent(proactor, stream))
+        stream_closed(stream);
 }
 
 bool proactor_is_closing(struct proactor_engine *proactor, struct stream *stream)

@@ -58,8 +58,8 @@ typedef struct jd_event_loop_options {
     /* The io_uring engine only (others ignore it): of connections over TCP, what is sent in one operation is not copied into
      * the kernel if it is so many bytes or more; 0 (default): everything is copied. The memory, also what
      * jd_tcp_connection_send_owned and send_shared have lent, is then the kernel's until the peer has acknowledged the bytes.
-     * A connection that is closed before that goes down only then, or is reset when the peer has not acknowledged all of it 5 s
-     * later. Without CAP_IPC_LOCK what all processes of the user have lent so is bounded by RLIMIT_MEMLOCK
+     * A connection that is closed before that goes down only then; when the peer acknowledges nothing for 5 s, the kernel gives
+     * it up. Without CAP_IPC_LOCK what all processes of the user have lent so is bounded by RLIMIT_MEMLOCK
      * (getrlimit(2)); a connection whose send would exceed it copies from then on. Pays for large sends over real networks
      * only: below some 10 KB, and over loopback, it is slower than copying. */
     uint32_t zero_copy_send_bytes;

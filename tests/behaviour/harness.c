@@ -69,19 +69,14 @@ unsigned engine_patience(void)
 
 static void force_ring_option(jd_event_loop_options *options)
 {
-    enum {
-        SQPOLL_IDLE_MS = 1, /* both happens all the time: the thread is at work, and it has to be woken */
-        LINGER_MS = 200,    /* not for 5 s, as peers that take nothing are part of many tests */
-    };
+    enum { SQPOLL_IDLE_MS = 1 }; /* both happens all the time: the thread is at work, and it has to be woken */
 
     if (ring_option_is("gather"))
         proactor_gathering_share = 1;
     if (ring_option_is("sqpoll"))
         options->ring_sqpoll_idle_ms = SQPOLL_IDLE_MS;
-    if (ring_option_is("zero_copy")) {
+    if (ring_option_is("zero_copy"))
         options->zero_copy_send_bytes = 1;
-        proactor_linger_ms = LINGER_MS;
-    }
 }
 
 jd_event_loop *make_loop(const jd_event_loop_options *options)

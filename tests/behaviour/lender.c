@@ -96,11 +96,6 @@ static void tear_down(void)
     close(pattern_file);
 }
 
-bool takes_tiny_buffers(void)
-{
-    return !ring_option_is("zero_copy");
-}
-
 size_t many_bytes(void)
 {
     return engine_is("late") ? 300 * KIB : PATTERN_BYTES;

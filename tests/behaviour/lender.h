@@ -43,10 +43,6 @@ int send_shared(jd_tcp_connection *connection, size_t offset, size_t length);
 enum { SENDS = 4 };
 extern int (*const sends[SENDS])(jd_tcp_connection *, size_t, size_t);
 
-/* Whether a file through buffers of TINY_BUFFER_BYTES ends soon: without a copy, a page or two goes with each
- * acknowledgement, which the peer's kernel puts off (docs/io_uring.md). */
-bool takes_tiny_buffers(void);
-
 /* As many as end soon: the late engine sends mostly single bytes. */
 size_t many_bytes(void);
 

@@ -426,7 +426,7 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = lender_case(suite, "lending");
 
-    tcase_add_loop_test(tests, sends_of_all_kinds_keep_their_order, 0, takes_tiny_buffers() ? 2 : 1);
+    tcase_add_loop_test(tests, sends_of_all_kinds_keep_their_order, 0, 2);
     tcase_add_loop_test(tests, a_file_arrives_to_the_byte_between_header_and_trailer, 0, 3);
     if (!engine_is("late"))
         tcase_add_test(tests, a_header_waits_for_the_file_behind_it);
