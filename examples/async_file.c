@@ -73,6 +73,14 @@ static void end_session(struct session *session)
     on_closed(&session->operation, 0, session);
 }
 
+static bool is_idle(const struct session *session)
+{
+    const struct server *server = session->server;
+    jd_timestamp idle_since = jd_event_loop_now(server->program.loop) - (jd_timestamp)server->idle_s * 1000000000;
+
+    return session->last_progress < idle_since;
+}
+
 /* ---- request, answer ---- */
 
 static void on_request(jd_operation *operation, int64_t result, void *arg);
@@ -161,9 +169,10 @@ static void answer(struct session *session, const char *name)
 
 static void drop_input(struct session *session);
 
+/* Whoever sends without end is told nothing but bytes: a receive that is cancelled may have some. */
 static void on_dropped(jd_operation *operation, int64_t result, void *arg)
 {
-    if (result > 0)
+    if (result > 0 && !is_idle(arg))
         drop_input(arg);
     else
         end_session(arg);
@@ -274,12 +283,11 @@ static void accept_connections(struct listening *listening)
 static void on_look(jd_operation *operation, int64_t result, void *arg)
 {
     struct server *server = arg;
-    jd_timestamp oldest = jd_event_loop_now(server->program.loop) - (jd_timestamp)server->idle_s * 1000000000;
 
     if (result < 0)
         return;
     for (struct session *session = server->sessions; session != NULL; session = session->next)
-        if (session->last_progress < oldest)
+        if (is_idle(session))
             jd_operation_cancel(&session->operation); /* its handler ends the session */
     jd_async_timeout(server->program.loop, &server->looking, LOOK_EVERY_MS, on_look, server);
 }

@@ -4,7 +4,7 @@
 
 void check_that_gone_peers_raise_no_signal(int endpoint, jd_connection_task send)
 {
-    static const char *const endpoints[GONE_PEERS_ENDPOINTS] = { "127.0.0.1:0", "unix:@jinduo-test-pipe" };
+    const char *const endpoints[GONE_PEERS_ENDPOINTS] = { "127.0.0.1:0", own_unix_endpoint("@jinduo-test-") };
     struct sigaction action;
     ck_assert(signal(SIGPIPE, SIG_DFL) == SIG_DFL);
     serve(&(struct service){ .options = { .allow_half_open = true, .listen = endpoints[endpoint] } });

@@ -57,7 +57,7 @@ static ssize_t refuse_sendfile(int socket, int fd, off_t *offset, size_t size)
 /* The last time by an engine that cannot send this kind of file as such (sendfile(2)). */
 START_TEST(a_file_arrives_to_the_byte_between_header_and_trailer)
 {
-    static const char *const endpoints[] = { "127.0.0.1:0", "unix:@jinduo-test-lending", "127.0.0.1:0" };
+    const char *const endpoints[] = { "127.0.0.1:0", own_unix_endpoint("@jinduo-test-"), "127.0.0.1:0" };
     if (_i == 2)
         system_calls.sendfile = refuse_sendfile;
     serve(&(struct service){

@@ -143,7 +143,7 @@ static void lend_without_a_copy(const char *listen)
 /* On a Unix-domain socket there is only copying. */
 START_TEST(what_is_sent_without_a_copy_arrives_and_comes_back)
 {
-    lend_without_a_copy(_i == 0 ? "127.0.0.1:0" : "unix:@jinduo-test-zero-copy");
+    lend_without_a_copy(_i == 0 ? "127.0.0.1:0" : own_unix_endpoint("@jinduo-test-"));
     int client = client_connect_up();
 
     client_expect_pattern(client, 0, LENT_BYTES);

@@ -183,8 +183,8 @@ def one_that_goes_on_with_its_line_without_end_is_idle(engine):
     with serving(engine, "--idle", "1") as (server, _):
         with Client(server) as endless:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                while True:  # the test's own deadline ends it
-                    endless.socket.sendall(b"x" * REQUEST_MAX_BYTES)
+                while True:  # the test's own deadline ends it; as much as keeps bytes waiting
+                    endless.socket.sendall(bytes(4 * MEBIBYTE))
         assert_serves(server)
 
 
