@@ -320,6 +320,80 @@ START_TEST(a_varint_behind_an_offset_is_read_there)
 }
 END_TEST
 
+/* ---- the usual frame ---- */
+
+/* Both described, so that one goes the short way and one, whose stripping is counted out, the general one. */
+static void make_both(jd_codec *codecs[2], jd_byte_order order, size_t max)
+{
+    for (int i = 0; i < 2; i++)
+        codecs[i] = length_codec_with(&(jd_length_codec_options){
+            .byte_order = order, .strip_bytes = i == 0 ? JD_STRIP_HEADER : 4, .max_frame_bytes = max });
+    ck_assert(codecs[0]->decode != codecs[1]->decode);
+    ck_assert(codecs[0]->encode != codecs[1]->encode);
+}
+
+static void compare_decoding(jd_codec *const codecs[2], const uint8_t *data, size_t length)
+{
+    struct frame frames[2] = { { 0 } };
+    size_t searched = 0;
+    int results[2];
+
+    for (int i = 0; i < 2; i++)
+        results[i] = codecs[i]->decode(codecs[i], data, length, &searched, &frames[i]);
+    ck_assert_int_eq(results[0], results[1]);
+    if (results[0] == 1) {
+        ck_assert_ptr_eq(frames[0].data, frames[1].data);
+        ck_assert_uint_eq(frames[0].length, frames[1].length);
+        ck_assert_uint_eq(frames[0].whole, frames[1].whole);
+    } else if (results[0] == 0) {
+        ck_assert_uint_eq(frames[0].needed, frames[1].needed);
+    } else {
+        ck_assert_uint_eq(frames[0].claimed, frames[1].claimed);
+        ck_assert_str_eq(frames[0].reason, frames[1].reason);
+    }
+}
+
+static void compare_encoding(jd_codec *const codecs[2], size_t length)
+{
+    struct frame_addition additions[2] = { { 0 } };
+    int results[2];
+
+    for (int i = 0; i < 2; i++)
+        results[i] = codecs[i]->encode(codecs[i], length, &additions[i]);
+    ck_assert_int_eq(results[0], results[1]);
+    if (results[0] < 0)
+        return;
+    ck_assert_uint_eq(additions[0].at, additions[1].at);
+    ck_assert_uint_eq(additions[0].length, additions[1].length);
+    ck_assert_mem_eq(additions[0].bytes, additions[1].bytes, additions[0].length);
+}
+
+START_TEST(the_usual_frame_comes_to_the_same_by_its_own_way)
+{
+    static const size_t maxima[] = { 4, 5, 300, UINT32_MAX, SIZE_MAX / 2 };
+    static const size_t steps[] = { 0, 4, 5, 296, 300, UINT32_MAX - 4u, UINT32_MAX };
+    static uint8_t data[310];
+    jd_byte_order order = _i == 0 ? JD_BIG_ENDIAN : JD_LITTLE_ENDIAN;
+    jd_codec *codecs[2];
+    for (size_t m = 0; m < sizeof(maxima) / sizeof(maxima[0]); m++) {
+        make_both(codecs, order, maxima[m]);
+        for (size_t s = 0; s < sizeof(steps) / sizeof(steps[0]); s++) {
+            for (int off = -2; off <= 2; off++) {
+                size_t value = steps[s] + (size_t)off;
+                for (int i = 0; i < 4; i++)
+                    data[i] = (uint8_t)(value >> 8 * (order == JD_LITTLE_ENDIAN ? i : 3 - i));
+                for (size_t length = 0; length <= sizeof(data); length++)
+                    compare_decoding(codecs, data, length);
+                compare_encoding(codecs, value);
+                compare_encoding(codecs, maxima[m] - value);
+            }
+        }
+        jd_codec_destroy(codecs[0]);
+        jd_codec_destroy(codecs[1]);
+    }
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = tcase_create("length_codec_limits");
@@ -342,6 +416,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, nothing_is_allocated_for_a_claimed_length);
     tcase_add_test(tests, a_refusal_says_what_was_claimed_and_why);
     tcase_add_test(tests, a_frame_that_wraps_needs_memory_to_be_one_piece_and_without_it_nothing_is_lost);
+    tcase_add_loop_test(tests, the_usual_frame_comes_to_the_same_by_its_own_way, 0, 2);
     tcase_add_loop_test(tests, a_varint_longer_than_it_need_be_is_accepted, 0, 5);
     tcase_add_test(tests, a_varint_of_more_than_ten_bytes_is_an_error_of_the_protocol);
     tcase_add_test(tests, a_varint_over_64_bits_is_an_error_of_the_protocol);
