@@ -94,11 +94,11 @@ static void await_request(struct session *session)
         end_session(session);
 }
 
-static void send_chunk(struct session *session, size_t length)
+static void send_chunk(struct session *session, size_t length, jd_completion_handler handler)
 {
     session->last_progress = jd_event_loop_now(session->server->program.loop);
     if (jd_async_write_all(session->server->program.loop, &session->operation, session->socket, session->chunk, length,
-                           on_sent, session) < 0)
+                           handler, session) < 0)
         end_session(session);
 }
 
@@ -112,7 +112,7 @@ static void on_file_read(jd_operation *operation, int64_t result, void *arg)
         return;
     }
     session->offset += (uint64_t)result;
-    send_chunk(session, (size_t)result);
+    send_chunk(session, (size_t)result, on_sent);
 }
 
 static void on_sent(jd_operation *operation, int64_t result, void *arg)
@@ -162,7 +162,7 @@ static void answer(struct session *session, const char *name)
         length = snprintf(session->chunk, CHUNK_BYTES, "%llu\n", (unsigned long long)session->size);
     else
         length = snprintf(session->chunk, CHUNK_BYTES, "error: %s\n", jd_strerror(session->file));
-    send_chunk(session, (size_t)length);
+    send_chunk(session, (size_t)length, on_sent);
 }
 
 /* ---- a request that does not end ---- */
@@ -201,10 +201,7 @@ static void refuse(struct session *session)
 {
     int length = snprintf(session->chunk, CHUNK_BYTES, "error: no line ends within %d bytes\n", REQUEST_MAX_BYTES);
 
-    session->last_progress = jd_event_loop_now(session->server->program.loop);
-    if (jd_async_write_all(session->server->program.loop, &session->operation, session->socket, session->chunk,
-                           (size_t)length, on_refused, session) < 0)
-        end_session(session);
+    send_chunk(session, (size_t)length, on_refused);
 }
 
 static void on_request(jd_operation *operation, int64_t result, void *arg)
