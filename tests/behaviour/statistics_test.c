@@ -229,6 +229,27 @@ static void send_much_and_keep(jd_tcp_connection *connection, void *arg)
     send_much(connection, arg);
 }
 
+static void send_twice_and_look(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_send(connection, "hello, ", 7), 0);
+    ck_assert_int_eq(jd_tcp_connection_send(connection, "world", 5), 0);
+
+    ck_assert_uint_eq(jd_tcp_connection_queued_bytes(connection), 12);
+    ck_assert_uint_eq(statistics().bytes_queued, 12);
+}
+
+START_TEST(what_is_sent_behind_other_output_of_the_turn_is_counted)
+{
+    serve(&(struct service){ .on_up = send_twice_and_look });
+
+    int client = client_connect();
+
+    client_expect(client, "hello, world", 12);
+    PUMP_UNTIL(statistics().bytes_queued == 0);
+    ck_assert_uint_eq(statistics().bytes_sent, 12);
+}
+END_TEST
+
 START_TEST(queued_bytes_and_blocks_are_those_of_the_connections)
 {
     jd_event_loop_statistics before, now;
@@ -347,6 +368,7 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "statistics");
 
     tcase_add_loop_test(tests, each_connection_that_closes_is_counted_by_its_reason, 0, sizeof(ends) / sizeof(ends[0]));
+    tcase_add_test(tests, what_is_sent_behind_other_output_of_the_turn_is_counted);
     tcase_add_test(tests, queued_bytes_and_blocks_are_those_of_the_connections);
     tcase_add_test(tests, what_other_threads_send_is_counted_once);
     tcase_add_loop_test(tests, another_thread_may_look_at_any_time_in_a_servers_life, 0, 3);
