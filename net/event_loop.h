@@ -193,7 +193,8 @@ static inline bool event_loop_begin_work(jd_event_loop *loop, bool *locked)
     *locked = false;
     if (!event_loop_is_mine(loop))
         return false;
-    return atomic_load(&loop->has_run) || event_loop_begin_early_work(loop, locked);
+    /* Another thread may have taken it over between the two loads; once it has run, its owner is the last. */
+    return atomic_load(&loop->has_run) ? event_loop_is_mine(loop) : event_loop_begin_early_work(loop, locked);
 }
 
 static inline void event_loop_end_work(jd_event_loop *loop, bool locked)
