@@ -117,7 +117,7 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     loop = memory_allocate_zeroed(sizeof(*loop));
     if (loop == NULL)
         return JD_ENOMEM;
-    result = loop_registry_take(&loop->index, &first_generation);
+    result = loop_registry_take(loop, &first_generation);
     if (result < 0)
         goto free_loop;
     result = task_queue_init(&loop->queue, QUEUE_CELLS);
@@ -150,7 +150,7 @@ free_loop:
 
 void event_loop_woke(jd_event_loop *loop)
 {
-    atomic_store(&loop->wake_state, LOOP_AWAKE);
+    atomic_store(&loop->wake->state, LOOP_AWAKE);
     loop->now = event_loop_clock(loop);
     loop->now_ms = (uint32_t)(loop->now / NS_PER_MS);
     loop->age_clock = loop->now;
@@ -211,10 +211,10 @@ static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
 /* From here on, whoever queues something wakes the loop. False if something is queued already. */
 static bool fall_asleep(jd_event_loop *loop)
 {
-    atomic_store(&loop->wake_state, LOOP_SLEEPING);
+    atomic_store(&loop->wake->state, LOOP_SLEEPING);
     if (!something_is_queued(loop))
         return true;
-    atomic_store(&loop->wake_state, LOOP_AWAKE);
+    atomic_store(&loop->wake->state, LOOP_AWAKE);
     return false;
 }
 
@@ -381,8 +381,10 @@ int jd_event_loop_next_timeout_ms(jd_event_loop *loop)
 
 void jd_event_loop_quit(jd_event_loop *loop)
 {
-    atomic_store(&loop->quit, true);
-    event_loop_wake(loop);
+    struct loop_wake *wake = loop->wake;
+
+    atomic_store(&loop->quit, true); /* from here on the loop may end */
+    event_loop_wake(wake);
 }
 
 /* ---- destruction ---- */
@@ -478,8 +480,7 @@ int jd_event_loop_destroy(jd_event_loop *loop)
     if (loop->running)
         return JD_EBUSY;
     loop->running = true;
-    loop->destroying = true;                     /* nothing new can be made on it from here on */
-    atomic_store(&loop->wake_state, LOOP_AWAKE); /* it may have gone to sleep elsewhere; nobody wakes it any more */
+    loop->destroying = true; /* nothing new can be made on it from here on */
     current_loop = loop;
     result = end_all(loop);
     if (result == 0)

@@ -73,6 +73,14 @@ struct flush_policy {
 
 enum { CACHE_LINE_BYTES = 64 };
 
+/* What a loop is woken by. It is there for ever: who has queued something comes to it when the loop may have run that, and
+ * ended. The next loop of the same index uses it on. */
+struct loop_wake {
+    _Alignas(2 * CACHE_LINE_BYTES) _Atomic int state;
+    _Atomic uint32_t wakers; /* threads that may be about to call the engine's wake */
+    jd_event_loop *loop;     /* there while state is not AWAKE, and until there are no wakers */
+};
+
 struct jd_event_loop {
     const struct engine_ops *ops;
     struct engine *engine;
@@ -125,12 +133,11 @@ struct jd_event_loop {
 
     struct task_queue queue;
 
-    /* Written by other threads: on cache lines of their own, by distance, as allocated memory is aligned to 16 only. */
+    /* Other threads': on cache lines of their own, by distance, as allocated memory is aligned to 16 only. */
     char distance_before[CACHE_LINE_BYTES];
-    _Atomic int wake_state;
+    struct loop_wake *wake;
     _Atomic bool quit;
     _Atomic uint64_t pending_signals;
-    _Atomic uint32_t wakers; /* threads that may be about to call the engine's wake */
     _Atomic uint64_t wakeups_sent;
     _Atomic uint32_t committed; /* on an io loop of a server: connections on it and on their way to it */
     /* What keeps this memory: the loop itself, each connection (the user's references may outlive the loop), and a
@@ -156,13 +163,13 @@ static inline bool event_loop_is_mine(const jd_event_loop *loop)
 
 /* ---- loop_queue.c ---- */
 
-/* An index for a loop, or JD_EMFILE; from publish to withdraw the loop can be found by it. */
-int loop_registry_take(uint8_t *index, uint32_t *first_generation);
+/* Gives the loop its index and its wake. Returns 0 or JD_EMFILE. From publish to withdraw the loop can be found by its index. */
+int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation);
 void loop_registry_publish(jd_event_loop *loop);
 void loop_registry_withdraw(jd_event_loop *loop);
 void loop_registry_give_back(uint8_t index, uint32_t generation);
 
-/* Returns when no thread is in the engine's wake any more. The loop sleeps no more. */
+/* Of a loop that sleeps no more: returns when no thread is in the engine's wake, and none will be. */
 void event_loop_wait_for_wakers(jd_event_loop *loop);
 
 /* From any thread. False when the loop is being destroyed: the task is the caller's still. */
@@ -174,8 +181,8 @@ bool event_loop_push_last(jd_event_loop *loop, struct task_node *task);
 /* Queues task on the loop with this index, if there is one: JD_ENOENT otherwise. From any thread. */
 int event_loop_push_by_index(uint8_t index, struct task_node *task);
 
-/* From any thread and from signal handlers. */
-void event_loop_wake(jd_event_loop *loop);
+/* From any thread and from signal handlers. The loop that wake belonged to may have ended. */
+void event_loop_wake(struct loop_wake *wake);
 
 /* The clock, read now. */
 static inline jd_timestamp event_loop_clock(const jd_event_loop *loop)

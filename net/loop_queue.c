@@ -18,7 +18,9 @@ static struct {
     uint32_t generation;   /* where the next loop's connections go on counting */
 } registry[MAX_LOOPS + 1]; /* index 0 is not used: no id is 0 */
 
-int loop_registry_take(uint8_t *index, uint32_t *first_generation)
+static struct loop_wake wakes[MAX_LOOPS + 1]; /* by index, too */
+
+int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation)
 {
     int result = JD_EMFILE;
 
@@ -27,12 +29,16 @@ int loop_registry_take(uint8_t *index, uint32_t *first_generation)
         if (registry[i].taken)
             continue;
         registry[i].taken = true;
-        *index = (uint8_t)i;
+        loop->index = (uint8_t)i;
         *first_generation = registry[i].generation;
         result = 0;
     }
     pthread_mutex_unlock(&registry_lock);
-    return result;
+    if (result < 0)
+        return result;
+    loop->wake = &wakes[loop->index];
+    loop->wake->loop = loop;
+    return 0;
 }
 
 void loop_registry_publish(jd_event_loop *loop)
@@ -59,27 +65,30 @@ void loop_registry_give_back(uint8_t index, uint32_t generation)
 
 /* ---- waking ---- */
 
-void event_loop_wake(jd_event_loop *loop)
+void event_loop_wake(struct loop_wake *wake)
 {
     int sleeping = LOOP_SLEEPING;
 
     /* Sequentially consistent on both sides: the pusher has pushed before it reads the state, the loop writes SLEEPING
      * before it looks at the queue a last time. One of them sees the other. */
-    if (atomic_load(&loop->wake_state) != LOOP_SLEEPING)
+    if (atomic_load(&wake->state) != LOOP_SLEEPING)
         return;
-    /* Something else may have woken the loop, and end it, while this thread is here: the engine waits for the wakers. A
-     * loop that is ending sleeps no more, so none comes later. */
-    atomic_fetch_add(&loop->wakers, 1);
-    if (atomic_compare_exchange_strong(&loop->wake_state, &sleeping, LOOP_SIGNALLED)) {
+    /* Something else may have woken the loop, and end it, while this thread is here: the loop's end waits for the wakers.
+     * If by now it is another loop, that one is woken for nothing. */
+    atomic_fetch_add(&wake->wakers, 1);
+    if (atomic_compare_exchange_strong(&wake->state, &sleeping, LOOP_SIGNALLED)) {
+        jd_event_loop *loop = wake->loop;
         atomic_fetch_add_explicit(&loop->wakeups_sent, 1, memory_order_relaxed);
         loop->ops->wake(loop->engine);
     }
-    atomic_fetch_sub(&loop->wakers, 1);
+    atomic_fetch_sub(&wake->wakers, 1);
 }
 
 void event_loop_wait_for_wakers(jd_event_loop *loop)
 {
-    while (atomic_load(&loop->wakers) > 0)
+    /* It may have gone to sleep inside another loop. */
+    atomic_store(&loop->wake->state, LOOP_AWAKE);
+    while (atomic_load(&loop->wake->wakers) > 0)
         sched_yield();
 }
 
@@ -87,19 +96,21 @@ void event_loop_wait_for_wakers(jd_event_loop *loop)
 
 /* In one of its own callbacks it is awake. Anywhere else it may be asleep, in the owner's thread too: the owner is about to
  * change when another thread runs the loop for the first time. */
-static void tell(jd_event_loop *loop)
+static void tell(jd_event_loop *loop, struct loop_wake *wake)
 {
     if (event_loop_current() == loop)
         counter_add(&loop->counters.tasks_from_inside, 1);
     else
-        event_loop_wake(loop);
+        event_loop_wake(wake);
 }
 
 bool event_loop_push(jd_event_loop *loop, struct task_node *task)
 {
+    struct loop_wake *wake = loop->wake;
+
     if (task_queue_put_node(&loop->queue, task) < 0)
         return false;
-    tell(loop);
+    tell(loop, wake);
     return true;
 }
 
@@ -159,12 +170,13 @@ static int queue_with_memory(jd_event_loop *loop, jd_task function, void *arg)
 
 int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
 {
+    struct loop_wake *wake = loop->wake;
     int result = task_queue_put(&loop->queue, function, arg);
 
     if (result == JD_ENOBUFS)
         return queue_with_memory(loop, function, arg);
     if (result == 0)
-        tell(loop);
+        tell(loop, wake);
     return result;
 }
 

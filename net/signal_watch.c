@@ -30,7 +30,7 @@ static void on_signal(int number)
     loop = atomic_load(&watched[number].loop);
     if (loop != NULL) {
         atomic_fetch_or(&loop->pending_signals, (uint64_t)1 << number);
-        event_loop_wake(loop);
+        event_loop_wake(loop->wake);
     }
     atomic_fetch_sub(&handlers, 1);
     errno = saved_errno;

@@ -115,7 +115,7 @@ JD_API int jd_event_loop_next_timeout_ms(jd_event_loop *loop);
 
 /* Makes jd_event_loop_run return after the turn in which this is noticed; called before, the next jd_event_loop_run
  * returns after one turn. Does not end the loops of a server's io threads: those run as long as the server. From any
- * thread and from signal handlers; the loop must exist until this has returned. */
+ * thread and from signal handlers. As soon as run has returned the loop may be destroyed, even if this has not returned. */
 JD_API void jd_event_loop_quit(jd_event_loop *loop);
 
 /* Runs task(arg) in the loop's thread: at once when called inside one of the loop's callbacks, else queued. From any
@@ -123,8 +123,9 @@ JD_API void jd_event_loop_quit(jd_event_loop *loop);
 JD_API int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Queues task(arg) for the loop's next turn; never runs it at once. Tasks of one thread keep their order. From any
- * thread, as long as the loop exists until this has returned. Some thousand that wait need no memory but the loop's.
- * Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being destroyed; after an error the task never runs. */
+ * thread, as long as the loop exists until the task has run or this has returned: the task may be what ends the loop.
+ * Some thousand that wait need no memory but the loop's. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being
+ * destroyed; after an error the task never runs. */
 JD_API int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
 /* Whether the calling thread is the loop's owner. From any thread. */
@@ -142,9 +143,9 @@ typedef uint64_t jd_timer_id;
 /* Runs task(arg) in the loop's thread: once, at the first turn not earlier than when (jd_timestamp), or than delay_ms
  * from now (real time, not the turn's); or every interval_ms (1 to 2^46), without making up for rounds that were
  * missed: then it goes on an interval from now. A delay has no limit; a time already past, or a delay of 0, is due in
- * the next turn. From any thread, as long as the loop exists until this has returned. *id (may be NULL), for
- * jd_event_loop_cancel_timer, is set before the task can run. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or
- * JD_ECANCELED when the loop is being destroyed. A task whose loop is destroyed first never runs. */
+ * the next turn. From any thread, as jd_event_loop_queue_in_loop. *id (may be NULL), for jd_event_loop_cancel_timer, is
+ * set before the task can run. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or JD_ECANCELED when the loop is being
+ * destroyed. A task whose loop is destroyed first never runs. */
 JD_API int jd_event_loop_run_at(jd_event_loop *loop, jd_timestamp when, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task task, void *arg, jd_timer_id *id);

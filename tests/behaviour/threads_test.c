@@ -487,6 +487,54 @@ START_TEST(quit_from_a_signal_handler_ends_a_sleeping_run)
 }
 END_TEST
 
+static void quit(void *loop)
+{
+    jd_event_loop_quit(loop);
+}
+
+enum { WAYS_TO_QUIT = 3, LOOPS_TO_QUIT = 200 };
+
+static int quit_by(int way, jd_event_loop *loop)
+{
+    if (way == 0)
+        return jd_event_loop_queue_in_loop(loop, quit, loop);
+    if (way == 1)
+        return jd_event_loop_run_after(loop, 0, quit, loop, NULL);
+    quit(loop);
+    return 0;
+}
+
+static _Atomic(jd_event_loop *) made;
+
+/* As a program's thread that has a loop of its own. */
+static void *make_run_and_destroy(void *arg)
+{
+    jd_event_loop *loop;
+
+    require(event_loop_create_on(&loop, NULL, engine_under_test()) == 0);
+    made = loop;
+    require(jd_event_loop_run(loop) == 0);
+    require(jd_event_loop_destroy(loop) == 0);
+    return NULL;
+}
+
+START_TEST(a_loop_may_end_by_what_another_thread_has_just_asked_for)
+{
+    for (int i = 0; i < LOOPS_TO_QUIT; i++) {
+        pthread_t thread;
+        made = NULL;
+        ck_assert_int_eq(pthread_create(&thread, NULL, make_run_and_destroy, NULL), 0);
+        while (made == NULL)
+            continue;
+        for (volatile int pause = 0; pause < i * 20; pause++)
+            continue; /* it is on its way to sleep, or has come there */
+        ck_assert_int_eq(quit_by(_i, made), 0);
+        pthread_join(thread, NULL);
+        ck_assert_uint_eq(failures, 0);
+    }
+}
+END_TEST
+
 static void *expect_refusal(void *arg)
 {
     jd_tcp_server *server;
@@ -531,5 +579,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_task_from_another_thread_always_wakes_the_loop);
     tcase_add_test(tests, quit_before_run_ends_the_first_run);
     tcase_add_test(tests, quit_from_a_signal_handler_ends_a_sleeping_run);
+    tcase_add_loop_test(tests, a_loop_may_end_by_what_another_thread_has_just_asked_for, 0, WAYS_TO_QUIT);
     tcase_add_test(tests, what_is_for_the_loops_thread_alone_is_refused_in_others);
 }

@@ -435,6 +435,43 @@ START_TEST(the_engine_of_a_loop_does_not_end_while_another_thread_wakes_it)
 }
 END_TEST
 
+/* What it queued was the end of the loop; only then does it come to the wake-up. */
+START_TEST(a_waker_that_comes_after_the_loops_end_touches_it_no_more)
+{
+    struct loop_wake *wake = test_loop->wake;
+    destroy_test_loop();
+
+    event_loop_wake(wake);
+
+    ck_assert_int_eq(jd_event_loop_create(&test_loop, NULL), 0);
+    ck_assert_ptr_eq(test_loop->wake, wake);
+    event_loop_wake(wake);
+    ck_assert_uint_eq(statistics_of(test_loop).wakeups_sent, 0);
+}
+END_TEST
+
+static void *wake_when_asleep(void *wake)
+{
+    wait_for_sleep(test_loop, 1);
+    event_loop_wake(wake);
+    return NULL;
+}
+
+START_TEST(a_waker_that_comes_after_the_loops_end_wakes_the_next_of_its_index_for_nothing)
+{
+    struct loop_wake *wake = test_loop->wake;
+    pthread_t waker;
+    destroy_test_loop();
+    ck_assert_int_eq(jd_event_loop_create(&test_loop, NULL), 0);
+    waker = start_thread(wake_when_asleep, wake);
+
+    ck_assert_int_ge(jd_event_loop_run_once(test_loop, -1), 0);
+
+    join_thread(waker);
+    ck_assert_uint_eq(statistics_of(test_loop).tasks, 0);
+}
+END_TEST
+
 START_TEST(a_task_for_an_index_that_no_loop_has_is_refused)
 {
     struct task_node task = { .run = run_nothing };
@@ -550,6 +587,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_task_queued_inside_a_callback_of_the_loop_is_no_wake_up_at_all);
     tcase_add_test(tests, a_task_that_comes_between_looking_and_sleeping_is_not_slept_upon);
     tcase_add_test(tests, the_engine_of_a_loop_does_not_end_while_another_thread_wakes_it);
+    tcase_add_test(tests, a_waker_that_comes_after_the_loops_end_touches_it_no_more);
+    tcase_add_test(tests, a_waker_that_comes_after_the_loops_end_wakes_the_next_of_its_index_for_nothing);
     tcase_add_test(tests, a_task_for_an_index_that_no_loop_has_is_refused);
     tcase_add_test(tests, destroying_a_loop_runs_what_is_queued_once_in_order);
     tcase_add_test(tests, destroying_a_loop_runs_what_the_last_turn_left_over);
