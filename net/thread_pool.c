@@ -173,9 +173,13 @@ int thread_pool_submit(jd_thread_pool *pool, jd_strand *strand, const struct poo
     else
         result = JD_EAGAIN;
     pool->refused += result == JD_EAGAIN;
-    pthread_mutex_unlock(&pool->lock);
     if (wake)
+        atomic_fetch_add(&pool->references, 1); /* the task may have run by then, and its end may be the pool's */
+    pthread_mutex_unlock(&pool->lock);
+    if (wake) {
         pthread_cond_signal(&pool->task_came);
+        thread_pool_release(pool);
+    }
     return result;
 }
 

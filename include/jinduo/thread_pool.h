@@ -79,9 +79,9 @@ JD_API int jd_thread_pool_create(jd_thread_pool **pool, const jd_thread_pool_opt
  *     pools before its loops never sees the second case. With loop NULL, done is called in a thread of the pool when
  *     the work has ended. done may be NULL: then nobody is told, and loop does not matter.
  *
- * From any thread; pool and loop must exist until this has returned. Returns 0; JD_EAGAIN when task_limit tasks are under
- * way; JD_ECANCELED when the pool is being destroyed. After an error nothing was taken, and nothing will be called.
- * Allocates nothing. */
+ * From any thread, as long as pool and loop exist until done is called or this has returned: done may be what ends them.
+ * Returns 0; JD_EAGAIN when task_limit tasks are under way; JD_ECANCELED when the pool is being destroyed. After an error
+ * nothing was taken, and nothing will be called. Allocates nothing. */
 JD_API int jd_thread_pool_submit(jd_thread_pool *pool, jd_task work, void *work_arg, jd_event_loop *loop,
                                  jd_work_done done, void *done_arg);
 

@@ -344,6 +344,33 @@ START_TEST(ends_may_be_told_after_the_pool_is_gone)
 }
 END_TEST
 
+static void destroy_the_pool(int error, void *pool)
+{
+    require(error == 0);
+    require(jd_thread_pool_destroy(pool) == 0);
+    note_end_on_loop(error, NULL);
+}
+
+static void *submit_the_last(void *pool)
+{
+    require(jd_thread_pool_submit(pool, work, NULL, the_loop, destroy_the_pool, pool) == 0);
+    return NULL;
+}
+
+START_TEST(the_end_of_a_task_may_be_the_pools_before_its_submitter_is_back)
+{
+    enum { POOLS = 200 };
+
+    for (unsigned i = 1; i <= POOLS; i++) {
+        pthread_t submitter;
+        ck_assert_int_eq(pthread_create(&submitter, NULL, submit_the_last, make_pool(1, 0)), 0);
+        PUMP_UNTIL(told == i);
+        pthread_join(submitter, NULL);
+    }
+    destroy(NULL);
+}
+END_TEST
+
 START_TEST(a_loop_that_has_quit_is_told_when_it_runs_again)
 {
     jd_thread_pool *pool = make_pool(1, 0);
@@ -422,6 +449,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_loop_destroyed_before_the_work_has_ended_is_told_nothing_and_the_end_is_told_all_the_same);
     tcase_add_test(tests, ends_on_their_way_when_the_loop_is_destroyed_are_told_by_it);
     tcase_add_test(tests, ends_may_be_told_after_the_pool_is_gone);
+    tcase_add_test(tests, the_end_of_a_task_may_be_the_pools_before_its_submitter_is_back);
     tcase_add_test(tests, a_loop_that_has_quit_is_told_when_it_runs_again);
     tcase_add_test(tests, loops_in_several_threads_share_a_pool_and_end_at_any_moment);
 }
