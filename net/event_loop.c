@@ -303,22 +303,28 @@ int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_
     return 0;
 }
 
-/* Makes the calling thread the owner if none has run the loop yet. */
+/* Makes the calling thread the owner if none has run the loop yet. Another may try the same, and the thread that made the
+ * loop may be at work on it, unaware. */
 static int enter(jd_event_loop *loop)
 {
+    bool is_first = !atomic_load(&loop->has_run);
+    int result = 0;
+
+    if (is_first)
+        pthread_mutex_lock(&loop->handoff_lock);
     if (atomic_load(&loop->has_run) && !event_loop_is_mine(loop))
-        return JD_EPERM;
-    if (loop->running)
-        return JD_EBUSY;
-    loop->running = true;
-    if (atomic_load(&loop->has_run))
-        return 0;
-    /* The thread that made the loop may be at work on it, unaware. */
-    pthread_mutex_lock(&loop->handoff_lock);
-    atomic_store_explicit(&loop->owner, &event_loop_thread_token, memory_order_relaxed);
-    atomic_store(&loop->has_run, true);
-    pthread_mutex_unlock(&loop->handoff_lock);
-    return 0;
+        result = JD_EPERM;
+    else if (loop->running)
+        result = JD_EBUSY;
+    else
+        loop->running = true;
+    if (is_first && result == 0) {
+        atomic_store_explicit(&loop->owner, &event_loop_thread_token, memory_order_relaxed);
+        atomic_store(&loop->has_run, true);
+    }
+    if (is_first)
+        pthread_mutex_unlock(&loop->handoff_lock);
+    return result;
 }
 
 bool event_loop_begin_early_work(jd_event_loop *loop, bool *locked)
@@ -343,7 +349,7 @@ static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
     do {
         result = event_loop_turn(loop, timeout_ns);
     } while (until_quit && result >= 0 && !atomic_load(&loop->quit));
-    if (until_quit)
+    if (until_quit && result >= 0)
         atomic_store(&loop->quit, false);
     loop->runs_until_quit = false;
     current_loop = outer;

@@ -74,11 +74,11 @@ int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callba
         result = JD_EBUSY;
     else if (callback == NULL && watcher == loop)
         end_watch(number);
-    else if (callback != NULL && watcher == NULL)
-        result = begin_watch(loop, number);
-    if (result == 0 && callback != NULL) {
+    else if (callback != NULL) {
         watched[number].callback = callback;
         watched[number].arg = arg;
+        if (watcher == NULL)
+            result = begin_watch(loop, number);
     }
     pthread_mutex_unlock(&watch_lock);
     return result;

@@ -295,18 +295,32 @@ static int post_order(const struct order_task *order)
     return JD_ECANCELED;
 }
 
+/* In each of the three: unlocked, another thread may run the loop, and end the client. */
+
 int jd_tcp_client_start(jd_tcp_client *client)
 {
-    if (event_loop_is_mine(client->loop))
-        return start_in_loop(client);
-    return post_order(&(struct order_task){ .client = client, .start = true });
+    jd_event_loop *loop = client->loop;
+    bool locked;
+    int result;
+
+    if (!event_loop_begin_work(loop, &locked))
+        return post_order(&(struct order_task){ .client = client, .start = true });
+    result = start_in_loop(client);
+    event_loop_end_work(loop, locked);
+    return result;
 }
 
 int jd_tcp_client_disconnect(jd_tcp_client *client, uint64_t drain_ms, jd_done_callback done, void *arg)
 {
-    if (event_loop_is_mine(client->loop))
-        return disconnect_in_loop(client, drain_ms, done, arg);
-    return post_order(&(struct order_task){ .client = client, .drain_ms = drain_ms, .done = done, .arg = arg });
+    jd_event_loop *loop = client->loop;
+    bool locked;
+    int result;
+
+    if (!event_loop_begin_work(loop, &locked))
+        return post_order(&(struct order_task){ .client = client, .drain_ms = drain_ms, .done = done, .arg = arg });
+    result = disconnect_in_loop(client, drain_ms, done, arg);
+    event_loop_end_work(loop, locked);
+    return result;
 }
 
 static void run_destroy(struct task_node *task)
@@ -316,20 +330,26 @@ static void run_destroy(struct task_node *task)
 
 void jd_tcp_client_destroy(jd_tcp_client *client, jd_done_callback done, void *arg)
 {
+    jd_event_loop *loop;
+    bool locked;
+
     if (client == NULL) {
         if (done != NULL)
             done(arg);
         return;
     }
+    loop = client->loop;
     if (atomic_exchange(&client->destroying, true))
         return;
     client->destroyed = done;
     client->destroyed_arg = arg;
     client->destroy.run = run_destroy;
-    if (event_loop_is_mine(client->loop))
+    if (event_loop_begin_work(loop, &locked)) {
         destroy_in_loop(client);
-    else
-        event_loop_push_last(client->loop, &client->destroy);
+        event_loop_end_work(loop, locked);
+    } else {
+        event_loop_push_last(loop, &client->destroy);
+    }
 }
 
 static bool no_client_is_left(const jd_event_loop *loop)

@@ -160,10 +160,11 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
         return JD_EINVAL;
     if (!atomic_compare_exchange_strong(&operation->state, &idle, OPERATION_QUEUED))
         return JD_EBUSY;
-    *operation = *wanted;
-    operation->loop = loop;
+    memcpy(&operation->start_task, &wanted->start_task, sizeof(*wanted) - offsetof(struct operation, start_task));
+    if (operation->loop != loop)
+        operation->loop = loop;
     operation->start_task.run = start_queued;
-    set_state(operation, OPERATION_QUEUED);
+    atomic_store(&operation->cancel_state, CANCEL_NONE); /* until now it was too late to cancel its last life */
     if (event_loop_current() == loop && !loop->destroying) {
         start(operation);
         return 0;

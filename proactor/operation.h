@@ -39,10 +39,14 @@ enum operation_cancel { CANCEL_NONE, CANCEL_POSTED, CANCEL_TOO_LATE };
 
 /* Zero is idle. */
 struct operation {
-    struct task_node start_task, cancel_task;
+    /* Another thread may be about to cancel it while it begins anew: these are never copied (operation_begin). */
+    struct task_node cancel_task;
+    jd_event_loop *loop;
+    _Atomic uint8_t state, cancel_state;
+
+    struct task_node start_task;    /* the first that is copied */
     struct operation *next, **link; /* in the account of those on its handle */
     struct operation *waiting_next; /* on the list of starved or of finished ones */
-    jd_event_loop *loop;
     const struct operation_sort *sort;
     jd_completion_handler handler;
     void *arg;
@@ -69,7 +73,6 @@ struct operation {
     uint8_t piece_count; /* 0: piece is the only one */
     uint8_t delimiter_length;
     uint8_t delimiter[JD_DELIMITER_MAX];
-    _Atomic uint8_t state, cancel_state;
     bool more, cancelled, timed_out, is_timed; /* is_timed: by the backend */
 };
 

@@ -115,7 +115,8 @@ JD_API int jd_event_loop_next_timeout_ms(jd_event_loop *loop);
 
 /* Makes jd_event_loop_run return after the turn in which this is noticed; called before, the next jd_event_loop_run
  * returns after one turn. Does not end the loops of a server's io threads: those run as long as the server. From any
- * thread and from signal handlers. As soon as run has returned the loop may be destroyed, even if this has not returned. */
+ * thread and from signal handlers, as long as the loop exists until the run that this ends has returned or this has: the
+ * loop's thread may destroy the loop at once. */
 JD_API void jd_event_loop_quit(jd_event_loop *loop);
 
 /* Runs task(arg) in the loop's thread: at once when called inside one of the loop's callbacks, else queued. From any

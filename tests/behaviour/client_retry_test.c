@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -463,6 +464,52 @@ START_TEST(a_client_out_of_descriptors_says_so_and_tries_again)
 }
 END_TEST
 
+/* ---- a loop that is taken over ---- */
+
+static _Atomic(jd_event_loop *) to_run;
+
+static void quit_loop(void *loop)
+{
+    jd_event_loop_quit(loop);
+}
+
+static void *run_and_destroy(void *failure)
+{
+    jd_event_loop *loop;
+
+    while ((loop = to_run) == NULL)
+        continue;
+    return jd_event_loop_run(loop) == 0 && jd_event_loop_destroy(loop) == 0 ? NULL : failure;
+}
+
+/* The thread that made the loop uses its client when another thread runs the loop for the first time. */
+START_TEST(a_client_may_be_started_and_destroyed_while_another_thread_takes_the_loop_over)
+{
+    for (int round = 0; round < 600; round++) {
+        jd_event_loop *loop = make_loop(NULL);
+        jd_tcp_client *client;
+        pthread_t thread;
+        void *failed;
+        to_run = NULL;
+        ck_assert_int_eq(
+            jd_tcp_client_create(&client, loop, &(jd_tcp_client_options){ .connect = at_dead_port("127.0.0.1") }), 0);
+        ck_assert_int_eq(pthread_create(&thread, NULL, run_and_destroy, &failed), 0);
+        if (round % 2 != 0)
+            ck_assert_int_eq(jd_tcp_client_start(client), 0);
+        to_run = loop;
+        for (volatile int pause = 0; pause < round; pause++)
+            continue;
+        if (round % 2 == 0)
+            ck_assert_int_eq(jd_tcp_client_start(client), 0);
+        if (round % 4 == 0)
+            jd_tcp_client_disconnect(client, 0, NULL, NULL); /* it may have given up by now */
+        jd_tcp_client_destroy(client, quit_loop, loop);
+        pthread_join(thread, &failed);
+        ck_assert_ptr_null(failed);
+    }
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = client_case(suite, "client retry");
@@ -485,4 +532,5 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_unix_domain_server_whose_queue_is_full_is_tried_again);
     tcase_add_test(tests, an_interrupted_connect_goes_on);
     tcase_add_test(tests, a_client_out_of_descriptors_says_so_and_tries_again);
+    tcase_add_test(tests, a_client_may_be_started_and_destroyed_while_another_thread_takes_the_loop_over);
 }

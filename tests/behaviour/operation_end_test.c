@@ -133,6 +133,44 @@ START_TEST(an_operation_cancelled_by_several_threads_at_once_completes_once)
 }
 END_TEST
 
+static unsigned lives, lives_cancelled;
+static _Atomic bool enough;
+
+static void begin_anew(jd_operation *operation, int64_t result, void *unused)
+{
+    ck_assert(result == 0 || result == JD_ECANCELED);
+    lives++;
+    lives_cancelled += result == JD_ECANCELED;
+    if (!enough)
+        ck_assert_int_eq(jd_async_timeout(the_loop, operation, 0, begin_anew, NULL), 0);
+}
+
+static void *cancel_through_lives(void *operation)
+{
+    while (!enough)
+        jd_operation_cancel(operation);
+    return NULL;
+}
+
+START_TEST(an_operation_may_be_cancelled_elsewhere_while_its_handler_begins_it_anew)
+{
+    jd_operation *operation = &records[0].operation;
+    pthread_t thread;
+    unsigned told;
+    ck_assert_int_eq(jd_async_timeout(the_loop, operation, 0, begin_anew, NULL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, cancel_through_lives, operation), 0);
+
+    PUMP_UNTIL(lives > 20000 && lives_cancelled > 0);
+
+    enough = true;
+    pthread_join(thread, NULL);
+    told = lives;
+    PUMP_UNTIL(lives == told + 1);
+    pump_turns(3);
+    ck_assert_uint_eq(lives, told + 1);
+}
+END_TEST
+
 static void cancel_other(jd_operation *operation, int64_t result, void *record)
 {
     note_completion(operation, result, record);
@@ -330,6 +368,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_cancelled_continuous_receive_loses_nothing_that_it_has_taken);
     tcase_add_test(tests, cancel_all_ends_what_is_under_way_on_that_handle_and_nothing_else);
     tcase_add_test(tests, an_operation_cancelled_by_several_threads_at_once_completes_once);
+    tcase_add_test(tests, an_operation_may_be_cancelled_elsewhere_while_its_handler_begins_it_anew);
     tcase_add_test(tests, a_handler_may_cancel_another_operation_that_completes_in_the_same_turn);
     tcase_add_test(tests, close_ends_what_is_under_way_first_and_then_closes);
     tcase_add_test(tests, an_operation_begun_on_a_handle_that_is_being_closed_is_cancelled);
