@@ -164,7 +164,7 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
     if (operation->loop != loop)
         operation->loop = loop;
     operation->start_task.run = start_queued;
-    atomic_store(&operation->cancel_state, CANCEL_NONE); /* until now it was too late to cancel its last life */
+    atomic_store(&operation->cancel_state, CANCEL_NONE); /* until now it was too late for its last life, or too early */
     if (event_loop_current() == loop && !loop->destroying) {
         start(operation);
         return 0;
@@ -373,7 +373,7 @@ int jd_operation_cancel(jd_operation *memory)
 
     if (state == OPERATION_IDLE)
         return JD_ENOENT;
-    if (event_loop_current() == operation->loop) {
+    if (operation->loop != NULL && event_loop_current() == operation->loop) {
         operation_cancel_here(operation);
         return state == OPERATION_FINISHED || state == OPERATION_HELD ? JD_ENOENT : 0;
     }

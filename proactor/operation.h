@@ -34,8 +34,9 @@ enum operation_state {
     OPERATION_HELD,     /* likewise, when a cancel that is on its way has arrived */
 };
 
-/* A cancel of another thread's travels on a node inside the operation: the last completion waits for it. */
-enum operation_cancel { CANCEL_NONE, CANCEL_POSTED, CANCEL_TOO_LATE };
+/* A cancel of another thread's travels on a node inside the operation: the last completion waits for it. Zero: not begun yet,
+ * or over. */
+enum operation_cancel { CANCEL_TOO_LATE, CANCEL_NONE, CANCEL_POSTED };
 
 /* Zero is idle. */
 struct operation {
