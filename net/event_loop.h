@@ -78,7 +78,7 @@ enum { CACHE_LINE_BYTES = 64 };
 struct loop_wake {
     _Alignas(2 * CACHE_LINE_BYTES) _Atomic int state;
     _Atomic uint32_t wakers; /* threads that may be about to call the engine's wake */
-    jd_event_loop *loop;     /* there while state is not AWAKE, and until there are no wakers */
+    jd_event_loop *loop;     /* whose it is, or was last: to be read by a waker that has found it SLEEPING only */
 };
 
 struct jd_event_loop {
@@ -169,13 +169,13 @@ void loop_registry_publish(jd_event_loop *loop);
 void loop_registry_withdraw(jd_event_loop *loop);
 void loop_registry_give_back(uint8_t index, uint32_t generation);
 
-/* Of a loop that sleeps no more: returns when no thread is in the engine's wake, and none will be. */
+/* At the loop's end: from now on nobody wakes it. Returns when no thread is in the engine's wake any more. */
 void event_loop_wait_for_wakers(jd_event_loop *loop);
 
 /* From any thread. False when the loop is being destroyed: the task is the caller's still. */
 bool event_loop_push(jd_event_loop *loop, struct task_node *task);
 
-/* The same for one who knows the loop to exist when the call begins, but not when it ends: the task may be its end. */
+/* The same for one who knows the loop to exist when the call begins only: it may be ended by something else than task, too. */
 bool event_loop_push_last(jd_event_loop *loop, struct task_node *task);
 
 /* Queues task on the loop with this index, if there is one: JD_ENOENT otherwise. From any thread. */

@@ -86,7 +86,7 @@ void event_loop_wake(struct loop_wake *wake)
 
 void event_loop_wait_for_wakers(jd_event_loop *loop)
 {
-    /* It may have gone to sleep inside another loop. */
+    /* It may be asleep still: by jd_event_loop_next_timeout_ms, or after a wait that failed. */
     atomic_store(&loop->wake->state, LOOP_AWAKE);
     while (atomic_load(&loop->wake->wakers) > 0)
         sched_yield();

@@ -279,7 +279,7 @@ void jd_tcp_connection_unref(jd_tcp_connection *connection)
         bury(connection);
         return;
     }
-    /* Once pushed, the loop may free the connection and end: a reference on its shell keeps it for the wake-up. */
+    /* The loop may be ending: a reference on its shell keeps the queue, which then refuses, and the connection's slot. */
     atomic_fetch_add_explicit(&loop->shell_references, 1, memory_order_relaxed);
     connection->home.run = arrive_home;
     if (!event_loop_push(loop, &connection->home)) {
