@@ -8,12 +8,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
 
 import tap
-from server import DEADLINE_SECONDS, Barrier, Server, assert_echo, connect, receive, refuse_rings, run_to_end
+from server import (DEADLINE_SECONDS, Barrier, Server, assert_echo, available_engines, connect, receive, refuse_rings,
+                    run_to_end)
 
 ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
@@ -26,6 +28,7 @@ SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
 FAILED, USAGE = 1, 2
 THREADS = (0, 2)
 DRAIN_SECONDS = 5
+STARTS = 20  # on each of them the signal comes at a somewhat different moment
 NOBODY = 65534
 MEBIBYTE = 1 << 20
 
@@ -362,6 +365,21 @@ def a_signal_ends_a_program_without_connections_in_good_order(number):
         with Server(program, "--listen", "127.0.0.1:0") as server:
             server.signal(number)
             assert server.wait() == (0, ""), server.process.returncode
+
+
+@tap.test_for_each(available_engines(ECHO))
+def a_signal_that_comes_as_soon_as_the_program_is_ready_ends_it(engine):
+    """Server's way to it would take longer."""
+    command = [ECHO, "--engine", engine, "--listen", "127.0.0.1:0"]
+    for _ in range(STARTS):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                assert process.stdout.readline()
+                process.terminate()
+                _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+            finally:
+                process.kill()
+            assert (process.returncode, errors) == (0, b""), process.returncode
 
 
 def send_more_than_the_kernel_holds(server, client, threads):
