@@ -329,7 +329,7 @@ END_TEST
 
 START_TEST(what_a_turn_left_over_is_pending)
 {
-    static char data[100 * KIB];
+    static char data[8 * KIB];
     embed(_i);
     serve(&(struct service){ .options.budget_bytes = 1 });
     int client = client_connect_up();
