@@ -292,14 +292,16 @@ void server_loop_end_listening(struct server_loop *at)
 
 static void set_paused(jd_tcp_server *server, bool paused)
 {
-    bool locked;
+    jd_event_loop *loop = server->loop;
+    bool locked, mine;
 
     atomic_store(&server->accepting_paused, paused);
-    if (event_loop_begin_work(server->loop, &locked)) {
+    mine = event_loop_begin_work(loop, &locked);
+    if (mine)
         server_loop_update(&server->own);
-        event_loop_end_work(server->loop, locked);
-    }
     server_loop_queue_update(&server->own);
+    if (mine)
+        event_loop_end_work(loop, locked);
 }
 
 void jd_tcp_server_pause_accepting(jd_tcp_server *server)
