@@ -26,7 +26,7 @@ enum { EACH_UP_TO = 32 }; /* every one of the first calls fails; beyond, as many
 enum {
     FEW = 4,
     CALLS_IN_A_ROW = 2,
-    ALLOCATIONS_IN_A_ROW = 20,
+    ALLOCATIONS_IN_A_ROW = 8,
     TIMEOUT_S = 400, /* against hangs: all the runs of a scenario, on a machine that is busy with others */
 
     SMALL_BYTES = 20,
@@ -316,8 +316,16 @@ struct tally {
     unsigned planned, struck, sampled;
 };
 
+/* Pauses of accepting take their time: what one error shows in every place and in a row, the others show in the first. */
+static bool is_one_of_many(const struct fault *fault)
+{
+    return fault != NULL && fault->effect == FAULT_PAUSES_ACCEPTING && fault->number != EMFILE;
+}
+
 static void fail_each(const struct scenario *scenario, const struct fault *fault, unsigned calls, struct tally *tally)
 {
+    if (is_one_of_many(fault) && calls > 0)
+        calls = 1;
     tally->sampled += calls > 2 * EACH_UP_TO;
     for (unsigned number = next_number(0, calls); number > 0; number = next_number(number, calls)) {
         tally->planned++;
@@ -325,13 +333,13 @@ static void fail_each(const struct scenario *scenario, const struct fault *fault
     }
 }
 
-/* From a few calls on. Pauses of accepting take their time: one error stands for all that make it pause. */
+/* From a few calls on. */
 static void fail_in_a_row(const struct scenario *scenario, const struct fault *fault, unsigned calls, unsigned count,
                           struct tally *tally)
 {
     unsigned step = (calls + FEW - 1) / FEW;
 
-    if (fault->effect == FAULT_PAUSES_ACCEPTING && fault->number != EMFILE)
+    if (is_one_of_many(fault))
         return;
     for (unsigned number = 1; number <= calls; number += step) {
         tally->planned++;
