@@ -329,16 +329,18 @@ END_TEST
 
 START_TEST(what_a_turn_left_over_is_pending)
 {
-    static char data[8 * KIB];
+    static char data[100 * KIB];
+    /* More than one receive takes, which the budget does not cut: a block, and on the late engine a few bytes. */
+    const size_t length = engine_is("late") ? 8 * KIB : sizeof(data);
     embed(_i);
     serve(&(struct service){ .options.budget_bytes = 1 });
     int client = client_connect_up();
     settle();
 
     /* One edge for all of it: no other will tell of the rest. */
-    ck_assert_uint_eq(client_send_some(client, data, sizeof(data)), sizeof(data));
+    ck_assert_uint_eq(client_send_some(client, data, length), length);
 
-    PUMP_UNTIL(bytes_received() == sizeof(data));
+    PUMP_UNTIL(bytes_received() == length);
     un_embed();
 }
 END_TEST
