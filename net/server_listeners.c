@@ -299,7 +299,7 @@ static void set_paused(jd_tcp_server *server, bool paused)
     mine = event_loop_begin_work(loop, &locked);
     if (mine)
         server_loop_update(&server->own);
-    server_loop_queue_update(&server->own);
+    server_loop_queue_update(&server->own); /* unlocked, another thread may run the loop, and end the server */
     if (mine)
         event_loop_end_work(loop, locked);
 }

@@ -369,7 +369,7 @@ def a_signal_ends_a_program_without_connections_in_good_order(number):
 
 @tap.test_for_each(available_engines(ECHO))
 def a_signal_that_comes_as_soon_as_the_program_is_ready_ends_it(engine):
-    """Server's way to it would take longer."""
+    """Not by class Server, which reads the ready line byte by byte: the signal would come later."""
     command = [ECHO, "--engine", engine, "--listen", "127.0.0.1:0"]
     for _ in range(STARTS):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -379,7 +379,7 @@ def a_signal_that_comes_as_soon_as_the_program_is_ready_ends_it(engine):
                 _, errors = process.communicate(timeout=DEADLINE_SECONDS)
             finally:
                 process.kill()
-            assert (process.returncode, errors) == (0, b""), process.returncode
+            assert (process.returncode, errors) == (0, b""), (process.returncode, errors)
 
 
 def send_more_than_the_kernel_holds(server, client, threads):
