@@ -282,9 +282,10 @@ START_TEST(beyond_the_limit_connections_are_reset_when_so_asked)
     ck_assert_uint_eq(of_server(server).connections_accepted, LIMIT + CROWD);
     ck_assert_uint_eq(connections_up(), LIMIT);
 
-    /* A place that is free again is given away. */
+    /* A place that is free again is given away: behind the callback, in the connection's thread. */
     client_close(clients[0]);
     PUMP_UNTIL(connections_down() == 1);
+    let_orders_arrive(server);
     expect_echo(client_connect_up());
     client_expect_reset(client_connect());
 }
