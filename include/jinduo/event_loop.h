@@ -81,7 +81,8 @@ JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_option
 JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 
 /* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a
- * callback of the loop, or a negative error if the engine could not wait. */
+ * callback of the loop, or a negative error if the engine could not wait. Quit ends it; the thread must not be cancelled
+ * meanwhile (pthread_cancel(3)). */
 JD_API int jd_event_loop_run(jd_event_loop *loop);
 
 /* Runs one turn that waits at most timeout_ms for something to do (negative: without end). Returns the number of events
