@@ -40,6 +40,7 @@ static void on_connection(jd_tcp_connection *connection, void *arg)
     down_count += !up;
     if (callback != NULL && !test_is_over)
         callback(connection, use->arg);
+    record_return(up ? CALLED_UP : CALLED_DOWN);
 }
 
 static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)

@@ -104,11 +104,10 @@ END_TEST
 START_TEST(a_server_that_comes_later_is_found)
 {
     start_client(&(struct client_use){
-        .options = { .connect = at_dead_port("127.0.0.1"), .reconnect = true, .reconnect_initial_ms = 1 } });
+        .options = { .connect = own_tcp_endpoint(4000), .reconnect = true, .reconnect_initial_ms = 1 } });
     PUMP_UNTIL(reports_noted() == 3);
 
-    clients_close_all(); /* what keeps the port */
-    serve(&(struct service){ .options.listen = at_dead_port("127.0.0.1"), .on_message = echo });
+    serve(&(struct service){ .options.listen = own_tcp_endpoint(4000), .on_message = echo });
 
     PUMP_UNTIL(clients_up() == 1);
 }
@@ -117,7 +116,7 @@ END_TEST
 START_TEST(a_client_finds_its_server_when_it_comes_back)
 {
     char endpoint[JD_ENDPOINT_TEXT_BYTES];
-    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    jd_tcp_server *server = serve(&(struct service){ .options.listen = own_tcp_endpoint(0), .on_message = echo });
     unsigned failed;
     strcpy(endpoint, text_of_endpoint(server_endpoint()));
     start_client(
@@ -146,7 +145,7 @@ static void close_at_once(jd_tcp_connection *connection, void *arg)
 /* They go on with the row of waits; else a server that drops its clients would be asked again and again at once. */
 START_TEST(connections_that_end_at_once_do_not_shorten_the_waits)
 {
-    enum { INITIAL_MS = 400, MAX_MS = 700, ROUNDS = 3 }; /* far longer than the connections */
+    enum { INITIAL_MS = 1200, MAX_MS = 1500, ROUNDS = 2 }; /* far longer than the connections */
     serve(&(struct service){ .on_up = close_at_once });
     start_client(&(struct client_use){
         .options = { .reconnect = true, .reconnect_initial_ms = INITIAL_MS, .reconnect_max_ms = MAX_MS },
@@ -330,7 +329,7 @@ START_TEST(an_address_that_does_not_answer_leaves_time_for_the_next)
     full_listener(at_server_port("127.0.0.2"));
 
     start_client(
-        &(struct client_use){ .options = { .connect = at_server_port("server.test"), .connect_timeout_ms = 500 } });
+        &(struct client_use){ .options = { .connect = at_server_port("server.test"), .connect_timeout_ms = 1500 } });
 
     PUMP_UNTIL(clients_up() == 1);
     ck_assert_uint_eq(reports_noted(), 1);

@@ -189,6 +189,7 @@ static void on_connection(jd_tcp_connection *connection, void *arg)
     record(connection, up ? CALLED_UP : CALLED_DOWN);
     if (callback != NULL && !test_is_over)
         callback(connection, service->arg);
+    record_return(up ? CALLED_UP : CALLED_DOWN);
 }
 
 static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
@@ -227,9 +228,9 @@ static void on_frame(jd_tcp_connection *connection, const void *data, size_t len
     const struct service *service = arg;
 
     record(connection, CALLED_FRAME);
-    record_bytes(length);
     if (service->on_frame != NULL && !test_is_over)
         service->on_frame(connection, data, length, received, service->arg);
+    record_bytes(length);
 }
 
 static void on_frame_error(jd_tcp_connection *connection, const jd_frame_error *error, void *arg)

@@ -160,9 +160,10 @@ const char *story(unsigned index);
 /* The id of the connection of that index. */
 jd_connection_id connection_id(unsigned index);
 
-unsigned connections_up(void);   /* up callbacks so far */
-unsigned connections_down(void); /* down callbacks so far */
-size_t bytes_received(void);     /* readable bytes that message callbacks used up, bytes of frames */
+/* Counted when the callback has returned. */
+unsigned connections_up(void);
+unsigned connections_down(void);
+size_t bytes_received(void); /* readable bytes that message callbacks used up, bytes of frames */
 
 /* ---- the log ---- */
 

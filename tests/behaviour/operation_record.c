@@ -35,7 +35,7 @@ jd_handle listen_somewhere(jd_endpoint *bound)
     jd_endpoint endpoint;
     jd_handle listener;
 
-    ck_assert_int_eq(jd_endpoint_parse(&endpoint, "127.0.0.1:0", NULL), 0);
+    ck_assert_int_eq(jd_endpoint_parse(&endpoint, own_tcp_endpoint(0), NULL), 0);
     ck_assert_int_eq(jd_handle_listen(&listener, &endpoint, bound), 0);
     return listener;
 }

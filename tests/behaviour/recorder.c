@@ -47,6 +47,12 @@ void record(const jd_tcp_connection *connection, enum callback callback)
 {
     pthread_mutex_lock(&lock);
     add(find(jd_tcp_connection_id(connection)), callback);
+    pthread_mutex_unlock(&lock);
+}
+
+void record_return(enum callback callback)
+{
+    pthread_mutex_lock(&lock);
     up_count += callback == CALLED_UP;
     down_count += callback == CALLED_DOWN;
     pthread_mutex_unlock(&lock);

@@ -16,6 +16,9 @@ enum callback {
 };
 
 void record(const jd_tcp_connection *connection, enum callback callback);
+
+/* The callback has returned: what it has done is there for whoever waits for its number. */
+void record_return(enum callback callback);
 void record_bytes(size_t bytes);
 
 /* Fails the test unless every connection's story begins with its only up and ends with its only down. */

@@ -237,7 +237,7 @@ static void take_duplicate(jd_tcp_connection *connection, void *arg)
 {
     int handle = jd_tcp_connection_native_handle(connection);
 
-    if (connections_up() > 1)
+    if (connections_up() > 0)
         return;
     ck_assert_int_ge(handle, 0);
     duplicate = dup(handle);

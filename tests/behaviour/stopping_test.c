@@ -28,6 +28,7 @@ static int64_t now_ms(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Of an endpoint that no other test has: once closed, another's server may get the port. */
 static bool is_refused(const jd_endpoint *endpoint)
 {
     int probe = socket(AF_INET, SOCK_STREAM, 0);
@@ -42,7 +43,8 @@ static bool is_refused(const jd_endpoint *endpoint)
 START_TEST(destroying_a_server_closes_its_connections_then_says_that_it_is_done)
 {
     int clients[LIVE];
-    jd_tcp_server *server = serve(&(struct service){ .options.io_threads = (unsigned)_i, .on_message = echo });
+    jd_tcp_server *server = serve(&(struct service){
+        .options = { .listen = own_tcp_endpoint(0), .io_threads = (unsigned)_i }, .on_message = echo });
     for (int i = 0; i < LIVE; i++) {
         clients[i] = client_connect_up();
         client_send(clients[i], "x", 1);
@@ -65,7 +67,7 @@ END_TEST
 
 START_TEST(a_stopped_server_refuses_connections_and_does_not_start_again)
 {
-    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    jd_tcp_server *server = serve(&(struct service){ .options.listen = own_tcp_endpoint(0), .on_message = echo });
     ck_assert(!is_refused(server_endpoint()));
 
     ck_assert_int_eq(jd_tcp_server_stop(server, 0, note_done, NULL), 0);

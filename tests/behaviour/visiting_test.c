@@ -122,7 +122,7 @@ static jd_tcp_connection *kept[CROWD];
 
 static void keep(jd_tcp_connection *connection, void *arg)
 {
-    kept[connections_up() - 1] = jd_tcp_connection_ref(connection);
+    kept[connections_up()] = jd_tcp_connection_ref(connection);
 }
 
 static void reset_all(jd_tcp_connection *connection, void *arg)

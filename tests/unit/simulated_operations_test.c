@@ -333,13 +333,15 @@ END_TEST
 
 START_TEST(connecting_where_nobody_listens_is_refused)
 {
-    int fd = new_socket();
-    struct operation_request request = connect_request(fd, &pair.bound);
-    socket_close(pair.listener);
-    pair.listener = dup(pair.client);
+    int fd = new_socket(), bound_only = new_socket();
+    jd_endpoint endpoint = parsed("127.0.0.1:0");
+    struct operation_request request = connect_request(fd, &endpoint);
+    ck_assert_int_eq(bind(bound_only, endpoint_sockaddr(&endpoint), endpoint.length), 0);
+    ck_assert_int_eq(getsockname(bound_only, (struct sockaddr *)endpoint.address.bytes, &endpoint.length), 0);
 
     ck_assert_int_eq(bench_result(bench_submit(&request)), JD_ECONNREFUSED);
 
+    close(bound_only);
     close(fd);
 }
 END_TEST
