@@ -1,7 +1,9 @@
 /* EventLoop: one thread's turn of waiting for events and running callbacks.
  *
  * A turn: wait for events; run their callbacks; run timers that are due; run queued tasks (those queued meanwhile wait
- * for the next turn); send what is still queued for sending; free what died. See docs/architecture.md. */
+ * for the next turn); send what is still queued for sending; free what died. See docs/architecture.md.
+ *
+ * A thread must not be cancelled (pthread_cancel(3)) while it is in one of the library's functions. */
 #ifndef JINDUO_EVENT_LOOP_H
 #define JINDUO_EVENT_LOOP_H
 
@@ -81,8 +83,7 @@ JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_option
 JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 
 /* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a
- * callback of the loop, or a negative error if the engine could not wait. Quit ends it; the thread must not be cancelled
- * meanwhile (pthread_cancel(3)). */
+ * callback of the loop, or a negative error if the engine could not wait. */
 JD_API int jd_event_loop_run(jd_event_loop *loop);
 
 /* Runs one turn that waits at most timeout_ms for something to do (negative: without end). Returns the number of events

@@ -271,8 +271,8 @@ static void note_stop(void *arg)
 START_TEST(a_server_with_reuse_port_stops_and_its_port_is_free)
 {
     jd_endpoint endpoint;
-    jd_tcp_server *server =
-        serve(&(struct service){ .options = { .io_threads = 2, .reuse_port = true }, .on_message = echo });
+    jd_tcp_server *server = serve(&(struct service){
+        .options = { .listen = own_tcp_endpoint(0), .io_threads = 2, .reuse_port = true }, .on_message = echo });
     endpoint = *server_endpoint();
     for (int i = 0; i < 16; i++)
         client_connect();

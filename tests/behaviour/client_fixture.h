@@ -28,7 +28,7 @@ TCase *client_case(Suite *suite, const char *name);
 jd_tcp_client *make_client(const struct client_use *use);
 jd_tcp_client *start_client(const struct client_use *use);
 
-/* Up and down callbacks of clients' connections. */
+/* Up and down callbacks of clients' connections, counted when they begin. */
 unsigned clients_up(void);
 unsigned clients_down(void);
 

@@ -103,11 +103,15 @@ END_TEST
 
 START_TEST(a_server_that_comes_later_is_found)
 {
+    jd_endpoint dead;
+    uint16_t port; /* held at another address, so nobody's at this */
+    ck_assert_int_eq(jd_endpoint_parse(&dead, at_dead_port("127.0.0.1"), NULL), 0);
+    port = jd_endpoint_port(&dead);
     start_client(&(struct client_use){
-        .options = { .connect = own_tcp_endpoint(4000), .reconnect = true, .reconnect_initial_ms = 1 } });
+        .options = { .connect = own_tcp_endpoint(port), .reconnect = true, .reconnect_initial_ms = 1 } });
     PUMP_UNTIL(reports_noted() == 3);
 
-    serve(&(struct service){ .options.listen = own_tcp_endpoint(4000), .on_message = echo });
+    serve(&(struct service){ .options.listen = own_tcp_endpoint(port), .on_message = echo });
 
     PUMP_UNTIL(clients_up() == 1);
 }
@@ -145,7 +149,7 @@ static void close_at_once(jd_tcp_connection *connection, void *arg)
 /* They go on with the row of waits; else a server that drops its clients would be asked again and again at once. */
 START_TEST(connections_that_end_at_once_do_not_shorten_the_waits)
 {
-    enum { INITIAL_MS = 1200, MAX_MS = 1500, ROUNDS = 2 }; /* far longer than the connections */
+    enum { INITIAL_MS = 1200, MAX_MS = 2 * INITIAL_MS, ROUNDS = 2 }; /* far longer than the connections */
     serve(&(struct service){ .on_up = close_at_once });
     start_client(&(struct client_use){
         .options = { .reconnect = true, .reconnect_initial_ms = INITIAL_MS, .reconnect_max_ms = MAX_MS },
@@ -248,7 +252,7 @@ static void disconnect_and_start_in_down(jd_tcp_connection *connection, void *ar
 START_TEST(the_down_callback_may_disconnect_and_start_it)
 {
     jd_tcp_client *client;
-    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    jd_tcp_server *server = serve(&(struct service){ .options.listen = own_tcp_endpoint(0), .on_message = echo });
     client = start_client(
         &(struct client_use){ .options = { .reconnect = true, .reconnect_initial_ms = 1, .reconnect_max_ms = 1 },
                               .on_down = disconnect_and_start_in_down,

@@ -160,7 +160,7 @@ const char *story(unsigned index);
 /* The id of the connection of that index. */
 jd_connection_id connection_id(unsigned index);
 
-/* Counted when the callback has returned. */
+/* Counted when the callback has returned, unlike what story tells. */
 unsigned connections_up(void);
 unsigned connections_down(void);
 size_t bytes_received(void); /* readable bytes that message callbacks used up, bytes of frames */

@@ -28,7 +28,7 @@ static int64_t now_ms(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Of an endpoint that no other test has: once closed, another's server may get the port. */
+/* Asked of an address that no other test has: once closed, another's server may get the port. */
 static bool is_refused(const jd_endpoint *endpoint)
 {
     int probe = socket(AF_INET, SOCK_STREAM, 0);

@@ -54,7 +54,7 @@ START_TEST(a_connection_that_is_talked_to_is_not_idle)
         .options.idle_timeout_ms = SAFE_MS, .on_message = echo, .on_up = note_up, .on_down = note_down });
     jd_timestamp begun = jd_event_loop_now(the_loop), talked;
 
-    while ((talked = jd_event_loop_now(the_loop)) - begun < 2 * (jd_timestamp)SAFE_MS * NS_PER_MS) {
+    while ((talked = jd_event_loop_now(the_loop)) - begun < 3 * (jd_timestamp)SAFE_MS * NS_PER_MS) {
         client_send(client, "x", 1);
         client_expect(client, "x", 1);
         PUMP_UNTIL(jd_event_loop_now(the_loop) - talked > (jd_timestamp)SHORT_MS * NS_PER_MS);

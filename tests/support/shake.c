@@ -3,11 +3,13 @@
  * with -Dshake=true, whose functions call these two at their beginning and end (gcc(1), -finstrument-functions).
  * In the environment, without which nothing is held up:
  * JD_SHAKE=N: once in so many calls, for up to 0.3 ms.
- * JD_SHAKE_SLOW=N: of so many functions one, others in each process, takes 15 ms longer in the first thread or in all others,
- * a thread 300 ms at most and a process 1.5 s: for what a test has to wait for, and only happens to be there by then. */
+ * JD_SHAKE_SLOW=N: of so many beginnings and ends of functions one, others in each process, takes 15 ms longer, in the first
+ * thread or in all others; a thread 300 ms at most and a process 1.5 s. For what a test has to wait for, and only happens to be
+ * there by then. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -40,6 +42,7 @@ static _Atomic int slow_calls_left;
 HOOK static void begin_process(void)
 {
     process = getpid();
+    state = 0;
     thread = 0;
     slow_calls = 0;
     slow_calls_left = SLOW_CALLS_OF_PROCESS;
@@ -98,9 +101,9 @@ HOOK static void shake(void)
         hold_up(random);
 }
 
-/* place: a function's beginning or end. */
-HOOK static void be_slow(uintptr_t place)
+HOOK static void be_slow(void *function, bool at_end)
 {
+    uint64_t place;
     struct timespec pause = { .tv_nsec = SLOW_NS };
     int saved_errno = errno;
 
@@ -108,7 +111,8 @@ HOOK static void be_slow(uintptr_t place)
         return;
     if (thread == 0)
         thread = (pid_t)syscall(SYS_gettid);
-    place = (place + ((uint64_t)process << 32) + (thread == process)) * UINT64_C(0x9E3779B97F4A7C15);
+    place = (4 * (uintptr_t)function + 2 * at_end + (thread == process)) ^ (uint64_t)process << 32;
+    place *= UINT64_C(0x9E3779B97F4A7C15);
     if ((place >> 32) % slow_one_in == 0 && slow_calls < SLOW_CALLS && slow_calls_left > 0) {
         slow_calls_left--;
         slow_calls++;
@@ -120,11 +124,11 @@ HOOK static void be_slow(uintptr_t place)
 HOOK void __cyg_profile_func_enter(void *function, void *caller)
 {
     shake();
-    be_slow(2 * (uintptr_t)function);
+    be_slow(function, false);
 }
 
 HOOK void __cyg_profile_func_exit(void *function, void *caller)
 {
     shake();
-    be_slow(2 * (uintptr_t)function + 1);
+    be_slow(function, true);
 }
