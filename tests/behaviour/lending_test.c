@@ -92,8 +92,8 @@ static unsigned segments_received(int client)
     return info.tcpi_data_segs_in;
 }
 
-/* So that a small file takes one segment, not two (send(2), MSG_MORE). The kernel waits for 200 ms (tcp(7), TCP_CORK), which a
- * thread that gets no turn may take. */
+/* So that a small file takes one segment, not two (send(2), MSG_MORE). The kernel waits for 200 ms (tcp(7), TCP_CORK), which
+ * a thread that gets no turn may take. */
 START_TEST(a_header_waits_for_the_file_behind_it)
 {
     enum { LONG_NS = 150 * 1000000 };

@@ -152,7 +152,7 @@ END_TEST
 
 /* ---- answers to one input ---- */
 
-enum { LINES = 20, LINES_BYTES = 2 * LINES, PATIENCE_MS = 20000, AGE_MS = 400 };
+enum { LINES = 20, LINES_BYTES = 2 * LINES, PATIENCE_MS = 20000, AGE_MS = 1000 };
 
 static jd_codec *lines;
 static char line_batch[LINES_BYTES];

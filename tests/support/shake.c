@@ -3,9 +3,9 @@
  * with -Dshake=true, whose functions call these two at their beginning and end (gcc(1), -finstrument-functions).
  * In the environment, without which nothing is held up:
  * JD_SHAKE=N: once in so many calls, for up to 0.3 ms.
- * JD_SHAKE_SLOW=N: of so many beginnings and ends of functions one, others in each process, takes 15 ms longer, in the first
- * thread or in all others; a thread 300 ms at most and a process 1.5 s. For what a test has to wait for, and only happens to be
- * there by then. */
+ * JD_SHAKE_SLOW=N: of so many beginnings and ends of functions one, others in each process, takes 15 ms longer, in the
+ * first thread or in all others; a thread 300 ms at most and a process 1.5 s. For what a test has to wait for, and only
+ * happens to be there by then. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
