@@ -149,7 +149,7 @@ static void close_at_once(jd_tcp_connection *connection, void *arg)
 /* They go on with the row of waits; else a server that drops its clients would be asked again and again at once. */
 START_TEST(connections_that_end_at_once_do_not_shorten_the_waits)
 {
-    enum { INITIAL_MS = 1200, MAX_MS = 2 * INITIAL_MS, ROUNDS = 2 }; /* far longer than the connections */
+    enum { INITIAL_MS = 1200, MAX_MS = 2 * INITIAL_MS, ROUNDS = 3 }; /* far longer than the connections */
     serve(&(struct service){ .on_up = close_at_once });
     start_client(&(struct client_use){
         .options = { .reconnect = true, .reconnect_initial_ms = INITIAL_MS, .reconnect_max_ms = MAX_MS },
