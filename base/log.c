@@ -1,6 +1,6 @@
 #include "base/log.h"
 
-#include "base/pipe_signal.h"
+#include "base/posix/pipe_signal.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -21,7 +21,7 @@ static inline void mpsc_queue_init(struct mpsc_queue *queue)
     atomic_init(&queue->head, NULL);
 }
 
-/* From any thread. Sequentially consistent, as a sleeping consumer's flag is read after it (see net/loop_queue.c). */
+/* From any thread. Sequentially consistent, as a sleeping consumer's flag is read after it (see net/loop/loop_queue.c). */
 static inline void mpsc_queue_push(struct mpsc_queue *queue, struct mpsc_node *node)
 {
     struct mpsc_node *head = atomic_load_explicit(&queue->head, memory_order_relaxed);

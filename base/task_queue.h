@@ -60,7 +60,7 @@ int task_queue_init(struct task_queue *queue, uint32_t cells);
 /* Of a queue that holds nothing. */
 void task_queue_destroy(struct task_queue *queue);
 
-/* Both from any thread, and sequentially consistent, as a sleeping consumer's flag is read after them (net/loop_queue.c).
+/* Both from any thread, and sequentially consistent, as a sleeping consumer's flag is read after them (net/loop/loop_queue.c).
  * JD_ECANCELED if the queue is closed: the task is the caller's still. */
 
 /* JD_ENOBUFS if only a task with memory of its own finds room. */

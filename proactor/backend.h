@@ -14,7 +14,7 @@
 #define PROACTOR_BACKEND_H
 
 #include "base/block_pool.h"
-#include "base/socket.h"
+#include "base/platform/socket.h"
 
 #include <jinduo/event_loop.h>
 
@@ -57,7 +57,7 @@ struct completion {
     bool more; /* a continuous operation goes on; or a send that lends: result bytes are taken, but their memory is lent
                      * until the final completion, whose result means nothing. Other sends may come in between. */
     /* OPERATION_RECEIVE_MANY with result > 0: *block's begin to end is what arrived. The receiver may keep that as
-     * stream_received says (net/engine.h); otherwise it is the backend's again on return. */
+     * stream_received says (net/engine/engine.h); otherwise it is the backend's again on return. */
     struct block **block;
 };
 

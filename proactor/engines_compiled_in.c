@@ -1,7 +1,7 @@
 /* The engines compiled in: the Reactor, then Proactors, the best first. */
-#include "net/event_loop.h"
-#include "net/reactor.h"
-#include "proactor/proactor_engine.h"
+#include "net/loop/event_loop.h"
+#include "net/reactor/reactor.h"
+#include "proactor/engine/proactor_engine.h"
 
 /* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). */
 #define PROACTOR_ENGINE(backend_name, engine_id, unflushed)                                                            \

@@ -1,6 +1,6 @@
 #include "benchmarks/peers/server.h"
 
-#include "base/socket.h"
+#include "base/platform/socket.h"
 
 #include <getopt.h>
 #include <jinduo/error.h>

@@ -1,6 +1,6 @@
 /* Accepting goes on whatever happens to single connections, and through a shortage of descriptors. Pitfalls 11, 42. */
-#include "base/system_calls.h"
-#include "net/event_loop.h"
+#include "base/posix/system_calls.h"
+#include "net/loop/event_loop.h"
 #include "proactor/backend.h"
 #include "tests/behaviour/harness.h"
 

@@ -1,6 +1,6 @@
 /* On which loop a connection lives: the hand-over policies, io loops that listen by themselves, and their threads' start. */
 #include "base/endpoint.h"
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /* Clients whose system calls or allocations fail: one that reconnects gets through whatever fails, and nothing is left
  * behind. The server is a plain socket, so that what fails is the client's. */
 #include "base/endpoint.h"
-#include "net/event_loop.h"
-#include "net/resolver.h"
+#include "net/client/resolver.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 #include "tests/support/checking_memory.h"
 #include "tests/support/faults.h"

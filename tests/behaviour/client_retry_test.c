@@ -1,6 +1,6 @@
 /* Clients that try again: when, how often, and why. No test looks at the clock: what is checked is what clients say. */
 #include "base/endpoint.h"
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 #include "tests/behaviour/client_fixture.h"
 #include "tests/support/name_service.h"
 

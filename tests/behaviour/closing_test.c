@@ -1,5 +1,5 @@
 /* How a connection ends: everything that was to be sent before is sent, and up and down come once each. */
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 #include "tests/behaviour/harness.h"
 
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 /* A loop inside another: the other one waits, with epoll or with poll, and runs this one only when its descriptor is
  * readable or the time that it asked for is over. Nothing else may be needed. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <errno.h>

@@ -12,7 +12,7 @@ enum {
     MIB = 1024 * 1024,
     RECEIVE_BLOCK_BYTES = 64 * KIB,
     LARGEST_CROWD = 1000,
-    EVENTS_A_WAIT = 256, /* of the Reactor, at most (net/poller.h) */
+    EVENTS_A_WAIT = 256, /* of the Reactor, at most (base/posix/poller.h) */
 };
 
 /* Puts as much into the client's and the server's socket buffers as they take. Returns the bytes. */

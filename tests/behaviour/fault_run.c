@@ -2,7 +2,7 @@
 #include "tests/behaviour/fault_peer.h"
 
 #include "base/endpoint.h"
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 #include "tests/support/checking_memory.h"
 

@@ -1,11 +1,11 @@
 #include "tests/behaviour/harness.h"
 
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #if JD_WITH_IO_URING
-#include "proactor/io_uring_backend.h"
+#include "proactor/io_uring/io_uring_backend.h"
 #endif
-#include "proactor/proactor_engine.h"
-#include "proactor/simulated.h"
+#include "proactor/engine/proactor_engine.h"
+#include "proactor/simulated/simulated.h"
 #include "tests/behaviour/recorder.h"
 #include "tests/support/late_engine.h"
 

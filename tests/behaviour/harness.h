@@ -42,7 +42,7 @@
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
 
-#include "net/engine.h"
+#include "net/engine/engine.h"
 #include "tests/behaviour/clients.h"
 #include "tests/support/check_main.h"
 

@@ -1,5 +1,5 @@
 /* What is lent is given back exactly once, whatever the end, and from any thread. Pitfall 39; 42 in the faults suite. */
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 #include "tests/behaviour/gone_peers.h"
 #include "tests/behaviour/lender.h"
 

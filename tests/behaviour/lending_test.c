@@ -1,7 +1,7 @@
 /* Sends that copy nothing: shared payloads, memory that was lent, ranges of files. What arrives, what comes back when, what
  * counts, what is refused. Pitfall 33. */
-#include "base/clock.h"
-#include "base/system_calls.h"
+#include "base/platform/clock.h"
+#include "base/posix/system_calls.h"
 #include "tests/behaviour/lender.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* How many connections are accepted, and when: pausing to accept, and a limit on their number, exact whatever the number of
  * threads. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <pthread.h>

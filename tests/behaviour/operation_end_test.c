@@ -1,7 +1,7 @@
 /* How operations end: cancelled, closed, destroyed with their loop; each is told exactly once. */
 #include "tests/behaviour/operation_record.h"
 
-#include "proactor/operation.h"
+#include "proactor/operation/operation.h"
 
 #include <fcntl.h>
 #include <jinduo/error.h>

@@ -1,6 +1,6 @@
 #include "tests/behaviour/operation_record.h"
 
-#include "base/socket.h"
+#include "base/platform/socket.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 /* Asynchronous operations: what each sort does, on every completion engine. */
 #include "tests/behaviour/operation_record.h"
 
-#include "base/socket.h"
-#include "net/event_loop.h"
+#include "base/platform/socket.h"
+#include "net/loop/event_loop.h"
 
 #include <fcntl.h>
 #include <jinduo/error.h>

@@ -1,6 +1,6 @@
 /* A loop belongs to its maker until another thread first runs it: what the maker asks of a server in that very instant is
  * done once, by one of the two. The thread sanitizer sees more here than the assertions. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <pthread.h>

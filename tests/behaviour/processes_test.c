@@ -1,6 +1,6 @@
 /* What the library does to the process it is in: no SIGPIPE, no descriptor inherited, no wait broken by a signal.
  * Pitfalls 12, 39, 40. Besides, channels, whose descriptors are the user's own. */
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 #include "tests/behaviour/gone_peers.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* How a ring is made: with the options that it has, refused, and chosen. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/the_ring.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
-/* Sends of whose success io_uring says nothing (proactor/io_uring_silent.c): who must hear of it does, and nothing waits. */
-#include "net/event_loop.h"
-#include "net/tcp_connection.h"
+/* Sends of whose success io_uring says nothing (proactor/io_uring/io_uring_silent.c): who must hear of it does, and nothing waits. */
+#include "net/connection/tcp_connection.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/the_ring.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* What only an engine with a ring can run out of, or mix up: io_uring's queues and its buffers. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/the_ring.h"
 #include "tests/support/checking_memory.h"
 

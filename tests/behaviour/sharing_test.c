@@ -1,5 +1,5 @@
 /* Several processes serve one port: SO_REUSEPORT, one loop each. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <string.h>

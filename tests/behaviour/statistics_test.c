@@ -1,7 +1,7 @@
 /* What loops and servers count: why connections closed, what is queued and held now, exact when all is quiet and readable
  * from any thread. */
-#include "base/system_calls.h"
-#include "net/event_loop.h"
+#include "base/posix/system_calls.h"
+#include "net/loop/event_loop.h"
 #include "proactor/backend.h"
 #include "tests/behaviour/harness.h"
 

@@ -1,6 +1,6 @@
 /* The end of servers and loops: everything completes or is cancelled once, and nothing is left. Pitfalls 31 and 32. */
 #include "base/endpoint.h"
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <errno.h>

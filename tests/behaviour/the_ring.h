@@ -2,8 +2,8 @@
 #ifndef TESTS_THE_RING_H
 #define TESTS_THE_RING_H
 
-#include "proactor/io_uring_backend.h"
-#include "proactor/proactor_engine.h"
+#include "proactor/engine/proactor_engine.h"
+#include "proactor/io_uring/io_uring_backend.h"
 #include "tests/behaviour/harness.h"
 
 static inline struct io_uring_backend *the_ring(void)

@@ -1,5 +1,5 @@
 /* Other threads: io loops of a server, and users that send, close and post from anywhere. Pitfall 29. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <pthread.h>

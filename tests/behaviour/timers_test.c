@@ -1,5 +1,5 @@
 /* Timers on every engine: what they may do to each other, to everything else in the turn, and what a clock may do to them. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <pthread.h>

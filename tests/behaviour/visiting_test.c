@@ -1,5 +1,5 @@
 /* Visiting all connections of a server, whatever happens to them meanwhile. */
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
 
 #include <pthread.h>

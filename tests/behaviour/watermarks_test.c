@@ -1,6 +1,6 @@
 /* Watermarks: a peer that asks and never takes its answers costs bounded memory (pitfall 33), and is served again when it
  * takes them. */
-#include "net/tcp_connection.h"
+#include "net/connection/tcp_connection.h"
 #include "tests/behaviour/harness.h"
 
 #include <jinduo/error.h>

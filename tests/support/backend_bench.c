@@ -1,6 +1,6 @@
 #include "tests/support/backend_bench.h"
 
-#include "base/clock.h"
+#include "base/platform/clock.h"
 #include "tests/support/checking_memory.h"
 #include "tests/support/sockets.h"
 

@@ -1,6 +1,6 @@
 #include "tests/support/faults.h"
 
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 #include "proactor/backend.h"
 
 #include <check.h>

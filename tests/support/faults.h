@@ -1,4 +1,4 @@
-/* Faults in system calls: the n-th call of one entry of the table system_calls (base/system_calls.h) fails in a way that
+/* Faults in system calls: the n-th call of one entry of the table system_calls (base/posix/system_calls.h) fails in a way that
  * its man page knows. Calls that do not go through the table, such as a test's own clients, are never hit. From any
  * thread; faults_set while no other thread makes such calls. */
 #ifndef TESTS_FAULTS_H

@@ -2,7 +2,7 @@
 #ifndef TESTS_LATE_CONNECT_H
 #define TESTS_LATE_CONNECT_H
 
-#include "net/engine.h"
+#include "net/engine/engine.h"
 
 /* Asked for, begun some turns later; over some time later still, and told some turns after that. */
 enum late_connect_state { LATE_ASKED, LATE_BEGUN, LATE_OVER };

@@ -1,6 +1,6 @@
 #include "tests/support/late_engine.h"
 
-#include "net/channel.h"
+#include "net/engine/channel.h"
 #include "tests/support/check_main.h"
 #include "tests/support/late_connect.h"
 #include "tests/support/late_stream.h"

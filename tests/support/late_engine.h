@@ -1,4 +1,4 @@
-/* Late engine: a second implementation of the seam (net/engine.h), for tests only. Over real sockets and as correct as
+/* Late engine: a second implementation of the seam (net/engine/engine.h), for tests only. Over real sockets and as correct as
  * any other, but it does everything late, in small pieces and in an order of its own:
  *
  *   - what a socket received is read ahead, and told some turns later, mostly in single bytes; a pause stops the reading
@@ -13,7 +13,7 @@
 #ifndef TESTS_LATE_ENGINE_H
 #define TESTS_LATE_ENGINE_H
 
-#include "net/engine.h"
+#include "net/engine/engine.h"
 
 extern const struct engine_ops late_engine;
 

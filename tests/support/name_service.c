@@ -1,7 +1,7 @@
 #include "tests/support/name_service.h"
 
-#include "base/system_calls.h"
-#include "net/resolver.h"
+#include "base/posix/system_calls.h"
+#include "net/client/resolver.h"
 
 #include <check.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* A name service for tests: getaddrinfo in the table of system calls (base/system_calls.h), which answers as it is told, and
+/* A name service for tests: getaddrinfo in the table of system calls (base/posix/system_calls.h), which answers as it is told, and
  * may be held up. Set while nothing is being looked up. */
 #ifndef TESTS_NAME_SERVICE_H
 #define TESTS_NAME_SERVICE_H

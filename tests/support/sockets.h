@@ -2,7 +2,7 @@
 #ifndef TESTS_SOCKETS_H
 #define TESTS_SOCKETS_H
 
-#include "base/socket.h"
+#include "base/platform/socket.h"
 
 /* The endpoint that text names. */
 jd_endpoint parsed(const char *text);

@@ -1,5 +1,5 @@
 /* When a client tries again. */
-#include "net/client_schedule.h"
+#include "net/client/client_schedule.h"
 #include "tests/support/check_main.h"
 
 const char *const suite_name = "client_schedule";

@@ -1,5 +1,5 @@
 #include "base/ring_buffer.h"
-#include "net/codec.h"
+#include "net/codec/codec.h"
 #include "tests/support/buffer_checks.h"
 #include "tests/support/check_main.h"
 #include "tests/support/checking_memory.h"

@@ -1,4 +1,4 @@
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 #include "tests/support/check_main.h"
 #include "tests/support/loop_fixture.h"
 

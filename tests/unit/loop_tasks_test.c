@@ -1,4 +1,4 @@
-#include "net/event_loop.h"
+#include "net/loop/event_loop.h"
 #include "tests/support/check_main.h"
 #include "tests/support/checking_memory.h"
 #include "tests/support/loop_fixture.h"

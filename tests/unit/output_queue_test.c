@@ -1,4 +1,4 @@
-#include "net/output_queue.h"
+#include "net/engine/output_queue.h"
 #include "tests/support/check_main.h"
 #include "tests/support/checking_memory.h"
 

@@ -1,5 +1,5 @@
 /* The output queue's other kinds: memory that was lent and ranges of files, alone and mixed with copied bytes. */
-#include "net/output_queue.h"
+#include "net/engine/output_queue.h"
 #include "tests/support/check_main.h"
 #include "tests/support/checking_memory.h"
 

@@ -1,7 +1,7 @@
 /* Looking names up beside the loop. */
-#include "net/resolver.h"
+#include "net/client/resolver.h"
 
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 #include "tests/support/check_main.h"
 #include "tests/support/loop_fixture.h"
 #include "tests/support/name_service.h"

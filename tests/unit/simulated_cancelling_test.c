@@ -1,6 +1,6 @@
 /* Cancelling on the simulated Proactor, and descriptors' numbers that come again. */
-#include "base/system_calls.h"
-#include "proactor/simulated.h"
+#include "base/posix/system_calls.h"
+#include "proactor/simulated/simulated.h"
 #include "tests/support/backend_bench.h"
 #include "tests/support/sockets.h"
 

@@ -1,6 +1,6 @@
 /* What each kind of operation does on the simulated Proactor. */
-#include "base/system_calls.h"
-#include "proactor/simulated.h"
+#include "base/posix/system_calls.h"
+#include "proactor/simulated/simulated.h"
 #include "tests/support/backend_bench.h"
 #include "tests/support/sockets.h"
 

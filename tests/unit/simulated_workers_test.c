@@ -1,7 +1,7 @@
 /* The simulated Proactor's threads, blocks, wake-ups and memory. */
-#include "base/system_calls.h"
-#include "proactor/simulated.h"
-#include "proactor/simulated_workers.h"
+#include "base/posix/system_calls.h"
+#include "proactor/simulated/simulated.h"
+#include "proactor/simulated/simulated_workers.h"
 #include "tests/support/backend_bench.h"
 #include "tests/support/checking_memory.h"
 #include "tests/support/sockets.h"

@@ -1,6 +1,6 @@
 /* Files to sockets: ranges, their ends, and no SIGPIPE although sendfile(2) raises it. */
-#include "base/file.h"
-#include "base/system_calls.h"
+#include "base/platform/file.h"
+#include "base/posix/system_calls.h"
 #include "tests/support/check_main.h"
 #include "tests/support/sockets.h"
 

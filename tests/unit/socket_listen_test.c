@@ -1,7 +1,7 @@
 #include "tests/support/check_main.h"
 #include "tests/support/sockets.h"
 
-#include "base/system_calls.h"
+#include "base/posix/system_calls.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,17 @@
+/* The clock that loops go by. */
+#ifndef BASE_PLATFORM_CLOCK_H
+#define BASE_PLATFORM_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Monotonic, in nanoseconds. */
+static inline int64_t clock_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+#endif

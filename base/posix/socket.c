@@ -1,0 +1,425 @@
+#include "base/platform/socket.h"
+
+#include "base/posix/pipe_signal.h"
+#include "base/posix/socket_path.h"
+#include "base/posix/system_calls.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+/* A security module that refuses accept4 itself answers EPERM without end, where a firewall's EPERM takes a connection
+ * off the queue: beyond this many in a row it is an error after all. */
+enum { ACCEPT_SKIPS = 128 };
+
+static int open_socket(int family, socket_handle *handle)
+{
+    *handle = system_calls.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return *handle < 0 ? -errno : 0;
+}
+
+static int set_option(socket_handle handle, int level, int name, int value)
+{
+    return system_calls.setsockopt(handle, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int set_listener_options(socket_handle handle, int family, bool all_addresses,
+                                const struct socket_options *options)
+{
+    int error = set_option(handle, SOL_SOCKET, SO_REUSEADDR, 1);
+
+    if (error == 0 && family == AF_INET6)
+        error = set_option(handle, IPPROTO_IPV6, IPV6_V6ONLY, !all_addresses);
+    if (error == 0 && options->reuse_port)
+        error = set_option(handle, SOL_SOCKET, SO_REUSEPORT, 1);
+    return error;
+}
+
+/* Those that a connection has, accepted or made. */
+static int set_stream_options(socket_handle handle, int family, const struct socket_options *options)
+{
+    int error = 0;
+
+    if (family != AF_UNIX && !options->nagle)
+        error = set_option(handle, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (error == 0 && family != AF_UNIX && options->keepalive)
+        error = set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (error == 0 && options->send_buffer_bytes > 0)
+        error = set_option(handle, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes);
+    if (error == 0 && options->receive_buffer_bytes > 0)
+        error = set_option(handle, SOL_SOCKET, SO_RCVBUF, options->receive_buffer_bytes);
+    return error;
+}
+
+/* lock: of the path's directory. */
+static int bind_endpoint(socket_handle handle, const jd_endpoint *endpoint, int lock)
+{
+    const struct sockaddr *address = endpoint_sockaddr(endpoint);
+
+    if (system_calls.bind(handle, address, endpoint->length) == 0)
+        return 0;
+    if (errno != EADDRINUSE || lock == SOCKET_NONE)
+        return -errno;
+    if (!socket_path_is_stale(endpoint) || unlink(socket_path_of(endpoint)) < 0)
+        return JD_EADDRINUSE;
+    return system_calls.bind(handle, address, endpoint->length) < 0 ? -errno : 0;
+}
+
+static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const struct socket_options *options,
+                      int lock)
+{
+    int family = endpoint_sockaddr(endpoint)->sa_family;
+    int error = open_socket(family, handle);
+
+    if (error < 0)
+        return error;
+    if (family != AF_UNIX)
+        error = set_listener_options(*handle, family, (endpoint->flags & ENDPOINT_ALL) != 0, options);
+    if (error == 0)
+        error = set_stream_options(*handle, family, options);
+    if (error == 0)
+        error = bind_endpoint(*handle, endpoint, lock);
+    if (error < 0)
+        socket_close(*handle);
+    return error;
+}
+
+static int start_listening(socket_handle handle, unsigned backlog, jd_endpoint *bound)
+{
+    /* The kernel cuts it down to net.core.somaxconn (listen(2)). */
+    if (system_calls.listen(handle, backlog == 0 || backlog > INT_MAX ? INT_MAX : (int)backlog) < 0)
+        return -errno;
+    return bound != NULL ? socket_local_endpoint(handle, bound) : 0;
+}
+
+static int listen_locked(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                         jd_endpoint *bound, struct socket_path *path, int lock)
+{
+    const char *name = socket_path_of(endpoint);
+    struct socket_path identity = { 0 };
+    socket_handle handle;
+    int error = open_bound(&handle, endpoint, options, lock);
+
+    if (error < 0)
+        return error;
+    if (name != NULL)
+        identity = socket_path_identity(name);
+    error = start_listening(handle, options->backlog, bound);
+    if (error < 0) {
+        if (name != NULL)
+            socket_path_remove(name, &identity);
+        socket_close(handle);
+        return error;
+    }
+    if (bound != NULL)
+        bound->flags = endpoint->flags;
+    if (path != NULL)
+        *path = identity;
+    *listener = handle;
+    return 0;
+}
+
+static int listen_exactly(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                          jd_endpoint *bound, struct socket_path *path)
+{
+    const char *name = socket_path_of(endpoint);
+    int lock = name != NULL ? socket_path_lock(name) : SOCKET_NONE;
+    int error = listen_locked(listener, endpoint, options, bound, path, lock);
+
+    socket_path_unlock(lock);
+    return error;
+}
+
+int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
+                  jd_endpoint *bound, struct socket_path *path)
+{
+    struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(jd_endpoint_port(endpoint)) };
+    jd_endpoint ipv4;
+    int error;
+
+    if (endpoint->length == 0)
+        return JD_EINVAL;
+    error = listen_exactly(listener, endpoint, options, bound, path);
+    if (!(endpoint->flags & ENDPOINT_ALL) || (error != -EAFNOSUPPORT && error != JD_EADDRNOTAVAIL))
+        return error;
+    endpoint_from_sockaddr(&ipv4, (const struct sockaddr *)&any, sizeof(any));
+    return listen_exactly(listener, &ipv4, options, bound, path);
+}
+
+static void remove_path(const jd_endpoint *bound, const struct socket_path *path)
+{
+    const char *name = path->inode != 0 ? socket_path_of(bound) : NULL;
+    int lock;
+
+    if (name == NULL)
+        return;
+    lock = socket_path_lock(name);
+    socket_path_remove(name, path);
+    socket_path_unlock(lock);
+}
+
+void socket_close_listener(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path)
+{
+    remove_path(bound, path);
+    socket_close(listener);
+}
+
+void socket_end_listening(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path)
+{
+    remove_path(bound, path);
+    /* A TCP socket leaves LISTEN (Linux, net/ipv4/af_inet.c, inet_shutdown). */
+    system_calls.shutdown(listener, SHUT_RD);
+}
+
+/* A port of one's own may still be held by its last connection (tcp(7), TIME_WAIT); any port is better chosen when the
+ * other end is known, as then it need only differ from those to the same (ip(7), IP_BIND_ADDRESS_NO_PORT). */
+static int bind_to_connect(socket_handle handle, const jd_endpoint *local)
+{
+    int error = jd_endpoint_port(local) != 0 ? set_option(handle, SOL_SOCKET, SO_REUSEADDR, 1)
+                                             : set_option(handle, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+
+    if (error < 0)
+        return error;
+    return system_calls.bind(handle, endpoint_sockaddr(local), local->length) < 0 ? -errno : 0;
+}
+
+int socket_open_to_connect(socket_handle *handle, const jd_endpoint *endpoint, const jd_endpoint *local,
+                           const struct socket_options *options)
+{
+    int family = endpoint_sockaddr(endpoint)->sa_family;
+    int error = open_socket(family, handle);
+
+    if (error < 0)
+        return error;
+    error = set_stream_options(*handle, family, options);
+    if (error == 0 && local->length > 0 && family != AF_UNIX)
+        error = bind_to_connect(*handle, local);
+    if (error < 0) {
+        socket_close(*handle);
+        *handle = SOCKET_NONE;
+    }
+    return error;
+}
+
+int socket_connect(socket_handle handle, const jd_endpoint *endpoint)
+{
+    if (system_calls.connect(handle, endpoint_sockaddr(endpoint), endpoint->length) == 0)
+        return 0;
+    /* Interrupted by a signal it goes on all the same (connect(2), EINTR). */
+    return errno == EINPROGRESS || errno == EINTR ? 0 : -errno;
+}
+
+int socket_finish_connect(socket_handle handle, struct peer_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    jd_endpoint local, remote;
+    int error = socket_error(handle);
+
+    if (error < 0)
+        return error;
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
+    peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
+    if (peer->family == AF_UNIX)
+        return 0;
+    endpoint_from_sockaddr(&remote, (const struct sockaddr *)&address, length);
+    error = socket_local_endpoint(handle, &local);
+    if (error < 0)
+        return error;
+    return jd_endpoint_equal(&local, &remote) ? JD_ECONNREFUSED : 0;
+}
+
+bool socket_is_connection_error(int error)
+{
+    switch (-error) { /* accept(2) */
+    case ECONNABORTED:
+    case EPERM:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENONET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+    int handle, skips = 0;
+
+    do {
+        length = sizeof(address);
+        handle = system_calls.accept4(listener, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } while (handle < 0 && (errno == EINTR || (socket_is_connection_error(-errno) && skips++ < ACCEPT_SKIPS)));
+    if (handle < 0)
+        return -errno;
+    *accepted = handle;
+    peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
+    return 0;
+}
+
+/* SO_PEERNAME asks as accept4 does, but refuses if there is room for more than the address has (net/core/sock.c). */
+static bool address_of_reset_peer(socket_handle handle, struct sockaddr_storage *address, socklen_t *length)
+{
+    static const socklen_t lengths[] = { sizeof(struct sockaddr_in6), sizeof(struct sockaddr_in) };
+
+    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        *length = lengths[i];
+        if (system_calls.getsockopt(handle, SOL_SOCKET, SO_PEERNAME, address, length) == 0)
+            return true;
+    }
+    errno = ENOTCONN;
+    return false;
+}
+
+int socket_peer_address(socket_handle handle, struct peer_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0 &&
+        (errno != ENOTCONN || !address_of_reset_peer(handle, &address, &length)))
+        return -errno;
+    peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
+    return 0;
+}
+
+/* MSG_DONTWAIT here and below: the user's own sockets, of which operations are made, may be blocking. */
+ssize_t socket_receive(socket_handle handle, void *data, size_t size)
+{
+    ssize_t received;
+
+    do
+        received = system_calls.recv(handle, data, size, MSG_DONTWAIT);
+    while (received < 0 && errno == EINTR);
+    return received < 0 ? -errno : received;
+}
+
+ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, int count)
+{
+    ssize_t received;
+
+    do {
+        /* msg_iov is not const, as sendmsg(2) shares the struct; neither changes the pieces. */
+        struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)count };
+        received = system_calls.recvmsg(handle, &message, MSG_DONTWAIT);
+    } while (received < 0 && errno == EINTR);
+    return received < 0 ? -errno : received;
+}
+
+static ssize_t send_bytes(socket_handle handle, const void *data, size_t size, int flags)
+{
+    ssize_t sent;
+
+    do
+        sent = system_calls.send(handle, data, size, flags);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+static ssize_t send_message(socket_handle handle, const struct iovec *pieces, int count, int flags)
+{
+    /* msg_iov is not const, as recvmsg(2) shares the struct; sendmsg does not change the pieces. */
+    const struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces,
+                                    .msg_iovlen = (size_t)(count < IOV_MAX ? count : IOV_MAX) };
+    ssize_t sent;
+
+    do
+        sent = system_calls.sendmsg(handle, &message, flags);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+/* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
+static ssize_t send_pieces(socket_handle handle, const struct iovec *pieces, int count, int flags)
+{
+    return count == 1 ? send_bytes(handle, pieces->iov_base, pieces->iov_len, flags)
+                      : send_message(handle, pieces, count, flags);
+}
+
+ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
+{
+    return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size)
+{
+    return send_bytes(handle, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count)
+{
+    return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
+}
+
+ssize_t socket_send_file(socket_handle handle, int fd, int64_t offset, size_t size)
+{
+    struct pipe_signal before;
+    off_t position = offset;
+    ssize_t sent;
+
+    /* sendfile(2) has no MSG_NOSIGNAL. */
+    pipe_signal_hold(&before);
+    do
+        sent = system_calls.sendfile(handle, fd, &position, size);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        sent = -errno;
+    pipe_signal_restore(&before, sent != (ssize_t)size);
+    return sent;
+}
+
+int socket_shutdown_write(socket_handle handle)
+{
+    return system_calls.shutdown(handle, SHUT_WR) < 0 ? -errno : 0;
+}
+
+int socket_reset_on_close(socket_handle handle)
+{
+    /* Lingering for no time at all (socket(7), SO_LINGER; tcp(7)). */
+    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+    return system_calls.setsockopt(handle, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0 ? -errno : 0;
+}
+
+int socket_limit_unacknowledged(socket_handle handle, unsigned ms)
+{
+    return system_calls.setsockopt(handle, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)) < 0 ? -errno : 0;
+}
+
+int socket_error(socket_handle handle)
+{
+    int error = 0;
+    socklen_t length = sizeof(error);
+
+    if (system_calls.getsockopt(handle, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        return -errno;
+    return -error;
+}
+
+int socket_local_endpoint(socket_handle handle, jd_endpoint *endpoint)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    if (system_calls.getsockname(handle, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
+    endpoint_from_sockaddr(endpoint, (const struct sockaddr *)&address, length);
+    return 0;
+}
+
+void socket_close(socket_handle handle)
+{
+    system_calls.close(handle);
+}

@@ -1,0 +1,97 @@
+#include "base/posix/socket_path.h"
+
+#include "base/posix/system_calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Others hold the lock for some system calls only; but anyone who can read the directory can hold it for ever. */
+enum { LOCK_TRIES = 500, LOCK_RETRY_NS = 1000000 };
+
+const char *socket_path_of(const jd_endpoint *endpoint)
+{
+    const struct sockaddr_un *address = (const struct sockaddr_un *)endpoint_sockaddr(endpoint);
+    bool has_path = endpoint->length > offsetof(struct sockaddr_un, sun_path) && address->sun_path[0] != '\0';
+
+    return address->sun_family == AF_UNIX && has_path ? address->sun_path : NULL;
+}
+
+static int open_directory_of(const char *path)
+{
+    char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
+    const char *slash = strrchr(path, '/');
+    size_t length = slash != NULL ? (size_t)(slash - path) + 1 : 0;
+
+    if (length >= sizeof(directory))
+        return -1;
+    if (length > 0) {
+        memcpy(directory, path, length);
+        directory[length] = '\0';
+    }
+    return open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int socket_path_lock(const char *path)
+{
+    const struct timespec pause = { .tv_nsec = LOCK_RETRY_NS };
+    int directory = open_directory_of(path);
+    int result = directory >= 0 ? flock(directory, LOCK_EX | LOCK_NB) : 0;
+
+    if (directory < 0)
+        return SOCKET_NONE;
+    for (int i = 0; result < 0 && (errno == EWOULDBLOCK || errno == EINTR) && i < LOCK_TRIES; i++) {
+        nanosleep(&pause, NULL);
+        result = flock(directory, LOCK_EX | LOCK_NB);
+    }
+    if (result == 0)
+        return directory;
+    close(directory);
+    return SOCKET_NONE;
+}
+
+void socket_path_unlock(int lock)
+{
+    if (lock != SOCKET_NONE)
+        close(lock);
+}
+
+/* Connecting to what is no socket is refused, too (Linux, net/unix/af_unix.c), so that is looked at first. */
+bool socket_path_is_stale(const jd_endpoint *endpoint)
+{
+    struct stat status;
+    socket_handle probe;
+    bool refused;
+
+    if (lstat(socket_path_of(endpoint), &status) < 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    probe = system_calls.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (probe < 0)
+        return false;
+    refused = system_calls.connect(probe, endpoint_sockaddr(endpoint), endpoint->length) < 0 && errno == ECONNREFUSED;
+    socket_close(probe);
+    return refused;
+}
+
+struct socket_path socket_path_identity(const char *path)
+{
+    struct stat status;
+
+    if (lstat(path, &status) < 0)
+        return (struct socket_path){ 0 };
+    return (struct socket_path){ .device = status.st_dev, .inode = status.st_ino };
+}
+
+void socket_path_remove(const char *path, const struct socket_path *identity)
+{
+    struct socket_path now = socket_path_identity(path);
+
+    if (now.inode != 0 && now.inode == identity->inode && now.device == identity->device)
+        unlink(path);
+}

@@ -1,0 +1,53 @@
+/* The one table of system calls that sockets and engines go through. Tests replace entries to inject faults; nothing else
+ * writes to it. */
+#ifndef BASE_POSIX_SYSTEM_CALLS_H
+#define BASE_POSIX_SYSTEM_CALLS_H
+
+#include <netdb.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+enum { RING_SETUP = -1, RING_ENTER = -2 }; /* kinds of ring_operation besides those of operations */
+enum { RING_ONE_BYTE = 1 };
+
+struct system_calls {
+    int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
+    int (*bind)(int fd, const struct sockaddr *address, socklen_t length);
+    int (*close)(int fd);
+    int (*connect)(int fd, const struct sockaddr *address, socklen_t length);
+    int (*epoll_create1)(int flags);
+    int (*epoll_ctl)(int epoll, int operation, int fd, struct epoll_event *event);
+    int (*epoll_wait)(int epoll, struct epoll_event *events, int count, int timeout_ms);
+    int (*eventfd)(unsigned value, int flags);
+    void (*freeaddrinfo)(struct addrinfo *addresses);
+    int (*getaddrinfo)(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **addresses);
+    int (*getpeername)(int fd, struct sockaddr *address, socklen_t *length);
+    int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
+    int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
+    int (*listen)(int fd, int backlog);
+    ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
+    ssize_t (*preadv)(int fd, const struct iovec *pieces, int count, off_t offset);
+    ssize_t (*pwritev)(int fd, const struct iovec *pieces, int count, off_t offset);
+    /* No system call: what becomes of an operation (enum operation_kind) of a ring on fd, asked before it begins. Returns 0,
+     * RING_ONE_BYTE or a negative error, with which it completes. Also asked of the ring's making and waiting. NULL, as it is
+     * outside tests: nothing is asked. */
+    int (*ring_operation)(int kind, int fd);
+    ssize_t (*recv)(int fd, void *data, size_t size, int flags);
+    ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
+    ssize_t (*send)(int fd, const void *data, size_t size, int flags);
+    ssize_t (*sendfile)(int socket, int fd, off_t *offset, size_t size);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
+    int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t length);
+    int (*shutdown)(int fd, int how);
+    int (*socket)(int domain, int type, int protocol);
+};
+
+extern struct system_calls system_calls;
+
+/* Puts the system's own functions back. */
+void system_calls_reset(void);
+
+#endif

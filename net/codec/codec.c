@@ -1,0 +1,86 @@
+/* What all codecs have in common. */
+#include "net/codec/codec.h"
+
+#include "base/memory.h"
+#include "base/ring_buffer.h"
+#include "net/connection/tcp_connection.h"
+
+#include <jinduo/error.h>
+#include <sys/uio.h>
+
+enum { FRAME_PARTS = 3 }; /* the message before what is added, that, the rest */
+
+void jd_codec_destroy(jd_codec *codec)
+{
+    memory_release(codec, codec != NULL ? codec->object_bytes : 0);
+}
+
+size_t jd_codec_max_frame(const jd_codec *codec)
+{
+    return codec->max_frame_bytes;
+}
+
+int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data, size_t *length, size_t *whole)
+{
+    size_t readable = jd_buffer_readable(buffer);
+    const uint8_t *bytes = readable > 0 ? jd_buffer_peek(buffer, readable) : NULL;
+    struct frame frame;
+    int result;
+
+    if (readable == 0)
+        return 0;
+    if (bytes == NULL)
+        return JD_ENOMEM;
+    if (buffer->searched_by != codec)
+        buffer->searched = 0;
+    buffer->searched_by = codec;
+    result = codec->decode(codec, bytes, readable, &buffer->searched, &frame);
+    if (result == 1) {
+        *data = frame.data;
+        *length = frame.length;
+        *whole = frame.whole;
+    }
+    return result;
+}
+
+/* Fills parts (FRAME_PARTS) with the frame. Returns their number, or a negative error. */
+static int encode(const jd_codec *codec, const void *data, size_t length, struct frame_addition *addition,
+                  struct iovec *parts)
+{
+    uint8_t *message = (uint8_t *)(uintptr_t)data;
+    int result = codec->encode(codec, length, addition), count = 0;
+
+    if (result < 0)
+        return result;
+    if (addition->at > 0)
+        parts[count++] = (struct iovec){ .iov_base = message, .iov_len = addition->at };
+    parts[count++] = (struct iovec){ .iov_base = addition->bytes, .iov_len = addition->length };
+    if (length > addition->at)
+        parts[count++] = (struct iovec){ .iov_base = message + addition->at, .iov_len = length - addition->at };
+    return count;
+}
+
+int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length)
+{
+    struct frame_addition addition;
+    struct iovec parts[FRAME_PARTS];
+    int count = encode(codec, data, length, &addition, parts);
+
+    return count < 0 ? count : connection_send_parts(connection, parts, count, length + addition.length);
+}
+
+int jd_codec_encode(const jd_codec *codec, jd_buffer *buffer, const void *data, size_t length)
+{
+    struct frame_addition addition;
+    struct iovec parts[FRAME_PARTS];
+    int count = encode(codec, data, length, &addition, parts);
+
+    if (count < 0)
+        return count;
+    /* The room for all first, so that a frame is added whole or not at all. */
+    if (jd_buffer_reserve(buffer, length + addition.length) == NULL)
+        return JD_ENOMEM;
+    for (int i = 0; i < count; i++)
+        jd_buffer_append(buffer, parts[i].iov_base, parts[i].iov_len);
+    return 0;
+}

@@ -1,0 +1,97 @@
+#include "base/memory.h"
+#include "net/codec/codec.h"
+
+#include <jinduo/delimiter_codec.h>
+#include <jinduo/error.h>
+#include <string.h>
+
+struct delimiter_codec {
+    jd_codec codec;
+    size_t delimiter_bytes;
+    bool keep_delimiter;
+    bool strip_carriage_return;
+    uint8_t delimiter[JD_DELIMITER_MAX_BYTES];
+};
+
+static int refuse_long(const struct delimiter_codec *codec, size_t length, struct frame *frame)
+{
+    frame->claimed = length;
+    frame->reason = "no delimiter within the longest frame";
+    return JD_EMSGSIZE;
+}
+
+static int decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, struct frame *frame)
+{
+    const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
+    size_t size = codec->delimiter_bytes;
+    /* A delimiter may have begun in the last bytes searched. */
+    size_t from = *searched >= size ? *searched - (size - 1) : 0;
+    const uint8_t *found = from < length ? memmem(data + from, length - from, codec->delimiter, size) : NULL;
+
+    if (found == NULL) {
+        *searched = length;
+        frame->needed = length + 1;
+        return length < base->max_frame_bytes ? 0 : refuse_long(codec, length, frame);
+    }
+    frame->data = data;
+    frame->length = (size_t)(found - data);
+    frame->whole = frame->length + size;
+    if (frame->whole > base->max_frame_bytes)
+        return refuse_long(codec, frame->whole, frame);
+    if (codec->keep_delimiter)
+        frame->length = frame->whole;
+    else if (codec->strip_carriage_return && frame->length > 0 && data[frame->length - 1] == '\r')
+        frame->length--;
+    return 1;
+}
+
+/* Up to and with the delimiter's last byte: only there can the frame end. */
+static size_t missing(const jd_codec *base, const uint8_t *data, size_t length, const uint8_t *more, size_t more_length)
+{
+    const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
+    size_t room = length < base->max_frame_bytes ? base->max_frame_bytes - length : 0;
+    size_t looked_at = room < more_length ? room : more_length;
+    const uint8_t *last = memchr(more, codec->delimiter[codec->delimiter_bytes - 1], looked_at);
+
+    return last != NULL ? (size_t)(last - more) + 1 : looked_at;
+}
+
+static int encode(const jd_codec *base, size_t length, struct frame_addition *addition)
+{
+    const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
+
+    if (length > base->max_frame_bytes || codec->delimiter_bytes > base->max_frame_bytes - length)
+        return JD_EMSGSIZE;
+    addition->at = length;
+    addition->length = codec->delimiter_bytes;
+    memcpy(addition->bytes, codec->delimiter, codec->delimiter_bytes);
+    return 0;
+}
+
+int jd_delimiter_codec_create(jd_codec **out, const jd_delimiter_codec_options *options)
+{
+    static const jd_delimiter_codec_options defaults;
+    const void *delimiter;
+    size_t delimiter_bytes, max;
+    struct delimiter_codec *codec;
+
+    if (options == NULL)
+        options = &defaults;
+    delimiter = options->delimiter != NULL ? options->delimiter : "\n";
+    delimiter_bytes = options->delimiter_bytes != 0 ? options->delimiter_bytes : strlen(delimiter);
+    max = options->max_frame_bytes != 0 ? options->max_frame_bytes : FRAME_MAX_DEFAULT_BYTES;
+    if (delimiter_bytes == 0 || delimiter_bytes > JD_DELIMITER_MAX_BYTES || max < delimiter_bytes || max > SIZE_MAX / 2)
+        return JD_EINVAL;
+    if (options->delimiter == NULL && options->delimiter_bytes > 1)
+        return JD_EINVAL;
+    codec = memory_allocate_zeroed(sizeof(*codec));
+    if (codec == NULL)
+        return JD_ENOMEM;
+    codec->codec = (jd_codec){ decode, missing, encode, max, sizeof(*codec) };
+    codec->delimiter_bytes = delimiter_bytes;
+    codec->keep_delimiter = options->keep_delimiter;
+    codec->strip_carriage_return = options->strip_carriage_return;
+    memcpy(codec->delimiter, delimiter, delimiter_bytes);
+    *out = &codec->codec;
+    return 0;
+}

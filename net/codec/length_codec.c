@@ -1,0 +1,278 @@
+#include "base/memory.h"
+#include "net/codec/codec.h"
+
+#include <jinduo/error.h>
+#include <jinduo/length_codec.h>
+#include <string.h>
+
+enum { LENGTH_OFFSET_MAX_BYTES = 65535, VARINT_MAX_BYTES = 10 };
+
+struct length_codec {
+    jd_codec codec;
+    size_t offset;
+    size_t field_bytes; /* JD_LENGTH_VARINT: as many as it takes */
+    size_t strip_bytes;
+    int64_t adjustment;
+    bool little_endian;
+};
+
+/* Returns the field's bytes, 0 if they have not all arrived, -1 if it is longer than any varint or its value needs more
+ * than 64 bits. */
+static int read_varint(const uint8_t *data, size_t length, uint64_t *value)
+{
+    uint64_t result = 0;
+
+    for (unsigned i = 0; i < length; i++) {
+        if (i == VARINT_MAX_BYTES - 1 && data[i] > 1)
+            return -1;
+        result |= (uint64_t)(data[i] & 0x7f) << (7 * i);
+        if (data[i] < 0x80) {
+            *value = result;
+            return (int)i + 1;
+        }
+    }
+    return 0;
+}
+
+static uint32_t in_order(const struct length_codec *codec, uint32_t word)
+{
+    return codec->little_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) ? word : __builtin_bswap32(word);
+}
+
+static uint32_t read_word(const struct length_codec *codec, const uint8_t *data)
+{
+    uint32_t word;
+
+    memcpy(&word, data, sizeof(word));
+    return in_order(codec, word);
+}
+
+static void write_word(const struct length_codec *codec, uint8_t *data, uint32_t value)
+{
+    uint32_t word = in_order(codec, value);
+
+    memcpy(data, &word, sizeof(word));
+}
+
+static uint64_t read_field(const struct length_codec *codec, const uint8_t *data)
+{
+    uint64_t value = 0;
+
+    if (codec->field_bytes == sizeof(uint32_t)) /* the usual width in one load */
+        return read_word(codec, data);
+    for (size_t i = 0; i < codec->field_bytes; i++)
+        value = value << 8 | data[codec->little_endian ? codec->field_bytes - 1 - i : i];
+    return value;
+}
+
+static int refuse(struct frame *frame, int error, uint64_t claimed, const char *reason)
+{
+    frame->claimed = claimed;
+    frame->reason = reason;
+    return error;
+}
+
+/* value + adjustment + header, without overflow: *whole is at most max. */
+static int whole_length(const struct length_codec *codec, uint64_t value, size_t header, struct frame *frame)
+{
+    size_t max = codec->codec.max_frame_bytes;
+    uint64_t body = value + (uint64_t)codec->adjustment;
+
+    if (codec->adjustment < 0 && value < -(uint64_t)codec->adjustment)
+        return refuse(frame, JD_EPROTO, value, "frame length below zero after adjustment");
+    if (codec->adjustment > 0 && body < value)
+        return refuse(frame, JD_EMSGSIZE, UINT64_MAX, "frame too long");
+    if (header > max || body > max - header)
+        return refuse(frame, JD_EMSGSIZE, body <= UINT64_MAX - header ? header + body : UINT64_MAX, "frame too long");
+    frame->whole = header + (size_t)body;
+    return 0;
+}
+
+/* Returns the header's bytes, with *whole set; 0 if it has not all arrived; or a negative error. */
+static int read_header(const struct length_codec *codec, const uint8_t *data, size_t length, struct frame *frame)
+{
+    size_t field_bytes = codec->field_bytes;
+    uint64_t value;
+    int result;
+
+    frame->needed = codec->offset + (field_bytes == JD_LENGTH_VARINT ? 1 : field_bytes);
+    if (length < frame->needed)
+        return 0;
+    if (field_bytes == JD_LENGTH_VARINT) {
+        int varint_bytes = read_varint(data + codec->offset, length - codec->offset, &value);
+        frame->needed = length + 1;
+        if (varint_bytes < 0)
+            return refuse(frame, JD_EPROTO, UINT64_MAX, "varint length too long");
+        if (varint_bytes == 0)
+            return 0;
+        field_bytes = (size_t)varint_bytes;
+    } else {
+        value = read_field(codec, data + codec->offset);
+    }
+    result = whole_length(codec, value, codec->offset + field_bytes, frame);
+    return result < 0 ? result : (int)(codec->offset + field_bytes);
+}
+
+static int decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, struct frame *frame)
+{
+    const struct length_codec *codec = (const struct length_codec *)base;
+    int header = read_header(codec, data, length, frame);
+    size_t strip;
+
+    if (header <= 0)
+        return header;
+    strip = codec->strip_bytes == JD_STRIP_HEADER ? (size_t)header : codec->strip_bytes;
+    if (strip > frame->whole)
+        return refuse(frame, JD_EPROTO, frame->whole, "frame shorter than what is stripped");
+    if (length < frame->whole) {
+        frame->needed = frame->whole;
+        return 0;
+    }
+    frame->data = data + strip;
+    frame->length = frame->whole - strip;
+    return 1;
+}
+
+static size_t missing(const jd_codec *base, const uint8_t *data, size_t length, const uint8_t *more, size_t more_length)
+{
+    struct frame frame;
+    size_t searched = 0;
+
+    /* A frame that is whole or refused misses nothing. */
+    if (decode(base, data, length, &searched, &frame) != 0)
+        return 0;
+    return frame.needed - length < more_length ? frame.needed - length : more_length;
+}
+
+static size_t write_varint(uint8_t *field, uint64_t value)
+{
+    size_t bytes = 0;
+
+    for (; value >= 0x80; value >>= 7)
+        field[bytes++] = (uint8_t)(value | 0x80);
+    field[bytes++] = (uint8_t)value;
+    return bytes;
+}
+
+static size_t write_field(const struct length_codec *codec, uint8_t *field, uint64_t value)
+{
+    if (codec->field_bytes == sizeof(uint32_t)) {
+        write_word(codec, field, (uint32_t)value);
+        return sizeof(uint32_t);
+    }
+    if (codec->field_bytes == JD_LENGTH_VARINT)
+        return write_varint(field, value);
+    for (size_t i = 0; i < codec->field_bytes; i++) {
+        size_t shift = 8 * (codec->little_endian ? i : codec->field_bytes - 1 - i);
+        field[i] = (uint8_t)(value >> shift);
+    }
+    return codec->field_bytes;
+}
+
+static bool fits_field(const struct length_codec *codec, uint64_t value)
+{
+    return codec->field_bytes >= 8 || value >> (8 * codec->field_bytes) == 0;
+}
+
+static int encode(const jd_codec *base, size_t length, struct frame_addition *addition)
+{
+    const struct length_codec *codec = (const struct length_codec *)base;
+    size_t max = codec->codec.max_frame_bytes;
+    size_t body = length - codec->offset;
+    uint64_t value = (uint64_t)body - (uint64_t)codec->adjustment;
+
+    if (length < codec->offset)
+        return JD_EINVAL;
+    if (length > max)
+        return JD_EMSGSIZE;
+    if (codec->adjustment > 0 && (uint64_t)codec->adjustment > body)
+        return JD_EMSGSIZE;
+    if (!fits_field(codec, value))
+        return JD_EMSGSIZE;
+    addition->at = codec->offset;
+    addition->length = write_field(codec, addition->bytes, value);
+    return addition->length > max - length ? JD_EMSGSIZE : 0;
+}
+
+/* ---- the usual frame: four bytes in front that count what follows, and are stripped ---- */
+
+static bool is_usual(const struct length_codec *codec)
+{
+    return codec->field_bytes == sizeof(uint32_t) && codec->offset == 0 && codec->adjustment == 0 &&
+           codec->strip_bytes == JD_STRIP_HEADER;
+}
+
+/* What is no whole frame the general way finds out about. */
+static int decode_usual(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, struct frame *frame)
+{
+    enum { HEADER = sizeof(uint32_t) };
+    uint32_t body;
+
+    if (length < HEADER)
+        return decode(base, data, length, searched, frame);
+    body = read_word((const struct length_codec *)base, data);
+    if (body > base->max_frame_bytes - HEADER || body > length - HEADER)
+        return decode(base, data, length, searched, frame);
+    frame->data = data + HEADER;
+    frame->length = body;
+    frame->whole = HEADER + (size_t)body;
+    return 1;
+}
+
+static int encode_usual(const jd_codec *base, size_t length, struct frame_addition *addition)
+{
+    if (length > base->max_frame_bytes - sizeof(uint32_t) || length > UINT32_MAX)
+        return JD_EMSGSIZE;
+    addition->at = 0;
+    addition->length = sizeof(uint32_t);
+    write_word((const struct length_codec *)base, addition->bytes, (uint32_t)length);
+    return 0;
+}
+
+static int options_check(const jd_length_codec_options *options, unsigned field_bytes, size_t max)
+{
+    size_t header = options->length_offset + (field_bytes == JD_LENGTH_VARINT ? 1 : field_bytes);
+    bool width_is_known = (field_bytes >= 1 && field_bytes <= 4) || field_bytes == 8 || field_bytes == JD_LENGTH_VARINT;
+
+    if (!width_is_known || options->length_offset > LENGTH_OFFSET_MAX_BYTES)
+        return JD_EINVAL;
+    if (options->byte_order != JD_BIG_ENDIAN && options->byte_order != JD_LITTLE_ENDIAN)
+        return JD_EINVAL;
+    if (max < header || max > SIZE_MAX / 2)
+        return JD_EINVAL;
+    return options->strip_bytes == JD_STRIP_HEADER || options->strip_bytes <= max ? 0 : JD_EINVAL;
+}
+
+int jd_length_codec_create(jd_codec **out, const jd_length_codec_options *options)
+{
+    static const jd_length_codec_options defaults;
+    struct length_codec *codec;
+    unsigned field_bytes;
+    size_t max;
+    int result;
+
+    if (options == NULL)
+        options = &defaults;
+    field_bytes = options->length_bytes != 0 ? options->length_bytes : 4;
+    max = options->max_frame_bytes != 0 ? options->max_frame_bytes : FRAME_MAX_DEFAULT_BYTES;
+    result = options_check(options, field_bytes, max);
+    if (result < 0)
+        return result;
+    codec = memory_allocate(sizeof(*codec));
+    if (codec == NULL)
+        return JD_ENOMEM;
+    *codec = (struct length_codec){
+        .codec = { decode, missing, encode, max, sizeof(*codec) },
+        .offset = options->length_offset,
+        .field_bytes = field_bytes,
+        .strip_bytes = options->strip_bytes,
+        .adjustment = options->length_adjustment,
+        .little_endian = options->byte_order == JD_LITTLE_ENDIAN,
+    };
+    if (is_usual(codec)) {
+        codec->codec.decode = decode_usual;
+        codec->codec.encode = encode_usual;
+    }
+    *out = &codec->codec;
+    return 0;
+}

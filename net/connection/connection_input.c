@@ -1,0 +1,344 @@
+/* What arrives on a connection: handed to the user where the engine received it, whole frames in place; only what is left
+ * over moves into the connection's ring buffer. */
+#include "base/log.h"
+#include "base/memory.h"
+#include "net/codec/codec.h"
+#include "net/connection/tcp_connection.h"
+
+#include <inttypes.h>
+#include <jinduo/error.h>
+
+size_t stream_budget(const struct stream *stream)
+{
+    const jd_tcp_connection *connection =
+        (const jd_tcp_connection *)((const char *)stream - offsetof(jd_tcp_connection, stream));
+
+    return connection->profile->budget_bytes;
+}
+
+/* ---- leftovers ---- */
+
+static void check_input_limit(jd_tcp_connection *connection)
+{
+    size_t unread = jd_buffer_readable(connection->input);
+    char peer[JD_ENDPOINT_TEXT_BYTES];
+
+    if (unread <= connection->profile->input_limit)
+        return;
+    if (loop_may_log(connection_loop(connection))) {
+        connection_peer_text(connection, peer);
+        log_message(JD_LOG_WARNING, "%s: %s: %zu bytes unread, the limit is %zu: closing", connection->profile->name,
+                    peer, unread, connection->profile->input_limit);
+    }
+    connection_begin_close_for(connection, JD_ENOBUFS, CLOSED_INPUT_LIMIT);
+}
+
+static void drop_empty_input(jd_tcp_connection *connection)
+{
+    if (connection->input == NULL || jd_buffer_readable(connection->input) > 0)
+        return;
+    jd_buffer_destroy(connection->input);
+    connection->input = NULL;
+}
+
+/* Adds to the leftovers; a connection for which there is no memory ends. */
+static bool keep(jd_tcp_connection *connection, const void *data, size_t length)
+{
+    int result = connection->input != NULL ? 0 : jd_buffer_create(&connection->input);
+
+    if (result == 0)
+        result = jd_buffer_append(connection->input, data, length);
+    if (result < 0)
+        connection_begin_close(connection, result);
+    return result == 0;
+}
+
+/* Bytes that came although reading is paused: told at resume. */
+static void hold(jd_tcp_connection *connection, const void *data, size_t length)
+{
+    if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING || !keep(connection, data, length))
+        return;
+    connection->flags |= CONNECTION_INPUT_HELD;
+    check_input_limit(connection);
+}
+
+/* ---- messages ---- */
+
+static void tell_message(jd_tcp_connection *connection, jd_buffer *input)
+{
+    const struct connection_profile *profile = connection->profile;
+    size_t before = jd_buffer_readable(input);
+
+    if (profile->on_message != NULL)
+        profile->on_message(connection, input, connection_loop(connection)->now, profile->on_message_arg);
+    else
+        jd_buffer_consume(input, SIZE_MAX);
+    if (jd_buffer_readable(input) < before)
+        connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
+}
+
+static void keep_view(jd_tcp_connection *connection, jd_buffer *view)
+{
+    int result;
+
+    if (jd_buffer_readable(view) > 0 && connection_state(connection) < CONNECTION_CLOSING) {
+        result = jd_buffer_create(&connection->input);
+        if (result == 0)
+            result = ring_buffer_move(connection->input, view);
+        if (result < 0)
+            connection_begin_close(connection, result);
+    }
+    ring_buffer_clear(view);
+}
+
+static void deliver_message(jd_tcp_connection *connection, struct block *block)
+{
+    jd_buffer *view = &connection_loop(connection)->view;
+
+    if (connection->input == NULL) {
+        ring_buffer_view(view, block);
+        tell_message(connection, view);
+        keep_view(connection, view);
+    } else if (keep(connection, block->data + block->begin, block_length(block))) {
+        tell_message(connection, connection->input);
+    }
+    drop_empty_input(connection);
+    if (connection->input == NULL)
+        return;
+    /* A handler that pauses with bytes left waits for resume, and no more bytes may ever come. */
+    if (connection->flags & CONNECTION_ANY_PAUSE || connection->todo & TODO_INPUT)
+        connection->flags |= CONNECTION_INPUT_HELD;
+    check_input_limit(connection);
+}
+
+/* ---- frames ---- */
+
+static void refuse_frame(jd_tcp_connection *connection, int result, const struct frame *frame)
+{
+    const struct connection_profile *profile = connection->profile;
+    const jd_frame_error error = {
+        .error = result,
+        .claimed_bytes = frame->claimed,
+        .limit_bytes = profile->codec->max_frame_bytes,
+        .reason = frame->reason,
+    };
+    char peer[JD_ENDPOINT_TEXT_BYTES];
+
+    if (loop_may_log(connection_loop(connection))) {
+        connection_peer_text(connection, peer);
+        log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu: closing", profile->name, peer,
+                    error.reason, error.claimed_bytes, error.limit_bytes);
+    }
+    connection_begin_close_for(connection, result, CLOSED_FRAME);
+    if (profile->on_frame_error != NULL)
+        profile->on_frame_error(connection, &error, profile->on_frame_error_arg);
+}
+
+/* Cuts and delivers whole frames until one is incomplete or the connection takes no more. Returns the bytes used up. */
+static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, size_t length, size_t *searched)
+{
+    const struct connection_profile *profile = connection->profile;
+    const jd_codec *codec = profile->codec;
+    jd_event_loop *loop = connection_loop(connection);
+    size_t used = 0;
+
+    while (used < length && connection_takes_input(connection)) {
+        struct frame frame;
+        int result = codec->decode(codec, data + used, length - used, searched, &frame);
+        if (result == 0)
+            break;
+        if (result < 0) {
+            refuse_frame(connection, result, &frame);
+            break;
+        }
+        *searched = 0;
+        used += frame.whole;
+        connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
+        flush_before_callback(loop);
+        if (profile->on_frame != NULL)
+            profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
+    }
+    return used;
+}
+
+/* Cuts what is in the leftovers. */
+static void cut_input(jd_tcp_connection *connection)
+{
+    jd_buffer *input = connection->input;
+    size_t length = jd_buffer_readable(input);
+    const uint8_t *data = jd_buffer_peek(input, length);
+    size_t searched = input->searched;
+    size_t used;
+
+    if (data == NULL) {
+        connection_begin_close(connection, JD_ENOMEM);
+        return;
+    }
+    used = cut_frames(connection, data, length, &searched);
+    jd_buffer_consume(input, used);
+    input->searched = searched;
+    drop_empty_input(connection);
+}
+
+/* With a part of a frame pending, just the bytes that it misses are copied to it. Returns the bytes used up. */
+static size_t complete_pending(jd_tcp_connection *connection, const uint8_t *data, size_t length)
+{
+    const jd_codec *codec = connection->profile->codec;
+    size_t used = 0;
+
+    while (used < length && connection->input != NULL && connection_takes_input(connection)) {
+        size_t pending = jd_buffer_readable(connection->input);
+        const uint8_t *head = jd_buffer_peek(connection->input, pending);
+        size_t missing = head != NULL ? codec->missing(codec, head, pending, data + used, length - used) : 0;
+        if (head == NULL) {
+            connection_begin_close(connection, JD_ENOMEM);
+            break;
+        }
+        if (!keep(connection, data + used, missing))
+            break;
+        used += missing;
+        cut_input(connection);
+    }
+    return used;
+}
+
+static void deliver_frames(jd_tcp_connection *connection, const struct block *block)
+{
+    const uint8_t *data = block->data + block->begin;
+    size_t length = block_length(block);
+    size_t used = connection->input != NULL ? complete_pending(connection, data, length) : 0;
+    size_t searched = 0;
+
+    if (used < length && connection_takes_input(connection))
+        used += cut_frames(connection, data + used, length - used, &searched);
+    if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    if (!connection_takes_input(connection))
+        hold(connection, data + used, length - used);
+    else if (keep(connection, data + used, length - used))
+        connection->input->searched = searched;
+}
+
+/* ---- reports of the engine ---- */
+
+void stream_received(struct stream *stream, struct block **block)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+    jd_event_loop *loop = stream->loop;
+    const struct block *taken = NULL;
+
+    counter_add(&loop->counters.bytes_received, block_length(*block));
+    connection->received_ms = loop->now_ms;
+    if (connection_state(connection) >= CONNECTION_CLOSING || connection->flags & CONNECTION_DISCARDS_INPUT)
+        return;
+    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
+        hold(connection, (*block)->data + (*block)->begin, block_length(*block));
+        return;
+    }
+    loop->answering = connection;
+    loop->arrived_bytes = block_length(*block);
+    if (connection->profile->codec != NULL) {
+        deliver_frames(connection, *block);
+    } else {
+        flush_before_callback(loop);
+        deliver_message(connection, *block);
+    }
+    if (loop->view_taken) {
+        taken = *block;
+        *block = NULL;
+        loop->view_taken = false;
+    }
+    loop->answering = NULL;
+    /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. An
+     * engine that gathers what it sends gets it with the others', so that it leaves by the same rules as theirs. */
+    if (loop->ops->sends_at_once)
+        connection_flush(connection);
+    if (taken != NULL)
+        connection_return_loan(connection, taken);
+}
+
+void stream_ended(struct stream *stream)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+
+    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
+        connection->flags |= CONNECTION_END_HELD;
+        return;
+    }
+    flush_before_callback(stream->loop);
+    connection_peer_ended(connection);
+}
+
+/* ---- pausing ---- */
+
+void connection_deliver_held(jd_tcp_connection *connection)
+{
+    if (connection_takes_input(connection) && connection->flags & CONNECTION_INPUT_HELD) {
+        connection->flags &= (uint16_t)~CONNECTION_INPUT_HELD;
+        if (connection->profile->codec != NULL)
+            cut_input(connection);
+        else
+            tell_message(connection, connection->input);
+        drop_empty_input(connection);
+        /* Paused again with bytes left, whole frames perhaps: they are held still. */
+        if (connection->input != NULL && connection->flags & CONNECTION_ANY_PAUSE)
+            connection->flags |= CONNECTION_INPUT_HELD;
+    }
+    if (!connection_takes_input(connection))
+        return;
+    if (connection->flags & CONNECTION_END_HELD) {
+        connection->flags &= (uint16_t)~CONNECTION_END_HELD;
+        connection_peer_ended(connection);
+        return;
+    }
+    connection_loop(connection)->ops->stream->resume(&connection->stream);
+}
+
+void connection_discard_input(jd_tcp_connection *connection)
+{
+    bool end_held = (connection->flags & CONNECTION_END_HELD) != 0;
+
+    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD | CONNECTION_END_HELD);
+    connection->flags |= CONNECTION_DISCARDS_INPUT;
+    jd_buffer_destroy(connection->input);
+    connection->input = NULL;
+    connection_loop(connection)->ops->stream->resume(&connection->stream);
+    if (end_held)
+        connection_peer_ended(connection);
+}
+
+void connection_end_pause(jd_tcp_connection *connection, unsigned pause)
+{
+    connection->flags &= (uint16_t)~pause;
+    connection->received_ms = connection_loop(connection)->now_ms; /* while paused, the peer was not silent */
+    connection_touch(connection, TODO_INPUT);
+}
+
+static int may_pause(const jd_tcp_connection *connection)
+{
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return JD_ENOTCONN;
+    return event_loop_is_mine(connection_loop(connection)) ? 0 : JD_EPERM;
+}
+
+int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    int result = may_pause(connection);
+
+    if (result < 0 || connection->flags & (CONNECTION_PAUSED | CONNECTION_DISCARDS_INPUT))
+        return result;
+    connection->flags |= CONNECTION_PAUSED;
+    loop->ops->stream->pause(&connection->stream);
+    return 0;
+}
+
+int jd_tcp_connection_resume_reading(jd_tcp_connection *connection)
+{
+    int result = may_pause(connection);
+
+    if (result < 0 || !(connection->flags & CONNECTION_PAUSED))
+        return result;
+    connection_end_pause(connection, CONNECTION_PAUSED);
+    return 0;
+}

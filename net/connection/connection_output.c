@@ -1,0 +1,242 @@
+/* What a connection sends: queued here, handed to the engine by flush.c. */
+#include "net/connection/tcp_connection.h"
+
+#include <jinduo/error.h>
+
+static size_t queued_bytes(const jd_tcp_connection *connection)
+{
+    return output_queue_bytes(&connection->stream.output) +
+           atomic_load_explicit(&connection->queued_elsewhere, memory_order_relaxed);
+}
+
+size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection)
+{
+    return queued_bytes(connection);
+}
+
+int connection_may_send(const jd_tcp_connection *connection, size_t length)
+{
+    size_t limit = connection->profile->output_limit;
+
+    if (connection_state(connection) != CONNECTION_CONNECTED)
+        return JD_ENOTCONN;
+    return length <= limit && queued_bytes(connection) <= limit - length ? 0 : JD_ENOBUFS;
+}
+
+static void rise_above_watermark(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    connection->flags |= CONNECTION_ABOVE_WATERMARK;
+    connection_touch(connection, TODO_WATERMARK);
+    if (profile->read_above_watermark)
+        return;
+    connection->flags |= CONNECTION_PAUSED_BY_OUTPUT;
+    connection_loop(connection)->ops->stream->pause(&connection->stream);
+}
+
+static void sink_to_watermark(jd_tcp_connection *connection)
+{
+    connection->flags &= (uint16_t)~CONNECTION_ABOVE_WATERMARK;
+    connection_touch(connection, TODO_WATERMARK);
+    if (connection->flags & CONNECTION_PAUSED_BY_OUTPUT)
+        connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
+}
+
+/* Much output goes out while the handler is still making more of it. */
+void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length)
+{
+    const struct connection_profile *profile = connection->profile;
+    const struct output_queue *output = &connection->stream.output;
+    size_t queued = output_queue_bytes(output);
+
+    counter_add(&connection_loop(connection)->counters.bytes_queued, length);
+    connection_touch(connection, TODO_FLUSH);
+    if (queued_before == 0 && profile->has_timeouts)
+        connection_expect_progress(connection);
+    if (queued >= connection_loop(connection)->flush_policy.bytes)
+        connection_flush_early(connection);
+    if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
+        rise_above_watermark(connection);
+}
+
+/* Behind other output that waits to be flushed some more changes nothing, up to a limit. */
+static bool is_behind_others(const jd_tcp_connection *connection, size_t queued_before, size_t length)
+{
+    size_t queued = queued_before + length;
+
+    return queued_before > 0 && connection->todo & TODO_FLUSH && queued <= connection->profile->high_watermark &&
+           queued < connection_loop(connection)->flush_policy.bytes;
+}
+
+int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    size_t before = output_queue_bytes(&connection->stream.output);
+    int result;
+
+    if (!event_loop_is_mine(loop))
+        return connection_post_send(connection, parts, count, length);
+    result = connection_may_send(connection, length);
+    if (result < 0 || length == 0)
+        return result;
+    result = output_queue_append(&connection->stream.output, &loop->output_pools, parts, count, length,
+                                 loop->answering == connection ? loop->arrived_bytes : 0);
+    if (result < 0)
+        return result;
+    if (is_behind_others(connection, before, length))
+        counter_add(&loop->counters.bytes_queued, length);
+    else
+        connection_output_added(connection, before, length);
+    return 0;
+}
+
+int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length)
+{
+    struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = length };
+
+    return connection_send_parts(connection, &part, 1, length);
+}
+
+/* Whether the output queue may have the receive block on loan instead of a copy. One that is well filled changes hands: a
+ * quarter, as below that copying is cheap and a slow peer would pin much memory for few bytes. Any other just passes
+ * through, when the kernel is about to take it; what it leaves is copied then (connection_return_loan). */
+static bool may_take_loan(const jd_tcp_connection *connection, const jd_buffer *buffer)
+{
+    const jd_event_loop *loop = connection_loop(connection);
+    bool passes_through = loop->ops->sends_at_once && loop->answering == connection &&
+                          output_queue_bytes(&connection->stream.output) == 0;
+
+    if (buffer != &loop->view || buffer->loan == NULL || jd_buffer_readable(buffer) == 0)
+        return false;
+    return passes_through || jd_buffer_readable(buffer) >= block_held_bytes(buffer->loan) / 4;
+}
+
+static bool take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
+{
+    struct block *block = block_keep(buffer->loan);
+
+    if (block == NULL)
+        return false;
+    connection_loop(connection)->view_taken = block == buffer->loan;
+    block->begin = block->end - (uint32_t)jd_buffer_readable(buffer);
+    ring_buffer_clear(buffer);
+    output_queue_append_block(&connection->stream.output, block);
+    return true;
+}
+
+void connection_return_loan(jd_tcp_connection *connection, const struct block *block)
+{
+    struct output_queue *output = &connection->stream.output;
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (output->first == block && block_length(block) < block->capacity / 4 && loop->ops->sends_at_once)
+        output_queue_copy_first(output, &loop->output_pools);
+}
+
+int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer)
+{
+    bool mine = event_loop_is_mine(connection_loop(connection));
+    size_t before, length = jd_buffer_readable(buffer);
+    struct iovec pieces[2];
+    int result = mine ? connection_may_send(connection, length) : 0;
+
+    if (result < 0)
+        return result;
+    before = output_queue_bytes(&connection->stream.output);
+    if (mine && may_take_loan(connection, buffer) && take_loan(connection, buffer)) {
+        connection_output_added(connection, before, length);
+        return 0;
+    }
+    result = connection_send_parts(connection, pieces, jd_buffer_peek_iov(buffer, pieces), length);
+    if (result == 0)
+        ring_buffer_clear(buffer);
+    return result;
+}
+
+bool stream_is_awaited(const struct stream *stream)
+{
+    enum { MUCH = 8 }; /* one such part of the limit: other threads may be refused */
+    const jd_tcp_connection *connection = connection_of_stream((struct stream *)(uintptr_t)stream);
+
+    return connection->profile->on_write_complete != NULL || connection->flags & CONNECTION_ABOVE_WATERMARK ||
+           connection_state(connection) == CONNECTION_DISCONNECTING ||
+           output_queue_bytes(&stream->output) > connection->profile->output_limit / MUCH;
+}
+
+/* They have left the queue. */
+static void count_sent(struct stream *stream, size_t length)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+
+    counter_add(&stream->loop->counters.bytes_sent, length);
+    connection->sent_ms = stream->loop->now_ms;
+    if (connection->flags & CONNECTION_ABOVE_WATERMARK &&
+        output_queue_bytes(&stream->output) <= connection->profile->low_watermark)
+        sink_to_watermark(connection);
+    if (output_queue_bytes(&stream->output) > 0)
+        return;
+    if (connection_state(connection) == CONNECTION_DISCONNECTING)
+        connection_touch(connection, TODO_FINISH);
+    if (connection->profile->on_write_complete != NULL)
+        connection_touch(connection, TODO_WRITE_COMPLETE);
+}
+
+void stream_sent(struct stream *stream, size_t length)
+{
+    output_queue_consume(&stream->output, &stream->loop->output_pools, length);
+    count_sent(stream, length);
+}
+
+int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent)
+{
+    size_t dropped = output_queue_lend(&stream->output, &stream->loop->output_pools, length, lent);
+
+    counter_add(&stream->loop->counters.bytes_dropped, dropped);
+    count_sent(stream, length);
+    return dropped > 0 ? JD_ENOMEM : 0;
+}
+
+void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent)
+{
+    output_pools_take_back(&loop->output_pools, lent);
+}
+
+int stream_begin_read(struct stream *stream, size_t most, struct iovec *room)
+{
+    return output_queue_begin_read(&stream->output, &stream->loop->output_pools, most, room);
+}
+
+int stream_end_read(struct stream *stream, ssize_t count)
+{
+    return output_queue_end_read(&stream->output, &stream->loop->output_pools, count);
+}
+
+int stream_read_file(struct stream *stream, size_t most)
+{
+    return output_queue_read_file(&stream->output, &stream->loop->output_pools, most);
+}
+
+/* Only what is so now: it may have risen and sunk in one turn. */
+void connection_tell_watermark(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+    bool above = (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
+    bool told_above = (connection->flags & CONNECTION_TOLD_ABOVE) != 0;
+
+    if (above == told_above || connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    connection->flags ^= CONNECTION_TOLD_ABOVE;
+    if (above && profile->on_high_watermark != NULL)
+        profile->on_high_watermark(connection, queued_bytes(connection), profile->on_high_watermark_arg);
+    if (!above && profile->on_low_watermark != NULL)
+        profile->on_low_watermark(connection, queued_bytes(connection), profile->on_low_watermark_arg);
+}
+
+void connection_tell_write_complete(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    if (connection_state(connection) < CONNECTION_CLOSING && output_queue_bytes(&connection->stream.output) == 0)
+        profile->on_write_complete(connection, profile->on_write_complete_arg);
+}

@@ -1,0 +1,144 @@
+/* What all connections of a server or client have in common, one record for all: limits and timeouts from its options, and
+ * the callbacks. */
+#include "base/log.h"
+#include "base/memory.h"
+#include "net/client/tcp_client.h"
+#include "net/codec/codec.h"
+#include "net/connection/tcp_connection.h"
+#include "net/server/tcp_server.h"
+
+#include <stdio.h>
+
+enum {
+    OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024,
+    INPUT_LIMIT_BYTES = 64 * 1024 * 1024,
+    INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
+    BUDGET_BYTES = 256 * 1024,
+    HIGH_WATERMARK_BYTES = 1024 * 1024,
+    LOW_WATERMARK_PARTS = 4, /* of the high one */
+};
+
+static size_t or_default(size_t value, size_t default_value)
+{
+    return value != 0 ? value : default_value;
+}
+
+/* All timeouts' bits together: 0 if there is none, and below a power of two if all are. */
+static uint32_t timeout_bits(const struct connection_options *options)
+{
+    return options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
+           options->write_timeout_ms | options->heartbeat_ms;
+}
+
+static size_t high_watermark_of(const struct connection_options *options)
+{
+    size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+
+    if (options->high_watermark != 0)
+        return options->high_watermark;
+    return output_limit < HIGH_WATERMARK_BYTES ? output_limit : HIGH_WATERMARK_BYTES;
+}
+
+/* Both sides of what does not go together: the caller sees one of them perhaps. */
+static bool watermarks_make_sense(const char *name, const struct connection_options *options)
+{
+    size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    size_t high_watermark = high_watermark_of(options);
+
+    if (high_watermark > output_limit) {
+        log_message(JD_LOG_ERROR,
+                    "%s: high_watermark of %zu bytes is above output_limit of %zu: it would never be reached", name,
+                    high_watermark, output_limit);
+        return false;
+    }
+    if (options->low_watermark >= high_watermark) {
+        log_message(JD_LOG_ERROR, "%s: low_watermark of %zu bytes is not below high_watermark of %zu", name,
+                    options->low_watermark, high_watermark);
+        return false;
+    }
+    return true;
+}
+
+bool connection_options_make_sense(const char *name, const struct connection_options *options)
+{
+    return options->socket.send_buffer_bytes >= 0 && options->socket.receive_buffer_bytes >= 0 &&
+           timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS && watermarks_make_sense(name, options);
+}
+
+struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
+                                                     const struct connection_options *options)
+{
+    struct connection_profile *profile = memory_allocate_zeroed(sizeof(*profile));
+
+    if (profile == NULL)
+        return NULL;
+    atomic_init(&profile->references, 1);
+    profile->owner = owner;
+    snprintf(profile->name, sizeof(profile->name), "%s", name);
+    profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
+    profile->budget_bytes = or_default(options->budget_bytes, BUDGET_BYTES);
+    profile->high_watermark = high_watermark_of(options);
+    profile->low_watermark = or_default(options->low_watermark, profile->high_watermark / LOW_WATERMARK_PARTS);
+    profile->read_above_watermark = options->read_above_watermark;
+    profile->allow_half_open = options->allow_half_open;
+    profile->first_message_timeout_ms = options->first_message_timeout_ms;
+    profile->idle_timeout_ms = options->idle_timeout_ms;
+    profile->read_timeout_ms = options->read_timeout_ms;
+    profile->write_timeout_ms = options->write_timeout_ms;
+    profile->heartbeat_ms = options->heartbeat_ms;
+    profile->has_timeouts = timeout_bits(options) != 0;
+    return profile;
+}
+
+void connection_profile_release(struct connection_profile *profile)
+{
+    if (atomic_fetch_sub_explicit(&profile->references, 1, memory_order_acq_rel) == 1)
+        memory_release(profile, sizeof(*profile));
+}
+
+/* ---- callbacks ---- */
+
+/* jd_tcp_OWNER_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
+#define DEFINE_SET_CALLBACK(owner, name, type)                                                                         \
+    void jd_tcp_##owner##_set_##name##_callback(jd_tcp_##owner *object, type callback, void *arg)                      \
+    {                                                                                                                  \
+        struct connection_profile *profile = owner##_profile(object);                                                  \
+                                                                                                                       \
+        profile->on_##name = callback;                                                                                 \
+        profile->on_##name##_arg = arg;                                                                                \
+    }
+
+#define DEFINE_SET_CALLBACKS(owner)                                                                                    \
+    DEFINE_SET_CALLBACK(owner, connection, jd_connection_callback)                                                     \
+    DEFINE_SET_CALLBACK(owner, message, jd_message_callback)                                                           \
+    DEFINE_SET_CALLBACK(owner, write_complete, jd_write_complete_callback)                                             \
+    DEFINE_SET_CALLBACK(owner, high_watermark, jd_watermark_callback)                                                  \
+    DEFINE_SET_CALLBACK(owner, low_watermark, jd_watermark_callback)                                                   \
+    DEFINE_SET_CALLBACK(owner, heartbeat, jd_heartbeat_callback)                                                       \
+    DEFINE_SET_CALLBACK(owner, half_close, jd_half_close_callback)                                                     \
+    DEFINE_SET_CALLBACK(owner, frame_error, jd_frame_error_callback)
+
+DEFINE_SET_CALLBACKS(server)
+DEFINE_SET_CALLBACKS(client)
+
+static void set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback, void *arg)
+{
+    size_t least = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
+
+    profile->codec = codec;
+    profile->on_frame = callback;
+    profile->on_frame_arg = arg;
+    if (profile->input_limit < least)
+        profile->input_limit = least;
+}
+
+void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg)
+{
+    set_codec(server_profile(server), codec, callback, arg);
+}
+
+void jd_tcp_client_set_codec(jd_tcp_client *client, const jd_codec *codec, jd_frame_callback callback, void *arg)
+{
+    set_codec(client_profile(client), codec, callback, arg);
+}

@@ -1,0 +1,74 @@
+/* Sending what is not copied: shared payloads, memory that was lent, ranges of files. */
+#include "base/platform/file.h"
+#include "net/connection/tcp_connection.h"
+
+#include <jinduo/error.h>
+#include <unistd.h>
+
+/* As connection_send_parts, for a reference. */
+static int send_reference(jd_tcp_connection *connection, const struct output_reference *reference)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    size_t counts = output_counts_for(reference->kind, reference->length);
+    size_t before = output_queue_bytes(&connection->stream.output);
+    int result;
+
+    if (!event_loop_is_mine(loop))
+        return connection_post_reference(connection, reference, counts);
+    result = connection_may_send(connection, counts);
+    if (result == 0)
+        result = output_queue_append_reference(&connection->stream.output, &loop->output_pools, reference);
+    if (result == 0 && reference->length > 0)
+        connection_output_added(connection, before, reference->length);
+    return result;
+}
+
+static void unref_shared(void *arg)
+{
+    jd_shared_unref(arg);
+}
+
+int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_shared *shared, size_t offset, size_t length)
+{
+    size_t left = jd_shared_length(shared) - offset;
+    struct output_reference reference = { .kind = OUTPUT_MEMORY, .release = unref_shared };
+    int result;
+
+    if (offset > jd_shared_length(shared) || (length > left && length != (size_t)JD_TO_END))
+        return JD_ERANGE;
+    reference.length = length < left ? length : left;
+    reference.data = (const uint8_t *)jd_shared_data(shared) + offset;
+    if (reference.length <= OUTPUT_COPY_BYTES)
+        return jd_tcp_connection_send(connection, reference.data, (size_t)reference.length);
+    reference.arg = jd_shared_ref(shared);
+    result = send_reference(connection, &reference);
+    if (result < 0)
+        jd_shared_unref(shared);
+    return result;
+}
+
+int jd_tcp_connection_send_owned(jd_tcp_connection *connection, const void *data, size_t length, jd_release release,
+                                 void *arg)
+{
+    const struct output_reference reference = {
+        .kind = OUTPUT_MEMORY, .release = release, .arg = arg, .length = length, .data = data
+    };
+
+    return send_reference(connection, &reference);
+}
+
+int jd_tcp_connection_send_file(jd_tcp_connection *connection, int fd, int64_t offset, uint64_t length,
+                                jd_release release, void *arg)
+{
+    struct output_reference reference = {
+        .kind = OUTPUT_FILE, .release = release, .arg = arg, .length = length, .offset = offset, .fd = fd
+    };
+    int result = file_check_range(fd, offset, &reference.length);
+
+    return result < 0 ? result : send_reference(connection, &reference);
+}
+
+void jd_close_descriptor(void *descriptor)
+{
+    close((int)(intptr_t)descriptor);
+}

@@ -1,0 +1,266 @@
+/* The seam: two small tables are all that an engine implements, and a dozen functions are all that it calls.
+ *
+ * Above the seam (event loop, server, connection) nothing knows of epoll or rings; below it, nothing knows of
+ * connections. What users see, and in which order, is decided above, once.
+ *
+ * Everything here happens in the loop's thread, but for engine_ops.wake. */
+#ifndef NET_ENGINE_ENGINE_H
+#define NET_ENGINE_ENGINE_H
+
+#include "base/block_pool.h"
+#include "base/platform/socket.h"
+#include "net/engine/output_queue.h"
+
+#include <jinduo/event_loop.h>
+
+struct stream;
+struct listener;
+struct connector;
+
+/* What an engine's own structure begins with. */
+struct engine {
+    const struct engine_ops *ops;
+    jd_event_loop *loop;
+};
+
+/* Stream side: what the connection asks of the engine. None of these calls back but as it says. */
+struct stream_ops {
+    /* Begins receiving on an adopted stream. Returns 0 or a negative error: then the stream was never started, and only
+     * close may follow. */
+    int (*start)(struct stream *stream);
+
+    /* Nothing is received any more (what the kernel has handed over already still comes), errors are noticed still; and
+     * goes on. */
+    void (*pause)(struct stream *stream);
+    void (*resume)(struct stream *stream);
+
+    /* Sends the output queue, as far as the kernel takes it now; the rest by itself when it takes more: bytes in memory
+     * (output_queue_pieces) and ranges of files (output_queue_first_file, stream_read_file) in their order. A file that
+     * ends too early fails the stream with JD_ENODATA. Called again whenever output was added. Reports stream_sent and
+     * stream_failed, at once or later; until then, or stream_closed, what the kernel reads stays as it is. */
+    void (*flush)(struct stream *stream);
+
+    /* FIN. The output queue is empty. */
+    void (*shutdown_write)(struct stream *stream);
+
+    /* Ends everything in flight and closes the socket: with RST if reset. Reports stream_closed exactly once, at once or
+     * later, when the kernel can touch nothing of the stream any more; until then stream_sent may still be reported, nothing
+     * else. Never called from inside a report. Without reset, the kernel is first given what it takes of the output queue
+     * without waiting, and input that has arrived is dropped: closing over unread bytes would send RST, which takes from
+     * the peer what it has not read yet (RFC 2525, 2.17). */
+    void (*close)(struct stream *stream, bool reset);
+};
+
+/* Loop side. */
+struct engine_ops {
+    jd_engine id;
+    const char *name;
+    const struct stream_ops *stream;
+
+    /* Whether the kernel reads the output queue during flush only, so that between flushes its blocks may be replaced. */
+    bool sends_at_once;
+
+    bool is_proactor;
+
+    /* What jd_event_loop_options.flush_connections is by default; 0: the loop's own measure. */
+    uint32_t flush_connections;
+
+    /* Returns 0, or a negative error and *reason (a static string, or one of the calling thread's until its next call) why
+     * the engine cannot be used here. NULL: it always can. From any thread. */
+    int (*available)(const char **reason);
+
+    /* May be used by the creating thread for set-up only; wait fixes the thread. Returns 0 or a negative error. */
+    int (*create)(struct engine **engine, jd_event_loop *loop);
+
+    /* No stream, listener or channel is left, and no thread is in wake. */
+    void (*destroy)(struct engine *engine);
+
+    /* Waits for events at most timeout_ns (negative: without end; 0: only looks), not at all when work is left over from
+     * before; calls event_loop_woke; then reports what happened. Returns the number of events, or a negative error. */
+    int (*wait)(struct engine *engine, int64_t timeout_ns);
+
+    /* For a loop that is waited for elsewhere. pollable: a descriptor, always the same, that poll(2) finds readable when wait
+     * has something to report, or wake was called since the last wait. prepare_wait comes before it is polled: does what
+     * wait does before it sleeps, and returns how long that would sleep. Both NULL where the engine cannot. */
+    int (*pollable)(struct engine *engine);
+    int64_t (*prepare_wait)(struct engine *engine, int64_t timeout_ns);
+
+    /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
+    void (*wake)(struct engine *engine);
+
+    /* What was flushed leaves now, if it would else leave with the next wait. NULL: it has left already. */
+    void (*push)(struct engine *engine);
+
+    jd_timestamp (*now)(const struct engine *engine);
+
+    /* The loop is being destroyed: asks operations that the user has under way (proactor.h) to end. Called each turn until
+     * it returns false: there are none. NULL: there never are. */
+    bool (*end_operations)(struct engine *engine);
+
+    /* Opens a socket on listener->endpoint, where the kernel queues connections from then on, and sets listener->bound.
+     * Nothing is accepted yet, and the listener is no engine's. From any thread. Returns 0 or a negative error. */
+    int (*listen)(struct listener *listener);
+
+    /* Accepts, and pauses: the kernel goes on queueing. accept after listen makes the listener this engine's; whatever
+     * keeps it from accepting is no error but listener_starved. What the kernel has handed over already when accepting is
+     * paused is still reported. Both allowed inside accepted. */
+    void (*accept)(struct engine *engine, struct listener *listener);
+    void (*pause_accept)(struct engine *engine, struct listener *listener);
+
+    /* Ends what listen began. Closing a listening socket resets the connections in its queue, so, unless accepting is
+     * paused, these are accepted first, a bounded number: accepted is called for them at once, from inside, or later.
+     * Then the socket is closed and listener_closed reported exactly once, from inside or later. Allowed inside accepted.
+     * A listener that is no engine's yet (engine: NULL) is just closed, which is reported from inside; from any thread. */
+    void (*unlisten)(struct engine *engine, struct listener *listener);
+
+    /* Connects a new socket to connector->endpoint. Returns 0, and connector->connected is called exactly once, later and
+     * from wait or abandon only; or a negative error, and it is not. Until it is called the connector is the engine's: the
+     * kernel may read its endpoint any time. abandon, before that: the connector is told JD_ECANCELED and no socket, at once
+     * or later; what had come of it meanwhile, the engine closes. */
+    int (*connect)(struct engine *engine, struct connector *connector);
+    void (*abandon)(struct engine *engine, struct connector *connector);
+
+    /* Makes stream the engine's, with this socket; stream_ops.start comes next. The socket is the stream's from here on.
+     * Returns 0 or a negative error: then stream and socket are the caller's still. */
+    int (*adopt)(struct engine *engine, struct stream *stream, socket_handle socket);
+
+    /* Begins to watch a channel's descriptor for its events, or changes what is watched for; and stops. watch returns 0
+     * or a negative error; after unwatch, channel_released (channel.h) is reported exactly once, at once or later. */
+    int (*watch)(struct engine *engine, jd_channel *channel);
+    void (*unwatch)(struct engine *engine, jd_channel *channel);
+};
+
+/* A socket's two directions as an engine sees them. Part of a connection (tcp_connection.h), so kept small. */
+struct stream {
+    jd_event_loop *loop;
+    struct stream *engine_next; /* the engine's: a list of its own */
+    void *engine_data;          /* the engine's */
+    socket_handle socket;       /* SOCKET_NONE before adopt and after close */
+    uint16_t engine_flags;      /* the engine's */
+    bool shared_descriptor; /* the user has seen the descriptor: a duplicate may outlive it, which must not hold back
+                                 * close's FIN nor bring events */
+    bool is_local;          /* a Unix-domain socket; set before adopt */
+    struct output_queue output; /* what is to be sent; changed above the seam only */
+};
+
+struct listener {
+    jd_event_loop *loop;
+    jd_endpoint endpoint; /* asked for */
+    jd_endpoint bound;    /* set by listen, as is */
+    struct socket_path path;
+    struct socket_options options;
+
+    /* Takes an accepted socket, which is the receiver's from here on. From wait, and from unlisten. */
+    void (*accepted)(struct listener *listener, socket_handle socket, const struct peer_address *peer);
+
+    struct listener *engine_next; /* the engine's */
+    void *engine_data;            /* the engine's */
+    socket_handle socket;         /* the engine's; SOCKET_NONE before listen and after unlisten */
+    bool engine_starved, engine_ready, engine_paused, engine_watches, engine_closing;
+    unsigned engine_refusals;
+};
+
+/* One attempt to connect to one address. */
+struct connector {
+    jd_endpoint endpoint; /* where to */
+    jd_endpoint local;    /* to bind to; length 0: none */
+    struct socket_options options;
+
+    /* error 0: the connected socket, the receiver's from here on, and its peer; else SOCKET_NONE. User callbacks run here,
+     * unless error is JD_ECANCELED. */
+    void (*connected)(struct connector *connector, int error, socket_handle socket, const struct peer_address *peer);
+
+    void *engine_data;    /* the engine's */
+    socket_handle socket; /* the engine's; SOCKET_NONE before connect and after connected */
+};
+
+/* ---- What an engine calls ---- */
+
+/* The loop's engine. */
+struct engine *event_loop_engine(const jd_event_loop *loop);
+
+/* What the loop was made with. */
+const jd_event_loop_options *event_loop_options(const jd_event_loop *loop);
+
+/* From wait, once, when the waiting is over and before any report. */
+void event_loop_woke(jd_event_loop *loop);
+
+/* For the statistics: a call into the kernel to wait, or to hand over what was gathered. */
+void event_loop_entered(jd_event_loop *loop);
+
+/* Bytes have arrived: (*block)->begin to end. The receiver may keep them (block_keep), and sets *block to NULL if that
+ * has given him the block itself; otherwise it is the engine's again on return. Only from wait. User callbacks run
+ * here, which may pause the stream. */
+void stream_received(struct stream *stream, struct block **block);
+
+/* The peer's FIN, behind all its bytes. At most once, only from wait. User callbacks run here. */
+void stream_ended(struct stream *stream);
+
+/* The kernel has taken the first length bytes of the output queue, of whatever kinds they are, and does not need them any
+ * more: they leave the queue, and memory and files that were lent are given back at the turn's end. */
+void stream_sent(struct stream *stream, size_t length);
+
+/* The same, but the kernel still reads the memory: blocks that it has taken whole are appended to *lent, for
+ * stream_blocks_returned when it does not any more, before stream_closed. Returns 0, or JD_ENOMEM: then the
+ * rest of the block of which it has taken a part has been dropped. */
+int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent);
+void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent);
+
+/* Whether something is to follow as soon as the output queue has been sent: a callback, the connection's end or, as it is near
+ * its limit, more output. */
+bool stream_is_awaited(const struct stream *stream);
+
+/* For engines that cannot send from a file: at most most (> 0) bytes of the file that is first in the output queue are read
+ * into a block in front of it. Returns 0, or why they could not be: then the stream has failed. Not while what is first is
+ * being sent. */
+int stream_read_file(struct stream *stream, size_t most);
+
+/* The same for an engine that reads by itself: into *room, and then count bytes are there, or 0 at the file's end, or an
+ * error. The second may come when the stream is closing. */
+int stream_begin_read(struct stream *stream, size_t most, struct iovec *room);
+int stream_end_read(struct stream *stream, ssize_t count);
+
+/* The connection is broken; the engine goes on waiting for close. Further failures are ignored. */
+void stream_failed(struct stream *stream, int error);
+
+/* See stream_ops.close. */
+void stream_closed(struct stream *stream);
+
+/* See engine_ops.unlisten: the kernel can touch nothing of the listener any more. It may be freed when the call into the
+ * engine, or its wait, is over. */
+void listener_closed(struct listener *listener);
+
+/* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */
+void listener_starved(struct listener *listener, int error);
+
+/* For the statistics: a connection was accepted, and failed before it could be told. */
+void listener_lost(struct listener *listener);
+
+/* For the statistics: a stream could not receive for want of blocks, and waits for some. */
+void event_loop_starved(jd_event_loop *loop);
+
+/* For the statistics: a queue of the kernel's was full. */
+void event_loop_overflowed(jd_event_loop *loop);
+
+/* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
+struct block *event_loop_receive_block(jd_event_loop *loop);
+
+/* From create, before there are any: the blocks to receive into take so many bytes, their headers included, instead of the
+ * loop's own measure. Returns 0 or JD_ENOMEM. */
+int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes);
+
+/* For block_show: where slices of such blocks come from. */
+struct block_pool *event_loop_slices(jd_event_loop *loop);
+
+/* The most that one stream may report as received, and may send, in a turn, in bytes: others want their turn too. */
+size_t stream_budget(const struct stream *stream);
+
+/* A number that names the stream on its loop and no other ever after, below 2^56; and the stream it names, or NULL. For
+ * engines whose kernel may tell of a stream that is gone. */
+uint64_t stream_token(const struct stream *stream);
+struct stream *stream_by_token(jd_event_loop *loop, uint64_t token);
+
+/* Where a stream with that token would lie, if it is alive, without looking at it; or NULL. */
+const void *stream_address(const jd_event_loop *loop, uint64_t token);
+
+#endif

@@ -1,0 +1,124 @@
+#include "net/engine/channel.h"
+
+#include "base/memory.h"
+#include "net/loop/event_loop.h"
+
+#include <jinduo/error.h>
+
+static bool events_are_known(unsigned events)
+{
+    return (events & ~(unsigned)(JD_READABLE | JD_WRITABLE | JD_EDGE)) == 0;
+}
+
+static void link_channel(jd_channel *channel)
+{
+    jd_event_loop *loop = channel->loop;
+
+    channel->next = loop->channels;
+    if (channel->next != NULL)
+        channel->next->previous = channel;
+    loop->channels = channel;
+}
+
+static void unlink_channel(jd_channel *channel)
+{
+    if (channel->previous != NULL)
+        channel->previous->next = channel->next;
+    else
+        channel->loop->channels = channel->next;
+    if (channel->next != NULL)
+        channel->next->previous = channel->previous;
+}
+
+int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned events, jd_channel_callback callback,
+                      void *arg)
+{
+    jd_channel *channel;
+    int result;
+
+    if (fd < 0 || callback == NULL || !events_are_known(events))
+        return JD_EINVAL;
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    if (loop->destroying)
+        return JD_ECANCELED;
+    channel = memory_allocate_zeroed(sizeof(*channel));
+    if (channel == NULL)
+        return JD_ENOMEM;
+    channel->loop = loop;
+    channel->callback = callback;
+    channel->arg = arg;
+    channel->fd = fd;
+    channel->events = events;
+    result = loop->ops->watch(loop->engine, channel);
+    if (result < 0) {
+        memory_release(channel, sizeof(*channel));
+        return result;
+    }
+    channel->watched = true;
+    loop->watched_channels++;
+    link_channel(channel);
+    *out = channel;
+    return 0;
+}
+
+int jd_channel_set_events(jd_channel *channel, unsigned events)
+{
+    jd_event_loop *loop = channel->loop;
+    unsigned before = channel->events;
+    int result;
+
+    if (!events_are_known(events))
+        return JD_EINVAL;
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    channel->events = events;
+    result = loop->ops->watch(loop->engine, channel);
+    if (result < 0)
+        channel->events = before;
+    return result;
+}
+
+void jd_channel_destroy(jd_channel *channel)
+{
+    jd_event_loop *loop;
+
+    if (channel == NULL || channel->dead)
+        return;
+    loop = channel->loop;
+    channel->dead = true;
+    unlink_channel(channel);
+    loop->ops->unwatch(loop->engine, channel);
+}
+
+void channel_released(jd_channel *channel)
+{
+    channel->loop->watched_channels--;
+    channel->next = channel->loop->dead_channels;
+    channel->loop->dead_channels = channel;
+}
+
+void channel_ready(jd_channel *channel, unsigned events)
+{
+    /* An event of the same batch may have destroyed it, or changed what it waits for. */
+    events &= channel->events | JD_HANGUP;
+    if (channel->dead || events == 0)
+        return;
+    flush_before_callback(channel->loop);
+    channel->callback(channel, channel->fd, events, channel->arg);
+}
+
+void channels_free_dead(jd_event_loop *loop)
+{
+    while (loop->dead_channels != NULL) {
+        jd_channel *channel = loop->dead_channels;
+        loop->dead_channels = channel->next;
+        memory_release(channel, sizeof(*channel));
+    }
+}
+
+void channels_destroy_all(jd_event_loop *loop)
+{
+    while (loop->channels != NULL)
+        jd_channel_destroy(loop->channels);
+}

@@ -1,0 +1,557 @@
+#include "net/loop/event_loop.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/timeout.h"
+#include "net/client/tcp_client.h"
+#include "net/connection/tcp_connection.h"
+#include "net/engine/channel.h"
+#include "net/server/tcp_server.h"
+
+#include <assert.h>
+#include <jinduo/error.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four and a header fit a region */
+    RECEIVE_REGION_BYTES = 256 * 1024,
+    RECEIVE_POOL_BYTES = 1024 * 1024,
+    OUTPUT_SMALL_REGION_BYTES = 64 * 1024,
+    OUTPUT_SMALL_POOL_BYTES = 8 * 1024 * 1024,
+    OUTPUT_LARGE_REGION_BYTES = 256 * 1024,
+    OUTPUT_LARGE_POOL_BYTES = 16 * 1024 * 1024,
+    OUTPUT_REFERENCE_REGION_BYTES = 16 * 1024,
+    OUTPUT_REFERENCE_POOL_BYTES = 8 * 1024 * 1024,
+    FLUSH_BYTES = 64 * 1024,
+    FLUSH_CONNECTIONS = 32,
+    FLUSH_AGE_US = 50,
+    BUSY_POLL_MAX_US = 1000 * 1000,
+    RING_SQPOLL_IDLE_MAX_MS = 10 * 1000,
+    BUSY_POLL_MAX_MISSES = 8,     /* in a row, then the loop sleeps at once */
+    BUSY_POLL_RETRY_EVERY = 16,   /* sleeps, then it looks again */
+    TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in a turn */
+    TASKS_PER_CLOCK = 32,
+    QUEUE_CELLS = 4096,       /* of 24 bytes each */
+    WAIT_FAILURES_MAX = 1000, /* in a row, a millisecond apart, while a loop is destroyed */
+};
+
+enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
+
+/* Only its address matters: another one in each thread. initial-exec: one instruction on the path of every send; its few
+ * bytes fit the space that dlopen keeps for such (glibc, "static TLS surplus"). */
+_Thread_local char event_loop_thread_token __attribute__((tls_model("initial-exec")));
+static _Thread_local jd_event_loop *current_loop __attribute__((tls_model("initial-exec")));
+
+jd_event_loop *event_loop_current(void)
+{
+    return current_loop;
+}
+
+/* ---- creation ---- */
+
+static int options_check(const jd_event_loop_options *options)
+{
+    bool in_range =
+        options->busy_poll_us <= BUSY_POLL_MAX_US && options->ring_sqpoll_idle_ms <= RING_SQPOLL_IDLE_MAX_MS;
+
+    return in_range ? 0 : JD_EINVAL;
+}
+
+static uint32_t or_default(uint32_t value, uint32_t default_value)
+{
+    return value != 0 ? value : default_value;
+}
+
+/* The holder may come to it again, from inside what it does. */
+static void init_handoff_lock(jd_event_loop *loop)
+{
+    pthread_mutexattr_t attributes;
+
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&loop->handoff_lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
+static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, const struct engine_ops *ops,
+                      uint32_t first_generation)
+{
+    loop->ops = ops;
+    loop->options = *options;
+    loop->busy_poll_ns = (int64_t)options->busy_poll_us * NS_PER_US;
+    loop->flush_policy = (struct flush_policy){
+        .bytes = or_default(options->flush_bytes, FLUSH_BYTES),
+        .connections = or_default(options->flush_connections, or_default(ops->flush_connections, FLUSH_CONNECTIONS)),
+        .age_ns = (int64_t)or_default(options->flush_age_us, FLUSH_AGE_US) * NS_PER_US,
+    };
+    loop->age_step = 1;
+    loop->age_check = 1;
+    loop->touched_link = &loop->touched_first;
+    atomic_init(&loop->owner, &event_loop_thread_token);
+    ring_buffer_init(&loop->view);
+    slot_map_init(&loop->connections, sizeof(jd_tcp_connection), first_generation);
+    loop_timers_init(loop, first_generation);
+    init_handoff_lock(loop);
+    atomic_init(&loop->shell_references, 1);
+    block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
+    block_pool_init(&loop->output_pools.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
+    block_pool_init(&loop->output_pools.references, OUTPUT_REFERENCE_BYTES, OUTPUT_REFERENCE_REGION_BYTES,
+                    OUTPUT_REFERENCE_POOL_BYTES);
+}
+
+int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *options, const struct engine_ops *ops)
+{
+    static const jd_event_loop_options defaults;
+    jd_event_loop *loop;
+    uint32_t first_generation;
+    int result;
+
+    if (options == NULL)
+        options = &defaults;
+    result = options_check(options);
+    if (result < 0)
+        return result;
+    loop = memory_allocate_zeroed(sizeof(*loop));
+    if (loop == NULL)
+        return JD_ENOMEM;
+    result = loop_registry_take(loop, &first_generation);
+    if (result < 0)
+        goto free_loop;
+    result = task_queue_init(&loop->queue, QUEUE_CELLS);
+    if (result < 0)
+        goto give_back_index;
+    loop_init(loop, options, ops, first_generation);
+    result = block_pool_prefault(&loop->receive_blocks);
+    if (result < 0)
+        goto destroy_queue;
+    result = ops->create(&loop->engine, loop);
+    if (result < 0)
+        goto destroy_queue;
+    loop->now = event_loop_clock(loop);
+    timer_wheel_init(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS));
+    loop_registry_publish(loop);
+    *out = loop;
+    return 0;
+
+destroy_queue:
+    block_pool_destroy(&loop->receive_blocks);
+    task_queue_destroy(&loop->queue);
+give_back_index:
+    loop_registry_give_back(loop->index, first_generation);
+free_loop:
+    memory_release(loop, sizeof(*loop));
+    return result;
+}
+
+/* ---- the turn ---- */
+
+void event_loop_woke(jd_event_loop *loop)
+{
+    atomic_store(&loop->wake->state, LOOP_AWAKE);
+    loop->now = event_loop_clock(loop);
+    loop->now_ms = (uint32_t)(loop->now / NS_PER_MS);
+    loop->age_clock = loop->now;
+}
+
+static bool something_is_queued(const jd_event_loop *loop)
+{
+    return loop->touched_first != NULL || loop->output_pools.released.first != NULL ||
+           !task_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->quit)) ||
+           atomic_load(&loop->pending_signals) != 0;
+}
+
+/* Until the next timer, at most timeout_ns. */
+static int64_t time_to_wait(jd_event_loop *loop, int64_t timeout_ns)
+{
+    uint64_t next_ms = loop_timers_next_ms(loop);
+    int64_t until_ns;
+
+    if (next_ms == UINT64_MAX)
+        return timeout_ns;
+    if (next_ms >= INT64_MAX / NS_PER_MS)
+        return timeout_ns;
+    until_ns = (int64_t)next_ms * NS_PER_MS - event_loop_clock(loop);
+    if (until_ns < 0)
+        until_ns = 0;
+    return timeout_ns < 0 || until_ns < timeout_ns ? until_ns : timeout_ns;
+}
+
+/* Whether spinning is worth it now. A loop that found nothing many times in a row sleeps at once, and tries again now
+ * and then: so an idle loop, or one whose events are further apart than busy_poll_us, does not burn its core. */
+static bool may_busy_poll(jd_event_loop *loop)
+{
+    if (loop->busy_poll_ns == 0)
+        return false;
+    if (loop->busy_poll_misses < BUSY_POLL_MAX_MISSES)
+        return true;
+    return ++loop->busy_poll_misses % BUSY_POLL_RETRY_EVERY == 0;
+}
+
+/* Looks for events without sleeping. Returns their number, an error, or 0 when the time is up or a task has come. */
+static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
+{
+    int64_t span_ns = timeout_ns >= 0 && timeout_ns < loop->busy_poll_ns ? timeout_ns : loop->busy_poll_ns;
+    jd_timestamp deadline = event_loop_clock(loop) + span_ns;
+
+    do {
+        int events = loop->ops->wait(loop->engine, 0);
+        if (events != 0 || something_is_queued(loop)) {
+            loop->busy_poll_misses = 0;
+            return events;
+        }
+    } while (loop->now < deadline);
+    if (loop->busy_poll_misses < BUSY_POLL_MAX_MISSES)
+        loop->busy_poll_misses++;
+    return 0;
+}
+
+/* From here on, whoever queues something wakes the loop. False if something is queued already. */
+static bool fall_asleep(jd_event_loop *loop)
+{
+    atomic_store(&loop->wake->state, LOOP_SLEEPING);
+    if (!something_is_queued(loop))
+        return true;
+    atomic_store(&loop->wake->state, LOOP_AWAKE);
+    return false;
+}
+
+static int wait_for_events(jd_event_loop *loop, int64_t timeout_ns)
+{
+    int events;
+
+    timeout_ns = something_is_queued(loop) ? 0 : time_to_wait(loop, timeout_ns);
+    if (timeout_ns == 0)
+        return loop->ops->wait(loop->engine, 0);
+    if (may_busy_poll(loop)) {
+        events = busy_poll(loop, timeout_ns);
+        if (events != 0 || something_is_queued(loop))
+            return events;
+        timeout_ns = time_to_wait(loop, timeout_ns);
+    }
+    if (!fall_asleep(loop))
+        timeout_ns = 0;
+    counter_add(&loop->counters.sleeps, timeout_ns != 0);
+    return loop->ops->wait(loop->engine, timeout_ns);
+}
+
+/* Runs what was queued when it began; what tasks queue waits for the next turn. */
+static unsigned run_tasks(jd_event_loop *loop)
+{
+    struct task task;
+    jd_timestamp deadline;
+    unsigned count = 0;
+
+    if (task_queue_is_empty(&loop->queue))
+        return 0;
+    task_queue_begin(&loop->queue);
+    deadline = event_loop_clock(loop) + TASK_BUDGET_NS;
+    while (task_queue_take(&loop->queue, &task)) {
+        flush_before_callback(loop);
+        task_run(&task);
+        if (++count % TASKS_PER_CLOCK == 0 && event_loop_clock(loop) >= deadline)
+            break;
+    }
+    counter_add(&loop->counters.tasks, count);
+    return count;
+}
+
+/* Connections first: the destructors of their contexts may destroy channels. */
+static void free_dead(jd_event_loop *loop)
+{
+    connections_free_dead(loop);
+    channels_free_dead(loop);
+}
+
+int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
+{
+    int result = wait_for_events(loop, timeout_ns);
+    int events = result > 0 ? result : 0;
+    uint64_t timers_before = atomic_load_explicit(&loop->counters.timers, memory_order_relaxed);
+    unsigned tasks, settled;
+
+    loop_timers_run(loop);
+    tasks = loop_signals_run(loop) + run_tasks(loop);
+    settled = settle_connections(loop);
+    settled += release_output(loop);
+    free_dead(loop);
+    counter_add(&loop->counters.turns, 1);
+    counter_add(&loop->counters.events, (uint64_t)events);
+    if (events == 0 && tasks == 0 && settled == 0 &&
+        timers_before == atomic_load_explicit(&loop->counters.timers, memory_order_relaxed))
+        counter_add(&loop->counters.idle_turns, 1);
+    return result < 0 ? result : events + (int)tasks;
+}
+
+int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_loop *loop))
+{
+    const struct timespec pause = { .tv_nsec = NS_PER_MS };
+    unsigned failures = 0;
+
+    while (!condition(loop)) {
+        int result = event_loop_turn(loop, -1);
+        if (result >= 0) {
+            failures = 0;
+            continue;
+        }
+        if (++failures == WAIT_FAILURES_MAX)
+            return result;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+/* Makes the calling thread the owner if none has run the loop yet. Another may try the same, and the thread that made the
+ * loop may be at work on it, unaware. */
+static int enter(jd_event_loop *loop)
+{
+    bool is_first = !atomic_load(&loop->has_run);
+    int result = 0;
+
+    if (is_first)
+        pthread_mutex_lock(&loop->handoff_lock);
+    if (atomic_load(&loop->has_run) && !event_loop_is_mine(loop))
+        result = JD_EPERM;
+    else if (loop->running)
+        result = JD_EBUSY;
+    else
+        loop->running = true;
+    if (is_first && result == 0) {
+        atomic_store_explicit(&loop->owner, &event_loop_thread_token, memory_order_relaxed);
+        atomic_store(&loop->has_run, true);
+    }
+    if (is_first)
+        pthread_mutex_unlock(&loop->handoff_lock);
+    return result;
+}
+
+bool event_loop_begin_early_work(jd_event_loop *loop, bool *locked)
+{
+    pthread_mutex_lock(&loop->handoff_lock);
+    *locked = !atomic_load(&loop->has_run);
+    if (*locked)
+        return true;
+    pthread_mutex_unlock(&loop->handoff_lock);
+    return event_loop_is_mine(loop);
+}
+
+static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
+{
+    jd_event_loop *outer = current_loop;
+    int result = enter(loop);
+
+    if (result < 0)
+        return result;
+    current_loop = loop;
+    loop->runs_until_quit = until_quit;
+    do {
+        result = event_loop_turn(loop, timeout_ns);
+    } while (until_quit && result >= 0 && !atomic_load(&loop->quit));
+    if (until_quit && result >= 0)
+        atomic_store(&loop->quit, false);
+    loop->runs_until_quit = false;
+    current_loop = outer;
+    loop->running = false;
+    return result;
+}
+
+int jd_event_loop_run(jd_event_loop *loop)
+{
+    int result = run_turns(loop, -1, true);
+
+    return result < 0 ? result : 0;
+}
+
+int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms)
+{
+    return run_turns(loop, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS, false);
+}
+
+int jd_event_loop_pollable_fd(jd_event_loop *loop)
+{
+    return loop->ops->pollable != NULL ? loop->ops->pollable(loop->engine) : JD_ENOTSUP;
+}
+
+int jd_event_loop_next_timeout_ms(jd_event_loop *loop)
+{
+    if (!atomic_load(&loop->has_run) || !event_loop_is_mine(loop) || loop->running || loop->ops->prepare_wait == NULL)
+        return 0;
+    /* Asleep from here on: the wake-up of whoever queues something makes the descriptor readable, so that the wait that
+     * is about to begin elsewhere ends. The next turn is awake again (event_loop_woke). */
+    if (!fall_asleep(loop))
+        return 0;
+    return timeout_to_ms(loop->ops->prepare_wait(loop->engine, time_to_wait(loop, -1)));
+}
+
+void jd_event_loop_quit(jd_event_loop *loop)
+{
+    struct loop_wake *wake = loop->wake;
+
+    atomic_store(&loop->quit, true); /* from here on the loop may end */
+    event_loop_wake(wake);
+}
+
+/* ---- destruction ---- */
+
+/* Runs what is queued and refuses the rest. Tasks run here may queue others until the queue is closed. */
+static void finish_tasks(jd_event_loop *loop)
+{
+    struct task task;
+
+    while (run_tasks(loop) > 0 && task_queue_is_in_batch(&loop->queue))
+        continue;
+    task_queue_close(&loop->queue);
+    while (task_queue_take_last(&loop->queue, &task))
+        task_run(&task);
+}
+
+void event_loop_release_shell(jd_event_loop *loop)
+{
+    if (atomic_fetch_sub(&loop->shell_references, 1) > 1)
+        return;
+    loop->connections.count = 0; /* those that outlived the loop end with it */
+    slot_map_destroy(&loop->connections);
+    task_queue_destroy(&loop->queue);
+    memory_release(loop, sizeof(*loop));
+}
+
+static void free_loop(jd_event_loop *loop)
+{
+    uint32_t timers, connections;
+
+    /* No thread is its owner any more: what the user still holds of its connections goes the way of other threads. */
+    atomic_store_explicit(&loop->owner, NULL, memory_order_relaxed);
+    event_loop_wait_for_wakers(loop);
+    loop->ops->destroy(loop->engine);
+    block_pool_destroy(&loop->receive_blocks);
+    block_pool_destroy(&loop->output_pools.small);
+    block_pool_destroy(&loop->output_pools.large);
+    block_pool_destroy(&loop->output_pools.references);
+    timers = loop_timers_destroy(loop);
+    connections = slot_map_next_generation(&loop->connections);
+    loop_registry_give_back(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);
+    pthread_mutex_destroy(&loop->handoff_lock);
+    event_loop_release_shell(loop);
+}
+
+/* Channels that the engine has not let go of, operations of the user's. */
+static bool engine_is_idle(const jd_event_loop *loop)
+{
+    bool operations_are_left = loop->ops->end_operations != NULL && loop->ops->end_operations(loop->engine);
+
+    return !operations_are_left && loop->watched_channels == 0;
+}
+
+/* Ends what is on the loop, step by step: after an error it may be called again. */
+static int end_all(jd_event_loop *loop)
+{
+    int result;
+
+    loop_signals_forget(loop);
+    result = clients_destroy_all(loop);
+    if (result == 0)
+        result = servers_destroy_all(loop);
+    if (result == 0)
+        result = connections_close_all(loop);
+    if (result < 0)
+        return result;
+    /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
+    loop_registry_withdraw(loop);
+    finish_tasks(loop);
+    result = connections_close_all(loop);
+    if (result < 0)
+        return result;
+    connections_free_dead(loop); /* the contexts' destructors may destroy channels and cancel timers */
+    channels_destroy_all(loop);
+    result = event_loop_turn_until(loop, engine_is_idle);
+    if (result < 0)
+        return result;
+    channels_free_dead(loop);
+    loop_timers_cancel_all(loop);
+    loop_log_suppressed(loop);
+    return 0;
+}
+
+int jd_event_loop_destroy(jd_event_loop *loop)
+{
+    jd_event_loop *outer = current_loop;
+    int result;
+
+    if (loop == NULL)
+        return 0;
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    if (loop->running)
+        return JD_EBUSY;
+    loop->running = true;
+    loop->destroying = true; /* nothing new can be made on it from here on */
+    current_loop = loop;
+    result = end_all(loop);
+    if (result == 0)
+        free_loop(loop);
+    else
+        loop->running = false;
+    current_loop = outer;
+    return result;
+}
+
+/* ---- the rest ---- */
+
+bool jd_event_loop_is_in_loop_thread(const jd_event_loop *loop)
+{
+    return event_loop_is_mine(loop);
+}
+
+jd_timestamp jd_event_loop_now(const jd_event_loop *loop)
+{
+    return loop->now;
+}
+
+jd_engine jd_event_loop_engine(const jd_event_loop *loop)
+{
+    return loop->ops->id;
+}
+
+struct engine *event_loop_engine(const jd_event_loop *loop)
+{
+    return loop->engine;
+}
+
+const jd_event_loop_options *event_loop_options(const jd_event_loop *loop)
+{
+    return &loop->options;
+}
+
+void event_loop_entered(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.enters, 1);
+}
+
+void event_loop_starved(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.receive_pauses, 1);
+}
+
+void event_loop_overflowed(jd_event_loop *loop)
+{
+    counter_add(&loop->counters.queue_overflows, 1);
+}
+
+struct block *event_loop_receive_block(jd_event_loop *loop)
+{
+    return block_pool_get(&loop->receive_blocks);
+}
+
+int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes)
+{
+    block_pool_destroy(&loop->receive_blocks);
+    block_pool_init(&loop->receive_blocks, block_bytes, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    return block_pool_prefault(&loop->receive_blocks);
+}
+
+struct block_pool *event_loop_slices(jd_event_loop *loop)
+{
+    return &loop->output_pools.references;
+}

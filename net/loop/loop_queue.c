@@ -1,0 +1,189 @@
+/* What other threads reach a loop by: its queue of tasks, its wake-up, and its index in the process. */
+#include "net/loop/event_loop.h"
+
+#include "base/memory.h"
+
+#include <jinduo/error.h>
+#include <pthread.h>
+#include <sched.h>
+
+enum { MAX_LOOPS = 255 };
+
+/* Loops by index, so that a connection's id finds its loop from any thread. An index is taken before the loop is ready and
+ * given back after its end; the loop can be found only in between. */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+    bool taken;
+    jd_event_loop *loop;
+    uint32_t generation;   /* where the next loop's connections go on counting */
+} registry[MAX_LOOPS + 1]; /* index 0 is not used: no id is 0 */
+
+static struct loop_wake wakes[MAX_LOOPS + 1]; /* by index, too */
+
+int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation)
+{
+    int result = JD_EMFILE;
+
+    pthread_mutex_lock(&registry_lock);
+    for (int i = 1; i <= MAX_LOOPS && result < 0; i++) {
+        if (registry[i].taken)
+            continue;
+        registry[i].taken = true;
+        loop->index = (uint8_t)i;
+        *first_generation = registry[i].generation;
+        result = 0;
+    }
+    pthread_mutex_unlock(&registry_lock);
+    if (result < 0)
+        return result;
+    loop->wake = &wakes[loop->index];
+    loop->wake->loop = loop;
+    return 0;
+}
+
+void loop_registry_publish(jd_event_loop *loop)
+{
+    pthread_mutex_lock(&registry_lock);
+    registry[loop->index].loop = loop;
+    pthread_mutex_unlock(&registry_lock);
+}
+
+void loop_registry_withdraw(jd_event_loop *loop)
+{
+    pthread_mutex_lock(&registry_lock);
+    registry[loop->index].loop = NULL;
+    pthread_mutex_unlock(&registry_lock);
+}
+
+void loop_registry_give_back(uint8_t index, uint32_t generation)
+{
+    pthread_mutex_lock(&registry_lock);
+    registry[index].taken = false;
+    registry[index].generation = generation;
+    pthread_mutex_unlock(&registry_lock);
+}
+
+/* ---- waking ---- */
+
+void event_loop_wake(struct loop_wake *wake)
+{
+    int sleeping = LOOP_SLEEPING;
+
+    /* Sequentially consistent on both sides: the pusher has pushed before it reads the state, the loop writes SLEEPING
+     * before it looks at the queue a last time. One of them sees the other. */
+    if (atomic_load(&wake->state) != LOOP_SLEEPING)
+        return;
+    /* Something else may have woken the loop, and end it, while this thread is here: the loop's end waits for the wakers.
+     * If by now it is another loop, that one is woken for nothing. */
+    atomic_fetch_add(&wake->wakers, 1);
+    if (atomic_compare_exchange_strong(&wake->state, &sleeping, LOOP_SIGNALLED)) {
+        jd_event_loop *loop = wake->loop;
+        atomic_fetch_add_explicit(&loop->wakeups_sent, 1, memory_order_relaxed);
+        loop->ops->wake(loop->engine);
+    }
+    atomic_fetch_sub(&wake->wakers, 1);
+}
+
+void event_loop_wait_for_wakers(jd_event_loop *loop)
+{
+    /* It may be asleep still: by jd_event_loop_next_timeout_ms, or after a wait that failed. */
+    atomic_store(&loop->wake->state, LOOP_AWAKE);
+    while (atomic_load(&loop->wake->wakers) > 0)
+        sched_yield();
+}
+
+/* ---- queueing ---- */
+
+/* In one of its own callbacks it is awake. Anywhere else it may be asleep, in the owner's thread too: the owner is about to
+ * change when another thread runs the loop for the first time. */
+static void tell(jd_event_loop *loop, struct loop_wake *wake)
+{
+    if (event_loop_current() == loop)
+        counter_add(&loop->counters.tasks_from_inside, 1);
+    else
+        event_loop_wake(wake);
+}
+
+bool event_loop_push(jd_event_loop *loop, struct task_node *task)
+{
+    struct loop_wake *wake = loop->wake;
+
+    if (task_queue_put_node(&loop->queue, task) < 0)
+        return false;
+    tell(loop, wake);
+    return true;
+}
+
+bool event_loop_push_last(jd_event_loop *loop, struct task_node *task)
+{
+    bool pushed;
+
+    atomic_fetch_add(&loop->shell_references, 1);
+    pushed = event_loop_push(loop, task);
+    event_loop_release_shell(loop);
+    return pushed;
+}
+
+int event_loop_push_by_index(uint8_t index, struct task_node *task)
+{
+    jd_event_loop *loop;
+    bool pushed;
+
+    pthread_mutex_lock(&registry_lock);
+    loop = registry[index].loop;
+    if (loop != NULL)
+        atomic_fetch_add(&loop->shell_references, 1); /* keeps it from being freed meanwhile */
+    pthread_mutex_unlock(&registry_lock);
+    if (loop == NULL)
+        return JD_ENOENT;
+    pushed = event_loop_push(loop, task);
+    event_loop_release_shell(loop);
+    return pushed ? 0 : JD_ENOENT;
+}
+
+struct user_task {
+    struct task_node task;
+    jd_task function;
+    void *arg;
+};
+
+static void run_user_task(struct task_node *task)
+{
+    struct user_task user = *(struct user_task *)task;
+
+    memory_release(task, sizeof(struct user_task));
+    user.function(user.arg);
+}
+
+static int queue_with_memory(jd_event_loop *loop, jd_task function, void *arg)
+{
+    struct user_task *user = memory_allocate(sizeof(*user));
+
+    if (user == NULL)
+        return JD_ENOMEM;
+    *user = (struct user_task){ .task.run = run_user_task, .function = function, .arg = arg };
+    if (event_loop_push(loop, &user->task))
+        return 0;
+    memory_release(user, sizeof(*user));
+    return JD_ECANCELED;
+}
+
+int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
+{
+    struct loop_wake *wake = loop->wake;
+    int result = task_queue_put(&loop->queue, function, arg);
+
+    if (result == JD_ENOBUFS)
+        return queue_with_memory(loop, function, arg);
+    if (result == 0)
+        tell(loop, wake);
+    return result;
+}
+
+int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task function, void *arg)
+{
+    if (event_loop_current() != loop)
+        return jd_event_loop_queue_in_loop(loop, function, arg);
+    function(arg);
+    return 0;
+}

@@ -1,0 +1,78 @@
+/* What a loop has done and holds. Each counter is written by the loop's thread alone and may be read by any. */
+#include "net/loop/event_loop.h"
+
+static uint64_t read_counter(const loop_counter *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* How much of one is not in the others. They are read a moment apart, so that for a moment there may seem to be less than
+ * none. */
+static uint64_t rest_of(uint64_t all, uint64_t gone)
+{
+    return all > gone ? all - gone : 0;
+}
+
+static void add_pool(const struct block_pool *pool, jd_event_loop_statistics *statistics)
+{
+    statistics->block_overflows += atomic_load_explicit(&pool->overflow_count, memory_order_relaxed);
+    statistics->pool_bytes += block_pool_bytes(pool);
+    statistics->pool_blocks += block_pool_blocks(pool);
+    statistics->pool_blocks_used += atomic_load_explicit(&pool->blocks_out, memory_order_relaxed);
+}
+
+void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_statistics *statistics)
+{
+    const struct loop_counters *counters = &loop->counters;
+
+#define READ(name)                .name = read_counter(&counters->name)
+#define READ_CLOSED(name, reason) .name = read_counter(&counters->closed[reason])
+    *statistics = (jd_event_loop_statistics){
+        READ(turns),
+        READ(idle_turns),
+        READ(sleeps),
+        READ(enters),
+        READ(events),
+        READ(tasks),
+        READ(timers),
+        READ(flushes),
+        READ(bytes_received),
+        READ(bytes_sent),
+        READ(bytes_dropped),
+        READ(connections_accepted),
+        READ(connections_refused),
+        READ(connections_failed),
+        READ(connections_closed),
+        READ(connections_opened),
+        READ(connects_failed),
+        READ(accept_pauses),
+        READ(receive_pauses),
+        READ(queue_overflows),
+        READ_CLOSED(closed_by_peer, CLOSED_BY_PEER),
+        READ_CLOSED(closed_here, CLOSED_HERE),
+        READ_CLOSED(closed_by_reset, CLOSED_BY_RESET),
+        READ_CLOSED(closed_by_first_message_timeout, CLOSED_FIRST_MESSAGE),
+        READ_CLOSED(closed_by_idle_timeout, CLOSED_IDLE),
+        READ_CLOSED(closed_by_read_timeout, CLOSED_READ),
+        READ_CLOSED(closed_by_write_timeout, CLOSED_WRITE),
+        READ_CLOSED(closed_by_frame_error, CLOSED_FRAME),
+        READ_CLOSED(closed_by_drain_deadline, CLOSED_OVERDUE),
+        READ_CLOSED(closed_by_input_limit, CLOSED_INPUT_LIMIT),
+        READ_CLOSED(closed_out_of_memory, CLOSED_NO_MEMORY),
+        READ_CLOSED(closed_otherwise, CLOSED_OTHERWISE),
+        .connection_bytes = atomic_load_explicit(&loop->connections.bytes, memory_order_relaxed),
+        .wakeups_sent = atomic_load_explicit(&loop->wakeups_sent, memory_order_relaxed),
+    };
+#undef READ
+#undef READ_CLOSED
+    statistics->connections_open = rest_of(statistics->connections_opened, statistics->connections_closed);
+    statistics->bytes_queued =
+        rest_of(read_counter(&counters->bytes_queued), statistics->bytes_sent + statistics->bytes_dropped);
+    /* Not counted where it happens: that would be one more contended write for each task. */
+    statistics->wakeups_saved =
+        rest_of(statistics->tasks, read_counter(&counters->tasks_from_inside) + statistics->wakeups_sent);
+    add_pool(&loop->receive_blocks, statistics);
+    add_pool(&loop->output_pools.small, statistics);
+    add_pool(&loop->output_pools.large, statistics);
+    add_pool(&loop->output_pools.references, statistics);
+}

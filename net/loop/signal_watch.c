@@ -1,0 +1,109 @@
+/* Signals as callbacks on a loop: the handler notes the signal in the loop that watches it and wakes it; both are safe in
+ * a signal handler (signal-safety(7)). */
+#include "net/loop/event_loop.h"
+
+#include <jinduo/error.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+enum { SIGNALS = 64 };
+
+static struct watched_signal {
+    _Atomic(jd_event_loop *) loop; /* read by the handler */
+    jd_signal_callback callback;
+    void *arg;
+    struct sigaction before;
+} watched[SIGNALS];
+
+static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Threads in the handler: one that has read a loop there may still touch it. */
+static _Atomic unsigned handlers;
+
+static void on_signal(int number)
+{
+    int saved_errno = errno;
+    jd_event_loop *loop;
+
+    atomic_fetch_add(&handlers, 1);
+    loop = atomic_load(&watched[number].loop);
+    if (loop != NULL) {
+        atomic_fetch_or(&loop->pending_signals, (uint64_t)1 << number);
+        event_loop_wake(loop->wake);
+    }
+    atomic_fetch_sub(&handlers, 1);
+    errno = saved_errno;
+}
+
+static int begin_watch(jd_event_loop *loop, int number)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+
+    sigfillset(&action.sa_mask);
+    atomic_store(&watched[number].loop, loop);
+    if (sigaction(number, &action, &watched[number].before) == 0)
+        return 0;
+    atomic_store(&watched[number].loop, NULL);
+    return -errno;
+}
+
+static void end_watch(int number)
+{
+    sigaction(number, &watched[number].before, NULL);
+    atomic_store(&watched[number].loop, NULL);
+    watched[number].callback = NULL;
+    while (atomic_load(&handlers) > 0)
+        sched_yield();
+}
+
+int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callback callback, void *arg)
+{
+    jd_event_loop *watcher;
+    int result = 0;
+
+    if (number <= 0 || number >= SIGNALS)
+        return JD_EINVAL;
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    if (loop->destroying)
+        return JD_ECANCELED;
+    pthread_mutex_lock(&watch_lock);
+    watcher = atomic_load(&watched[number].loop);
+    if (watcher != NULL && watcher != loop)
+        result = JD_EBUSY;
+    else if (callback == NULL && watcher == loop)
+        end_watch(number);
+    else if (callback != NULL) {
+        watched[number].callback = callback;
+        watched[number].arg = arg;
+        if (watcher == NULL)
+            result = begin_watch(loop, number);
+    }
+    pthread_mutex_unlock(&watch_lock);
+    return result;
+}
+
+unsigned loop_signals_run(jd_event_loop *loop)
+{
+    uint64_t pending = 0;
+    unsigned count = 0;
+
+    if (atomic_load_explicit(&loop->pending_signals, memory_order_relaxed) != 0)
+        pending = atomic_exchange(&loop->pending_signals, 0);
+    for (; pending != 0; pending &= pending - 1, count++) {
+        int number = __builtin_ctzll(pending);
+        if (atomic_load(&watched[number].loop) == loop)
+            watched[number].callback(number, watched[number].arg);
+    }
+    return count;
+}
+
+void loop_signals_forget(jd_event_loop *loop)
+{
+    pthread_mutex_lock(&watch_lock);
+    for (int number = 1; number < SIGNALS; number++)
+        if (atomic_load(&watched[number].loop) == loop)
+            end_watch(number);
+    pthread_mutex_unlock(&watch_lock);
+}

@@ -1,0 +1,280 @@
+/* The stream side of the Reactor: each socket is in the poller once, edge-triggered, for all that it may receive; from the
+ * first time that the kernel takes no more output for that as well, and then for good. An edge is told once, so what it
+ * means is remembered here. */
+#include "net/engine/stream_socket.h"
+#include "net/reactor/reactor.h"
+
+#include <jinduo/error.h>
+
+enum {
+    STREAM_WRITABLE = 1, /* the kernel has not said EAGAIN since the last edge */
+    STREAM_PAUSED = 2,
+    STREAM_READY = 4,       /* on the ready list, because it */
+    STREAM_MAY_RECEIVE = 8, /* may have more to receive although no edge will tell, or */
+    STREAM_MAY_SEND = 16,   /* has used up its budget for sending */
+    STREAM_UNSURE = 32,     /* a short receive does not mean that all is received */
+    STREAM_ENDED = 64,      /* the FIN has been reported */
+    STREAM_FAILED = 128,
+    STREAM_CLOSED = 256, /* closed, but on the ready list still: reported when the list gets there */
+    STREAM_REGISTERED = 512,
+    STREAM_WATCHES_OUTPUT = 1024,
+};
+
+enum { FILE_BUDGETS = 4 };
+
+/* Not EPOLLOUT: a new socket can be written to, so each would begin with an event that says nothing. */
+static const uint32_t events_watched = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (uint32_t)EPOLLET;
+
+/* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge (tcp(7),
+ * "out-of-band data"). */
+static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
+
+int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
+{
+    stream->socket = socket;
+    /* A receive on a Unix-domain socket stops short where descriptors were sent along (unix(7), SCM_RIGHTS). */
+    stream->engine_flags = stream->is_local ? STREAM_WRITABLE | STREAM_UNSURE : STREAM_WRITABLE;
+    return 0;
+}
+
+static int stream_start(struct stream *stream)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+    int result =
+        poller_add(&reactor->poller, stream->socket, events_watched, reactor_token(TOKEN_STREAM, stream_token(stream)));
+
+    if (result == 0)
+        set_flag(stream, STREAM_REGISTERED);
+    return result;
+}
+
+/* why: STREAM_MAY_RECEIVE or STREAM_MAY_SEND. */
+static void put_on_ready_list(struct stream *stream, unsigned why)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+
+    set_flag(stream, why);
+    if (has_flag(stream, STREAM_READY))
+        return;
+    set_flag(stream, STREAM_READY);
+    stream->engine_next = NULL;
+    *reactor->ready_link = stream;
+    reactor->ready_link = &stream->engine_next;
+}
+
+static void stream_pause(struct stream *stream)
+{
+    set_flag(stream, STREAM_PAUSED);
+}
+
+/* No new edge comes for what has arrived meanwhile. */
+static void stream_resume(struct stream *stream)
+{
+    if (!has_flag(stream, STREAM_PAUSED))
+        return;
+    clear_flag(stream, STREAM_PAUSED);
+    put_on_ready_list(stream, STREAM_MAY_RECEIVE);
+}
+
+/* ---- receiving ---- */
+
+static void fail(struct stream *stream, int error)
+{
+    set_flag(stream, STREAM_FAILED);
+    stream_failed(stream, error);
+}
+
+static bool may_receive(const struct stream *stream)
+{
+    return !has_flag(stream, STREAM_PAUSED | STREAM_ENDED | STREAM_FAILED | STREAM_CLOSED);
+}
+
+/* One receive. Returns the bytes received, or 0 when there is nothing more to receive now. */
+static size_t receive_once(struct reactor *reactor, struct stream *stream)
+{
+    struct block *block = reactor->block != NULL ? reactor->block : event_loop_receive_block(stream->loop);
+    ssize_t received;
+    size_t capacity;
+
+    reactor->block = block;
+    if (block == NULL) {
+        fail(stream, JD_ENOMEM);
+        return 0;
+    }
+    capacity = block->capacity;
+    received = socket_receive(stream->socket, block->data, capacity);
+    if (received > 0) {
+        bool drained = (size_t)received < capacity && !has_flag(stream, STREAM_UNSURE);
+        block->begin = 0;
+        block->end = (uint32_t)received;
+        stream_received(stream, &reactor->block);
+        return drained ? 0 : (size_t)received;
+    }
+    if (!stream->is_local)
+        clear_flag(stream, STREAM_UNSURE);
+    if (received == 0) {
+        set_flag(stream, STREAM_ENDED);
+        stream_ended(stream);
+    } else if (received != JD_EAGAIN) {
+        fail(stream, (int)received);
+    }
+    return 0;
+}
+
+/* Receives until the kernel has no more, or the budget is used up: the rest waits on the ready list. */
+static void receive(struct reactor *reactor, struct stream *stream)
+{
+    size_t budget = stream_budget(stream);
+    size_t received = 0;
+
+    while (may_receive(stream)) {
+        size_t count = receive_once(reactor, stream);
+        if (count == 0)
+            return;
+        received += count;
+        if (received >= budget) {
+            put_on_ready_list(stream, STREAM_MAY_RECEIVE);
+            return;
+        }
+    }
+}
+
+/* ---- sending ---- */
+
+/* The kernel takes no more. An edge that has come meanwhile is not lost: changing what is watched for looks at once
+ * (epoll_ctl(2), EPOLL_CTL_MOD). */
+static void wait_for_output_edge(struct stream *stream)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+    uint64_t token = reactor_token(TOKEN_STREAM, stream_token(stream));
+    int result = 0;
+
+    clear_flag(stream, STREAM_WRITABLE);
+    if (!has_flag(stream, STREAM_WATCHES_OUTPUT))
+        result = poller_modify(&reactor->poller, stream->socket, events_watched | EPOLLOUT, token);
+    if (result == 0)
+        set_flag(stream, STREAM_WATCHES_OUTPUT);
+    else
+        fail(stream, result);
+}
+
+/* Until the kernel takes no more, as only then an edge tells when it takes more again; or until the budget is used up. */
+static void send_output(struct stream *stream, size_t budget)
+{
+    while (output_queue_bytes(&stream->output) > 0 && has_flag(stream, STREAM_WRITABLE) &&
+           !has_flag(stream, STREAM_FAILED | STREAM_CLOSED)) {
+        ssize_t sent = socket_stream_send(stream, budget);
+
+        if (sent == JD_EAGAIN) {
+            wait_for_output_edge(stream);
+        } else if (sent < 0) {
+            fail(stream, (int)sent);
+        } else {
+            stream_sent(stream, (size_t)sent);
+            if ((size_t)sent >= budget && output_queue_bytes(&stream->output) > 0) {
+                put_on_ready_list(stream, STREAM_MAY_SEND);
+                return;
+            }
+            budget -= (size_t)sent < budget ? (size_t)sent : budget;
+        }
+    }
+}
+
+static void stream_flush(struct stream *stream)
+{
+    /* On the ready list it has had its budget in this turn. */
+    if (!has_flag(stream, STREAM_MAY_SEND))
+        send_output(stream, stream_budget(stream));
+}
+
+/* What has used up its budget has the next one. If a file is next it is more: nobody copies its bytes, but each piece costs
+ * two or three system calls besides its own (base/posix/pipe_signal.h). */
+static void send_on(struct stream *stream)
+{
+    size_t budget = stream_budget(stream);
+
+    if (output_queue_first_file(&stream->output) != NULL)
+        budget = budget < SIZE_MAX / FILE_BUDGETS ? budget * FILE_BUDGETS : SIZE_MAX;
+    send_output(stream, budget);
+}
+
+static void stream_shutdown_write(struct stream *stream)
+{
+    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shut_down(stream);
+
+    if (result < 0)
+        fail(stream, result);
+}
+
+/* ---- the ready list ---- */
+
+unsigned reactor_run_ready(struct reactor *reactor)
+{
+    struct stream *stream = reactor->ready_first;
+    unsigned count = 0;
+
+    reactor->ready_first = NULL;
+    reactor->ready_link = &reactor->ready_first;
+    for (struct stream *next; stream != NULL; stream = next, count++) {
+        unsigned why = stream->engine_flags;
+        next = stream->engine_next;
+        clear_flag(stream, STREAM_READY | STREAM_MAY_RECEIVE | STREAM_MAY_SEND);
+        if (why & STREAM_CLOSED)
+            stream_closed(stream);
+        if (why & STREAM_MAY_SEND)
+            send_on(stream);
+        if (why & STREAM_MAY_RECEIVE)
+            receive(reactor, stream);
+    }
+    return count;
+}
+
+/* ---- events ---- */
+
+void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32_t events)
+{
+    if (has_flag(stream, STREAM_FAILED | STREAM_CLOSED))
+        return;
+    if (events & EPOLLOUT && !has_flag(stream, STREAM_WRITABLE)) {
+        set_flag(stream, STREAM_WRITABLE);
+        stream_flush(stream);
+    }
+    if (events & events_unsure)
+        set_flag(stream, STREAM_UNSURE);
+    /* One that is on the ready list has had its budget in this turn, or waits for its place in the next. */
+    if (events & (EPOLLIN | events_unsure) && !has_flag(stream, STREAM_MAY_RECEIVE))
+        receive(reactor, stream);
+    /* Not received from, as it is paused or has ended: a reset is noticed all the same. */
+    if (events & EPOLLERR && !may_receive(stream) && !has_flag(stream, STREAM_FAILED)) {
+        int error = socket_error(stream->socket);
+        if (error < 0)
+            fail(stream, error);
+    }
+}
+
+/* ---- the end ---- */
+
+static void stream_close(struct stream *stream, bool reset)
+{
+    struct reactor *reactor = reactor_of_loop(stream->loop);
+
+    if (!reset && !has_flag(stream, STREAM_FAILED))
+        socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
+    /* Closing removes it from the poller, unless there is a duplicate of the descriptor (epoll(7), question 6). */
+    if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
+        poller_remove(&reactor->poller, stream->socket);
+    socket_stream_close(stream, reset);
+    set_flag(stream, STREAM_CLOSED);
+    reactor->descriptor_freed = true;
+    if (!has_flag(stream, STREAM_READY))
+        stream_closed(stream);
+}
+
+const struct stream_ops reactor_stream_ops = {
+    .start = stream_start,
+    .pause = stream_pause,
+    .resume = stream_resume,
+    .flush = stream_flush,
+    .shutdown_write = stream_shutdown_write,
+    .close = stream_close,
+};

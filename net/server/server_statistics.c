@@ -1,0 +1,86 @@
+/* What a server has done, over all its loops. */
+#include "net/server/server.h"
+
+void server_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change)
+{
+    jd_tcp_server *server = server_of_owner(owner);
+
+    if (connection_loop(connection) == server->loop)
+        counter_add(&server->seen_on_own_loop, (uint64_t)(int64_t)change);
+    else
+        atomic_fetch_add_explicit(&server->seen_on_io_loops, (size_t)change, memory_order_relaxed);
+}
+
+size_t jd_tcp_server_connection_count(const jd_tcp_server *server)
+{
+    return atomic_load_explicit(&server->seen_on_io_loops, memory_order_relaxed) +
+           (size_t)atomic_load_explicit(&server->seen_on_own_loop, memory_order_relaxed);
+}
+
+static void add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)
+{
+    /* All members are counters of one type (jinduo/event_loop.h). */
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)more;
+
+    for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+        to[i] += from[i];
+}
+
+/* Under the lock: the io loops exist as long as it is held. */
+static void add_io_loops(const jd_tcp_server *server, jd_event_loop_statistics *statistics)
+{
+    jd_event_loop_statistics one;
+
+    /* The server's own loop only accepts. */
+    jd_event_loop_get_statistics(server->loop, &one);
+    *statistics = (jd_event_loop_statistics){
+        .accept_pauses = one.accept_pauses,
+        .connections_accepted = one.connections_accepted,
+        .connections_refused = one.connections_refused,
+        .connections_failed = one.connections_failed,
+    };
+    for (unsigned i = 0; i < server->io_threads; i++) {
+        jd_event_loop_get_statistics(server->io_loops[i].loop, &one);
+        add(statistics, &one);
+    }
+}
+
+void jd_tcp_server_get_statistics(jd_tcp_server *server, jd_event_loop_statistics *statistics)
+{
+    if (server->io_threads == 0) {
+        jd_event_loop_get_statistics(server->loop, statistics);
+        return;
+    }
+    pthread_mutex_lock(&server->threads_lock);
+    if (server->threads != NULL)
+        add_io_loops(server, statistics);
+    else
+        *statistics = server->ended_statistics;
+    pthread_mutex_unlock(&server->threads_lock);
+}
+
+static void forget_what_is_now(jd_event_loop_statistics *statistics)
+{
+    statistics->bytes_queued = 0;
+    statistics->connections_open = 0;
+    statistics->pool_blocks = 0;
+    statistics->pool_blocks_used = 0;
+    statistics->pool_bytes = 0;
+    statistics->connection_bytes = 0;
+}
+
+/* In one, so that whoever looks never sees a counter go back. */
+struct loop_threads *server_detach_threads(jd_tcp_server *server)
+{
+    struct loop_threads *threads = server->threads;
+
+    if (threads == NULL)
+        return NULL;
+    pthread_mutex_lock(&server->threads_lock);
+    add_io_loops(server, &server->ended_statistics);
+    forget_what_is_now(&server->ended_statistics);
+    server->threads = NULL;
+    pthread_mutex_unlock(&server->threads_lock);
+    return threads;
+}

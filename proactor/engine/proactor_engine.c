@@ -1,0 +1,263 @@
+/* The loop side of the Proactor. */
+#include "proactor/engine/proactor_engine.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/platform/clock.h"
+
+#include <assert.h>
+#include <jinduo/error.h>
+
+enum { STARVED_RETRY_NS = 10 * 1000000, TRIED_RETRY_NS = 1000000 };
+
+int proactor_create(struct engine **engine, jd_event_loop *loop, const struct engine_ops *ops,
+                    const struct backend_ops *backend)
+{
+    struct proactor_engine *proactor = memory_allocate_zeroed(sizeof(*proactor));
+    int result;
+
+    if (proactor == NULL)
+        return JD_ENOMEM;
+    proactor->engine.ops = ops;
+    proactor->engine.loop = loop;
+    stream_list_init(&proactor->starved);
+    stream_list_init(&proactor->behind);
+    stream_list_init(&proactor->ended);
+    stream_list_init(&proactor->holding);
+    operations_init(&proactor->operations);
+    result = backend->create(&proactor->backend, proactor, event_loop_options(loop));
+    if (result < 0) {
+        memory_release(proactor, sizeof(*proactor));
+        return result;
+    }
+    *engine = &proactor->engine;
+    return 0;
+}
+
+void proactor_destroy(struct engine *engine)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+
+    assert(proactor->starved.first == NULL && proactor->behind.first == NULL);
+    assert(proactor->ended.first == NULL && proactor->holding.first == NULL);
+    assert(proactor->starved_listeners == NULL);
+    proactor->backend->ops->destroy(proactor->backend);
+    proactor_close_channels(proactor);
+    memory_release(proactor, sizeof(*proactor));
+}
+
+void proactor_wake(struct engine *engine)
+{
+    struct backend *backend = proactor_of(engine)->backend;
+
+    backend->ops->wake(backend);
+}
+
+void proactor_push(struct engine *engine)
+{
+    struct backend *backend = proactor_of(engine)->backend;
+
+    backend->ops->push(backend);
+}
+
+jd_timestamp proactor_now(const struct engine *engine)
+{
+    return clock_now();
+}
+
+static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
+{
+    if (other_ns < 0)
+        other_ns = 0;
+    return timeout_ns < 0 || other_ns < timeout_ns ? other_ns : timeout_ns;
+}
+
+/* What was to be tried in an earlier turn still is: another thread does so (SQPOLL), perhaps on this core. */
+static bool is_tried_elsewhere(const struct proactor_engine *proactor)
+{
+    return proactor->are_trying && proactor->turn != proactor->tried_turn;
+}
+
+static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
+{
+    const struct backend *backend = proactor->backend;
+
+    if (timeout_ns == 0 || proactor->holding.first != NULL ||
+        (proactor->awaits_sends && backend->ops->has_unheard(backend)))
+        return 0;
+    /* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only
+     * time can bring memory. */
+    if (proactor->starved.first != NULL || proactor->operations.starved != NULL ||
+        (proactor->behind.first != NULL && !is_tried_elsewhere(proactor)))
+        timeout_ns = backend->ops->receive_room(backend) > 0 ? 0 : shorter(timeout_ns, STARVED_RETRY_NS);
+    else if (proactor->behind.first != NULL)
+        timeout_ns = shorter(timeout_ns, TRIED_RETRY_NS);
+    if (proactor->starved_listeners != NULL)
+        timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
+    return timeout_ns;
+}
+
+/* Returns how long to wait. */
+static int64_t prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns)
+{
+    proactor->error = proactor_poll_channels(proactor);
+    proactor_continue_streams(proactor);
+    if (operations_before_wait(&proactor->operations, proactor->backend) || proactor->error < 0)
+        return 0;
+    return time_to_wait(proactor, timeout_ns);
+}
+
+int proactor_pollable(struct engine *engine)
+{
+    struct backend *backend = proactor_of(engine)->backend;
+
+    return backend->ops->pollable_fd(backend);
+}
+
+int64_t proactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+
+    timeout_ns = prepare_wait(proactor, timeout_ns);
+    return proactor->backend->ops->prepare_poll(proactor->backend) ? 0 : timeout_ns;
+}
+
+int proactor_wait(struct engine *engine, int64_t timeout_ns)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+    int count;
+
+    timeout_ns = prepare_wait(proactor, timeout_ns);
+    count = proactor->backend->ops->wait(proactor->backend, timeout_ns);
+    if (proactor->starved_listeners != NULL)
+        proactor->told += proactor_retry_accepting(proactor);
+    operations_tell_finished(&proactor->operations);
+    if (proactor->tries_are_over)
+        proactor->are_trying = false;
+    if (count < 0 || proactor->error < 0)
+        return count < 0 ? count : proactor->error;
+    return count + (int)proactor->told;
+}
+
+/* ---- the user's operations ---- */
+
+bool proactor_end_operations(struct engine *engine)
+{
+    return operations_end(&proactor_of(engine)->operations);
+}
+
+struct operations *proactor_operations(const jd_event_loop *loop)
+{
+    return loop->ops->is_proactor ? &proactor_of(event_loop_engine(loop))->operations : NULL;
+}
+
+struct backend *proactor_backend(const jd_event_loop *loop)
+{
+    return proactor_of(event_loop_engine(loop))->backend;
+}
+
+uint64_t proactor_operation_token(const struct operation *operation)
+{
+    return proactor_token(COMPLETES_USER, (uint64_t)(uintptr_t)operation);
+}
+
+/* ---- what a backend calls ---- */
+
+void proactor_woke(struct proactor_engine *owner)
+{
+    event_loop_woke(owner->engine.loop);
+    owner->turn++;
+    owner->turns_between = 0;
+    owner->tries_are_over = (int32_t)(owner->backend->ops->tried(owner->backend) - owner->tried_by) >= 0;
+    owner->told = proactor_tell_held(owner);
+}
+
+void proactor_hears_all(struct proactor_engine *owner)
+{
+    owner->awaits_sends = false;
+}
+
+void proactor_timeout_lost(struct proactor_engine *owner)
+{
+    operations_time(&owner->operations);
+}
+
+void proactor_overflowed(struct proactor_engine *owner)
+{
+    event_loop_overflowed(owner->engine.loop);
+}
+
+void proactor_entered(struct proactor_engine *owner)
+{
+    event_loop_entered(owner->engine.loop);
+}
+
+unsigned proactor_gathering_share = 32;
+
+/* A few of those at work: if it were most of them, they would wait for each other. How many are at work: each that received
+ * in this turn did so last a number of turns ago, and meanwhile the others had theirs. */
+unsigned proactor_worth_gathering(const struct proactor_engine *owner)
+{
+    return owner->turns_between / proactor_gathering_share;
+}
+
+void proactor_refused(struct proactor_engine *owner, const char *reason)
+{
+    log_message(JD_LOG_ERROR, "%s: %s", owner->engine.ops->name, reason);
+}
+
+struct block *proactor_receive_block(struct proactor_engine *owner)
+{
+    return event_loop_receive_block(owner->engine.loop);
+}
+
+int proactor_set_receive_blocks(struct proactor_engine *owner, uint32_t block_bytes)
+{
+    return event_loop_set_receive_blocks(owner->engine.loop, block_bytes);
+}
+
+struct block_pool *proactor_slices(struct proactor_engine *owner)
+{
+    return event_loop_slices(owner->engine.loop);
+}
+
+void proactor_completed(struct proactor_engine *owner, struct completion *completion)
+{
+    enum completion_kind kind = (enum completion_kind)(completion->token >> COMPLETION_KIND_SHIFT);
+    struct stream *stream = NULL;
+
+    /* A stream is gone only when the last of its operations has completed. */
+    if (kind <= COMPLETES_FILE)
+        stream = stream_by_token(owner->engine.loop, proactor_token_value(completion->token));
+    assert(kind > COMPLETES_FILE || stream != NULL);
+    switch (kind) {
+    case COMPLETES_RECEIVE:
+        proactor_received(owner, stream, completion);
+        break;
+    case COMPLETES_SEND:
+        proactor_sent(owner, stream, completion, NULL);
+        break;
+    case COMPLETES_WATCH:
+        proactor_watched(owner, stream, completion);
+        break;
+    case COMPLETES_FILE:
+        proactor_file_read(owner, stream, completion);
+        break;
+    case COMPLETES_ACCEPT:
+        proactor_accepted(owner, completion);
+        break;
+    case COMPLETES_CONNECT:
+        proactor_connected(owner, completion);
+        break;
+    case COMPLETES_CHANNELS:
+        proactor_channels_ready(owner);
+        break;
+    case COMPLETES_LENT:
+        proactor_lent_completed(owner, (struct lent_send *)(uintptr_t)proactor_token_value(completion->token),
+                                completion);
+        break;
+    case COMPLETES_USER:
+        operation_completed((struct operation *)(uintptr_t)proactor_token_value(completion->token), completion);
+        break;
+    }
+}

@@ -1,0 +1,145 @@
+/* How an engine is chosen. */
+#include "net/loop/event_loop.h"
+
+#include "base/log.h"
+
+#include <jinduo/error.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Also of those that are not compiled in. */
+static const char *const engine_names[] = {
+    [JD_ENGINE_AUTO] = "auto",         [JD_ENGINE_REACTOR] = "reactor",     [JD_ENGINE_PROACTOR] = "proactor",
+    [JD_ENGINE_IO_URING] = "io_uring", [JD_ENGINE_SIMULATED] = "simulated",
+};
+
+enum { ENGINE_NAMES = sizeof(engine_names) / sizeof(engine_names[0]) };
+
+static const struct engine_ops *engine_by_id(jd_engine id)
+{
+    for (const struct engine_ops *const *ops = engines_compiled_in; *ops != NULL; ops++)
+        if ((*ops)->id == id)
+            return *ops;
+    return NULL;
+}
+
+int jd_engine_parse(jd_engine *engine, const char *name)
+{
+    for (unsigned i = 0; i < ENGINE_NAMES; i++) {
+        if (strcmp(name, engine_names[i]) == 0) {
+            *engine = (jd_engine)i;
+            return 0;
+        }
+    }
+    return JD_EINVAL;
+}
+
+const char *jd_engine_name(jd_engine engine)
+{
+    return (unsigned)engine < ENGINE_NAMES ? engine_names[engine] : "unknown";
+}
+
+/* ---- availability ---- */
+
+static int is_available(const struct engine_ops *ops, const char **reason)
+{
+    *reason = "";
+    return ops->available != NULL ? ops->available(reason) : 0;
+}
+
+/* The best Proactor that can be used; reason: why the best of all cannot. NULL if there is none. */
+static const struct engine_ops *best_proactor(int *result, const char **reason)
+{
+    const struct engine_ops *best = NULL;
+
+    *result = JD_ENOTSUP;
+    *reason = "no Proactor is built in";
+    for (const struct engine_ops *const *ops = engines_compiled_in; *ops != NULL; ops++) {
+        const char *other_reason;
+        int other;
+        if (!(*ops)->is_proactor)
+            continue;
+        other = is_available(*ops, best == NULL ? reason : &other_reason);
+        if (best == NULL)
+            *result = other;
+        best = *ops;
+        if (other == 0)
+            return best;
+    }
+    return NULL;
+}
+
+int jd_engine_available(jd_engine engine, const char **reason)
+{
+    const struct engine_ops *ops = engine_by_id(engine);
+    const char *unused;
+    int result;
+
+    if (reason == NULL)
+        reason = &unused;
+    *reason = "";
+    if (engine == JD_ENGINE_AUTO)
+        return 0;
+    if (engine == JD_ENGINE_PROACTOR)
+        return best_proactor(&result, reason) != NULL ? 0 : result;
+    if (ops != NULL)
+        return is_available(ops, reason);
+    *reason = (unsigned)engine < ENGINE_NAMES ? "not built in" : "no such engine";
+    return (unsigned)engine < ENGINE_NAMES ? JD_ENOTSUP : JD_EINVAL;
+}
+
+/* ---- the choice ---- */
+
+/* What the program left open, the environment may decide. */
+static int choose(jd_engine *engine)
+{
+    const char *wish = getenv("JINDUO_ENGINE");
+
+    if (*engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' && jd_engine_parse(engine, wish) < 0) {
+        log_message(JD_LOG_ERROR, "JINDUO_ENGINE: unknown engine '%s'", wish);
+        return JD_EINVAL;
+    }
+    if (*engine == JD_ENGINE_AUTO)
+        *engine = JD_ENGINE_REACTOR;
+    return 0;
+}
+
+static int choose_proactor(const struct engine_ops **ops)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    const char *reason;
+    int result;
+
+    *ops = best_proactor(&result, &reason);
+    if (*ops == NULL) {
+        log_message(JD_LOG_ERROR, "proactor: %s", reason);
+        return result;
+    }
+    if (!atomic_flag_test_and_set(&told))
+        log_message(*reason != '\0' ? JD_LOG_WARNING : JD_LOG_INFO, "proactor: using %s%s%s", (*ops)->name,
+                    *reason != '\0' ? ": " : "", reason);
+    return 0;
+}
+
+int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options)
+{
+    jd_engine engine = options != NULL ? options->engine : JD_ENGINE_AUTO;
+    const struct engine_ops *ops;
+    const char *reason;
+    int result = choose(&engine);
+
+    if (result < 0)
+        return result;
+    if (engine == JD_ENGINE_PROACTOR) {
+        result = choose_proactor(&ops);
+        return result < 0 ? result : event_loop_create_on(loop, options, ops);
+    }
+    ops = engine_by_id(engine);
+    if (ops != NULL)
+        return event_loop_create_on(loop, options, ops);
+    result = jd_engine_available(engine, &reason);
+    if (result != JD_EINVAL)
+        log_message(JD_LOG_ERROR, "%s: %s", jd_engine_name(engine), reason);
+    return result;
+}

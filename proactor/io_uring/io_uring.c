@@ -1,0 +1,362 @@
+/* The io_uring backend: one ring a loop, one call into the kernel a turn, which submits, waits and collects. */
+#include "base/memory.h"
+#include "base/platform/clock.h"
+#include "base/posix/system_calls.h"
+#include "proactor/io_uring/io_uring_backend.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+enum { NS_PER_S = 1000000000 };
+
+/* ---- creation ---- */
+
+static int uring_create(struct backend **backend, struct proactor_engine *owner, const jd_event_loop_options *options)
+{
+    const struct ring_size size = {
+        .submissions = URING_SUBMISSIONS,
+        .completions = URING_COMPLETIONS,
+        .sqpoll_idle_ms = options->ring_sqpoll_idle_ms,
+    };
+    struct io_uring_backend *uring = memory_allocate_zeroed(sizeof(*uring));
+    const char *reason;
+    int result;
+
+    if (uring == NULL)
+        return JD_ENOMEM;
+    uring->backend = (struct backend){ .ops = &io_uring_backend, .owner = owner };
+    uring->pollable = SOCKET_NONE;
+    uring->arena = memory_allocate(URING_ARENA_BYTES);
+    if (uring->arena == NULL) {
+        result = JD_ENOMEM;
+        goto free_backend;
+    }
+    uring->wakeup = system_calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (uring->wakeup < 0) {
+        result = -errno;
+        goto free_arena;
+    }
+    result = uring_setup(&uring->ring, &size, &reason);
+    if (result < 0) {
+        proactor_refused(owner, reason);
+        goto close_wakeup;
+    }
+    result = uring_buffers_create(uring);
+    if (result < 0)
+        goto close_ring;
+    *backend = &uring->backend;
+    return 0;
+
+close_ring:
+    io_uring_queue_exit(&uring->ring);
+close_wakeup:
+    system_calls.close(uring->wakeup);
+free_arena:
+    memory_release(uring->arena, URING_ARENA_BYTES);
+free_backend:
+    memory_release(uring, sizeof(*uring));
+    return result;
+}
+
+static void uring_destroy(struct backend *backend)
+{
+    struct io_uring_backend *uring = uring_of(backend);
+
+    uring_buffers_destroy(uring);
+    io_uring_queue_exit(&uring->ring);
+    system_calls.close(uring->wakeup);
+    if (uring->pollable != SOCKET_NONE)
+        system_calls.close(uring->pollable);
+    if (uring->parked != NULL)
+        memory_release(uring->parked, uring->parked_room * sizeof(*uring->parked));
+    memory_release(uring->arena, URING_ARENA_BYTES);
+    memory_release(uring, sizeof(*uring));
+}
+
+/* The ring would tell of the wake-up by the pollable descriptor, too; but as one eventfd's write may not signal another, the
+ * kernel puts that off (io_eventfd_signal in io_uring/eventfd.c). */
+static void uring_wake(struct backend *backend)
+{
+    struct io_uring_backend *uring = uring_of(backend);
+    int pollable = uring->pollable;
+
+    /* Never read: each write is told by the poll. Its only error, EAGAIN with the counter full, would mean that the wake-up
+     * is there already. */
+    eventfd_write(uring->wakeup, 1);
+    if (pollable != SOCKET_NONE)
+        eventfd_write(pollable, 1);
+}
+
+/* ---- waiting ---- */
+
+static bool may_sleep(const struct io_uring_backend *uring)
+{
+    return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0 && uring->parked_count == 0;
+}
+
+/* How many completions besides those of quiet sends are waited for; 0: just any one. A send that its socket takes is over when it
+ * has been handed over: if nobody waits to hear of that, its completion, if there is one, would end the call for nothing, and
+ * the messages that follow need another. Where many connections are at work a few messages more are waited for, but not for
+ * long (Linux 6.12): a send may find its socket full, and messages be far between. Where few are, all would wait for each other. */
+static unsigned completions_to_gather(struct io_uring_backend *uring)
+{
+    unsigned more, sends = uring->quiet_sends + uring->silent_count;
+
+    if (sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
+        return 0;
+    more = proactor_worth_gathering(uring->backend.owner);
+    if (more > URING_GATHER_MOST)
+        more = URING_GATHER_MOST;
+    if (more > 2 * sends)
+        more = 2 * sends;
+    if (more == 1 && uring->quiet_sends == 0)
+        return 0; /* each wait is for one */
+    if (more == 0 || uring->gathering_skips == 0)
+        return more;
+    uring->gathering_skips--;
+    return 0;
+}
+
+/* It pays while messages come at that rate: after each time that they do not it is left out twice as often. */
+static void note_gathering(struct io_uring_backend *uring, bool pays)
+{
+    enum { PAUSE_MAX = 64 };
+
+    if (pays)
+        uring->gathering_pause = 0;
+    else if (uring->gathering_pause < PAUSE_MAX)
+        uring->gathering_pause = uring->gathering_pause * 2 + 1;
+    uring->gathering_skips = uring->gathering_pause;
+}
+
+static int sleep_once(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    unsigned quiet = uring->quiet_sends, more = completions_to_gather(uring);
+    int result = uring_enter(uring, more > 0 ? quiet + more : 1,
+                             more > 0 ? URING_GATHER_US + more * URING_GATHER_EACH_US : 0, timeout_ns);
+
+    if (more > 0)
+        note_gathering(uring, io_uring_cq_ready(&uring->ring) >= quiet + (more + 1) / 2);
+    return result;
+}
+
+#if !defined(__has_feature)
+#define __has_feature(feature) 0
+#endif
+
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+/* ThreadSanitizer runs signals' handlers only when the thread calls, or sleeps in, a function that it knows. Of the ring it
+ * knows nothing: a signal that came just before would wait until the ring wakes up for another reason. */
+static int sleep_for(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    enum { STEP_NS = 20 * 1000000 };
+    int64_t left_ns = timeout_ns, deadline = clock_now() + timeout_ns;
+    int result;
+
+    do {
+        result = sleep_once(uring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
+        left_ns = timeout_ns < 0 ? -1 : deadline - clock_now();
+    } while (io_uring_cq_ready(&uring->ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
+    return result;
+}
+#else
+static int sleep_for(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    return sleep_once(uring, timeout_ns);
+}
+#endif
+
+static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    struct io_uring *ring = &uring->ring;
+
+    if (timeout_ns != 0 && may_sleep(uring)) {
+        proactor_entered(uring->backend.owner);
+        return sleep_for(uring, uring_limit_silence(uring, timeout_ns));
+    }
+    if (uring_is_polled(uring))
+        uring_push(&uring->backend);
+    if (!uring_has_unsubmitted(uring) && !uring_kernel_has_more(ring))
+        return 0;
+    proactor_entered(uring->backend.owner);
+    uring->quiet_sends = 0; /* have completed then */
+    return io_uring_submit_and_get_events(ring);
+}
+
+/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of the room to
+ * receive into is left: a receive that finds none ends, and to begin it again costs more than to let it wait for the next
+ * turn. Not very many, as each message may want memory for its answer. A pass that makes none is the last: the kernel may have
+ * work without end that completes nothing, such as a send that tries again and again. */
+static void collect_more(struct io_uring_backend *uring)
+{
+    enum { RECEIVES_MAX = 160 };
+    const struct io_uring *ring = &uring->ring;
+    size_t taken = 0;
+    unsigned seen = 0, receives = 0;
+
+    for (bool is_first = true; uring_kernel_has_more(ring); is_first = false) {
+        unsigned ready = io_uring_cq_ready(ring);
+        unsigned before = seen;
+        for (; seen < ready; seen++) {
+            const struct io_uring_cqe *entry = uring_completion_at(ring, seen);
+            taken += uring_buffer_taken(uring, entry);
+            receives += (entry->flags & IORING_CQE_F_BUFFER) != 0;
+        }
+        if ((!is_first && seen == before) || taken > uring->room / 4 * 3 || receives > RECEIVES_MAX ||
+            ready > URING_COMPLETIONS / 2)
+            return;
+        proactor_entered(uring->backend.owner);
+        if (io_uring_get_events(&uring->ring) < 0)
+            return;
+    }
+}
+
+static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
+{
+    int result = system_calls.ring_operation != NULL ? system_calls.ring_operation(RING_ENTER, -1) : 0;
+
+    if (result < 0)
+        return result;
+    if (!uring->enabled) {
+        result = uring_enable(uring);
+        if (result < 0)
+            return result;
+    }
+    uring_pollable_drain(uring);
+    uring_unpark(uring);
+    uring_poll_wakeup(uring);
+    uring_buffers_refill(uring);
+    if (uring_has_overflown(&uring->ring))
+        proactor_overflowed(uring->backend.owner);
+    result = enter(uring, timeout_ns);
+    collect_more(uring);
+    return result;
+}
+
+/* ---- completions ---- */
+
+static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
+{
+    struct completion completion = {
+        .token = uring_is_silent(entry->user_data) ? uring_silent_token(entry->user_data) : entry->user_data,
+        .result = entry->res,
+        .more = (entry->flags & IORING_CQE_F_MORE) != 0,
+    };
+    bool has_buffer = (entry->flags & IORING_CQE_F_BUFFER) != 0;
+
+    if (entry->user_data == uring_ignored_token)
+        return 0;
+    if (entry->user_data == uring_silence_token) {
+        uring->silence_limited = false;
+        return 0;
+    }
+    if (entry->user_data == uring_timeout_token) {
+        if (entry->res == -EINVAL) /* not right behind its receive: there was no memory to take both at once */
+            proactor_timeout_lost(uring->backend.owner);
+        return 0;
+    }
+    if (entry->user_data == uring_wakeup_token) {
+        uring->wakeup_polled = completion.more;
+        return 1;
+    }
+    if (has_buffer)
+        completion.block = uring_buffer_filled(uring, entry);
+    proactor_completed(uring->backend.owner, &completion);
+    if (has_buffer)
+        uring_buffer_return(uring, entry);
+    return 1;
+}
+
+/* Those that were there when it began: what callbacks set off meanwhile waits for its turn. silent: so many sends are over. */
+static unsigned tell_all(struct io_uring_backend *uring, unsigned silent)
+{
+    unsigned ready = io_uring_cq_ready(&uring->ring);
+    unsigned count = 0;
+
+    uring_tell_silent(uring, silent, ready);
+    for (unsigned i = 0; i < ready; i++) {
+        const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
+        count += tell(uring, &entry);
+    }
+    io_uring_cq_advance(&uring->ring, ready);
+    return count;
+}
+
+static unsigned tell_faults(struct io_uring_backend *uring)
+{
+    unsigned count = uring->fault_count;
+    struct uring_fault faults[URING_FAULTS];
+
+    memcpy(faults, uring->faults, sizeof(faults));
+    uring->fault_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct completion completion = { .token = faults[i].token, .result = faults[i].error };
+        proactor_completed(uring->backend.owner, &completion);
+    }
+    return count;
+}
+
+static int uring_wait(struct backend *backend, int64_t timeout_ns)
+{
+    struct io_uring_backend *uring = uring_of(backend);
+    int result = submit_and_wait(uring, timeout_ns);
+    unsigned count, silent = uring_silent_over(uring);
+
+    proactor_woke(backend->owner);
+    count = tell_all(uring, silent);
+    if (uring->fault_count > 0)
+        count += tell_faults(uring);
+    /* A signal, the time being up, and a kernel that cannot take more submissions now are no errors. */
+    if (result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN)
+        return result;
+    return (int)count;
+}
+
+static unsigned uring_receive_room(const struct backend *backend)
+{
+    const struct io_uring_backend *uring = uring_of(backend);
+
+    return (unsigned)((uring->room + uring->typical_bytes - 1) / uring->typical_bytes); /* rounded up */
+}
+
+static unsigned uring_submitted(const struct backend *backend)
+{
+    const struct io_uring_backend *uring = uring_of(backend);
+
+    return uring->ring.sq.sqe_tail + uring->parked_count;
+}
+
+/* The kernel tries each when it takes it. */
+static unsigned uring_tried(const struct backend *backend)
+{
+    const struct io_uring_backend *uring = uring_of(backend);
+
+    return uring->ring.sq.sqe_tail - io_uring_sq_ready(&uring->ring);
+}
+
+static bool uring_has_unheard(const struct backend *backend)
+{
+    return uring_of(backend)->silent_count > 0;
+}
+
+const struct backend_ops io_uring_backend = {
+    .id = JD_ENGINE_IO_URING,
+    .name = "io_uring",
+    .lends = true,
+    .available = uring_available,
+    .create = uring_create,
+    .destroy = uring_destroy,
+    .wait = uring_wait,
+    .wake = uring_wake,
+    .submit = uring_submit,
+    .cancel = uring_cancel,
+    .push = uring_push,
+    .receive_room = uring_receive_room,
+    .submitted = uring_submitted,
+    .tried = uring_tried,
+    .has_unheard = uring_has_unheard,
+    .pollable_fd = uring_pollable_fd,
+    .prepare_poll = uring_prepare_poll,
+};

@@ -1,0 +1,216 @@
+/* The io_uring backend's inside (io_uring(7)): io_uring.c waits and tells of completions, io_uring_setup.c makes the ring,
+ * io_uring_submit.c begins operations, io_uring_silent.c sends that need no completion, io_uring_buffers.c gives the kernel
+ * blocks to receive into, io_uring_pollable.c is for loops that another loop waits for. docs/io_uring.md tells how they work
+ * together. */
+#ifndef PROACTOR_IO_URING_IO_URING_BACKEND_H
+#define PROACTOR_IO_URING_IO_URING_BACKEND_H
+
+#include "proactor/backend.h"
+
+#include <liburing.h>
+
+enum {
+    URING_SUBMISSIONS = 256,
+    URING_COMPLETIONS = 8 * URING_SUBMISSIONS,
+    /* In the kernel's hands: two or three regions of the loop's pool, so that what replaces those that receivers keep fits,
+     * too. */
+    URING_LARGE_BLOCKS = 6,   /* used up piece by piece: no more than the caches hold */
+    URING_SMALL_BLOCKS = 189, /* where the kernel cannot do that */
+    URING_BUFFERS = 256,      /* the buffer ring's entries, a power of two */
+    URING_ARENA_BYTES = 32 * 1024,
+    URING_FAULTS = 16,
+    URING_GATHER_US = 32, /* for messages that are waited for, and for each of them: slower ones are not worth it */
+    URING_GATHER_EACH_US = 16,
+    URING_GATHER_MOST = 32, /* half a millisecond: what else has come waits along */
+    URING_SILENT_MOST = 1024,
+    URING_SILENCE_NS = 10 * 1000000, /* a sleep's end with silent sends untold, which seem queued meanwhile */
+};
+
+#ifndef IORING_FEAT_MIN_TIMEOUT
+#define IORING_FEAT_MIN_TIMEOUT (1U << 15) /* Linux 6.12 */
+#endif
+
+_Static_assert(URING_SMALL_BLOCKS <= URING_BUFFERS, "each block needs an entry");
+
+/* user_data of what is no operation of the owner's. */
+static const uint64_t uring_wakeup_token = UINT64_MAX;
+static const uint64_t uring_ignored_token = UINT64_MAX - 1;
+static const uint64_t uring_silence_token = UINT64_MAX - 2;
+static const uint64_t uring_timeout_token = UINT64_MAX - 3; /* a linked timeout's */
+
+/* A send that completes only if it was not taken whole (io_uring_silent.c). */
+struct silent_send {
+    uint64_t token; /* 0: it has completed */
+    size_t bytes;
+};
+
+struct uring_fault {
+    uint64_t token;
+    int error;
+};
+
+struct io_uring_backend {
+    struct backend backend;
+    struct io_uring ring;
+    int wakeup;         /* an eventfd */
+    bool wakeup_polled; /* by a continuous poll */
+    bool enabled;       /* by the thread that waits */
+
+    /* For a loop inside another: an eventfd that the ring signals once it is registered with it. SOCKET_NONE until somebody
+     * asks. */
+    _Atomic int pollable;
+    bool pollable_registered;
+
+    bool fd_registered; /* io_uring_register_ring_fd(3) */
+
+    unsigned quiet_sends; /* in the submission queue, that complete */
+    struct silent_send silent[URING_SILENT_MOST];
+    unsigned silent_count; /* not told yet, in the order in which they were submitted */
+    bool silence_limited;  /* a timeout is under way */
+    unsigned gathering_pause, gathering_skips;
+
+    /* The blocks that the kernel receives into: a buffer's number is its index here. */
+    struct io_uring_buf_ring *buffers;
+    void *buffers_memory;
+    struct block *blocks[URING_SMALL_BLOCKS];
+    uint32_t used[URING_SMALL_BLOCKS]; /* of each, from its beginning */
+    unsigned block_count;
+    bool incremental;                     /* used up piece by piece */
+    struct block shown, *shown_block;     /* the piece that is being told */
+    uint16_t missing[URING_SMALL_BLOCKS]; /* numbers without a block, as there was no memory */
+    unsigned missing_count;
+    unsigned buffers_out; /* with the kernel, and */
+    size_t room;          /* the bytes that it can still receive into them */
+    size_t typical_bytes; /* what a receive has taken of that of late */
+
+    /* What requests point to, copied: until the kernel has taken the submissions (IORING_FEAT_SUBMIT_STABLE). */
+    unsigned char *arena;
+    size_t arena_used;
+
+    /* Submissions that do not fit the queue: before the ring is enabled, or when the kernel takes none. */
+    struct io_uring_sqe *parked;
+    unsigned parked_count, parked_room;
+
+    /* Completions that tests make up (system_calls.ring_operation). */
+    struct uring_fault faults[URING_FAULTS];
+    unsigned fault_count;
+};
+
+extern const struct backend_ops io_uring_backend;
+
+static inline struct io_uring_backend *uring_of(const struct backend *backend)
+{
+    return (struct io_uring_backend *)(uintptr_t)backend;
+}
+
+/* The index-th of those that are there. */
+static inline const struct io_uring_cqe *uring_completion_at(const struct io_uring *ring, unsigned index)
+{
+    return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
+}
+
+/* ---- io_uring_setup.c ---- */
+
+struct ring_size {
+    unsigned submissions, completions;
+    unsigned sqpoll_idle_ms; /* as in jd_event_loop_options */
+};
+
+/* A ring, not enabled yet. Returns 0, or a negative error and *reason, a static string. */
+int uring_setup(struct io_uring *ring, const struct ring_size *size, const char **reason);
+
+/* By the thread that waits, once. */
+int uring_enable(struct io_uring_backend *uring);
+
+int uring_available(const char **reason);
+
+/* Why no ring was made: the error, and what kernel.io_uring_disabled is set to ('0' to '2'). A static string. */
+const char *uring_refusal(int error, char disabled);
+
+/* ---- io_uring_buffers.c ---- */
+
+/* For tests: as on a kernel before 6.12. */
+extern bool uring_without_increments;
+
+int uring_buffers_create(struct io_uring_backend *uring);
+void uring_buffers_destroy(struct io_uring_backend *uring);
+
+/* Of a completion with a buffer: a block that shows what has arrived. When that has been told, the buffer is the kernel's
+ * again, with the same or another block, if nothing is left of it. */
+struct block **uring_buffer_filled(struct io_uring_backend *uring, const struct io_uring_cqe *entry);
+void uring_buffer_return(struct io_uring_backend *uring, const struct io_uring_cqe *entry);
+
+/* How much of the room a completion has taken. */
+size_t uring_buffer_taken(const struct io_uring_backend *uring, const struct io_uring_cqe *entry);
+
+/* Tries again for memory where there was none. */
+void uring_buffers_refill(struct io_uring_backend *uring);
+
+/* ---- io_uring_silent.c ---- */
+
+/* Whether the send that is asked for, of all its pieces, may be silent; then its prepared entry is made so. */
+bool uring_may_be_silent(const struct io_uring_backend *uring, const struct operation_request *request);
+void uring_silence(struct io_uring_backend *uring, struct io_uring_sqe *entry, const struct operation_request *request);
+
+/* A silent one's completion, and what it was submitted as. */
+bool uring_is_silent(uint64_t user_data);
+uint64_t uring_silent_token(uint64_t user_data);
+
+/* Before it sleeps: that it wakes for those that are over. Returns how long it may sleep. */
+int64_t uring_limit_silence(struct io_uring_backend *uring, int64_t timeout_ns);
+
+/* Before anything is told: how many of those that were not told yet are over, the first ones. */
+unsigned uring_silent_over(struct io_uring_backend *uring);
+
+/* Tells these, but for those that have a completion among those that are ready: they are told by that, behind them. */
+void uring_tell_silent(struct io_uring_backend *uring, unsigned over, unsigned ready);
+
+/* ---- io_uring_pollable.c ---- */
+int uring_pollable_fd(struct backend *backend);
+bool uring_prepare_poll(struct backend *backend);
+
+/* Before completions are collected: what comes later is signalled anew. */
+void uring_pollable_drain(struct io_uring_backend *uring);
+
+/* ---- io_uring_submit.c ---- */
+int uring_submit(struct backend *backend, const struct operation_request *request);
+void uring_cancel(struct backend *backend, int fd, uint64_t token);
+void uring_push(struct backend *backend);
+
+/* Hands over what is in the queue and waits: for so many completions, or after at_least_us (0: never) for one, at most until
+ * timeout_ns (negative: without end). Returns a negative error when it was not handed over or the waiting failed. */
+int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns);
+
+/* A poll of the wakeup, if none is under way. */
+void uring_poll_wakeup(struct io_uring_backend *uring);
+
+/* Completions for which there was no room in the queue: the kernel keeps them until it is entered. */
+static inline bool uring_has_overflown(const struct io_uring *ring)
+{
+    return (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+}
+
+/* Completions that the kernel makes, or puts into the queue, only when it is entered. */
+static inline bool uring_kernel_has_more(const struct io_uring *ring)
+{
+    return (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+/* A thread of the kernel's takes what is submitted, and completes it (IORING_SETUP_SQPOLL). */
+static inline bool uring_is_polled(const struct io_uring_backend *uring)
+{
+    return (uring->ring.flags & IORING_SETUP_SQPOLL) != 0;
+}
+
+/* Whether there is something that the kernel, or its thread, has not been shown. */
+static inline bool uring_has_unsubmitted(const struct io_uring_backend *uring)
+{
+    if (uring_is_polled(uring))
+        return uring->ring.sq.sqe_head != uring->ring.sq.sqe_tail;
+    return io_uring_sq_ready(&uring->ring) > 0;
+}
+
+/* What is parked goes to the queue, as far as there is room. */
+void uring_unpark(struct io_uring_backend *uring);
+
+#endif

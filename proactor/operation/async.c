@@ -1,0 +1,258 @@
+/* The operations that a backend carries out in one part, and time. */
+#include "base/posix/system_calls.h"
+#include "proactor/operation/operation.h"
+
+#include <jinduo/error.h>
+
+enum { NS_PER_MS = 1000000 };
+
+int jd_handle_listen(jd_handle *handle, const jd_endpoint *endpoint, jd_endpoint *bound)
+{
+    static const struct socket_options defaults;
+
+    return socket_listen(handle, endpoint, &defaults, bound, NULL);
+}
+
+/* ---- accept, connect ---- */
+
+static int begin_plain(struct operation *operation)
+{
+    struct operation_request request = { 0 };
+
+    return operation_submit(operation, &request);
+}
+
+static const struct operation_sort accept_sort = { .begin = begin_plain, .kind = OPERATION_ACCEPT };
+static const struct operation_sort accept_many_sort = {
+    .begin = begin_plain,
+    .kind = OPERATION_ACCEPT_MANY,
+    .is_continuous = true,
+};
+
+static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_sort *sort,
+                           jd_handle handle, jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = sort, .handle = handle, .handler = handler, .arg = arg };
+
+    return handle < 0 ? JD_EINVAL : operation_begin(loop, memory, &wanted);
+}
+
+int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_handle listener, jd_completion_handler handler,
+                    void *arg)
+{
+    return begin_on_handle(loop, operation, &accept_sort, listener, handler, arg);
+}
+
+int jd_async_accept_many(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
+                         jd_completion_handler handler, void *arg)
+{
+    return begin_on_handle(loop, operation, &accept_many_sort, listener, handler, arg);
+}
+
+/* The socket is not the caller's before it is connected: it is kept as the result to be. */
+static int begin_connect(struct operation *operation)
+{
+    struct backend *backend = proactor_backend(operation->loop);
+    struct operation_request request = {
+        .kind = OPERATION_CONNECT,
+        .token = proactor_operation_token(operation),
+        .address = endpoint_sockaddr(operation->endpoint),
+        .address_length = operation->endpoint->length,
+    };
+    static const struct socket_options defaults;
+    static const jd_endpoint anywhere;
+    int result = socket_open_to_connect(&request.fd, operation->endpoint, &anywhere, &defaults);
+
+    if (result < 0)
+        return result;
+    operation->result = request.fd;
+    result = backend->ops->submit(backend, &request);
+    if (result < 0)
+        socket_close(request.fd);
+    return result;
+}
+
+static bool connected(struct operation *operation, int64_t *result)
+{
+    socket_handle socket = (socket_handle)operation->result;
+
+    if (*result >= 0)
+        *result = socket;
+    else
+        socket_close(socket);
+    return false;
+}
+
+static void cancel_connect(struct operation *operation)
+{
+    struct backend *backend = proactor_backend(operation->loop);
+
+    backend->ops->cancel(backend, (int)operation->result, proactor_operation_token(operation));
+}
+
+static const struct operation_sort connect_sort = {
+    .begin = begin_connect,
+    .advance = connected,
+    .cancel = cancel_connect,
+    .kind = OPERATION_CONNECT,
+};
+
+int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endpoint *endpoint,
+                     jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = {
+        .sort = &connect_sort, .handle = JD_HANDLE_NONE, .endpoint = endpoint, .handler = handler, .arg = arg
+    };
+
+    return endpoint == NULL || endpoint->length == 0 ? JD_EINVAL : operation_begin(loop, operation, &wanted);
+}
+
+/* ---- receive, send, read, write ---- */
+
+static int begin_pieces(struct operation *operation)
+{
+    return operation_submit_pieces(operation, 0);
+}
+
+static const struct operation_sort receive_sort = { .begin = begin_pieces, .kind = OPERATION_RECEIVE };
+static const struct operation_sort send_sort = { .begin = begin_pieces, .kind = OPERATION_SEND };
+static const struct operation_sort read_sort = { .begin = begin_pieces, .kind = OPERATION_READ };
+static const struct operation_sort write_sort = { .begin = begin_pieces, .kind = OPERATION_WRITE };
+static const struct operation_sort receive_many_sort = {
+    .begin = begin_plain,
+    .kind = OPERATION_RECEIVE_MANY,
+    .is_continuous = true,
+};
+
+int operation_begin_piece(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const void *data,
+                          size_t length)
+{
+    wanted->piece = (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = length };
+    if (wanted->handle < 0 || !operation_pieces_make_sense(&wanted->piece, 1))
+        return JD_EINVAL;
+    return operation_begin(loop, memory, wanted);
+}
+
+int operation_begin_pieces(jd_event_loop *loop, jd_operation *memory, struct operation *wanted,
+                           const struct iovec *pieces, int count)
+{
+    if (wanted->handle < 0 || !operation_pieces_make_sense(pieces, count))
+        return JD_EINVAL;
+    wanted->pieces = pieces;
+    wanted->piece_count = (uint8_t)count;
+    return operation_begin(loop, memory, wanted);
+}
+
+int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t size,
+                     uint32_t timeout_ms, jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = {
+        .sort = &receive_sort, .handle = handle, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
+    };
+
+    return operation_begin_piece(loop, operation, &wanted, data, size);
+}
+
+int jd_async_receive_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
+                            int count, jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &receive_sort, .handle = handle, .handler = handler, .arg = arg };
+
+    return operation_begin_pieces(loop, operation, &wanted, pieces, count);
+}
+
+int jd_async_receive_many(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
+                          void *arg)
+{
+    return begin_on_handle(loop, operation, &receive_many_sort, handle, handler, arg);
+}
+
+int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
+                  jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &send_sort, .handle = handle, .handler = handler, .arg = arg };
+
+    return operation_begin_piece(loop, operation, &wanted, data, length);
+}
+
+int jd_async_send_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
+                         int count, jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &send_sort, .handle = handle, .handler = handler, .arg = arg };
+
+    return operation_begin_pieces(loop, operation, &wanted, pieces, count);
+}
+
+/* off_t is signed. */
+static int begin_on_file(jd_event_loop *loop, jd_operation *operation, struct operation *wanted, uint64_t offset,
+                         const void *data, size_t length)
+{
+    if (offset > (uint64_t)INT64_MAX - length)
+        return JD_EINVAL;
+    wanted->offset = offset;
+    return operation_begin_piece(loop, operation, wanted, data, length);
+}
+
+int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, void *data,
+                  size_t size, jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &read_sort, .handle = file, .handler = handler, .arg = arg };
+
+    return begin_on_file(loop, operation, &wanted, offset, data, size);
+}
+
+int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, const void *data,
+                   size_t length, jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &write_sort, .handle = file, .handler = handler, .arg = arg };
+
+    return begin_on_file(loop, operation, &wanted, offset, data, length);
+}
+
+/* ---- time: the loop's timers, whatever the backend ---- */
+
+static void time_is_up(void *arg)
+{
+    struct operation *operation = arg;
+
+    operation->timer = 0;
+    operation_finish(operation, 0);
+}
+
+static int begin_timeout(struct operation *operation)
+{
+    return jd_event_loop_run_at(operation->loop, operation->when, time_is_up, operation, &operation->timer);
+}
+
+static void cancel_timeout(struct operation *operation)
+{
+    operation_finish(operation, JD_ECANCELED);
+}
+
+static const struct operation_sort timeout_sort = { .begin = begin_timeout, .cancel = cancel_timeout };
+
+int jd_async_timeout_at(jd_event_loop *loop, jd_operation *operation, jd_timestamp when, jd_completion_handler handler,
+                        void *arg)
+{
+    struct operation wanted = {
+        .sort = &timeout_sort, .handle = JD_HANDLE_NONE, .when = when, .handler = handler, .arg = arg
+    };
+
+    return operation_begin(loop, operation, &wanted);
+}
+
+int jd_async_timeout(jd_event_loop *loop, jd_operation *operation, uint64_t delay_ms, jd_completion_handler handler,
+                     void *arg)
+{
+    jd_timestamp now = event_loop_clock(loop);
+    bool is_endless = delay_ms > (uint64_t)(INT64_MAX - now) / NS_PER_MS;
+
+    return jd_async_timeout_at(loop, operation, is_endless ? INT64_MAX : now + (jd_timestamp)delay_ms * NS_PER_MS,
+                               handler, arg);
+}
+
+int jd_async_close(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
+                   void *arg)
+{
+    return begin_on_handle(loop, operation, &operation_close_sort, handle, handler, arg);
+}

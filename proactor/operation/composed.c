@@ -1,0 +1,145 @@
+/* Operations composed of several receives or sends. */
+#include "proactor/operation/operation.h"
+
+#include <jinduo/error.h>
+#include <string.h>
+
+enum { RECEIVE_BYTES = 4096 }; /* by read_until at once */
+
+/* ---- read_exactly, write_all ---- */
+
+static size_t wanted_bytes(const struct operation *operation)
+{
+    size_t bytes = 0;
+
+    if (operation->piece_count == 0)
+        return operation->piece.iov_len;
+    for (int i = 0; i < operation->piece_count; i++)
+        bytes += operation->pieces[i].iov_len;
+    return bytes;
+}
+
+static int begin_rest(struct operation *operation)
+{
+    return operation_submit_pieces(operation, operation->transferred);
+}
+
+static bool transfer_rest(struct operation *operation, int64_t *result)
+{
+    if (*result < 0)
+        return false;
+    operation->transferred += (size_t)*result;
+    if (*result > 0 && operation->transferred < wanted_bytes(operation))
+        return true;
+    *result = (int64_t)operation->transferred;
+    return false;
+}
+
+static const struct operation_sort read_exactly_sort = {
+    .begin = begin_rest,
+    .advance = transfer_rest,
+    .kind = OPERATION_RECEIVE,
+};
+static const struct operation_sort write_all_sort = {
+    .begin = begin_rest,
+    .advance = transfer_rest,
+    .kind = OPERATION_SEND,
+};
+
+int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t length,
+                          jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &read_exactly_sort, .handle = handle, .handler = handler, .arg = arg };
+
+    return operation_begin_piece(loop, operation, &wanted, data, length);
+}
+
+int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
+                       jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &write_all_sort, .handle = handle, .handler = handler, .arg = arg };
+
+    return operation_begin_piece(loop, operation, &wanted, data, length);
+}
+
+int jd_async_write_all_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+                              const struct iovec *pieces, int count, jd_completion_handler handler, void *arg)
+{
+    struct operation wanted = { .sort = &write_all_sort, .handle = handle, .handler = handler, .arg = arg };
+
+    return operation_begin_pieces(loop, operation, &wanted, pieces, count);
+}
+
+/* ---- read_until ---- */
+
+/* Looks in what has arrived, from where it has not looked yet. Returns what the whole has come to, or JD_EAGAIN. */
+static int64_t look_for_delimiter(struct operation *operation)
+{
+    size_t readable = jd_buffer_readable(operation->buffer);
+    size_t length = operation->delimiter_length;
+    size_t looked_at = operation->searched >= length ? operation->searched - (length - 1) : 0;
+    ssize_t found = jd_buffer_find(operation->buffer, operation->delimiter, length, looked_at);
+
+    operation->searched = readable;
+    if (found >= 0 && (size_t)found + length <= operation->limit)
+        return found + (ssize_t)length;
+    return found >= 0 || readable >= operation->limit ? JD_EMSGSIZE : JD_EAGAIN;
+}
+
+static int receive_more(struct operation *operation)
+{
+    size_t left = operation->limit - jd_buffer_readable(operation->buffer);
+    struct iovec room = { .iov_len = left < RECEIVE_BYTES ? left : RECEIVE_BYTES };
+    struct operation_request request = { .pieces = &room, .piece_count = 1 };
+    int result;
+
+    room.iov_base = jd_buffer_reserve(operation->buffer, room.iov_len);
+    if (room.iov_base == NULL)
+        return JD_ENOMEM;
+    result = operation_submit(operation, &request);
+    if (result < 0)
+        jd_buffer_commit(operation->buffer, 0);
+    return result;
+}
+
+static int begin_read_until(struct operation *operation)
+{
+    int64_t result = look_for_delimiter(operation);
+
+    if (result == JD_EAGAIN)
+        return receive_more(operation);
+    operation_finish(operation, result);
+    return 0;
+}
+
+static bool received_more(struct operation *operation, int64_t *result)
+{
+    jd_buffer_commit(operation->buffer, *result > 0 ? (size_t)*result : 0);
+    if (*result <= 0)
+        return false;
+    operation->transferred += (size_t)*result;
+    return true; /* begin looks at it */
+}
+
+static const struct operation_sort read_until_sort = {
+    .begin = begin_read_until,
+    .advance = received_more,
+    .kind = OPERATION_RECEIVE,
+};
+
+int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_buffer *buffer,
+                        const void *delimiter, size_t delimiter_length, size_t limit, jd_completion_handler handler,
+                        void *arg)
+{
+    struct operation wanted = {
+        .sort = &read_until_sort, .handle = handle, .buffer = buffer, .limit = limit, .handler = handler, .arg = arg
+    };
+
+    if (handle < 0 || buffer == NULL || delimiter == NULL)
+        return JD_EINVAL;
+    if (delimiter_length == 0 || delimiter_length > JD_DELIMITER_MAX || limit < delimiter_length)
+        return JD_EINVAL;
+    memcpy(wanted.delimiter, delimiter, delimiter_length);
+    wanted.delimiter_length = (uint8_t)delimiter_length;
+    return operation_begin(loop, operation, &wanted);
+}

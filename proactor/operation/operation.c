@@ -1,0 +1,498 @@
+/* The life of a user's operation: begun in the loop's thread, completed by the backend or cancelled, told exactly once. */
+#include "proactor/operation/operation.h"
+
+#include <jinduo/error.h>
+#include <string.h>
+
+static enum operation_state state_of(const struct operation *operation)
+{
+    return (enum operation_state)atomic_load_explicit(&operation->state, memory_order_acquire);
+}
+
+static void set_state(struct operation *operation, enum operation_state state)
+{
+    atomic_store_explicit(&operation->state, (uint8_t)state, memory_order_release);
+}
+
+void operations_init(struct operations *operations)
+{
+    memset(operations, 0, sizeof(*operations));
+    operations->starved_link = &operations->starved;
+    operations->finished_link = &operations->finished;
+}
+
+/* ---- the account ---- */
+
+static struct operation **bucket(struct operations *operations, jd_handle handle)
+{
+    return &operations->on_handle[(unsigned)handle % OPERATION_BUCKETS];
+}
+
+static void enter(struct operations *operations, struct operation *operation)
+{
+    struct operation **first = bucket(operations, operation->handle);
+
+    operation->next = *first;
+    operation->link = first;
+    if (*first != NULL)
+        (*first)->link = &operation->next;
+    *first = operation;
+    operations->count++;
+    operations->closing += operation->sort == &operation_close_sort;
+}
+
+static void leave(struct operations *operations, struct operation *operation)
+{
+    *operation->link = operation->next;
+    if (operation->next != NULL)
+        operation->next->link = operation->link;
+    operations->count--;
+    operations->closing -= operation->sort == &operation_close_sort;
+}
+
+/* ---- the end ---- */
+
+static void append_finished(struct operations *operations, struct operation *operation)
+{
+    set_state(operation, OPERATION_FINISHED);
+    operation->waiting_next = NULL;
+    *operations->finished_link = operation;
+    operations->finished_link = &operation->waiting_next;
+}
+
+void operation_finish(struct operation *operation, int64_t result)
+{
+    if (operation->timer != 0) {
+        jd_event_loop_cancel_timer(operation->loop, operation->timer);
+        operation->timer = 0;
+    }
+    operation->result = operation->timed_out && result == JD_ECANCELED ? JD_ETIMEDOUT : result;
+    append_finished(proactor_operations(operation->loop), operation);
+}
+
+static void tell(struct operation *operation, bool more, int64_t result)
+{
+    operation->more = more;
+    flush_before_callback(operation->loop);
+    operation->handler((jd_operation *)operation, result, operation->arg);
+}
+
+/* A cancel on its way from another thread is in the operation's memory, so that is waited for; a closed queue brings none
+ * any more. */
+static void tell_last(struct operations *operations, struct operation *operation)
+{
+    uint8_t none = CANCEL_NONE;
+    jd_handle handle = operation->handle;
+
+    if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_TOO_LATE) &&
+        !task_queue_is_closed(&operation->loop->queue)) {
+        set_state(operation, OPERATION_HELD);
+        return;
+    }
+    leave(operations, operation);
+    /* Not before: somebody else's descriptor may have its number from here on. */
+    if (operation->sort == &operation_close_sort && operation->result == 0)
+        socket_close(handle);
+    set_state(operation, OPERATION_IDLE);
+    tell(operation, false, operation->result);
+    operation_close_if_unused(operations, handle); /* the operation is the caller's again, and may be gone */
+}
+
+void operations_tell_finished(struct operations *operations)
+{
+    struct operation *operation = operations->finished;
+
+    /* What finishes meanwhile waits for the next turn: a handler that begins anew what fails at once stops nobody. */
+    operations->finished = NULL;
+    operations->finished_link = &operations->finished;
+    for (struct operation *next; operation != NULL; operation = next) {
+        next = operation->waiting_next;
+        tell_last(operations, operation);
+    }
+}
+
+/* ---- the beginning ---- */
+
+static void begin_part(struct operation *operation)
+{
+    int result = operation->sort->begin(operation);
+
+    if (result < 0)
+        operation_finish(operation, result);
+}
+
+static bool is_unwanted(const struct operation *operation)
+{
+    return operation->cancelled || operation->loop->destroying ||
+           atomic_load(&operation->cancel_state) == CANCEL_POSTED;
+}
+
+/* A close is carried out in any case, or nobody would know whose the handle is. */
+static void start(struct operation *operation)
+{
+    struct operations *operations = proactor_operations(operation->loop);
+    bool is_close = operation->sort == &operation_close_sort;
+    bool refused = (!is_close && is_unwanted(operation)) ||
+                   (operation->handle != JD_HANDLE_NONE && operation_is_closing(operations, operation->handle));
+    int result = refused ? JD_ECANCELED : 0;
+
+    enter(operations, operation);
+    set_state(operation, OPERATION_UNDER_WAY);
+    if (result < 0)
+        operation_finish(operation, result);
+    else
+        begin_part(operation);
+}
+
+static void start_queued(struct task_node *task)
+{
+    start((struct operation *)((char *)task - offsetof(struct operation, start_task)));
+}
+
+int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct operation *wanted)
+{
+    struct operation *operation = operation_of(memory);
+    uint8_t idle = OPERATION_IDLE;
+
+    if (proactor_operations(loop) == NULL)
+        return JD_ENOTSUP;
+    if (wanted->handler == NULL)
+        return JD_EINVAL;
+    if (!atomic_compare_exchange_strong(&operation->state, &idle, OPERATION_QUEUED))
+        return JD_EBUSY;
+    memcpy(&operation->start_task, &wanted->start_task, sizeof(*wanted) - offsetof(struct operation, start_task));
+    if (operation->loop != loop)
+        operation->loop = loop;
+    operation->start_task.run = start_queued;
+    atomic_store(&operation->cancel_state, CANCEL_NONE); /* until now it was too late for its last life, or too early */
+    if (event_loop_current() == loop && !loop->destroying) {
+        start(operation);
+        return 0;
+    }
+    if (event_loop_push(loop, &operation->start_task))
+        return 0;
+    set_state(operation, OPERATION_IDLE);
+    return JD_ECANCELED;
+}
+
+bool operation_pieces_make_sense(const struct iovec *pieces, int count)
+{
+    size_t bytes = 0;
+
+    if (pieces == NULL || count < 1 || count > JD_PIECES_MAX)
+        return false;
+    for (int i = 0; i < count; i++) {
+        if (pieces[i].iov_base == NULL && pieces[i].iov_len > 0)
+            return false;
+        if (pieces[i].iov_len > (size_t)INT64_MAX - bytes)
+            return false;
+        bytes += pieces[i].iov_len;
+    }
+    return bytes > 0;
+}
+
+static void timed_out(void *arg)
+{
+    struct operation *operation = arg;
+
+    operation->timer = 0;
+    operation->timed_out = true;
+    operation_cancel_here(operation);
+}
+
+/* The backend ends it in time or, if it cannot, a timer of the loop does. */
+static int submit_timed(struct operation *operation, struct backend *backend, struct operation_request *request)
+{
+    int result;
+
+    request->timeout_ms = operation->timeout_ms;
+    result = backend->ops->submit(backend, request);
+    operation->is_timed = result == 0;
+    if (result != JD_ENOTSUP)
+        return result;
+    request->timeout_ms = 0;
+    result = jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation, &operation->timer);
+    return result < 0 ? result : backend->ops->submit(backend, request);
+}
+
+/* Those whose timeouts are not lost are over before this. */
+void operations_time(struct operations *operations)
+{
+    for (int i = 0; i < OPERATION_BUCKETS; i++)
+        for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
+            if (operation->is_timed && operation->timer == 0 && state_of(operation) == OPERATION_UNDER_WAY)
+                jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation,
+                                        &operation->timer);
+}
+
+int operation_submit(struct operation *operation, struct operation_request *request)
+{
+    struct backend *backend = proactor_backend(operation->loop);
+
+    request->kind = operation->sort->kind;
+    request->token = proactor_operation_token(operation);
+    request->fd = operation->handle;
+    return operation->timeout_ms > 0 ? submit_timed(operation, backend, request)
+                                     : backend->ops->submit(backend, request);
+}
+
+int operation_submit_pieces(struct operation *operation, size_t skip)
+{
+    const struct iovec *all = operation->piece_count == 0 ? &operation->piece : operation->pieces;
+    int all_count = operation->piece_count == 0 ? 1 : operation->piece_count;
+    struct iovec pieces[JD_PIECES_MAX];
+    struct operation_request request = { .pieces = pieces, .offset = operation->offset };
+
+    for (int i = 0; i < all_count; i++) {
+        size_t skipped = skip < all[i].iov_len ? skip : all[i].iov_len;
+        skip -= skipped;
+        if (all[i].iov_len > skipped)
+            pieces[request.piece_count++] =
+                (struct iovec){ .iov_base = (char *)all[i].iov_base + skipped, .iov_len = all[i].iov_len - skipped };
+    }
+    return operation_submit(operation, &request);
+}
+
+/* ---- completions ---- */
+
+static void starve(struct operations *operations, struct operation *operation)
+{
+    set_state(operation, OPERATION_STARVED);
+    operation->waiting_next = NULL;
+    *operations->starved_link = operation;
+    operations->starved_link = &operation->waiting_next;
+}
+
+static void take_from_starved(struct operations *operations, struct operation **link)
+{
+    struct operation *operation = *link;
+
+    *link = operation->waiting_next;
+    if (operations->starved_link == &operation->waiting_next)
+        operations->starved_link = link;
+}
+
+/* One that has ended by itself (kernels do so now and then) is begun again. */
+static void completed_continuous(struct operation *operation, struct completion *completion)
+{
+    bool is_receive = operation->sort->kind == OPERATION_RECEIVE_MANY;
+    bool is_last = completion->result < 0 || (is_receive && completion->result == 0);
+
+    if (is_receive && completion->result == JD_ENOBUFS && !completion->more && !operation->cancelled) {
+        starve(proactor_operations(operation->loop), operation);
+        return;
+    }
+    if (!is_last) {
+        operation->data = completion->block != NULL ? (*completion->block)->data + (*completion->block)->begin : NULL;
+        tell(operation, true, completion->result);
+        operation->data = NULL;
+    }
+    if (completion->more)
+        return;
+    if (is_last)
+        operation_finish(operation, completion->result);
+    else if (operation->cancelled)
+        operation_finish(operation, JD_ECANCELED);
+    else
+        begin_part(operation);
+}
+
+void operation_completed(struct operation *operation, struct completion *completion)
+{
+    int64_t result = completion->result;
+
+    if (operation->sort->is_continuous) {
+        completed_continuous(operation, completion);
+        return;
+    }
+    if (result == JD_ECANCELED && operation->is_timed && !operation->cancelled)
+        operation->timed_out = true;
+    if (operation->sort->advance != NULL && operation->sort->advance(operation, &result)) {
+        if (!operation->cancelled) {
+            begin_part(operation);
+            return;
+        }
+        result = JD_ECANCELED;
+    }
+    operation_finish(operation, result);
+}
+
+bool operations_before_wait(struct operations *operations, struct backend *backend)
+{
+    for (unsigned room = backend->ops->receive_room(backend); room > 0 && operations->starved != NULL; room--) {
+        struct operation *operation = operations->starved;
+        take_from_starved(operations, &operations->starved);
+        set_state(operation, OPERATION_UNDER_WAY);
+        begin_part(operation);
+    }
+    return operations->finished != NULL;
+}
+
+/* ---- cancelling ---- */
+
+static void feed_no_more(struct operations *operations, struct operation *operation)
+{
+    struct operation **link = &operations->starved;
+
+    while (*link != operation)
+        link = &(*link)->waiting_next;
+    take_from_starved(operations, link);
+    operation_finish(operation, JD_ECANCELED);
+}
+
+void operation_cancel_here(struct operation *operation)
+{
+    struct backend *backend = proactor_backend(operation->loop);
+    enum operation_state state = state_of(operation);
+
+    operation->cancelled = true;
+    if (state == OPERATION_STARVED)
+        feed_no_more(proactor_operations(operation->loop), operation);
+    else if (state == OPERATION_UNDER_WAY && operation->sort->cancel != NULL)
+        operation->sort->cancel(operation);
+    else if (state == OPERATION_UNDER_WAY)
+        backend->ops->cancel(backend, operation->handle, proactor_operation_token(operation));
+}
+
+static void cancel_arrived(struct task_node *task)
+{
+    struct operation *operation = (struct operation *)((char *)task - offsetof(struct operation, cancel_task));
+
+    atomic_store(&operation->cancel_state, CANCEL_NONE);
+    if (state_of(operation) == OPERATION_HELD)
+        append_finished(proactor_operations(operation->loop), operation);
+    else
+        operation_cancel_here(operation);
+}
+
+int jd_operation_cancel(jd_operation *memory)
+{
+    struct operation *operation = operation_of(memory);
+    enum operation_state state = state_of(operation);
+    uint8_t none = CANCEL_NONE;
+
+    if (state == OPERATION_IDLE)
+        return JD_ENOENT;
+    if (operation->loop != NULL && event_loop_current() == operation->loop) {
+        operation_cancel_here(operation);
+        return state == OPERATION_FINISHED || state == OPERATION_HELD ? JD_ENOENT : 0;
+    }
+    /* Its end does not wait for cancels without end. */
+    if (state == OPERATION_FINISHED || state == OPERATION_HELD)
+        return JD_ENOENT;
+    if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_POSTED))
+        return none == CANCEL_POSTED ? 0 : JD_ENOENT;
+    operation->cancel_task.run = cancel_arrived;
+    if (!event_loop_push(operation->loop, &operation->cancel_task))
+        atomic_store(&operation->cancel_state, CANCEL_NONE); /* the loop's end cancels everything */
+    return 0;
+}
+
+/* Those that are there now, one after the other: a cancel may take one off the list. */
+static unsigned cancel_on(struct operation *first, jd_handle handle)
+{
+    unsigned count = 0;
+
+    for (struct operation *operation = first, *next; operation != NULL; operation = next) {
+        next = operation->next;
+        if (operation->handle != handle || operation->sort == &operation_close_sort ||
+            state_of(operation) >= OPERATION_FINISHED)
+            continue;
+        operation_cancel_here(operation);
+        count++;
+    }
+    return count;
+}
+
+int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle)
+{
+    struct operations *operations = proactor_operations(loop);
+
+    if (operations == NULL)
+        return JD_ENOTSUP;
+    if (!event_loop_is_mine(loop))
+        return JD_EPERM;
+    return handle < 0 ? 0 : (int)cancel_on(*bucket(operations, handle), handle);
+}
+
+/* The queue is closed and empty: a cancel that has not arrived never will. */
+bool operations_end(struct operations *operations)
+{
+    for (int i = 0; i < OPERATION_BUCKETS; i++)
+        for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
+            if (state_of(operation) == OPERATION_HELD)
+                append_finished(operations, operation);
+            else if (!operation->cancelled)
+                operation_cancel_here(operation);
+    return operations->count > 0;
+}
+
+/* ---- closing ---- */
+
+static struct operation *find_close(struct operations *operations, jd_handle handle, bool *is_used)
+{
+    struct operation *close = NULL;
+
+    *is_used = false;
+    if (operations->closing == 0)
+        return NULL;
+    for (struct operation *operation = *bucket(operations, handle); operation != NULL; operation = operation->next) {
+        if (operation->handle != handle)
+            continue;
+        if (operation->sort == &operation_close_sort)
+            close = operation;
+        else
+            *is_used = true;
+    }
+    return close;
+}
+
+bool operation_is_closing(struct operations *operations, jd_handle handle)
+{
+    bool is_used;
+
+    return find_close(operations, handle, &is_used) != NULL;
+}
+
+void operation_close_if_unused(struct operations *operations, jd_handle handle)
+{
+    bool is_used;
+    struct operation *close = find_close(operations, handle, &is_used);
+
+    if (close == NULL || is_used || state_of(close) != OPERATION_UNDER_WAY)
+        return;
+    operation_finish(close, 0);
+}
+
+static int begin_close(struct operation *operation)
+{
+    struct operations *operations = proactor_operations(operation->loop);
+
+    cancel_on(*bucket(operations, operation->handle), operation->handle);
+    operation_close_if_unused(operations, operation->handle);
+    return 0;
+}
+
+/* It ends what it has begun. */
+static void cancel_close(struct operation *operation)
+{
+}
+
+const struct operation_sort operation_close_sort = { .begin = begin_close, .cancel = cancel_close };
+
+/* ---- in a handler ---- */
+
+bool jd_operation_goes_on(const jd_operation *operation)
+{
+    return ((const struct operation *)operation)->more;
+}
+
+const void *jd_operation_data(const jd_operation *operation)
+{
+    return ((const struct operation *)operation)->data;
+}
+
+size_t jd_operation_transferred(const jd_operation *operation)
+{
+    return ((const struct operation *)operation)->transferred;
+}

@@ -1,0 +1,157 @@
+/* Operations of the user's own: what is in a jd_operation, and the loop's account of those under way. */
+#ifndef PROACTOR_OPERATION_OPERATION_H
+#define PROACTOR_OPERATION_OPERATION_H
+
+#include "net/loop/event_loop.h"
+#include "proactor/backend.h"
+
+#include <jinduo/proactor.h>
+
+struct operation;
+
+/* What distinguishes one sort of operation from another. */
+struct operation_sort {
+    /* Begins it. Returns 0, or an error that completes it. */
+    int (*begin)(struct operation *operation);
+
+    /* The backend has completed a part of it with result. Returns whether it goes on (it has begun the next part);
+     * otherwise *result is that of the whole. NULL: the part is the whole. */
+    bool (*advance)(struct operation *operation, int64_t *result);
+
+    /* Asks for its end; NULL: the backend is asked. */
+    void (*cancel)(struct operation *operation);
+
+    enum operation_kind kind; /* the backend's, of each part */
+    bool is_continuous;
+};
+
+enum operation_state {
+    OPERATION_IDLE,   /* the caller's */
+    OPERATION_QUEUED, /* on its way to the loop */
+    OPERATION_UNDER_WAY,
+    OPERATION_STARVED,  /* waits for room to receive into */
+    OPERATION_FINISHED, /* its last completion is to be told */
+    OPERATION_HELD,     /* likewise, when a cancel that is on its way has arrived */
+};
+
+/* A cancel of another thread's travels on a node inside the operation: the last completion waits for it. Zero: not begun yet,
+ * or over. */
+enum operation_cancel { CANCEL_TOO_LATE, CANCEL_NONE, CANCEL_POSTED };
+
+/* Zero is idle. */
+struct operation {
+    /* Another thread may be about to cancel it while it begins anew: these are never copied (operation_begin). */
+    struct task_node cancel_task;
+    jd_event_loop *loop;
+    _Atomic uint8_t state, cancel_state;
+
+    struct task_node start_task;    /* the first that is copied */
+    struct operation *next, **link; /* in the account of those on its handle */
+    struct operation *waiting_next; /* on the list of starved or of finished ones */
+    const struct operation_sort *sort;
+    jd_completion_handler handler;
+    void *arg;
+    union {
+        const struct iovec *pieces;
+        const jd_endpoint *endpoint;
+        jd_buffer *buffer;
+    };
+    struct iovec piece; /* where there is but one */
+    union {
+        uint64_t offset;
+        jd_timestamp when;
+        struct { /* of read_until */
+            size_t limit;
+            size_t searched; /* of buffer's bytes, in vain */
+        };
+    };
+    size_t transferred; /* by the parts so far */
+    int64_t result;
+    const void *data;
+    jd_timer_id timer;
+    uint32_t timeout_ms;
+    jd_handle handle;
+    uint8_t piece_count; /* 0: piece is the only one */
+    uint8_t delimiter_length;
+    uint8_t delimiter[JD_DELIMITER_MAX];
+    bool more, cancelled, timed_out, is_timed; /* is_timed: by the backend */
+};
+
+_Static_assert(sizeof(struct operation) <= sizeof(jd_operation), "an operation has grown");
+
+/* A loop's operations. */
+enum { OPERATION_BUCKETS = 256 };
+struct operations {
+    struct operation *on_handle[OPERATION_BUCKETS]; /* under way, by handle */
+    struct operation *starved, **starved_link;      /* the oldest first */
+    struct operation *finished, **finished_link;
+    size_t count;   /* from start to the last completion's telling */
+    size_t closing; /* of these, how many wait to close a handle */
+};
+
+void operations_init(struct operations *operations);
+
+/* Before the loop waits: those that starved are tried again. Returns whether something can be told at once. */
+bool operations_before_wait(struct operations *operations, struct backend *backend);
+
+/* From the engine's wait, last: tells what has finished. */
+void operations_tell_finished(struct operations *operations);
+
+/* The backend has completed (a part of) one. */
+void operation_completed(struct operation *operation, struct completion *completion);
+
+/* The backend was to end some in time and may have forgotten one: for each a timer of the loop is started. */
+void operations_time(struct operations *operations);
+
+/* Asks all to end, when the loop's queue has been closed. Returns whether any is left. */
+bool operations_end(struct operations *operations);
+
+/* ---- what the engine knows (proactor_engine.c) ---- */
+
+/* The loop's operations and backend, or NULL on a Reactor. */
+struct operations *proactor_operations(const jd_event_loop *loop);
+struct backend *proactor_backend(const jd_event_loop *loop);
+
+/* The token by which it knows a user's operation when that completes. */
+uint64_t proactor_operation_token(const struct operation *operation);
+
+/* ---- for the sorts of operations ---- */
+
+/* Takes *wanted over into operation, and begins it in the loop's thread, now or soon. */
+int operation_begin(jd_event_loop *loop, jd_operation *operation, const struct operation *wanted);
+
+/* The same for one with a handle and a piece of memory, or 1 to JD_PIECES_MAX of them. */
+int operation_begin_piece(jd_event_loop *loop, jd_operation *operation, struct operation *wanted, const void *data,
+                          size_t length);
+int operation_begin_pieces(jd_event_loop *loop, jd_operation *operation, struct operation *wanted,
+                           const struct iovec *pieces, int count);
+
+/* Whether pieces can be used: 1 to JD_PIECES_MAX of them, with bytes in all. */
+bool operation_pieces_make_sense(const struct iovec *pieces, int count);
+
+/* Submits a part; the request says what is not in the operation. */
+int operation_submit(struct operation *operation, struct operation_request *request);
+
+/* Submits a part of the operation's piece or pieces, less the first skip bytes. */
+int operation_submit_pieces(struct operation *operation, size_t skip);
+
+/* It has come to its end, which is told in this turn's wait or the next's. */
+void operation_finish(struct operation *operation, int64_t result);
+
+/* Asks for its end. In the loop's thread. */
+void operation_cancel_here(struct operation *operation);
+
+/* ---- closing a handle ---- */
+
+extern const struct operation_sort operation_close_sort;
+
+/* Whether someone waits for handle to be closed; finishes that if so and nothing is under way on it. */
+bool operation_is_closing(struct operations *operations, jd_handle handle);
+void operation_close_if_unused(struct operations *operations, jd_handle handle);
+
+static inline struct operation *operation_of(jd_operation *operation)
+{
+    return (struct operation *)operation;
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* The simulated Proactor: a completion backend made of readiness and threads, for systems without a completion API and for
+ * teaching. The Poller says that an operation is possible, a worker thread performs it, its completion is queued to the
+ * loop's thread and reported from wait. Correct, not fast: what it costs is what this way costs (docs/proactor.md).
+ *
+ *   simulated.c              initiation, cancellation and reporting: the backend's functions
+ *   simulated_descriptor.c   who waits for what on a descriptor, and in which order
+ *   simulated_workers.c      the threads
+ *   simulated_operation.c    what a worker does for each kind of operation */
+#ifndef PROACTOR_SIMULATED_SIMULATED_H
+#define PROACTOR_SIMULATED_SIMULATED_H
+
+#include "proactor/backend.h"
+
+extern const struct backend_ops simulated_backend;
+
+/* How many operations the workers have, or have done since the last wait: tests that want quiet wait for none. */
+unsigned simulated_at_work(const struct backend *backend);
+
+/* Memory of operations that are over, kept for the next: how much depends on how many there ever were at a time. */
+size_t simulated_kept_bytes(const struct backend *backend);
+
+#endif

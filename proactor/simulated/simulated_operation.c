@@ -1,0 +1,189 @@
+#include "proactor/simulated/simulated_operation.h"
+
+#include "base/memory.h"
+#include "base/posix/system_calls.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+#include <limits.h>
+#include <string.h>
+
+enum { POLL_EVENTS = 0xffff }; /* epoll's flags are above (linux/eventpoll.h) */
+
+/* ---- what was asked for ---- */
+
+static void copy_pieces(struct simulated_operation *operation, const struct iovec *pieces, int count)
+{
+    operation->pieces = operation->few;
+    operation->piece_count = count < IOV_MAX ? count : IOV_MAX;
+    if (operation->piece_count > OPERATION_FEW_PIECES) {
+        operation->pieces = memory_allocate((size_t)operation->piece_count * sizeof(*pieces));
+        if (operation->pieces == NULL) {
+            operation->pieces = operation->few;
+            operation->piece_count = OPERATION_FEW_PIECES;
+        }
+    }
+    memcpy(operation->pieces, pieces, (size_t)operation->piece_count * sizeof(*pieces));
+}
+
+/* EPOLLERR and EPOLLHUP are told in any case. */
+static uint32_t interest_of(const struct operation_request *request)
+{
+    switch (request->kind) {
+    case OPERATION_ACCEPT:
+    case OPERATION_ACCEPT_MANY:
+    case OPERATION_RECEIVE:
+    case OPERATION_RECEIVE_MANY:
+        return EPOLLIN | EPOLLRDHUP;
+    case OPERATION_CONNECT:
+    case OPERATION_SEND:
+        return EPOLLOUT;
+    case OPERATION_POLL:
+    case OPERATION_POLL_MANY:
+        return (request->poll_events & POLL_EVENTS) | EPOLLERR | EPOLLHUP;
+    default:
+        return 0;
+    }
+}
+
+int simulated_operation_init(struct simulated_operation *operation, const struct operation_request *request)
+{
+    operation->token = request->token;
+    operation->fd = request->fd;
+    operation->kind = request->kind;
+    operation->offset = request->offset;
+    operation->more_follows = request->more_follows;
+    operation->interest = interest_of(request);
+    switch (request->kind) {
+    case OPERATION_RECEIVE:
+    case OPERATION_SEND:
+    case OPERATION_READ:
+    case OPERATION_WRITE:
+        if (request->piece_count < 1)
+            return JD_EINVAL;
+        copy_pieces(operation, request->pieces, request->piece_count);
+        return 0;
+    case OPERATION_CONNECT:
+        if (request->address == NULL || request->address_length > sizeof(operation->address))
+            return JD_EINVAL;
+        memcpy(&operation->address, request->address, request->address_length);
+        operation->address_length = request->address_length;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+void simulated_operation_release(struct simulated_operation *operation)
+{
+    if (operation->pieces != NULL && operation->pieces != operation->few)
+        memory_release(operation->pieces, (size_t)operation->piece_count * sizeof(*operation->pieces));
+}
+
+/* ---- performing it ---- */
+
+static int64_t perform_accept(struct simulated_operation *operation)
+{
+    struct peer_address peer;
+    socket_handle accepted;
+    int result = socket_accept(operation->fd, &accepted, &peer);
+
+    return result < 0 ? result : accepted;
+}
+
+static int64_t perform_receive(struct simulated_operation *operation)
+{
+    if (operation->piece_count == 1)
+        return socket_receive(operation->fd, operation->pieces->iov_base, operation->pieces->iov_len);
+    return socket_receive_pieces(operation->fd, operation->pieces, operation->piece_count);
+}
+
+static int64_t perform_send(struct simulated_operation *operation)
+{
+    return operation->more_follows ? socket_send_more(operation->fd, operation->pieces, operation->piece_count)
+                                   : socket_send(operation->fd, operation->pieces, operation->piece_count);
+}
+
+static int64_t perform_receive_many(struct simulated_operation *operation)
+{
+    struct block *block = operation->block;
+    ssize_t received = socket_receive(operation->fd, block->data, block->capacity);
+
+    block->begin = 0;
+    block->end = received > 0 ? (uint32_t)received : 0;
+    return received;
+}
+
+/* Begun first; when the socket is writable that is over, whichever way it went, and the socket is asked (connect(2),
+ * EINPROGRESS; interrupted, EINTR, it goes on all the same). EAGAIN is a Unix-domain listener with a full queue, of which no
+ * readiness tells: an error. */
+static int64_t perform_connect(struct simulated_operation *operation, bool *would_block)
+{
+    if (operation->connecting)
+        return socket_error(operation->fd);
+    operation->connecting = true;
+    if (system_calls.connect(operation->fd, (const struct sockaddr *)&operation->address, operation->address_length) ==
+        0)
+        return 0;
+    *would_block = errno == EINPROGRESS || errno == EINTR;
+    return -errno;
+}
+
+static int64_t perform_read(struct simulated_operation *operation)
+{
+    ssize_t count;
+
+    do
+        count = system_calls.preadv(operation->fd, operation->pieces, operation->piece_count, (off_t)operation->offset);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
+static int64_t perform_write(struct simulated_operation *operation)
+{
+    ssize_t count;
+
+    do
+        count =
+            system_calls.pwritev(operation->fd, operation->pieces, operation->piece_count, (off_t)operation->offset);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
+void simulated_operation_perform(struct simulated_operation *operation)
+{
+    bool would_block = false;
+
+    switch (operation->kind) {
+    case OPERATION_ACCEPT:
+    case OPERATION_ACCEPT_MANY:
+        operation->result = perform_accept(operation);
+        would_block = operation->result == JD_EAGAIN;
+        break;
+    case OPERATION_CONNECT:
+        operation->result = perform_connect(operation, &would_block);
+        break;
+    case OPERATION_RECEIVE:
+        operation->result = perform_receive(operation);
+        would_block = operation->result == JD_EAGAIN;
+        break;
+    case OPERATION_RECEIVE_MANY:
+        operation->result = perform_receive_many(operation);
+        would_block = operation->result == JD_EAGAIN;
+        break;
+    case OPERATION_SEND:
+        operation->result = perform_send(operation);
+        would_block = operation->result == JD_EAGAIN;
+        break;
+    case OPERATION_READ:
+        operation->result = perform_read(operation);
+        break;
+    case OPERATION_WRITE:
+        operation->result = perform_write(operation);
+        break;
+    case OPERATION_POLL:
+    case OPERATION_POLL_MANY: /* never a worker's */
+        break;
+    }
+    operation->finished = !would_block;
+}
