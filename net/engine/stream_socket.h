@@ -2,7 +2,7 @@
 #ifndef NET_ENGINE_STREAM_SOCKET_H
 #define NET_ENGINE_STREAM_SOCKET_H
 
-#include "net/engine/engine.h"
+#include "net/engine/engine_events.h"
 
 enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
 

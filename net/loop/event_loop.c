@@ -524,6 +524,26 @@ const jd_event_loop_options *event_loop_options(const jd_event_loop *loop)
     return &loop->options;
 }
 
+jd_timestamp event_loop_clock(const jd_event_loop *loop)
+{
+    return loop->ops->now(loop->engine);
+}
+
+void event_loop_before_callback(jd_event_loop *loop)
+{
+    flush_before_callback(loop);
+}
+
+bool event_loop_is_ending(const jd_event_loop *loop)
+{
+    return loop->destroying;
+}
+
+bool event_loop_takes_tasks(const jd_event_loop *loop)
+{
+    return !task_queue_is_closed(&loop->queue);
+}
+
 void event_loop_entered(jd_event_loop *loop)
 {
     counter_add(&loop->counters.enters, 1);

@@ -6,7 +6,7 @@
 #include "base/slot_map.h"
 #include "base/task_queue.h"
 #include "base/timer_wheel.h"
-#include "net/engine/engine.h"
+#include "net/engine/engine_events.h"
 #include "net/engine/output_queue.h"
 
 #include <jinduo/event_loop.h>
@@ -152,9 +152,6 @@ extern const struct engine_ops *const engines_compiled_in[];
 /* jd_event_loop_create on an engine that need not be compiled in: tests have one of their own. */
 int event_loop_create_on(jd_event_loop **loop, const jd_event_loop_options *options, const struct engine_ops *ops);
 
-/* The loop whose callback the calling thread is in, or NULL. */
-jd_event_loop *event_loop_current(void);
-
 static inline bool event_loop_is_mine(const jd_event_loop *loop)
 {
     extern _Thread_local char event_loop_thread_token __attribute__((tls_model("initial-exec")));
@@ -172,10 +169,7 @@ void loop_registry_give_back(uint8_t index, uint32_t generation);
 /* At the loop's end: from now on nobody wakes it. Returns when no thread is in the engine's wake any more. */
 void event_loop_wait_for_wakers(jd_event_loop *loop);
 
-/* From any thread. False when the loop is being destroyed: the task is the caller's still. */
-bool event_loop_push(jd_event_loop *loop, struct task_node *task);
-
-/* The same for one who knows the loop to exist when the call begins only: it may be ended by something else than task, too. */
+/* As event_loop_push, for one who knows the loop to exist when the call begins only: it may be ended by something else than task, too. */
 bool event_loop_push_last(jd_event_loop *loop, struct task_node *task);
 
 /* Queues task on the loop with this index, if there is one: JD_ENOENT otherwise. From any thread. */
@@ -183,12 +177,6 @@ int event_loop_push_by_index(uint8_t index, struct task_node *task);
 
 /* From any thread and from signal handlers. The loop that wake belonged to may have ended. */
 void event_loop_wake(struct loop_wake *wake);
-
-/* The clock, read now. */
-static inline jd_timestamp event_loop_clock(const jd_event_loop *loop)
-{
-    return loop->ops->now(loop->engine);
-}
 
 /* Whether the calling thread may work on the loop; if so, end_work must follow. Until a thread has run the loop it is the
  * maker's, but may be another's any moment (event_loop.c, enter): then the two exclude each other by a lock. May be

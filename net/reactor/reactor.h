@@ -4,7 +4,7 @@
 #define NET_REACTOR_REACTOR_H
 
 #include "base/posix/poller.h"
-#include "net/engine/engine.h"
+#include "net/engine/engine_events.h"
 
 extern const struct engine_ops reactor_engine;
 extern const struct stream_ops reactor_stream_ops;

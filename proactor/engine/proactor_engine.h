@@ -5,7 +5,7 @@
 #define PROACTOR_ENGINE_PROACTOR_ENGINE_H
 
 #include "base/posix/poller.h"
-#include "net/engine/engine.h"
+#include "net/engine/engine_events.h"
 #include "proactor/backend.h"
 #include "proactor/operation/operation.h"
 

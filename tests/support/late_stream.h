@@ -2,7 +2,7 @@
 #ifndef TESTS_LATE_STREAM_H
 #define TESTS_LATE_STREAM_H
 
-#include "net/engine/engine.h"
+#include "net/engine/engine_events.h"
 
 enum { READ_AHEAD_BYTES = 64 * 1024 };
 
