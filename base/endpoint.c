@@ -1,14 +1,10 @@
 #include "base/endpoint.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <jinduo/error.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
 
 enum {
     HOST_TEXT_BYTES = INET6_ADDRSTRLEN + IF_NAMESIZE + 3, /* "[", address, "%", interface's name, "]", and a zero */

@@ -2,8 +2,9 @@
 #ifndef BASE_ENDPOINT_H
 #define BASE_ENDPOINT_H
 
+#include "base/platform/socket_address.h"
+
 #include <jinduo/endpoint.h>
-#include <sys/socket.h>
 
 enum {
     ENDPOINT_ALL = 1, /* jd_endpoint.flags: "*:port", IPv6 with IPv4 on the same socket */

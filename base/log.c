@@ -1,19 +1,18 @@
 #include "base/log.h"
 
-#include "base/posix/pipe_signal.h"
+#include "base/platform/standard_error.h"
+#include "base/platform/thread.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static void write_to_stderr(jd_log_level level, const char *message, void *arg);
 
 /* Sink and argument change together. The lock is not held while the sink runs: a slow sink delays only its caller. */
-static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
+static thread_mutex sink_lock = THREAD_MUTEX_INITIALIZER;
 static jd_log_sink current_sink = write_to_stderr;
 static void *current_arg;
 
@@ -33,29 +32,20 @@ static const char *level_name(jd_log_level level)
     }
 }
 
-/* Standard error may be a pipe whose reader is gone: that must not end the process by a signal it did not ask for. */
-static void write_without_signal(int fd, const char *text, size_t length)
-{
-    struct pipe_signal before;
-
-    pipe_signal_hold(&before);
-    pipe_signal_restore(&before, write(fd, text, length) != (ssize_t)length);
-}
-
 static void write_to_stderr(jd_log_level level, const char *message, void *arg)
 {
     char line[LOG_MESSAGE_BYTES + sizeof("jinduo: warning: \n")];
     int length = snprintf(line, sizeof(line), "jinduo: %s: %s\n", level_name(level), message);
 
-    write_without_signal(STDERR_FILENO, line, (size_t)length);
+    standard_error_write(line, (size_t)length);
 }
 
 void jd_log_set_sink(jd_log_sink sink, void *arg)
 {
-    pthread_mutex_lock(&sink_lock);
+    thread_mutex_lock(&sink_lock);
     current_sink = sink != NULL ? sink : write_to_stderr;
     current_arg = arg;
-    pthread_mutex_unlock(&sink_lock);
+    thread_mutex_unlock(&sink_lock);
 }
 
 void jd_log_set_level(jd_log_level level)
@@ -76,10 +66,10 @@ void log_message(jd_log_level level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    pthread_mutex_lock(&sink_lock);
+    thread_mutex_lock(&sink_lock);
     sink = current_sink;
     sink_arg = current_arg;
-    pthread_mutex_unlock(&sink_lock);
+    thread_mutex_unlock(&sink_lock);
     sink(level, message, sink_arg);
     errno = saved_errno;
 }

@@ -1,10 +1,9 @@
 #include "base/task_queue.h"
 
 #include "base/memory.h"
+#include "base/platform/thread.h"
 
 #include <jinduo/error.h>
-#include <sched.h>
-#include <time.h>
 
 enum { PREFETCHED_CELLS = 32, PREFETCHED_TASKS = 16, TAKEN_PER_NOTE = 64, YIELDS = 64 };
 
@@ -203,7 +202,7 @@ void task_queue_close(struct task_queue *queue)
 
 bool task_queue_take_last(struct task_queue *queue, struct task *task)
 {
-    const struct timespec pause = { .tv_nsec = 1000 * 1000 };
+    enum { PAUSE_NS = 1000 * 1000 };
 
     for (unsigned tries = 0;; tries++) {
         uint64_t places = atomic_load(&queue->places);
@@ -213,8 +212,8 @@ bool task_queue_take_last(struct task_queue *queue, struct task *task)
         if (place_of(places) == queue->taken && listed_of(places) == 0)
             return false;
         if (tries < YIELDS)
-            sched_yield();
+            thread_yield();
         else
-            nanosleep(&pause, NULL); /* whoever it is may have a lower priority */
+            thread_sleep_ns(PAUSE_NS); /* whoever it is may have a lower priority */
     }
 }

@@ -13,4 +13,6 @@ int file_check_range(int fd, int64_t offset, uint64_t *length);
 /* Bytes read from offset on, 0 at the end, or a negative error. */
 ssize_t file_read(int fd, void *data, size_t size, int64_t offset);
 
+void file_close(int fd);
+
 #endif

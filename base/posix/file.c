@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <jinduo/error.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool is_readable(int fd)
 {
@@ -38,4 +39,9 @@ ssize_t file_read(int fd, void *data, size_t size, int64_t offset)
         count = system_calls.pread(fd, data, size, offset);
     while (count < 0 && errno == EINTR);
     return count < 0 ? -errno : count;
+}
+
+void file_close(int fd)
+{
+    close(fd);
 }

@@ -2,8 +2,36 @@
 #ifndef BASE_POSIX_POLLER_H
 #define BASE_POSIX_POLLER_H
 
-#include <stdint.h>
+#include <jinduo/channel.h>
 #include <sys/epoll.h>
+
+/* A channel's events (JD_READABLE and so on, jinduo/channel.h) as epoll's; and epoll's as a channel's. */
+static inline uint32_t poller_interest(unsigned channel_events)
+{
+    uint32_t events = 0;
+
+    if (channel_events & JD_READABLE)
+        events |= EPOLLIN | EPOLLRDHUP;
+    if (channel_events & JD_WRITABLE)
+        events |= EPOLLOUT;
+    if (channel_events & JD_EDGE)
+        events |= EPOLLET;
+    return events;
+}
+
+static inline unsigned poller_readiness(uint32_t events)
+{
+    unsigned ready = 0;
+
+    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP))
+        ready |= JD_READABLE;
+    if (events & EPOLLOUT)
+        ready |= JD_WRITABLE;
+    /* Then neither reading nor writing would block; a pipe whose writer is gone reports nothing but EPOLLHUP (poll(2)). */
+    if (events & (EPOLLHUP | EPOLLERR))
+        ready |= JD_HANGUP | JD_READABLE | JD_WRITABLE;
+    return ready;
+}
 
 enum { POLLER_BATCH = 256 };
 

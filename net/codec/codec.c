@@ -2,11 +2,11 @@
 #include "net/codec/codec.h"
 
 #include "base/memory.h"
+#include "base/platform/socket.h"
 #include "base/ring_buffer.h"
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
-#include <sys/uio.h>
 
 enum { FRAME_PARTS = 3 }; /* the message before what is added, that, the rest */
 

@@ -3,7 +3,6 @@
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
-#include <unistd.h>
 
 /* As connection_send_parts, for a reference. */
 static int send_reference(jd_tcp_connection *connection, const struct output_reference *reference)
@@ -70,5 +69,5 @@ int jd_tcp_connection_send_file(jd_tcp_connection *connection, int fd, int64_t o
 
 void jd_close_descriptor(void *descriptor)
 {
-    close((int)(intptr_t)descriptor);
+    file_close((int)(intptr_t)descriptor);
 }

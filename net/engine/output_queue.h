@@ -5,11 +5,11 @@
 #define NET_ENGINE_OUTPUT_QUEUE_H
 
 #include "base/block_pool.h"
+#include "base/platform/socket.h"
 
 #include <jinduo/types.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/uio.h>
 
 struct output_queue {
     struct block *first, *last;

@@ -1,4 +1,5 @@
 #include "net/loop/event_loop.h"
+#include "base/platform/thread.h"
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -12,7 +13,6 @@
 #include <jinduo/error.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four and a header fit a region */
@@ -64,17 +64,6 @@ static uint32_t or_default(uint32_t value, uint32_t default_value)
     return value != 0 ? value : default_value;
 }
 
-/* The holder may come to it again, from inside what it does. */
-static void init_handoff_lock(jd_event_loop *loop)
-{
-    pthread_mutexattr_t attributes;
-
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&loop->handoff_lock, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-}
-
 static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options, const struct engine_ops *ops,
                       uint32_t first_generation)
 {
@@ -93,7 +82,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     ring_buffer_init(&loop->view);
     slot_map_init(&loop->connections, sizeof(jd_tcp_connection), first_generation);
     loop_timers_init(loop, first_generation);
-    init_handoff_lock(loop);
+    thread_mutex_init_recursive(&loop->handoff_lock); /* the holder may come to it again, from inside what it does */
     atomic_init(&loop->shell_references, 1);
     block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
@@ -287,7 +276,6 @@ int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
 
 int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_loop *loop))
 {
-    const struct timespec pause = { .tv_nsec = NS_PER_MS };
     unsigned failures = 0;
 
     while (!condition(loop)) {
@@ -298,7 +286,7 @@ int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_
         }
         if (++failures == WAIT_FAILURES_MAX)
             return result;
-        nanosleep(&pause, NULL);
+        thread_sleep_ns(NS_PER_MS);
     }
     return 0;
 }
@@ -311,7 +299,7 @@ static int enter(jd_event_loop *loop)
     int result = 0;
 
     if (is_first)
-        pthread_mutex_lock(&loop->handoff_lock);
+        thread_mutex_lock(&loop->handoff_lock);
     if (atomic_load(&loop->has_run) && !event_loop_is_mine(loop))
         result = JD_EPERM;
     else if (loop->running)
@@ -323,17 +311,17 @@ static int enter(jd_event_loop *loop)
         atomic_store(&loop->has_run, true);
     }
     if (is_first)
-        pthread_mutex_unlock(&loop->handoff_lock);
+        thread_mutex_unlock(&loop->handoff_lock);
     return result;
 }
 
 bool event_loop_begin_early_work(jd_event_loop *loop, bool *locked)
 {
-    pthread_mutex_lock(&loop->handoff_lock);
+    thread_mutex_lock(&loop->handoff_lock);
     *locked = !atomic_load(&loop->has_run);
     if (*locked)
         return true;
-    pthread_mutex_unlock(&loop->handoff_lock);
+    thread_mutex_unlock(&loop->handoff_lock);
     return event_loop_is_mine(loop);
 }
 
@@ -432,7 +420,7 @@ static void free_loop(jd_event_loop *loop)
     timers = loop_timers_destroy(loop);
     connections = slot_map_next_generation(&loop->connections);
     loop_registry_give_back(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);
-    pthread_mutex_destroy(&loop->handoff_lock);
+    thread_mutex_destroy(&loop->handoff_lock);
     event_loop_release_shell(loop);
 }
 

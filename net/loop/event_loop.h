@@ -2,6 +2,7 @@
 #ifndef NET_LOOP_EVENT_LOOP_H
 #define NET_LOOP_EVENT_LOOP_H
 
+#include "base/platform/thread.h"
 #include "base/ring_buffer.h"
 #include "base/slot_map.h"
 #include "base/task_queue.h"
@@ -10,7 +11,6 @@
 #include "net/engine/output_queue.h"
 
 #include <jinduo/event_loop.h>
-#include <pthread.h>
 
 /* AWAKE: it will look at its queue before it sleeps. SLEEPING: whoever pushes first must wake it. SIGNALLED: one has. */
 enum { LOOP_AWAKE, LOOP_SLEEPING, LOOP_SIGNALLED };
@@ -119,8 +119,8 @@ struct jd_event_loop {
     struct loop_timer *late_timers[LATE_TIMERS]; /* cancelled, in the wheel still: the latest ones before late_place */
     uint32_t late_place;
     struct slot_map posted_timers; /* started by other threads; under the lock */
-    pthread_mutex_t posted_timers_lock;
-    pthread_mutex_t handoff_lock; /* taken when a thread runs the loop for the first time */
+    thread_mutex posted_timers_lock;
+    thread_mutex handoff_lock; /* taken when a thread runs the loop for the first time */
 
     struct log_allowance log_allowance;
     jd_tcp_server *servers;
@@ -195,7 +195,7 @@ static inline bool event_loop_begin_work(jd_event_loop *loop, bool *locked)
 static inline void event_loop_end_work(jd_event_loop *loop, bool locked)
 {
     if (locked)
-        pthread_mutex_unlock(&loop->handoff_lock);
+        thread_mutex_unlock(&loop->handoff_lock);
 }
 
 /* Runs turns until condition(loop). Gives up with the error when waiting has failed many times in a row. */

@@ -1,17 +1,16 @@
 /* What other threads reach a loop by: its queue of tasks, its wake-up, and its index in the process. */
+#include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
 #include "base/memory.h"
 
 #include <jinduo/error.h>
-#include <pthread.h>
-#include <sched.h>
 
 enum { MAX_LOOPS = 255 };
 
 /* Loops by index, so that a connection's id finds its loop from any thread. An index is taken before the loop is ready and
  * given back after its end; the loop can be found only in between. */
-static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static thread_mutex registry_lock = THREAD_MUTEX_INITIALIZER;
 static struct {
     bool taken;
     jd_event_loop *loop;
@@ -24,7 +23,7 @@ int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation)
 {
     int result = JD_EMFILE;
 
-    pthread_mutex_lock(&registry_lock);
+    thread_mutex_lock(&registry_lock);
     for (int i = 1; i <= MAX_LOOPS && result < 0; i++) {
         if (registry[i].taken)
             continue;
@@ -33,7 +32,7 @@ int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation)
         *first_generation = registry[i].generation;
         result = 0;
     }
-    pthread_mutex_unlock(&registry_lock);
+    thread_mutex_unlock(&registry_lock);
     if (result < 0)
         return result;
     loop->wake = &wakes[loop->index];
@@ -43,24 +42,24 @@ int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation)
 
 void loop_registry_publish(jd_event_loop *loop)
 {
-    pthread_mutex_lock(&registry_lock);
+    thread_mutex_lock(&registry_lock);
     registry[loop->index].loop = loop;
-    pthread_mutex_unlock(&registry_lock);
+    thread_mutex_unlock(&registry_lock);
 }
 
 void loop_registry_withdraw(jd_event_loop *loop)
 {
-    pthread_mutex_lock(&registry_lock);
+    thread_mutex_lock(&registry_lock);
     registry[loop->index].loop = NULL;
-    pthread_mutex_unlock(&registry_lock);
+    thread_mutex_unlock(&registry_lock);
 }
 
 void loop_registry_give_back(uint8_t index, uint32_t generation)
 {
-    pthread_mutex_lock(&registry_lock);
+    thread_mutex_lock(&registry_lock);
     registry[index].taken = false;
     registry[index].generation = generation;
-    pthread_mutex_unlock(&registry_lock);
+    thread_mutex_unlock(&registry_lock);
 }
 
 /* ---- waking ---- */
@@ -89,7 +88,7 @@ void event_loop_wait_for_wakers(jd_event_loop *loop)
     /* It may be asleep still: by jd_event_loop_next_timeout_ms, or after a wait that failed. */
     atomic_store(&loop->wake->state, LOOP_AWAKE);
     while (atomic_load(&loop->wake->wakers) > 0)
-        sched_yield();
+        thread_yield();
 }
 
 /* ---- queueing ---- */
@@ -129,11 +128,11 @@ int event_loop_push_by_index(uint8_t index, struct task_node *task)
     jd_event_loop *loop;
     bool pushed;
 
-    pthread_mutex_lock(&registry_lock);
+    thread_mutex_lock(&registry_lock);
     loop = registry[index].loop;
     if (loop != NULL)
         atomic_fetch_add(&loop->shell_references, 1); /* keeps it from being freed meanwhile */
-    pthread_mutex_unlock(&registry_lock);
+    thread_mutex_unlock(&registry_lock);
     if (loop == NULL)
         return JD_ENOENT;
     pushed = event_loop_push(loop, task);

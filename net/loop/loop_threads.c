@@ -5,7 +5,6 @@
 #include "base/platform/thread.h"
 
 #include <jinduo/error.h>
-#include <time.h>
 
 enum { RETRY_AFTER_NS = 10 * 1000000 };
 
@@ -13,28 +12,27 @@ static void report_ready(struct loop_thread *thread)
 {
     struct loop_threads *all = thread->all;
 
-    pthread_mutex_lock(&all->lock);
+    thread_mutex_lock(&all->lock);
     all->ready++;
-    pthread_cond_signal(&all->changed);
-    pthread_mutex_unlock(&all->lock);
+    thread_condition_signal(&all->changed);
+    thread_mutex_unlock(&all->lock);
 }
 
 /* Until the server ends, whatever fails and whoever calls quit: connections are handed over to it that no other loop would
  * serve. */
 static void run_until_stopped(jd_event_loop *loop, struct loop_threads *all)
 {
-    const struct timespec pause = { .tv_nsec = RETRY_AFTER_NS };
 
     while (!atomic_load(&all->stopping)) {
         int result = jd_event_loop_run(loop);
         if (result >= 0)
             continue;
         log_message(JD_LOG_ERROR, "%s: waiting for events: %s", all->setup.name, jd_strerror(result));
-        nanosleep(&pause, NULL);
+        thread_sleep_ns(RETRY_AFTER_NS);
     }
     /* Whoever asked for the end has let go of the loop when it has let go of the lock. */
-    pthread_mutex_lock(&all->lock);
-    pthread_mutex_unlock(&all->lock);
+    thread_mutex_lock(&all->lock);
+    thread_mutex_unlock(&all->lock);
 }
 
 static void *run_thread(void *arg)
@@ -43,7 +41,7 @@ static void *run_thread(void *arg)
     struct loop_threads *all = thread->all;
     jd_event_loop *loop;
 
-    thread_set_name(all->setup.name, (unsigned)(thread - all->threads));
+    thread_set_numbered_name(all->setup.name, (unsigned)(thread - all->threads));
     thread->result = event_loop_create_on(&thread->loop, all->setup.options, all->setup.ops);
     loop = thread->loop;
     if (thread->result == 0 && all->setup.on_init != NULL)
@@ -63,17 +61,17 @@ static size_t bytes_for(unsigned count)
 
 static void free_threads(struct loop_threads *threads, unsigned allocated)
 {
-    pthread_cond_destroy(&threads->changed);
-    pthread_mutex_destroy(&threads->lock);
+    thread_condition_destroy(&threads->changed);
+    thread_mutex_destroy(&threads->lock);
     memory_release(threads, bytes_for(allocated));
 }
 
 static int wait_until_ready(struct loop_threads *threads)
 {
-    pthread_mutex_lock(&threads->lock);
+    thread_mutex_lock(&threads->lock);
     while (threads->ready < threads->count)
-        pthread_cond_wait(&threads->changed, &threads->lock);
-    pthread_mutex_unlock(&threads->lock);
+        thread_condition_wait(&threads->changed, &threads->lock);
+    thread_mutex_unlock(&threads->lock);
     for (unsigned i = 0; i < threads->count; i++)
         if (threads->threads[i].result < 0)
             return threads->threads[i].result;
@@ -82,14 +80,14 @@ static int wait_until_ready(struct loop_threads *threads)
 
 static void join_all(struct loop_threads *threads)
 {
-    pthread_mutex_lock(&threads->lock);
+    thread_mutex_lock(&threads->lock);
     atomic_store(&threads->stopping, true);
     for (unsigned i = 0; i < threads->count; i++)
         if (threads->threads[i].result == 0)
             jd_event_loop_quit(threads->threads[i].loop);
-    pthread_mutex_unlock(&threads->lock);
+    thread_mutex_unlock(&threads->lock);
     for (unsigned i = 0; i < threads->count; i++)
-        pthread_join(threads->threads[i].thread, NULL);
+        thread_join(threads->threads[i].thread);
 }
 
 int loop_threads_start(struct loop_threads **out, unsigned count, const struct loop_threads_setup *setup)
@@ -100,8 +98,8 @@ int loop_threads_start(struct loop_threads **out, unsigned count, const struct l
     if (threads == NULL)
         return JD_ENOMEM;
     threads->setup = *setup;
-    pthread_mutex_init(&threads->lock, NULL);
-    pthread_cond_init(&threads->changed, NULL);
+    thread_mutex_init(&threads->lock);
+    thread_condition_init(&threads->changed);
     while (threads->count < count && result == 0) {
         struct loop_thread *thread = &threads->threads[threads->count];
         thread->all = threads;

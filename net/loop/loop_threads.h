@@ -2,10 +2,10 @@
 #ifndef NET_LOOP_LOOP_THREADS_H
 #define NET_LOOP_LOOP_THREADS_H
 
+#include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
 #include <jinduo/tcp_server.h>
-#include <pthread.h>
 
 /* What they all have in common. name, options and ops must outlive them. */
 struct loop_threads_setup {
@@ -18,7 +18,7 @@ struct loop_threads_setup {
 
 struct loop_thread {
     struct loop_threads *all;
-    pthread_t thread;
+    thread_handle thread;
     jd_event_loop *loop; /* made, run and destroyed by the thread */
     int result;          /* of making it */
 };
@@ -26,8 +26,8 @@ struct loop_thread {
 struct loop_threads {
     unsigned count;
     struct loop_threads_setup setup;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
+    thread_mutex lock;
+    thread_condition changed;
     unsigned ready; /* threads that have made their loop, or failed to */
     _Atomic bool stopping;
     struct loop_thread threads[];

@@ -1,5 +1,6 @@
 /* The user's timers: each a slot with a generation, so that an id names one timer and never a later one. Those started in
  * the loop's thread and those posted from others lie in two maps: only the second needs a lock. */
+#include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
 #include "base/memory.h"
@@ -36,7 +37,7 @@ void loop_timers_init(jd_event_loop *loop, uint32_t first_generation)
 {
     slot_map_init(&loop->user_timers, sizeof(struct loop_timer), first_generation);
     slot_map_init(&loop->posted_timers, sizeof(struct posted_timer), first_generation);
-    pthread_mutex_init(&loop->posted_timers_lock, NULL);
+    thread_mutex_init(&loop->posted_timers_lock);
 }
 
 static jd_timer_id timer_id(const jd_event_loop *loop, const struct loop_timer *timer)
@@ -53,9 +54,9 @@ static void *find_timer(jd_event_loop *loop, jd_timer_id id)
         return NULL;
     if (!(id & posted_bit))
         return slot_map_find(&loop->user_timers, slot, (uint32_t)id);
-    pthread_mutex_lock(&loop->posted_timers_lock);
+    thread_mutex_lock(&loop->posted_timers_lock);
     timer = slot_map_find(&loop->posted_timers, slot, (uint32_t)id);
-    pthread_mutex_unlock(&loop->posted_timers_lock);
+    thread_mutex_unlock(&loop->posted_timers_lock);
     return timer;
 }
 
@@ -66,9 +67,9 @@ static void free_timer(jd_event_loop *loop, struct loop_timer *timer)
         slot_map_free(&loop->user_timers, timer);
         return;
     }
-    pthread_mutex_lock(&loop->posted_timers_lock);
+    thread_mutex_lock(&loop->posted_timers_lock);
     slot_map_free(&loop->posted_timers, timer);
-    pthread_mutex_unlock(&loop->posted_timers_lock);
+    thread_mutex_unlock(&loop->posted_timers_lock);
 }
 
 /* Takes all that were cancelled from the wheel, the latest first. */
@@ -148,9 +149,9 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
     struct posted_timer *posted;
     jd_timer_id unwanted;
 
-    pthread_mutex_lock(&loop->posted_timers_lock);
+    thread_mutex_lock(&loop->posted_timers_lock);
     posted = allocate_timer(&loop->posted_timers);
-    pthread_mutex_unlock(&loop->posted_timers_lock);
+    thread_mutex_unlock(&loop->posted_timers_lock);
     if (posted == NULL)
         return JD_ENOMEM;
     fill(&posted->timer, TIMER_USER_POSTED, function, arg, interval_ms);
@@ -322,9 +323,9 @@ static struct loop_timer *next_posted(jd_event_loop *loop, uint32_t slot)
 {
     struct loop_timer *timer;
 
-    pthread_mutex_lock(&loop->posted_timers_lock);
+    thread_mutex_lock(&loop->posted_timers_lock);
     timer = slot_map_next(&loop->posted_timers, slot);
-    pthread_mutex_unlock(&loop->posted_timers_lock);
+    thread_mutex_unlock(&loop->posted_timers_lock);
     return timer;
 }
 
@@ -348,6 +349,6 @@ uint32_t loop_timers_destroy(jd_event_loop *loop)
     loop_timers_cancel_all(loop);
     user = slot_map_destroy(&loop->user_timers);
     posted = slot_map_destroy(&loop->posted_timers);
-    pthread_mutex_destroy(&loop->posted_timers_lock);
+    thread_mutex_destroy(&loop->posted_timers_lock);
     return (int32_t)(user - posted) > 0 ? user : posted;
 }

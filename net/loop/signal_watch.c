@@ -1,10 +1,9 @@
 /* Signals as callbacks on a loop: the handler notes the signal in the loop that watches it and wakes it; both are safe in
  * a signal handler (signal-safety(7)). */
+#include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
 #include <jinduo/error.h>
-#include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 
 enum { SIGNALS = 64 };
@@ -16,7 +15,7 @@ static struct watched_signal {
     struct sigaction before;
 } watched[SIGNALS];
 
-static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
+static thread_mutex watch_lock = THREAD_MUTEX_INITIALIZER;
 
 /* Threads in the handler: one that has read a loop there may still touch it. */
 static _Atomic unsigned handlers;
@@ -54,7 +53,7 @@ static void end_watch(int number)
     atomic_store(&watched[number].loop, NULL);
     watched[number].callback = NULL;
     while (atomic_load(&handlers) > 0)
-        sched_yield();
+        thread_yield();
 }
 
 int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callback callback, void *arg)
@@ -68,7 +67,7 @@ int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callba
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    pthread_mutex_lock(&watch_lock);
+    thread_mutex_lock(&watch_lock);
     watcher = atomic_load(&watched[number].loop);
     if (watcher != NULL && watcher != loop)
         result = JD_EBUSY;
@@ -80,7 +79,7 @@ int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callba
         if (watcher == NULL)
             result = begin_watch(loop, number);
     }
-    pthread_mutex_unlock(&watch_lock);
+    thread_mutex_unlock(&watch_lock);
     return result;
 }
 
@@ -101,9 +100,9 @@ unsigned loop_signals_run(jd_event_loop *loop)
 
 void loop_signals_forget(jd_event_loop *loop)
 {
-    pthread_mutex_lock(&watch_lock);
+    thread_mutex_lock(&watch_lock);
     for (int number = 1; number < SIGNALS; number++)
         if (atomic_load(&watched[number].loop) == loop)
             end_watch(number);
-    pthread_mutex_unlock(&watch_lock);
+    thread_mutex_unlock(&watch_lock);
 }

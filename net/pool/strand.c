@@ -1,4 +1,5 @@
 /* Strand: of its tasks the pool has at most one at a time; whichever thread has run that takes the next. */
+#include "base/platform/thread.h"
 #include "net/pool/thread_pool.h"
 
 #include "base/memory.h"
@@ -69,10 +70,10 @@ void jd_strand_destroy(jd_strand *strand)
     if (strand == NULL)
         return;
     pool = strand->pool;
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     strand->destroyed = true;
     over = !strand->scheduled;
-    pthread_mutex_unlock(&pool->lock);
+    thread_mutex_unlock(&pool->lock);
     if (over)
         free_strand(strand);
 }

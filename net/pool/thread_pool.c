@@ -6,9 +6,7 @@
 #include "base/platform/thread.h"
 
 #include <jinduo/error.h>
-#include <sched.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { MAX_THREADS = 1024, DEFAULT_TASKS = 1024, MAX_TASKS = 1 << 20 };
 
@@ -21,9 +19,9 @@ void thread_pool_release(jd_thread_pool *pool)
 {
     if (atomic_fetch_sub(&pool->references, 1) > 1)
         return;
-    pthread_cond_destroy(&pool->all_ended);
-    pthread_cond_destroy(&pool->task_came);
-    pthread_mutex_destroy(&pool->lock);
+    thread_condition_destroy(&pool->all_ended);
+    thread_condition_destroy(&pool->task_came);
+    thread_mutex_destroy(&pool->lock);
     memory_release(pool, sizeof(*pool) + pool->task_limit * sizeof(pool->tasks[0]));
 }
 
@@ -70,7 +68,7 @@ static struct pool_task *next_task(jd_thread_pool *pool)
 {
     while (pool->queue.first == NULL && !pool->stopping) {
         pool->idle_threads++;
-        pthread_cond_wait(&pool->task_came, &pool->lock);
+        thread_condition_wait(&pool->task_came, &pool->lock);
         pool->idle_threads--;
     }
     return task_list_take(&pool->queue);
@@ -82,11 +80,11 @@ static void run(jd_thread_pool *pool, struct pool_task *task)
 
     pool->waiting--;
     pool->running++;
-    pthread_mutex_unlock(&pool->lock);
+    thread_mutex_unlock(&pool->lock);
     if (!cancelled)
         task->work(task->work_arg);
     end(task, cancelled ? JD_ECANCELED : 0);
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     pool->running--;
     *(cancelled ? &pool->cancelled : &pool->completed) += 1;
 }
@@ -101,7 +99,7 @@ static void run_some(jd_thread_pool *pool, struct pool_task *task)
         task = strand != NULL ? strand_next(strand, in_a_row) : NULL;
     }
     if (pool->waiters > 0 && pool->waiting == 0 && pool->running == 0)
-        pthread_cond_broadcast(&pool->all_ended);
+        thread_condition_broadcast(&pool->all_ended);
 }
 
 static void *run_thread(void *arg)
@@ -111,16 +109,16 @@ static void *run_thread(void *arg)
     unsigned number;
 
     current_pool = pool;
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     number = pool->threads_named++;
-    pthread_mutex_unlock(&pool->lock);
-    thread_set_name(pool->name, number);
+    thread_mutex_unlock(&pool->lock);
+    thread_set_numbered_name(pool->name, number);
     if (pool->thread_init != NULL)
         pool->thread_init(pool->thread_init_arg);
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     while ((task = next_task(pool)) != NULL)
         run_some(pool, task);
-    pthread_mutex_unlock(&pool->lock);
+    thread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
@@ -165,7 +163,7 @@ int thread_pool_submit(jd_thread_pool *pool, jd_strand *strand, const struct poo
     bool wake = false;
     int result = 0;
 
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     if (pool->stopping)
         result = JD_ECANCELED;
     else if ((task = take_free_task(pool)) != NULL)
@@ -175,9 +173,9 @@ int thread_pool_submit(jd_thread_pool *pool, jd_strand *strand, const struct poo
     pool->refused += result == JD_EAGAIN;
     if (wake)
         atomic_fetch_add(&pool->references, 1); /* the task may have run by then, and its end may be the pool's */
-    pthread_mutex_unlock(&pool->lock);
+    thread_mutex_unlock(&pool->lock);
     if (wake) {
-        pthread_cond_signal(&pool->task_came);
+        thread_condition_signal(&pool->task_came);
         thread_pool_release(pool);
     }
     return result;
@@ -193,21 +191,17 @@ int jd_thread_pool_submit(jd_thread_pool *pool, jd_task work, void *work_arg, jd
 
 /* ---- beginning and end ---- */
 
-static unsigned cores(void)
+static unsigned default_threads(void)
 {
-    cpu_set_t usable;
-    long online;
+    unsigned processors = thread_processor_count();
 
-    if (sched_getaffinity(0, sizeof(usable), &usable) == 0)
-        return (unsigned)CPU_COUNT(&usable);
-    online = sysconf(_SC_NPROCESSORS_ONLN); /* more cores than the set has room for */
-    return online > 0 && online < MAX_THREADS ? (unsigned)online : MAX_THREADS;
+    return processors < MAX_THREADS ? processors : MAX_THREADS;
 }
 
 static int make(jd_thread_pool **out, const jd_thread_pool_options *options)
 {
     uint32_t task_limit = options->task_limit != 0 ? options->task_limit : DEFAULT_TASKS;
-    unsigned threads = options->threads != 0 ? options->threads : cores();
+    unsigned threads = options->threads != 0 ? options->threads : default_threads();
     jd_thread_pool *pool;
 
     if (threads > MAX_THREADS || task_limit > MAX_TASKS)
@@ -225,9 +219,9 @@ static int make(jd_thread_pool **out, const jd_thread_pool_options *options)
         memory_release(pool, sizeof(*pool) + task_limit * sizeof(pool->tasks[0]));
         return JD_ENOMEM;
     }
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->task_came, NULL);
-    pthread_cond_init(&pool->all_ended, NULL);
+    thread_mutex_init(&pool->lock);
+    thread_condition_init(&pool->task_came);
+    thread_condition_init(&pool->all_ended);
     mpsc_queue_init(&pool->tasks_home);
     atomic_init(&pool->references, 1);
     *out = pool;
@@ -237,12 +231,12 @@ static int make(jd_thread_pool **out, const jd_thread_pool_options *options)
 /* The threads cancel what is queued still. */
 static void stop(jd_thread_pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     pool->stopping = true;
-    pthread_cond_broadcast(&pool->task_came);
-    pthread_mutex_unlock(&pool->lock);
+    thread_condition_broadcast(&pool->task_came);
+    thread_mutex_unlock(&pool->lock);
     for (uint32_t i = 0; i < pool->thread_count; i++)
-        pthread_join(pool->threads[i], NULL);
+        thread_join(pool->threads[i]);
     memory_release(pool->threads, pool->threads_wanted * sizeof(pool->threads[0]));
     thread_pool_release(pool);
 }
@@ -271,12 +265,12 @@ int jd_thread_pool_wait(jd_thread_pool *pool)
 {
     if (current_pool == pool)
         return JD_EBUSY;
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     pool->waiters++;
     while (pool->waiting > 0 || pool->running > 0)
-        pthread_cond_wait(&pool->all_ended, &pool->lock);
+        thread_condition_wait(&pool->all_ended, &pool->lock);
     pool->waiters--;
-    pthread_mutex_unlock(&pool->lock);
+    thread_mutex_unlock(&pool->lock);
     return 0;
 }
 
@@ -292,7 +286,7 @@ int jd_thread_pool_destroy(jd_thread_pool *pool)
 
 void jd_thread_pool_get_statistics(jd_thread_pool *pool, jd_thread_pool_statistics *statistics)
 {
-    pthread_mutex_lock(&pool->lock);
+    thread_mutex_lock(&pool->lock);
     *statistics = (jd_thread_pool_statistics){
         .threads = pool->thread_count,
         .waiting = pool->waiting,
@@ -301,5 +295,5 @@ void jd_thread_pool_get_statistics(jd_thread_pool *pool, jd_thread_pool_statisti
         .cancelled = pool->cancelled,
         .refused = pool->refused,
     };
-    pthread_mutex_unlock(&pool->lock);
+    thread_mutex_unlock(&pool->lock);
 }

@@ -2,10 +2,10 @@
 #ifndef NET_POOL_THREAD_POOL_H
 #define NET_POOL_THREAD_POOL_H
 
+#include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
 #include <jinduo/thread_pool.h>
-#include <pthread.h>
 
 struct pool_task {
     struct task_node delivery; /* carries the end to the loop, then the task home to its pool */
@@ -48,8 +48,8 @@ static inline struct pool_task *task_list_take(struct task_list *list)
 }
 
 struct jd_thread_pool {
-    pthread_mutex_t lock; /* for everything up to tasks_home */
-    pthread_cond_t task_came, all_ended;
+    thread_mutex lock; /* for everything up to tasks_home */
+    thread_condition task_came, all_ended;
     struct task_list queue; /* of each strand at most one task: the next one */
     uint64_t waiting, running, completed, cancelled, refused;
     uint32_t idle_threads; /* that wait for task_came */
@@ -67,7 +67,7 @@ struct jd_thread_pool {
     char name[16];
     jd_task thread_init;
     void *thread_init_arg;
-    pthread_t *threads;
+    thread_handle *threads;
     uint32_t thread_count, threads_wanted;
     uint32_t task_limit;
     struct pool_task tasks[];

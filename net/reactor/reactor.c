@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include "base/platform/clock.h"
 #include "base/posix/system_calls.h"
-#include "net/engine/channel_poll.h"
+#include "net/engine/channel.h"
 
 #include <errno.h>
 #include <jinduo/error.h>
@@ -87,7 +87,7 @@ static void dispatch(struct reactor *reactor, const struct epoll_event *event)
         connector_event(reactor, (struct connector *)(uintptr_t)value);
         break;
     case TOKEN_CHANNEL:
-        channel_polled((jd_channel *)(uintptr_t)value, event->events);
+        channel_ready((jd_channel *)(uintptr_t)value, poller_readiness(event->events));
         break;
     }
 }
@@ -155,7 +155,7 @@ static int reactor_watch(struct engine *engine, jd_channel *channel)
 {
     struct poller *poller = &reactor_of(engine)->poller;
     uint64_t token = reactor_token(TOKEN_CHANNEL, (uint64_t)(uintptr_t)channel);
-    uint32_t events = channel_poll_events(channel);
+    uint32_t events = poller_interest(channel->events);
 
     return channel->watched ? poller_modify(poller, channel->fd, events, token)
                             : poller_add(poller, channel->fd, events, token);

@@ -4,6 +4,7 @@
 #ifndef NET_SERVER_SERVER_H
 #define NET_SERVER_SERVER_H
 
+#include "base/platform/thread.h"
 #include "net/connection/tcp_connection.h"
 #include "net/loop/loop_threads.h"
 #include "net/server/tcp_server.h"
@@ -52,7 +53,7 @@ struct handover {
 
 /* Places for connections, when their number is limited. */
 struct server_places {
-    pthread_mutex_t lock;
+    thread_mutex lock;
     size_t limit; /* 0: none, and nothing here is used */
     size_t taken;
     bool refuses; /* those beyond the limit, which else wait */
@@ -75,7 +76,7 @@ struct jd_tcp_server {
     struct server_loop own;
     struct loop_threads *threads; /* NULL: none, or not now; changed under threads_lock */
     struct server_loop *io_loops; /* one for each thread */
-    pthread_mutex_t threads_lock;
+    thread_mutex threads_lock;
     unsigned next_io_loop;
     struct server_places places;
     _Atomic bool accepting_paused; /* by the user */

@@ -1,8 +1,8 @@
 /* Where an accepted connection is to live: on which loop, and whether there is a place for it at all. */
 #include "base/memory.h"
+#include "base/platform/thread.h"
 #include "net/server/server.h"
 
-#include <netinet/in.h>
 #include <string.h>
 
 /* ---- which loop ---- */
@@ -154,12 +154,12 @@ static enum place take_place(struct server_loop *at)
 
     if (places->limit == 0)
         return PLACE_FREE;
-    pthread_mutex_lock(&places->lock);
+    thread_mutex_lock(&places->lock);
     if (places->taken < places->limit)
         places->taken++;
     else
         place = places->refuses || places->closed ? PLACE_NONE : PLACE_LATER;
-    pthread_mutex_unlock(&places->lock);
+    thread_mutex_unlock(&places->lock);
     return place;
 }
 
@@ -181,7 +181,7 @@ static void wait_for_place(struct server_loop *at, struct handover *handover)
     struct server_places *places = &at->server->places;
     bool closed, free;
 
-    pthread_mutex_lock(&places->lock);
+    thread_mutex_lock(&places->lock);
     closed = places->closed;
     free = !closed && places->taken < places->limit;
     if (free) {
@@ -191,7 +191,7 @@ static void wait_for_place(struct server_loop *at, struct handover *handover)
         *places->waiting_link = handover;
         places->waiting_link = &handover->next;
     }
-    pthread_mutex_unlock(&places->lock);
+    thread_mutex_unlock(&places->lock);
     if (free)
         push(handover);
     if (!closed)
@@ -209,11 +209,11 @@ void server_leave_place(jd_tcp_server *server)
 
     if (places->limit == 0)
         return;
-    pthread_mutex_lock(&places->lock);
+    thread_mutex_lock(&places->lock);
     next = take_waiting(places);
     is_full = places->taken == places->limit;
     places->taken -= next == NULL;
-    pthread_mutex_unlock(&places->lock);
+    thread_mutex_unlock(&places->lock);
     if (next != NULL)
         push(next);
     else if (is_full && !places->refuses)
@@ -227,9 +227,9 @@ bool server_loop_is_full(struct server_loop *at)
 
     if (places->limit == 0 || places->refuses)
         return false;
-    pthread_mutex_lock(&places->lock);
+    thread_mutex_lock(&places->lock);
     is_full = places->taken == places->limit;
-    pthread_mutex_unlock(&places->lock);
+    thread_mutex_unlock(&places->lock);
     return is_full;
 }
 
@@ -238,12 +238,12 @@ void server_close_places(jd_tcp_server *server)
     struct server_places *places = &server->places;
     struct handover *waiting;
 
-    pthread_mutex_lock(&places->lock);
+    thread_mutex_lock(&places->lock);
     places->closed = true;
     waiting = places->waiting;
     places->waiting = NULL;
     places->waiting_link = &places->waiting;
-    pthread_mutex_unlock(&places->lock);
+    thread_mutex_unlock(&places->lock);
     for (struct handover *next; waiting != NULL; waiting = next) {
         next = waiting->next;
         lose(&server->own, waiting->socket);

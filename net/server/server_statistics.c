@@ -1,4 +1,5 @@
 /* What a server has done, over all its loops. */
+#include "base/platform/thread.h"
 #include "net/server/server.h"
 
 void server_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change)
@@ -52,12 +53,12 @@ void jd_tcp_server_get_statistics(jd_tcp_server *server, jd_event_loop_statistic
         jd_event_loop_get_statistics(server->loop, statistics);
         return;
     }
-    pthread_mutex_lock(&server->threads_lock);
+    thread_mutex_lock(&server->threads_lock);
     if (server->threads != NULL)
         add_io_loops(server, statistics);
     else
         *statistics = server->ended_statistics;
-    pthread_mutex_unlock(&server->threads_lock);
+    thread_mutex_unlock(&server->threads_lock);
 }
 
 static void forget_what_is_now(jd_event_loop_statistics *statistics)
@@ -77,10 +78,10 @@ struct loop_threads *server_detach_threads(jd_tcp_server *server)
 
     if (threads == NULL)
         return NULL;
-    pthread_mutex_lock(&server->threads_lock);
+    thread_mutex_lock(&server->threads_lock);
     add_io_loops(server, &server->ended_statistics);
     forget_what_is_now(&server->ended_statistics);
     server->threads = NULL;
-    pthread_mutex_unlock(&server->threads_lock);
+    thread_mutex_unlock(&server->threads_lock);
     return threads;
 }

@@ -1,6 +1,7 @@
 /* A server's life: created, started, stopped, destroyed. */
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/platform/thread.h"
 #include "net/server/server.h"
 
 #include <assert.h>
@@ -36,8 +37,8 @@ static void free_server(jd_tcp_server *server)
 {
     server_free_endpoints(server);
     connection_profile_release(server->profile);
-    pthread_mutex_destroy(&server->threads_lock);
-    pthread_mutex_destroy(&server->places.lock);
+    thread_mutex_destroy(&server->threads_lock);
+    thread_mutex_destroy(&server->places.lock);
     memory_release(server, sizeof(*server));
 }
 
@@ -77,8 +78,8 @@ static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp
     server->places.limit = options->max_connections;
     server->places.refuses = options->refuse_above_max;
     server->places.waiting_link = &server->places.waiting;
-    pthread_mutex_init(&server->places.lock, NULL);
-    pthread_mutex_init(&server->threads_lock, NULL);
+    thread_mutex_init(&server->places.lock);
+    thread_mutex_init(&server->threads_lock);
     server_loop_init(&server->own, server);
     server->own.loop = loop;
     atomic_init(&server->alive, 1);
@@ -179,9 +180,9 @@ static int start_threads(jd_tcp_server *server)
         return result;
     for (unsigned i = 0; i < server->io_threads; i++)
         server->io_loops[i].loop = threads->threads[i].loop;
-    pthread_mutex_lock(&server->threads_lock);
+    thread_mutex_lock(&server->threads_lock);
     server->threads = threads;
-    pthread_mutex_unlock(&server->threads_lock);
+    thread_mutex_unlock(&server->threads_lock);
     return 0;
 }
 

@@ -1,7 +1,8 @@
 /* The user's descriptors. They are in an epoll instance of their own, which the backend polls as it would any descriptor:
  * so levels, edges and what can be watched at all are epoll's (epoll(7)), as on the Reactor; and a channel's end leaves
  * nothing under way that would hold the user's file open. */
-#include "net/engine/channel_poll.h"
+#include "base/posix/poller.h"
+#include "net/engine/channel.h"
 #include "proactor/engine/proactor_engine.h"
 
 #include <jinduo/error.h>
@@ -42,7 +43,7 @@ int proactor_watch(struct engine *engine, jd_channel *channel)
 {
     struct proactor_engine *proactor = proactor_of(engine);
     uint64_t token = (uint64_t)(uintptr_t)channel;
-    uint32_t events = channel_poll_events(channel);
+    uint32_t events = poller_interest(channel->events);
     int result;
 
     if (channel->watched)
@@ -89,6 +90,6 @@ void proactor_channels_ready(struct proactor_engine *proactor)
         proactor->error = count;
     for (int i = 0; i < count; i++) {
         const struct epoll_event *event = &proactor->channels.events[i];
-        channel_polled((jd_channel *)(uintptr_t)event->data.u64, event->events);
+        channel_ready((jd_channel *)(uintptr_t)event->data.u64, poller_readiness(event->events));
     }
 }

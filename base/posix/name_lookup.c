@@ -1,0 +1,62 @@
+#include "base/platform/name_lookup.h"
+
+#include "base/posix/system_calls.h"
+
+#include <errno.h>
+#include <jinduo/error.h>
+
+static int fail(const char **reason, int error, const char *why)
+{
+    *reason = why;
+    return error;
+}
+
+/* result: getaddrinfo's. */
+static int explain(const char **reason, int result, int system_error)
+{
+    switch (result) {
+    case EAI_SYSTEM:
+        system_error = system_error != 0 ? system_error : EIO;
+        return fail(reason, -system_error, jd_strerror(system_error));
+    case EAI_MEMORY:
+        return fail(reason, JD_ENOMEM, jd_strerror(JD_ENOMEM));
+    case EAI_AGAIN:
+        return fail(reason, JD_EAGAIN, "the name could not be looked up now");
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+    case EAI_SERVICE:
+        return fail(reason, JD_ENOENT, "no address is known for the name");
+    default:
+        return fail(reason, JD_EPROTO, "the name service failed");
+    }
+}
+
+static unsigned keep_addresses(jd_endpoint *addresses, unsigned max, const struct addrinfo *found)
+{
+    unsigned count = 0;
+
+    for (; found != NULL && count < max; found = found->ai_next) {
+        endpoint_from_sockaddr(&addresses[count], found->ai_addr, found->ai_addrlen);
+        count += addresses[count].length > 0;
+    }
+    return count;
+}
+
+int name_lookup(const struct host_port *name, jd_endpoint *addresses, unsigned max, unsigned *count,
+                const char **reason)
+{
+    /* Not AI_ADDRCONFIG: it hides addresses where only the loopback interface is up; one without a route fails at once. */
+    const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+    struct addrinfo *found = NULL;
+    int result = system_calls.getaddrinfo(name->host, name->port, &hints, &found);
+    int system_error = errno;
+
+    *count = 0;
+    if (result == 0) {
+        *count = keep_addresses(addresses, max, found);
+        system_calls.freeaddrinfo(found);
+        result = *count > 0 ? 0 : EAI_NODATA;
+    }
+    return result == 0 ? 0 : explain(reason, result, system_error);
+}
