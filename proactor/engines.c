@@ -1,4 +1,5 @@
 /* How an engine is chosen. */
+#include "proactor/engines.h"
 #include "net/loop/event_loop.h"
 
 #include "base/log.h"

@@ -1,7 +1,10 @@
-/* The engines compiled in: the Reactor, then Proactors, the best first. */
-#include "net/loop/event_loop.h"
+/* Where everything is put together: the engines that are built in, each Proactor from its backend; and what lives on a loop. */
+#include "net/client/tcp_client.h"
+#include "net/connection/tcp_connection.h"
 #include "net/reactor/reactor.h"
+#include "net/server/server.h"
 #include "proactor/engine/proactor_engine.h"
+#include "proactor/engines.h"
 
 /* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). */
 #define PROACTOR_ENGINE(backend_name, engine_id, unflushed)                                                            \
@@ -57,4 +60,10 @@ const struct engine_ops *const engines_compiled_in[] = {
 #endif
     &simulated_engine,
     NULL,
+};
+
+const struct loop_service *const loop_services[LOOP_SERVICES] = {
+    [SERVICE_CLIENTS] = &client_service,
+    [SERVICE_SERVERS] = &server_service,
+    [SERVICE_CONNECTIONS] = &connection_service,
 };

@@ -10,12 +10,12 @@ void client_start_timer(jd_tcp_client *client, uint64_t after_ms)
 {
     uint64_t now_ms = ((uint64_t)event_loop_clock(client->loop) + NS_PER_MS - 1) / NS_PER_MS;
 
-    timer_start(&client->loop->wheel, &client->timer, now_ms + after_ms);
+    timer_start(&client->loop->timers.wheel, &client->timer, now_ms + after_ms);
 }
 
 static void stop_timer(jd_tcp_client *client)
 {
-    timer_cancel(&client->loop->wheel, &client->timer);
+    timer_cancel(&client->loop->timers.wheel, &client->timer);
 }
 
 static void release_lookup(jd_tcp_client *client)

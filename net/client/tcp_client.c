@@ -4,6 +4,7 @@
 #include "net/client/tcp_client.h"
 
 #include "base/memory.h"
+#include "net/connection/connection_callbacks.h"
 
 #include <assert.h>
 #include <jinduo/error.h>
@@ -123,11 +124,14 @@ int jd_tcp_client_create(jd_tcp_client **out, jd_event_loop *loop, const jd_tcp_
     return 0;
 }
 
-struct connection_profile *client_profile(jd_tcp_client *client)
+/* To set it up: while the client is not started. */
+static struct connection_profile *client_profile(jd_tcp_client *client)
 {
     assert(!client->wanted && event_loop_is_mine(client->loop));
     return client->profile;
 }
+
+DEFINE_SET_CALLBACKS(client)
 
 void jd_tcp_client_set_connect_callback(jd_tcp_client *client, jd_connect_callback callback, void *arg)
 {
@@ -357,9 +361,11 @@ static bool no_client_is_left(const jd_event_loop *loop)
     return loop->clients == NULL;
 }
 
-int clients_destroy_all(jd_event_loop *loop)
+static int clients_destroy_all(jd_event_loop *loop)
 {
     for (jd_tcp_client *client = loop->clients; client != NULL; client = client->next)
         jd_tcp_client_destroy(client, NULL, NULL);
     return event_loop_turn_until(loop, no_client_is_left);
 }
+
+const struct loop_service client_service = { .timer_expired = client_timer_expired, .end_all = clients_destroy_all };

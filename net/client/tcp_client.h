@@ -57,11 +57,7 @@ struct jd_tcp_client {
     _Atomic unsigned pending_orders; /* given by other threads, in the loop's queue */
 };
 
-/* The record that the client's connections share, to set it up: while it is not started, in the loop's thread. */
-struct connection_profile *client_profile(jd_tcp_client *client);
-
-/* Destroys the loop's clients and runs turns until they are gone. */
-int clients_destroy_all(jd_event_loop *loop);
+extern const struct loop_service client_service;
 
 /* Queues the client's task, which decides what comes next. */
 void client_queue_proceed(jd_tcp_client *client);

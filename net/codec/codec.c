@@ -4,11 +4,8 @@
 #include "base/memory.h"
 #include "base/platform/socket.h"
 #include "base/ring_buffer.h"
-#include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
-
-enum { FRAME_PARTS = 3 }; /* the message before what is added, that, the rest */
 
 void jd_codec_destroy(jd_codec *codec)
 {
@@ -43,9 +40,8 @@ int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data,
     return result;
 }
 
-/* Fills parts (FRAME_PARTS) with the frame. Returns their number, or a negative error. */
-static int encode(const jd_codec *codec, const void *data, size_t length, struct frame_addition *addition,
-                  struct iovec *parts)
+int codec_parts(const jd_codec *codec, const void *data, size_t length, struct frame_addition *addition,
+                struct iovec *parts)
 {
     uint8_t *message = (uint8_t *)(uintptr_t)data;
     int result = codec->encode(codec, length, addition), count = 0;
@@ -60,20 +56,11 @@ static int encode(const jd_codec *codec, const void *data, size_t length, struct
     return count;
 }
 
-int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length)
-{
-    struct frame_addition addition;
-    struct iovec parts[FRAME_PARTS];
-    int count = encode(codec, data, length, &addition, parts);
-
-    return count < 0 ? count : connection_send_parts(connection, parts, count, length + addition.length);
-}
-
 int jd_codec_encode(const jd_codec *codec, jd_buffer *buffer, const void *data, size_t length)
 {
     struct frame_addition addition;
     struct iovec parts[FRAME_PARTS];
-    int count = encode(codec, data, length, &addition, parts);
+    int count = codec_parts(codec, data, length, &addition, parts);
 
     if (count < 0)
         return count;

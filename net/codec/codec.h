@@ -2,6 +2,8 @@
 #ifndef NET_CODEC_CODEC_H
 #define NET_CODEC_CODEC_H
 
+#include "base/platform/socket.h"
+
 #include <jinduo/codec.h>
 
 /* What decoding found. */
@@ -27,6 +29,8 @@ struct frame_addition {
     uint8_t bytes[FRAME_ADDED_MAX_BYTES];
 };
 
+enum { FRAME_PARTS = 3 }; /* the message before what is added, that, the rest */
+
 struct jd_codec {
     /* 1: a frame; 0: not all has arrived; or a negative error. *searched: how many bytes earlier calls, with fewer bytes,
      * have searched; set when 0 is returned. */
@@ -42,5 +46,10 @@ struct jd_codec {
     size_t max_frame_bytes;
     size_t object_bytes; /* of the whole object, to free it */
 };
+
+/* Fills parts (FRAME_PARTS) with the frame of a message; addition holds the bytes that the codec adds. Returns the number of
+ * parts, or a negative error. */
+int codec_parts(const jd_codec *codec, const void *data, size_t length, struct frame_addition *addition,
+                struct iovec *parts);
 
 #endif

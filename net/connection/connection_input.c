@@ -2,7 +2,6 @@
  * over moves into the connection's ring buffer. */
 #include "base/log.h"
 #include "base/memory.h"
-#include "net/codec/codec.h"
 #include "net/connection/tcp_connection.h"
 
 #include <inttypes.h>
@@ -33,7 +32,7 @@ static void check_input_limit(jd_tcp_connection *connection)
     connection_begin_close_for(connection, JD_ENOBUFS, CLOSED_INPUT_LIMIT);
 }
 
-static void drop_empty_input(jd_tcp_connection *connection)
+void connection_drop_empty_input(jd_tcp_connection *connection)
 {
     if (connection->input == NULL || jd_buffer_readable(connection->input) > 0)
         return;
@@ -42,7 +41,7 @@ static void drop_empty_input(jd_tcp_connection *connection)
 }
 
 /* Adds to the leftovers; a connection for which there is no memory ends. */
-static bool keep(jd_tcp_connection *connection, const void *data, size_t length)
+bool connection_keep_input(jd_tcp_connection *connection, const void *data, size_t length)
 {
     int result = connection->input != NULL ? 0 : jd_buffer_create(&connection->input);
 
@@ -54,9 +53,10 @@ static bool keep(jd_tcp_connection *connection, const void *data, size_t length)
 }
 
 /* Bytes that came although reading is paused: told at resume. */
-static void hold(jd_tcp_connection *connection, const void *data, size_t length)
+void connection_hold_input(jd_tcp_connection *connection, const void *data, size_t length)
 {
-    if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING || !keep(connection, data, length))
+    if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING ||
+        !connection_keep_input(connection, data, length))
         return;
     connection->flags |= CONNECTION_INPUT_HELD;
     check_input_limit(connection);
@@ -93,130 +93,22 @@ static void keep_view(jd_tcp_connection *connection, jd_buffer *view)
 
 static void deliver_message(jd_tcp_connection *connection, struct block *block)
 {
-    jd_buffer *view = &connection_loop(connection)->view;
+    jd_buffer *view = &connection_loop(connection)->delivery.view;
 
     if (connection->input == NULL) {
         ring_buffer_view(view, block);
         tell_message(connection, view);
         keep_view(connection, view);
-    } else if (keep(connection, block->data + block->begin, block_length(block))) {
+    } else if (connection_keep_input(connection, block->data + block->begin, block_length(block))) {
         tell_message(connection, connection->input);
     }
-    drop_empty_input(connection);
+    connection_drop_empty_input(connection);
     if (connection->input == NULL)
         return;
     /* A handler that pauses with bytes left waits for resume, and no more bytes may ever come. */
     if (connection->flags & CONNECTION_ANY_PAUSE || connection->todo & TODO_INPUT)
         connection->flags |= CONNECTION_INPUT_HELD;
     check_input_limit(connection);
-}
-
-/* ---- frames ---- */
-
-static void refuse_frame(jd_tcp_connection *connection, int result, const struct frame *frame)
-{
-    const struct connection_profile *profile = connection->profile;
-    const jd_frame_error error = {
-        .error = result,
-        .claimed_bytes = frame->claimed,
-        .limit_bytes = profile->codec->max_frame_bytes,
-        .reason = frame->reason,
-    };
-    char peer[JD_ENDPOINT_TEXT_BYTES];
-
-    if (loop_may_log(connection_loop(connection))) {
-        connection_peer_text(connection, peer);
-        log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu: closing", profile->name, peer,
-                    error.reason, error.claimed_bytes, error.limit_bytes);
-    }
-    connection_begin_close_for(connection, result, CLOSED_FRAME);
-    if (profile->on_frame_error != NULL)
-        profile->on_frame_error(connection, &error, profile->on_frame_error_arg);
-}
-
-/* Cuts and delivers whole frames until one is incomplete or the connection takes no more. Returns the bytes used up. */
-static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, size_t length, size_t *searched)
-{
-    const struct connection_profile *profile = connection->profile;
-    const jd_codec *codec = profile->codec;
-    jd_event_loop *loop = connection_loop(connection);
-    size_t used = 0;
-
-    while (used < length && connection_takes_input(connection)) {
-        struct frame frame;
-        int result = codec->decode(codec, data + used, length - used, searched, &frame);
-        if (result == 0)
-            break;
-        if (result < 0) {
-            refuse_frame(connection, result, &frame);
-            break;
-        }
-        *searched = 0;
-        used += frame.whole;
-        connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
-        flush_before_callback(loop);
-        if (profile->on_frame != NULL)
-            profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
-    }
-    return used;
-}
-
-/* Cuts what is in the leftovers. */
-static void cut_input(jd_tcp_connection *connection)
-{
-    jd_buffer *input = connection->input;
-    size_t length = jd_buffer_readable(input);
-    const uint8_t *data = jd_buffer_peek(input, length);
-    size_t searched = input->searched;
-    size_t used;
-
-    if (data == NULL) {
-        connection_begin_close(connection, JD_ENOMEM);
-        return;
-    }
-    used = cut_frames(connection, data, length, &searched);
-    jd_buffer_consume(input, used);
-    input->searched = searched;
-    drop_empty_input(connection);
-}
-
-/* With a part of a frame pending, just the bytes that it misses are copied to it. Returns the bytes used up. */
-static size_t complete_pending(jd_tcp_connection *connection, const uint8_t *data, size_t length)
-{
-    const jd_codec *codec = connection->profile->codec;
-    size_t used = 0;
-
-    while (used < length && connection->input != NULL && connection_takes_input(connection)) {
-        size_t pending = jd_buffer_readable(connection->input);
-        const uint8_t *head = jd_buffer_peek(connection->input, pending);
-        size_t missing = head != NULL ? codec->missing(codec, head, pending, data + used, length - used) : 0;
-        if (head == NULL) {
-            connection_begin_close(connection, JD_ENOMEM);
-            break;
-        }
-        if (!keep(connection, data + used, missing))
-            break;
-        used += missing;
-        cut_input(connection);
-    }
-    return used;
-}
-
-static void deliver_frames(jd_tcp_connection *connection, const struct block *block)
-{
-    const uint8_t *data = block->data + block->begin;
-    size_t length = block_length(block);
-    size_t used = connection->input != NULL ? complete_pending(connection, data, length) : 0;
-    size_t searched = 0;
-
-    if (used < length && connection_takes_input(connection))
-        used += cut_frames(connection, data + used, length - used, &searched);
-    if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
-        return;
-    if (!connection_takes_input(connection))
-        hold(connection, data + used, length - used);
-    else if (keep(connection, data + used, length - used))
-        connection->input->searched = searched;
 }
 
 /* ---- reports of the engine ---- */
@@ -232,23 +124,23 @@ void stream_received(struct stream *stream, struct block **block)
     if (connection_state(connection) >= CONNECTION_CLOSING || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
     if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
-        hold(connection, (*block)->data + (*block)->begin, block_length(*block));
+        connection_hold_input(connection, (*block)->data + (*block)->begin, block_length(*block));
         return;
     }
-    loop->answering = connection;
-    loop->arrived_bytes = block_length(*block);
+    loop->delivery.answering = connection;
+    loop->delivery.arrived_bytes = block_length(*block);
     if (connection->profile->codec != NULL) {
-        deliver_frames(connection, *block);
+        connection_deliver_frames(connection, *block);
     } else {
         flush_before_callback(loop);
         deliver_message(connection, *block);
     }
-    if (loop->view_taken) {
+    if (loop->delivery.view_taken) {
         taken = *block;
         *block = NULL;
-        loop->view_taken = false;
+        loop->delivery.view_taken = false;
     }
-    loop->answering = NULL;
+    loop->delivery.answering = NULL;
     /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. An
      * engine that gathers what it sends gets it with the others', so that it leaves by the same rules as theirs. */
     if (loop->ops->sends_at_once)
@@ -276,10 +168,10 @@ void connection_deliver_held(jd_tcp_connection *connection)
     if (connection_takes_input(connection) && connection->flags & CONNECTION_INPUT_HELD) {
         connection->flags &= (uint16_t)~CONNECTION_INPUT_HELD;
         if (connection->profile->codec != NULL)
-            cut_input(connection);
+            connection_cut_input(connection);
         else
             tell_message(connection, connection->input);
-        drop_empty_input(connection);
+        connection_drop_empty_input(connection);
         /* Paused again with bytes left, whole frames perhaps: they are held still. */
         if (connection->input != NULL && connection->flags & CONNECTION_ANY_PAUSE)
             connection->flags |= CONNECTION_INPUT_HELD;

@@ -54,7 +54,7 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
     connection_touch(connection, TODO_FLUSH);
     if (queued_before == 0 && profile->has_timeouts)
         connection_expect_progress(connection);
-    if (queued >= connection_loop(connection)->flush_policy.bytes)
+    if (queued >= connection_loop(connection)->flush.policy.bytes)
         connection_flush_early(connection);
     if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         rise_above_watermark(connection);
@@ -66,7 +66,7 @@ static bool is_behind_others(const jd_tcp_connection *connection, size_t queued_
     size_t queued = queued_before + length;
 
     return queued_before > 0 && connection->todo & TODO_FLUSH && queued <= connection->profile->high_watermark &&
-           queued < connection_loop(connection)->flush_policy.bytes;
+           queued < connection_loop(connection)->flush.policy.bytes;
 }
 
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length)
@@ -80,8 +80,8 @@ int connection_send_parts(jd_tcp_connection *connection, const struct iovec *par
     result = connection_may_send(connection, length);
     if (result < 0 || length == 0)
         return result;
-    result = output_queue_append(&connection->stream.output, &loop->output_pools, parts, count, length,
-                                 loop->answering == connection ? loop->arrived_bytes : 0);
+    result = output_queue_append(&connection->stream.output, &loop->blocks.output, parts, count, length,
+                                 loop->delivery.answering == connection ? loop->delivery.arrived_bytes : 0);
     if (result < 0)
         return result;
     if (is_behind_others(connection, before, length))
@@ -104,10 +104,10 @@ int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size
 static bool may_take_loan(const jd_tcp_connection *connection, const jd_buffer *buffer)
 {
     const jd_event_loop *loop = connection_loop(connection);
-    bool passes_through = loop->ops->sends_at_once && loop->answering == connection &&
+    bool passes_through = loop->ops->sends_at_once && loop->delivery.answering == connection &&
                           output_queue_bytes(&connection->stream.output) == 0;
 
-    if (buffer != &loop->view || buffer->loan == NULL || jd_buffer_readable(buffer) == 0)
+    if (buffer != &loop->delivery.view || buffer->loan == NULL || jd_buffer_readable(buffer) == 0)
         return false;
     return passes_through || jd_buffer_readable(buffer) >= block_held_bytes(buffer->loan) / 4;
 }
@@ -118,7 +118,7 @@ static bool take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
 
     if (block == NULL)
         return false;
-    connection_loop(connection)->view_taken = block == buffer->loan;
+    connection_loop(connection)->delivery.view_taken = block == buffer->loan;
     block->begin = block->end - (uint32_t)jd_buffer_readable(buffer);
     ring_buffer_clear(buffer);
     output_queue_append_block(&connection->stream.output, block);
@@ -131,7 +131,7 @@ void connection_return_loan(jd_tcp_connection *connection, const struct block *b
     jd_event_loop *loop = connection_loop(connection);
 
     if (output->first == block && block_length(block) < block->capacity / 4 && loop->ops->sends_at_once)
-        output_queue_copy_first(output, &loop->output_pools);
+        output_queue_copy_first(output, &loop->blocks.output);
 }
 
 int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer)
@@ -184,13 +184,13 @@ static void count_sent(struct stream *stream, size_t length)
 
 void stream_sent(struct stream *stream, size_t length)
 {
-    output_queue_consume(&stream->output, &stream->loop->output_pools, length);
+    output_queue_consume(&stream->output, &stream->loop->blocks.output, length);
     count_sent(stream, length);
 }
 
 int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent)
 {
-    size_t dropped = output_queue_lend(&stream->output, &stream->loop->output_pools, length, lent);
+    size_t dropped = output_queue_lend(&stream->output, &stream->loop->blocks.output, length, lent);
 
     counter_add(&stream->loop->counters.bytes_dropped, dropped);
     count_sent(stream, length);
@@ -199,22 +199,22 @@ int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *l
 
 void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent)
 {
-    output_pools_take_back(&loop->output_pools, lent);
+    output_pools_take_back(&loop->blocks.output, lent);
 }
 
 int stream_begin_read(struct stream *stream, size_t most, struct iovec *room)
 {
-    return output_queue_begin_read(&stream->output, &stream->loop->output_pools, most, room);
+    return output_queue_begin_read(&stream->output, &stream->loop->blocks.output, most, room);
 }
 
 int stream_end_read(struct stream *stream, ssize_t count)
 {
-    return output_queue_end_read(&stream->output, &stream->loop->output_pools, count);
+    return output_queue_end_read(&stream->output, &stream->loop->blocks.output, count);
 }
 
 int stream_read_file(struct stream *stream, size_t most)
 {
-    return output_queue_read_file(&stream->output, &stream->loop->output_pools, most);
+    return output_queue_read_file(&stream->output, &stream->loop->blocks.output, most);
 }
 
 /* Only what is so now: it may have risen and sunk in one turn. */

@@ -2,10 +2,8 @@
  * the callbacks. */
 #include "base/log.h"
 #include "base/memory.h"
-#include "net/client/tcp_client.h"
 #include "net/codec/codec.h"
 #include "net/connection/tcp_connection.h"
-#include "net/server/tcp_server.h"
 
 #include <stdio.h>
 
@@ -97,32 +95,8 @@ void connection_profile_release(struct connection_profile *profile)
         memory_release(profile, sizeof(*profile));
 }
 
-/* ---- callbacks ---- */
-
-/* jd_tcp_OWNER_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
-#define DEFINE_SET_CALLBACK(owner, name, type)                                                                         \
-    void jd_tcp_##owner##_set_##name##_callback(jd_tcp_##owner *object, type callback, void *arg)                      \
-    {                                                                                                                  \
-        struct connection_profile *profile = owner##_profile(object);                                                  \
-                                                                                                                       \
-        profile->on_##name = callback;                                                                                 \
-        profile->on_##name##_arg = arg;                                                                                \
-    }
-
-#define DEFINE_SET_CALLBACKS(owner)                                                                                    \
-    DEFINE_SET_CALLBACK(owner, connection, jd_connection_callback)                                                     \
-    DEFINE_SET_CALLBACK(owner, message, jd_message_callback)                                                           \
-    DEFINE_SET_CALLBACK(owner, write_complete, jd_write_complete_callback)                                             \
-    DEFINE_SET_CALLBACK(owner, high_watermark, jd_watermark_callback)                                                  \
-    DEFINE_SET_CALLBACK(owner, low_watermark, jd_watermark_callback)                                                   \
-    DEFINE_SET_CALLBACK(owner, heartbeat, jd_heartbeat_callback)                                                       \
-    DEFINE_SET_CALLBACK(owner, half_close, jd_half_close_callback)                                                     \
-    DEFINE_SET_CALLBACK(owner, frame_error, jd_frame_error_callback)
-
-DEFINE_SET_CALLBACKS(server)
-DEFINE_SET_CALLBACKS(client)
-
-static void set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback, void *arg)
+void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
+                                  void *arg)
 {
     size_t least = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
 
@@ -131,14 +105,4 @@ static void set_codec(struct connection_profile *profile, const jd_codec *codec,
     profile->on_frame_arg = arg;
     if (profile->input_limit < least)
         profile->input_limit = least;
-}
-
-void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback, void *arg)
-{
-    set_codec(server_profile(server), codec, callback, arg);
-}
-
-void jd_tcp_client_set_codec(jd_tcp_client *client, const jd_codec *codec, jd_frame_callback callback, void *arg)
-{
-    set_codec(client_profile(client), codec, callback, arg);
 }

@@ -46,13 +46,13 @@ static int append_bytes(jd_tcp_connection *connection, const struct connection_m
 {
     struct iovec part = { .iov_base = (void *)(uintptr_t)message->data, .iov_len = message->reserved };
 
-    return output_queue_append(&connection->stream.output, &connection_loop(connection)->output_pools, &part, 1,
+    return output_queue_append(&connection->stream.output, &connection_loop(connection)->blocks.output, &part, 1,
                                message->reserved, 0);
 }
 
 static int append_reference(jd_tcp_connection *connection, const struct connection_message *message)
 {
-    return output_queue_append_reference(&connection->stream.output, &connection_loop(connection)->output_pools,
+    return output_queue_append_reference(&connection->stream.output, &connection_loop(connection)->blocks.output,
                                          &message->reference);
 }
 

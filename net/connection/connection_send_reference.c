@@ -16,7 +16,7 @@ static int send_reference(jd_tcp_connection *connection, const struct output_ref
         return connection_post_reference(connection, reference, counts);
     result = connection_may_send(connection, counts);
     if (result == 0)
-        result = output_queue_append_reference(&connection->stream.output, &loop->output_pools, reference);
+        result = output_queue_append_reference(&connection->stream.output, &loop->blocks.output, reference);
     if (result == 0 && reference->length > 0)
         connection_output_added(connection, before, reference->length);
     return result;

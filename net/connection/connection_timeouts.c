@@ -89,7 +89,7 @@ static void start_timer(jd_tcp_connection *connection, uint32_t in_ms)
     jd_event_loop *loop = connection_loop(connection);
 
     connection->timer.kind = TIMER_CONNECTION;
-    timer_start(&loop->wheel, &connection->timer, (uint64_t)(loop->now / NS_PER_MS) + in_ms);
+    timer_start(&loop->timers.wheel, &connection->timer, (uint64_t)(loop->now / NS_PER_MS) + in_ms);
 }
 
 static void time_out(jd_tcp_connection *connection, const char *what, enum close_reason reason)
@@ -162,6 +162,6 @@ void connection_expect_progress(jd_tcp_connection *connection)
     /* Moved only when it would come too late: at most once in a timeout's span, not with each message. */
     if (!timer_is_started(&connection->timer) || connection->timer.expiry_ms > expiry_ms) {
         connection->timer.kind = TIMER_CONNECTION;
-        timer_start(&connection_loop(connection)->wheel, &connection->timer, expiry_ms);
+        timer_start(&connection_loop(connection)->timers.wheel, &connection->timer, expiry_ms);
     }
 }

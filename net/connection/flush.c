@@ -15,7 +15,7 @@ void connection_flush(jd_tcp_connection *connection)
         return;
     connection->todo &= (uint8_t)~TODO_FLUSH;
     connection->flags &= (uint16_t)~CONNECTION_SPARED;
-    loop->unflushed--;
+    loop->flush.unflushed--;
     if (connection->flags & CONNECTION_RESET)
         return;
     counter_add(&loop->counters.flushes, 1);
@@ -27,19 +27,19 @@ void connection_flush(jd_tcp_connection *connection)
 static bool output_is_old(jd_event_loop *loop)
 {
     jd_timestamp clock = event_loop_clock(loop);
-    int64_t passed_ns = clock - loop->age_clock;
-    bool quick = passed_ns < loop->flush_policy.age_ns / 4;
+    int64_t passed_ns = clock - loop->flush.age_clock;
+    bool quick = passed_ns < loop->flush.policy.age_ns / 4;
 
-    loop->age_step = !quick ? 1 : loop->age_step < AGE_STEP_MAX ? loop->age_step * 2 : AGE_STEP_MAX;
-    loop->age_check = loop->age_step;
-    loop->age_clock = clock;
-    return clock - loop->oldest_output >= loop->flush_policy.age_ns;
+    loop->flush.age_step = !quick ? 1 : loop->flush.age_step < AGE_STEP_MAX ? loop->flush.age_step * 2 : AGE_STEP_MAX;
+    loop->flush.age_check = loop->flush.age_step;
+    loop->flush.age_clock = clock;
+    return clock - loop->flush.oldest_output >= loop->flush.policy.age_ns;
 }
 
 /* Flushes what is on the list, but for the spared one's (or NULL); connections with nothing else to do leave it. */
 static void flush_touched(jd_event_loop *loop, const jd_tcp_connection *spared)
 {
-    jd_tcp_connection **link = &loop->touched_first;
+    jd_tcp_connection **link = &loop->flush.touched_first;
 
     while (*link != NULL) {
         jd_tcp_connection *connection = *link;
@@ -52,7 +52,7 @@ static void flush_touched(jd_event_loop *loop, const jd_tcp_connection *spared)
         *link = connection->next;
         connection->flags &= (uint16_t)~CONNECTION_TOUCHED;
     }
-    loop->touched_link = link;
+    loop->flush.touched_link = link;
 }
 
 /* What an engine gathers until the turn's end leaves now. */
@@ -72,7 +72,7 @@ void connection_flush_early(jd_tcp_connection *connection)
  * goes on in two parts, each of which costs what the whole does. But only once, if what waits is old. */
 static jd_tcp_connection *spare(jd_event_loop *loop, bool is_old)
 {
-    jd_tcp_connection *connection = loop->answering;
+    jd_tcp_connection *connection = loop->delivery.answering;
 
     if (!is_old || connection == NULL || !(connection->todo & TODO_FLUSH))
         return connection;
@@ -86,21 +86,21 @@ void flush_early(jd_event_loop *loop)
 {
     bool is_old = output_is_old(loop);
 
-    if (!is_old && loop->unflushed < loop->flush_policy.connections)
+    if (!is_old && loop->flush.unflushed < loop->flush.policy.connections)
         return;
     flush_touched(loop, spare(loop, is_old));
     push(loop);
     /* The sends' own time makes nothing old. */
-    loop->age_clock = event_loop_clock(loop);
+    loop->flush.age_clock = event_loop_clock(loop);
     if (is_old)
-        loop->oldest_output = loop->age_clock;
+        loop->flush.oldest_output = loop->flush.age_clock;
 }
 
 static void append_touched(jd_event_loop *loop, jd_tcp_connection *connection)
 {
     connection->next = NULL;
-    *loop->touched_link = connection;
-    loop->touched_link = &connection->next;
+    *loop->flush.touched_link = connection;
+    loop->flush.touched_link = &connection->next;
 }
 
 void connection_touch(jd_tcp_connection *connection, unsigned todo)
@@ -109,8 +109,8 @@ void connection_touch(jd_tcp_connection *connection, unsigned todo)
 
     if (connection_state(connection) == CONNECTION_DISCONNECTED)
         return; /* nothing is left to be done, and it may be on the list of the dead */
-    if (todo & ~(unsigned)connection->todo & TODO_FLUSH && loop->unflushed++ == 0)
-        loop->oldest_output = loop->age_clock;
+    if (todo & ~(unsigned)connection->todo & TODO_FLUSH && loop->flush.unflushed++ == 0)
+        loop->flush.oldest_output = loop->flush.age_clock;
     connection->todo |= (uint8_t)todo;
     if (connection->flags & CONNECTION_TOUCHED)
         return;
@@ -152,12 +152,12 @@ static void settle(jd_tcp_connection *connection)
 unsigned settle_connections(jd_event_loop *loop)
 {
     jd_tcp_connection *connection;
-    unsigned count = loop->unflushed;
+    unsigned count = loop->flush.unflushed;
 
     flush_touched(loop, NULL);
-    connection = loop->touched_first;
-    loop->touched_first = NULL;
-    loop->touched_link = &loop->touched_first;
+    connection = loop->flush.touched_first;
+    loop->flush.touched_first = NULL;
+    loop->flush.touched_link = &loop->flush.touched_first;
     for (jd_tcp_connection *next; connection != NULL; connection = next, count++) {
         next = connection->next;
         flush_before_callback(loop);
@@ -167,20 +167,6 @@ unsigned settle_connections(jd_event_loop *loop)
             append_touched(loop, connection);
         else
             connection->flags &= (uint16_t)~CONNECTION_TOUCHED;
-    }
-    return count;
-}
-
-/* What these callbacks send in turn may be sent at once: that is given back the next time. */
-unsigned release_lent(jd_event_loop *loop)
-{
-    struct block *released = output_pools_take_released(&loop->output_pools);
-    struct output_reference reference;
-    unsigned count = 0;
-
-    for (; output_next_released(&released, &reference); count++) {
-        flush_before_callback(loop);
-        reference.release(reference.arg);
     }
     return count;
 }

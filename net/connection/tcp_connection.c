@@ -1,8 +1,6 @@
 /* The life of a connection: accepted (or made), connected, disconnecting, closing, disconnected. */
 #include "net/connection/tcp_connection.h"
 
-#include "base/memory.h"
-
 #include <jinduo/error.h>
 
 /* Not for DISCONNECTING, which other threads set too. None of these states is agreed on by looking at something else at
@@ -14,26 +12,10 @@ static void set_state(jd_tcp_connection *connection, enum connection_state state
 
 /* ---- birth ---- */
 
-static void free_connection(jd_tcp_connection *connection)
-{
-    if (connection->context_destructor != NULL)
-        connection->context_destructor(connection->context);
-    connection_profile_release(connection->profile);
-}
-
-static void free_in_loop(jd_tcp_connection *connection)
-{
-    jd_event_loop *loop = connection_loop(connection);
-
-    free_connection(connection);
-    slot_map_free(&loop->connections, connection);
-    event_loop_release_shell(loop);
-}
-
 int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,
                     const struct peer_address *peer)
 {
-    jd_tcp_connection *connection = slot_map_allocate(&loop->connections);
+    jd_tcp_connection *connection = slot_map_allocate(&loop->connections.map);
     int result = connection != NULL ? 0 : JD_ENOMEM;
 
     if (connection != NULL) {
@@ -43,11 +25,11 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
         connection->profile = profile;
         connection->peer = *peer;
         atomic_fetch_add_explicit(&profile->references, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&loop->shell_references, 1, memory_order_relaxed);
+        event_loop_keep_shell(loop);
         atomic_store_explicit(&connection->references, 1, memory_order_relaxed);
         result = loop->ops->adopt(loop->engine, &connection->stream, socket);
         if (result < 0)
-            free_in_loop(connection);
+            connection_free_in_loop(connection);
     }
     if (result < 0) {
         socket_close(socket);
@@ -55,7 +37,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
         profile->owner->gone(profile->owner, loop, result);
         return result;
     }
-    loop->open_connections++;
+    loop->connections.open++;
     result = loop->ops->stream->start(&connection->stream);
     if (result < 0) {
         connection_begin_close(connection, result);
@@ -103,7 +85,7 @@ void connection_begin_close_for(jd_tcp_connection *connection, int error, enum c
     set_state(connection, CONNECTION_CLOSING);
     connection->error = (int16_t)error; /* errno's values are below 4096 (errno(3), the kernel's MAX_ERRNO) */
     connection->close_reason = (uint8_t)reason;
-    timer_cancel(&connection_loop(connection)->wheel, &connection->timer);
+    timer_cancel(&connection_loop(connection)->timers.wheel, &connection->timer);
     connection_touch(connection, TODO_CLOSE);
 }
 
@@ -172,7 +154,7 @@ void stream_closed(struct stream *stream)
 {
     jd_event_loop *loop = stream->loop;
 
-    counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->output_pools));
+    counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->blocks.output));
     connection_touch(connection_of_stream(stream), TODO_DOWN);
 }
 
@@ -184,8 +166,8 @@ void connection_tell_down(jd_tcp_connection *connection)
     set_state(connection, CONNECTION_DISCONNECTED);
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
-    loop->open_connections--;
-    release_output(loop);
+    loop->connections.open--;
+    event_loop_release_output(loop);
     if (connection->flags & CONNECTION_SEEN) {
         counter_add(&loop->counters.connections_closed, 1);
         counter_add(&loop->counters.closed[connection->close_reason], 1);
@@ -244,172 +226,6 @@ int jd_tcp_connection_close(jd_tcp_connection *connection)
 int jd_tcp_connection_reset(jd_tcp_connection *connection)
 {
     return give_order(connection, ORDER_RESET);
-}
-
-/* ---- references ---- */
-
-static void bury(jd_tcp_connection *connection)
-{
-    jd_event_loop *loop = connection_loop(connection);
-
-    connection->next = loop->dead_connections;
-    loop->dead_connections = connection;
-}
-
-static void arrive_home(struct task_node *task)
-{
-    bury((jd_tcp_connection *)((char *)task - offsetof(jd_tcp_connection, home)));
-}
-
-jd_tcp_connection *jd_tcp_connection_ref(jd_tcp_connection *connection)
-{
-    atomic_fetch_add_explicit(&connection->references, 1, memory_order_relaxed);
-    return connection;
-}
-
-void jd_tcp_connection_unref(jd_tcp_connection *connection)
-{
-    jd_event_loop *loop = connection_loop(connection);
-
-    /* Who holds the only reference needs no read-modify-write to give it back: nobody is left who could take another. */
-    if (atomic_load_explicit(&connection->references, memory_order_acquire) > 1 &&
-        atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
-        return;
-    if (event_loop_is_mine(loop)) {
-        bury(connection);
-        return;
-    }
-    /* The loop may be ending: a reference on its shell keeps the queue, which then refuses, and the connection's slot. */
-    atomic_fetch_add_explicit(&loop->shell_references, 1, memory_order_relaxed);
-    connection->home.run = arrive_home;
-    if (!event_loop_push(loop, &connection->home)) {
-        free_connection(connection);
-        event_loop_release_shell(loop);
-    }
-    event_loop_release_shell(loop);
-}
-
-void connections_free_dead(jd_event_loop *loop)
-{
-    /* One by one: a context's destructor may give back further references. */
-    while (loop->dead_connections != NULL) {
-        jd_tcp_connection *connection = loop->dead_connections;
-        loop->dead_connections = connection->next;
-        free_in_loop(connection);
-    }
-}
-
-/* Asked a second time, those that drain go on. */
-static void close_drained(jd_tcp_connection *connection)
-{
-    if (connection->flags & CONNECTION_CLOSE_DRAINED)
-        return;
-    if (jd_tcp_connection_queued_bytes(connection) == 0) {
-        connection_begin_close(connection, 0);
-        return;
-    }
-    connection->flags |= CONNECTION_CLOSE_DRAINED;
-    connection_set_disconnecting(connection);
-    connection_touch(connection, TODO_FINISH);
-}
-
-void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing)
-{
-    jd_tcp_connection *connection;
-
-    for (uint32_t slot = 0; (connection = slot_map_next(&loop->connections, slot)) != NULL;
-         slot = connection->slot.slot + 1) {
-        if (connection_state(connection) >= CONNECTION_CLOSING || (profile != NULL && connection->profile != profile))
-            continue;
-        if (closing == CLOSING_DRAINED)
-            close_drained(connection);
-        else
-            connection_begin_close_for(connection, 0, closing == CLOSING_OVERDUE ? CLOSED_OVERDUE : CLOSED_HERE);
-    }
-}
-
-static bool no_connection_is_open(const jd_event_loop *loop)
-{
-    return loop->open_connections == 0;
-}
-
-int connections_close_all(jd_event_loop *loop)
-{
-    connections_close(loop, NULL, CLOSING_NOW);
-    return event_loop_turn_until(loop, no_connection_is_open);
-}
-
-/* ---- ids ---- */
-
-static jd_tcp_connection *find_on(const jd_event_loop *loop, jd_connection_id id)
-{
-    jd_tcp_connection *connection =
-        slot_map_find(&loop->connections, (uint32_t)(id >> 32) & (SLOT_MAP_MAX_SLOTS - 1), (uint32_t)id);
-
-    if (connection == NULL || !(connection->flags & CONNECTION_SEEN))
-        return NULL;
-    return connection_state(connection) < CONNECTION_DISCONNECTED ? connection : NULL;
-}
-
-uint64_t stream_token(const struct stream *stream)
-{
-    const jd_tcp_connection *connection =
-        (const jd_tcp_connection *)((const char *)stream - offsetof(jd_tcp_connection, stream));
-
-    return (uint64_t)connection->slot.slot << 32 | connection->slot.generation;
-}
-
-struct stream *stream_by_token(jd_event_loop *loop, uint64_t token)
-{
-    jd_tcp_connection *connection = slot_map_find(&loop->connections, (uint32_t)(token >> 32), (uint32_t)token);
-
-    return connection != NULL ? &connection->stream : NULL;
-}
-
-const void *stream_address(const jd_event_loop *loop, uint64_t token)
-{
-    return slot_map_address(&loop->connections, (uint32_t)(token >> 32));
-}
-
-jd_connection_id jd_tcp_connection_id(const jd_tcp_connection *connection)
-{
-    return (uint64_t)connection_loop(connection)->index << 56 | stream_token(&connection->stream);
-}
-
-jd_tcp_connection *jd_tcp_connection_find(jd_connection_id id)
-{
-    const jd_event_loop *loop = event_loop_current();
-
-    return loop != NULL && loop->index == id >> 56 ? find_on(loop, id) : NULL;
-}
-
-struct id_task {
-    struct task_node task;
-    jd_connection_id id;
-    jd_connection_task function;
-    void *arg;
-};
-
-static void run_id_task(struct task_node *task)
-{
-    struct id_task posted = *(struct id_task *)task;
-
-    memory_release(task, sizeof(posted));
-    posted.function(jd_tcp_connection_find(posted.id), posted.arg);
-}
-
-int jd_tcp_connection_post(jd_connection_id id, jd_connection_task function, void *arg)
-{
-    struct id_task *posted = memory_allocate(sizeof(*posted));
-    int result;
-
-    if (posted == NULL)
-        return JD_ENOMEM;
-    *posted = (struct id_task){ .task.run = run_id_task, .id = id, .function = function, .arg = arg };
-    result = event_loop_push_by_index((uint8_t)(id >> 56), &posted->task);
-    if (result < 0)
-        memory_release(posted, sizeof(*posted));
-    return result;
 }
 
 /* ---- what can be asked ---- */

@@ -92,6 +92,8 @@ bool connection_options_make_sense(const char *name, const struct connection_opt
 struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
                                                      const struct connection_options *options);
 void connection_profile_release(struct connection_profile *profile);
+void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
+                                  void *arg);
 
 /* In the order of life; a state is never left backwards. */
 enum connection_state {
@@ -231,6 +233,23 @@ int connection_may_send(const jd_tcp_connection *connection, size_t length);
 /* What follows from length bytes of output having been queued; queued_before: what the queue counted before. */
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length);
 
+/* ---- connection_input.c, for connection_codec.c ---- */
+
+/* Adds to the input that callbacks left behind. False when there is no memory: then the connection ends. */
+bool connection_keep_input(jd_tcp_connection *connection, const void *data, size_t length);
+
+/* The same for bytes that came although reading is paused: they are delivered at resume. */
+void connection_hold_input(jd_tcp_connection *connection, const void *data, size_t length);
+
+/* Frees the buffer when nothing is left in it. */
+void connection_drop_empty_input(jd_tcp_connection *connection);
+
+/* ---- connection_codec.c ---- */
+
+/* Cuts frames from the block, and delivers them; from the input that was left behind. */
+void connection_deliver_frames(jd_tcp_connection *connection, const struct block *block);
+void connection_cut_input(jd_tcp_connection *connection);
+
 /* Ends one of the two kinds of pause. */
 void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
 
@@ -246,6 +265,11 @@ int connection_send_parts(jd_tcp_connection *connection, const struct iovec *par
 
 /* What one thread asks of a connection that belongs to another. */
 enum connection_order { ORDER_SEND, ORDER_SEND_REFERENCE, ORDER_SHUTDOWN, ORDER_CLOSE, ORDER_RESET, ORDER_FINISH };
+
+/* connection_reference.c: the end of a connection that nobody refers to any more, in its loop's thread; and of one whose loop has
+ * ended, whose memory goes with the loop's. */
+void connection_free_in_loop(jd_tcp_connection *connection);
+void connection_free(jd_tcp_connection *connection);
 
 /* connection_remote.c: orders from other threads. */
 int connection_post_order(jd_tcp_connection *connection, enum connection_order order);
@@ -266,9 +290,10 @@ enum closing { CLOSING_NOW, CLOSING_DRAINED, CLOSING_OVERDUE };
 /* Closes those of profile (NULL: all). */
 void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing);
 
-/* Closes all and runs turns until they are gone; a negative error as event_loop_turn_until. */
-int connections_close_all(jd_event_loop *loop);
+extern const struct loop_service connection_service;
 
-void connections_free_dead(jd_event_loop *loop);
+/* flush.c, as struct loop_service says. */
+void flush_early(jd_event_loop *loop);
+unsigned settle_connections(jd_event_loop *loop);
 
 #endif

@@ -14,10 +14,10 @@ static void link_channel(jd_channel *channel)
 {
     jd_event_loop *loop = channel->loop;
 
-    channel->next = loop->channels;
+    channel->next = loop->channels.first;
     if (channel->next != NULL)
         channel->next->previous = channel;
-    loop->channels = channel;
+    loop->channels.first = channel;
 }
 
 static void unlink_channel(jd_channel *channel)
@@ -25,7 +25,7 @@ static void unlink_channel(jd_channel *channel)
     if (channel->previous != NULL)
         channel->previous->next = channel->next;
     else
-        channel->loop->channels = channel->next;
+        channel->loop->channels.first = channel->next;
     if (channel->next != NULL)
         channel->next->previous = channel->previous;
 }
@@ -56,7 +56,7 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned ev
         return result;
     }
     channel->watched = true;
-    loop->watched_channels++;
+    loop->channels.watched++;
     link_channel(channel);
     *out = channel;
     return 0;
@@ -93,9 +93,9 @@ void jd_channel_destroy(jd_channel *channel)
 
 void channel_released(jd_channel *channel)
 {
-    channel->loop->watched_channels--;
-    channel->next = channel->loop->dead_channels;
-    channel->loop->dead_channels = channel;
+    channel->loop->channels.watched--;
+    channel->next = channel->loop->channels.dead;
+    channel->loop->channels.dead = channel;
 }
 
 void channel_ready(jd_channel *channel, unsigned events)
@@ -110,15 +110,15 @@ void channel_ready(jd_channel *channel, unsigned events)
 
 void channels_free_dead(jd_event_loop *loop)
 {
-    while (loop->dead_channels != NULL) {
-        jd_channel *channel = loop->dead_channels;
-        loop->dead_channels = channel->next;
+    while (loop->channels.dead != NULL) {
+        jd_channel *channel = loop->channels.dead;
+        loop->channels.dead = channel->next;
         memory_release(channel, sizeof(*channel));
     }
 }
 
 void channels_destroy_all(jd_event_loop *loop)
 {
-    while (loop->channels != NULL)
-        jd_channel_destroy(loop->channels);
+    while (loop->channels.first != NULL)
+        jd_channel_destroy(loop->channels.first);
 }

@@ -1,18 +1,14 @@
+/* The life of a loop: made, run, destroyed. What a turn does is in loop_turn.c. */
 #include "net/loop/event_loop.h"
-#include "base/platform/thread.h"
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/platform/thread.h"
 #include "base/timeout.h"
-#include "net/client/tcp_client.h"
-#include "net/connection/tcp_connection.h"
 #include "net/engine/channel.h"
-#include "net/server/tcp_server.h"
+#include "net/loop/signal_watch.h"
 
-#include <assert.h>
 #include <jinduo/error.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum {
     RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four and a header fit a region */
@@ -29,12 +25,7 @@ enum {
     FLUSH_AGE_US = 50,
     BUSY_POLL_MAX_US = 1000 * 1000,
     RING_SQPOLL_IDLE_MAX_MS = 10 * 1000,
-    BUSY_POLL_MAX_MISSES = 8,     /* in a row, then the loop sleeps at once */
-    BUSY_POLL_RETRY_EVERY = 16,   /* sleeps, then it looks again */
-    TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in a turn */
-    TASKS_PER_CLOCK = 32,
-    QUEUE_CELLS = 4096,       /* of 24 bytes each */
-    WAIT_FAILURES_MAX = 1000, /* in a row, a millisecond apart, while a loop is destroyed */
+    QUEUE_CELLS = 4096, /* of 24 bytes each */
 };
 
 enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
@@ -69,25 +60,25 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
 {
     loop->ops = ops;
     loop->options = *options;
-    loop->busy_poll_ns = (int64_t)options->busy_poll_us * NS_PER_US;
-    loop->flush_policy = (struct flush_policy){
+    loop->busy_poll.span_ns = (int64_t)options->busy_poll_us * NS_PER_US;
+    loop->flush.policy = (struct flush_policy){
         .bytes = or_default(options->flush_bytes, FLUSH_BYTES),
         .connections = or_default(options->flush_connections, or_default(ops->flush_connections, FLUSH_CONNECTIONS)),
         .age_ns = (int64_t)or_default(options->flush_age_us, FLUSH_AGE_US) * NS_PER_US,
     };
-    loop->age_step = 1;
-    loop->age_check = 1;
-    loop->touched_link = &loop->touched_first;
+    loop->flush.age_step = 1;
+    loop->flush.age_check = 1;
     atomic_init(&loop->owner, &event_loop_thread_token);
-    ring_buffer_init(&loop->view);
-    slot_map_init(&loop->connections, sizeof(jd_tcp_connection), first_generation);
     loop_timers_init(loop, first_generation);
+    for (int i = 0; i < LOOP_SERVICES; i++)
+        if (loop_services[i]->init != NULL)
+            loop_services[i]->init(loop, first_generation);
     thread_mutex_init_recursive(&loop->handoff_lock); /* the holder may come to it again, from inside what it does */
-    atomic_init(&loop->shell_references, 1);
-    block_pool_init(&loop->receive_blocks, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
-    block_pool_init(&loop->output_pools.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
-    block_pool_init(&loop->output_pools.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
-    block_pool_init(&loop->output_pools.references, OUTPUT_REFERENCE_BYTES, OUTPUT_REFERENCE_REGION_BYTES,
+    atomic_init(&loop->shared.shell_references, 1);
+    block_pool_init(&loop->blocks.receive, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init(&loop->blocks.output.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
+    block_pool_init(&loop->blocks.output.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
+    block_pool_init(&loop->blocks.output.references, OUTPUT_REFERENCE_BYTES, OUTPUT_REFERENCE_REGION_BYTES,
                     OUTPUT_REFERENCE_POOL_BYTES);
 }
 
@@ -113,20 +104,20 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     if (result < 0)
         goto give_back_index;
     loop_init(loop, options, ops, first_generation);
-    result = block_pool_prefault(&loop->receive_blocks);
+    result = block_pool_prefault(&loop->blocks.receive);
     if (result < 0)
         goto destroy_queue;
     result = ops->create(&loop->engine, loop);
     if (result < 0)
         goto destroy_queue;
     loop->now = event_loop_clock(loop);
-    timer_wheel_init(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS));
+    timer_wheel_init(&loop->timers.wheel, (uint64_t)(loop->now / NS_PER_MS));
     loop_registry_publish(loop);
     *out = loop;
     return 0;
 
 destroy_queue:
-    block_pool_destroy(&loop->receive_blocks);
+    block_pool_destroy(&loop->blocks.receive);
     task_queue_destroy(&loop->queue);
 give_back_index:
     loop_registry_give_back(loop->index, first_generation);
@@ -135,161 +126,14 @@ free_loop:
     return result;
 }
 
-/* ---- the turn ---- */
-
-void event_loop_woke(jd_event_loop *loop)
+int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes)
 {
-    atomic_store(&loop->wake->state, LOOP_AWAKE);
-    loop->now = event_loop_clock(loop);
-    loop->now_ms = (uint32_t)(loop->now / NS_PER_MS);
-    loop->age_clock = loop->now;
+    block_pool_destroy(&loop->blocks.receive);
+    block_pool_init(&loop->blocks.receive, block_bytes, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    return block_pool_prefault(&loop->blocks.receive);
 }
 
-static bool something_is_queued(const jd_event_loop *loop)
-{
-    return loop->touched_first != NULL || loop->output_pools.released.first != NULL ||
-           !task_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->quit)) ||
-           atomic_load(&loop->pending_signals) != 0;
-}
-
-/* Until the next timer, at most timeout_ns. */
-static int64_t time_to_wait(jd_event_loop *loop, int64_t timeout_ns)
-{
-    uint64_t next_ms = loop_timers_next_ms(loop);
-    int64_t until_ns;
-
-    if (next_ms == UINT64_MAX)
-        return timeout_ns;
-    if (next_ms >= INT64_MAX / NS_PER_MS)
-        return timeout_ns;
-    until_ns = (int64_t)next_ms * NS_PER_MS - event_loop_clock(loop);
-    if (until_ns < 0)
-        until_ns = 0;
-    return timeout_ns < 0 || until_ns < timeout_ns ? until_ns : timeout_ns;
-}
-
-/* Whether spinning is worth it now. A loop that found nothing many times in a row sleeps at once, and tries again now
- * and then: so an idle loop, or one whose events are further apart than busy_poll_us, does not burn its core. */
-static bool may_busy_poll(jd_event_loop *loop)
-{
-    if (loop->busy_poll_ns == 0)
-        return false;
-    if (loop->busy_poll_misses < BUSY_POLL_MAX_MISSES)
-        return true;
-    return ++loop->busy_poll_misses % BUSY_POLL_RETRY_EVERY == 0;
-}
-
-/* Looks for events without sleeping. Returns their number, an error, or 0 when the time is up or a task has come. */
-static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
-{
-    int64_t span_ns = timeout_ns >= 0 && timeout_ns < loop->busy_poll_ns ? timeout_ns : loop->busy_poll_ns;
-    jd_timestamp deadline = event_loop_clock(loop) + span_ns;
-
-    do {
-        int events = loop->ops->wait(loop->engine, 0);
-        if (events != 0 || something_is_queued(loop)) {
-            loop->busy_poll_misses = 0;
-            return events;
-        }
-    } while (loop->now < deadline);
-    if (loop->busy_poll_misses < BUSY_POLL_MAX_MISSES)
-        loop->busy_poll_misses++;
-    return 0;
-}
-
-/* From here on, whoever queues something wakes the loop. False if something is queued already. */
-static bool fall_asleep(jd_event_loop *loop)
-{
-    atomic_store(&loop->wake->state, LOOP_SLEEPING);
-    if (!something_is_queued(loop))
-        return true;
-    atomic_store(&loop->wake->state, LOOP_AWAKE);
-    return false;
-}
-
-static int wait_for_events(jd_event_loop *loop, int64_t timeout_ns)
-{
-    int events;
-
-    timeout_ns = something_is_queued(loop) ? 0 : time_to_wait(loop, timeout_ns);
-    if (timeout_ns == 0)
-        return loop->ops->wait(loop->engine, 0);
-    if (may_busy_poll(loop)) {
-        events = busy_poll(loop, timeout_ns);
-        if (events != 0 || something_is_queued(loop))
-            return events;
-        timeout_ns = time_to_wait(loop, timeout_ns);
-    }
-    if (!fall_asleep(loop))
-        timeout_ns = 0;
-    counter_add(&loop->counters.sleeps, timeout_ns != 0);
-    return loop->ops->wait(loop->engine, timeout_ns);
-}
-
-/* Runs what was queued when it began; what tasks queue waits for the next turn. */
-static unsigned run_tasks(jd_event_loop *loop)
-{
-    struct task task;
-    jd_timestamp deadline;
-    unsigned count = 0;
-
-    if (task_queue_is_empty(&loop->queue))
-        return 0;
-    task_queue_begin(&loop->queue);
-    deadline = event_loop_clock(loop) + TASK_BUDGET_NS;
-    while (task_queue_take(&loop->queue, &task)) {
-        flush_before_callback(loop);
-        task_run(&task);
-        if (++count % TASKS_PER_CLOCK == 0 && event_loop_clock(loop) >= deadline)
-            break;
-    }
-    counter_add(&loop->counters.tasks, count);
-    return count;
-}
-
-/* Connections first: the destructors of their contexts may destroy channels. */
-static void free_dead(jd_event_loop *loop)
-{
-    connections_free_dead(loop);
-    channels_free_dead(loop);
-}
-
-int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns)
-{
-    int result = wait_for_events(loop, timeout_ns);
-    int events = result > 0 ? result : 0;
-    uint64_t timers_before = atomic_load_explicit(&loop->counters.timers, memory_order_relaxed);
-    unsigned tasks, settled;
-
-    loop_timers_run(loop);
-    tasks = loop_signals_run(loop) + run_tasks(loop);
-    settled = settle_connections(loop);
-    settled += release_output(loop);
-    free_dead(loop);
-    counter_add(&loop->counters.turns, 1);
-    counter_add(&loop->counters.events, (uint64_t)events);
-    if (events == 0 && tasks == 0 && settled == 0 &&
-        timers_before == atomic_load_explicit(&loop->counters.timers, memory_order_relaxed))
-        counter_add(&loop->counters.idle_turns, 1);
-    return result < 0 ? result : events + (int)tasks;
-}
-
-int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_loop *loop))
-{
-    unsigned failures = 0;
-
-    while (!condition(loop)) {
-        int result = event_loop_turn(loop, -1);
-        if (result >= 0) {
-            failures = 0;
-            continue;
-        }
-        if (++failures == WAIT_FAILURES_MAX)
-            return result;
-        thread_sleep_ns(NS_PER_MS);
-    }
-    return 0;
-}
+/* ---- running ---- */
 
 /* Makes the calling thread the owner if none has run the loop yet. Another may try the same, and the thread that made the
  * loop may be at work on it, unaware. */
@@ -336,9 +180,9 @@ static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
     loop->runs_until_quit = until_quit;
     do {
         result = event_loop_turn(loop, timeout_ns);
-    } while (until_quit && result >= 0 && !atomic_load(&loop->quit));
+    } while (until_quit && result >= 0 && !atomic_load(&loop->shared.quit));
     if (until_quit && result >= 0)
-        atomic_store(&loop->quit, false);
+        atomic_store(&loop->shared.quit, false);
     loop->runs_until_quit = false;
     current_loop = outer;
     loop->running = false;
@@ -368,16 +212,16 @@ int jd_event_loop_next_timeout_ms(jd_event_loop *loop)
         return 0;
     /* Asleep from here on: the wake-up of whoever queues something makes the descriptor readable, so that the wait that
      * is about to begin elsewhere ends. The next turn is awake again (event_loop_woke). */
-    if (!fall_asleep(loop))
+    if (!event_loop_fall_asleep(loop))
         return 0;
-    return timeout_to_ms(loop->ops->prepare_wait(loop->engine, time_to_wait(loop, -1)));
+    return timeout_to_ms(loop->ops->prepare_wait(loop->engine, event_loop_time_to_wait(loop, -1)));
 }
 
 void jd_event_loop_quit(jd_event_loop *loop)
 {
-    struct loop_wake *wake = loop->wake;
+    struct loop_wake *wake = loop->shared.wake;
 
-    atomic_store(&loop->quit, true); /* from here on the loop may end */
+    atomic_store(&loop->shared.quit, true); /* from here on the loop may end */
     event_loop_wake(wake);
 }
 
@@ -388,19 +232,24 @@ static void finish_tasks(jd_event_loop *loop)
 {
     struct task task;
 
-    while (run_tasks(loop) > 0 && task_queue_is_in_batch(&loop->queue))
+    while (event_loop_run_tasks(loop) > 0 && task_queue_is_in_batch(&loop->queue))
         continue;
     task_queue_close(&loop->queue);
     while (task_queue_take_last(&loop->queue, &task))
         task_run(&task);
 }
 
+void event_loop_keep_shell(jd_event_loop *loop)
+{
+    atomic_fetch_add_explicit(&loop->shared.shell_references, 1, memory_order_relaxed);
+}
+
 void event_loop_release_shell(jd_event_loop *loop)
 {
-    if (atomic_fetch_sub(&loop->shell_references, 1) > 1)
+    if (atomic_fetch_sub(&loop->shared.shell_references, 1) > 1)
         return;
-    loop->connections.count = 0; /* those that outlived the loop end with it */
-    slot_map_destroy(&loop->connections);
+    loop->connections.map.count = 0; /* those that outlived the loop end with it */
+    slot_map_destroy(&loop->connections.map);
     task_queue_destroy(&loop->queue);
     memory_release(loop, sizeof(*loop));
 }
@@ -413,12 +262,12 @@ static void free_loop(jd_event_loop *loop)
     atomic_store_explicit(&loop->owner, NULL, memory_order_relaxed);
     event_loop_wait_for_wakers(loop);
     loop->ops->destroy(loop->engine);
-    block_pool_destroy(&loop->receive_blocks);
-    block_pool_destroy(&loop->output_pools.small);
-    block_pool_destroy(&loop->output_pools.large);
-    block_pool_destroy(&loop->output_pools.references);
+    block_pool_destroy(&loop->blocks.receive);
+    block_pool_destroy(&loop->blocks.output.small);
+    block_pool_destroy(&loop->blocks.output.large);
+    block_pool_destroy(&loop->blocks.output.references);
     timers = loop_timers_destroy(loop);
-    connections = slot_map_next_generation(&loop->connections);
+    connections = slot_map_next_generation(&loop->connections.map);
     loop_registry_give_back(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);
     thread_mutex_destroy(&loop->handoff_lock);
     event_loop_release_shell(loop);
@@ -429,7 +278,7 @@ static bool engine_is_idle(const jd_event_loop *loop)
 {
     bool operations_are_left = loop->ops->end_operations != NULL && loop->ops->end_operations(loop->engine);
 
-    return !operations_are_left && loop->watched_channels == 0;
+    return !operations_are_left && loop->channels.watched == 0;
 }
 
 /* Ends what is on the loop, step by step: after an error it may be called again. */
@@ -438,20 +287,19 @@ static int end_all(jd_event_loop *loop)
     int result;
 
     loop_signals_forget(loop);
-    result = clients_destroy_all(loop);
-    if (result == 0)
-        result = servers_destroy_all(loop);
-    if (result == 0)
-        result = connections_close_all(loop);
-    if (result < 0)
-        return result;
+    for (int i = 0; i < LOOP_SERVICES; i++) {
+        result = loop_services[i]->end_all(loop);
+        if (result < 0)
+            return result;
+    }
     /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
     loop_registry_withdraw(loop);
     finish_tasks(loop);
-    result = connections_close_all(loop);
+    result = loop_services[SERVICE_CONNECTIONS]->end_all(loop); /* those that tasks have opened */
     if (result < 0)
         return result;
-    connections_free_dead(loop); /* the contexts' destructors may destroy channels and cancel timers */
+    loop_services[SERVICE_CONNECTIONS]->free_dead(
+        loop); /* the contexts' destructors may destroy channels and cancel timers */
     channels_destroy_all(loop);
     result = event_loop_turn_until(loop, engine_is_idle);
     if (result < 0)
@@ -500,66 +348,4 @@ jd_timestamp jd_event_loop_now(const jd_event_loop *loop)
 jd_engine jd_event_loop_engine(const jd_event_loop *loop)
 {
     return loop->ops->id;
-}
-
-struct engine *event_loop_engine(const jd_event_loop *loop)
-{
-    return loop->engine;
-}
-
-const jd_event_loop_options *event_loop_options(const jd_event_loop *loop)
-{
-    return &loop->options;
-}
-
-jd_timestamp event_loop_clock(const jd_event_loop *loop)
-{
-    return loop->ops->now(loop->engine);
-}
-
-void event_loop_before_callback(jd_event_loop *loop)
-{
-    flush_before_callback(loop);
-}
-
-bool event_loop_is_ending(const jd_event_loop *loop)
-{
-    return loop->destroying;
-}
-
-bool event_loop_takes_tasks(const jd_event_loop *loop)
-{
-    return !task_queue_is_closed(&loop->queue);
-}
-
-void event_loop_entered(jd_event_loop *loop)
-{
-    counter_add(&loop->counters.enters, 1);
-}
-
-void event_loop_starved(jd_event_loop *loop)
-{
-    counter_add(&loop->counters.receive_pauses, 1);
-}
-
-void event_loop_overflowed(jd_event_loop *loop)
-{
-    counter_add(&loop->counters.queue_overflows, 1);
-}
-
-struct block *event_loop_receive_block(jd_event_loop *loop)
-{
-    return block_pool_get(&loop->receive_blocks);
-}
-
-int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes)
-{
-    block_pool_destroy(&loop->receive_blocks);
-    block_pool_init(&loop->receive_blocks, block_bytes, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
-    return block_pool_prefault(&loop->receive_blocks);
-}
-
-struct block_pool *event_loop_slices(jd_event_loop *loop)
-{
-    return &loop->output_pools.references;
 }

@@ -8,7 +8,7 @@ enum { LINES_PER_SECOND = 10, MS_PER_SECOND = 1000 };
 
 void loop_log_suppressed(jd_event_loop *loop)
 {
-    struct log_allowance *allowance = &loop->log_allowance;
+    struct loop_log *allowance = &loop->log;
 
     if (allowance->suppressed > 0)
         log_message(JD_LOG_WARNING, "%" PRIu64 " more messages about peers suppressed, beyond %d a second",
@@ -18,7 +18,7 @@ void loop_log_suppressed(jd_event_loop *loop)
 
 bool loop_may_log(jd_event_loop *loop)
 {
-    struct log_allowance *allowance = &loop->log_allowance;
+    struct loop_log *allowance = &loop->log;
     uint32_t second = loop->now_ms / MS_PER_SECOND;
 
     if (second != allowance->second) {

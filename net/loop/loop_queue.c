@@ -35,8 +35,8 @@ int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation)
     thread_mutex_unlock(&registry_lock);
     if (result < 0)
         return result;
-    loop->wake = &wakes[loop->index];
-    loop->wake->loop = loop;
+    loop->shared.wake = &wakes[loop->index];
+    loop->shared.wake->loop = loop;
     return 0;
 }
 
@@ -77,7 +77,7 @@ void event_loop_wake(struct loop_wake *wake)
     atomic_fetch_add(&wake->wakers, 1);
     if (atomic_compare_exchange_strong(&wake->state, &sleeping, LOOP_SIGNALLED)) {
         jd_event_loop *loop = wake->loop;
-        atomic_fetch_add_explicit(&loop->wakeups_sent, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&loop->shared.wakeups_sent, 1, memory_order_relaxed);
         loop->ops->wake(loop->engine);
     }
     atomic_fetch_sub(&wake->wakers, 1);
@@ -86,8 +86,8 @@ void event_loop_wake(struct loop_wake *wake)
 void event_loop_wait_for_wakers(jd_event_loop *loop)
 {
     /* It may be asleep still: by jd_event_loop_next_timeout_ms, or after a wait that failed. */
-    atomic_store(&loop->wake->state, LOOP_AWAKE);
-    while (atomic_load(&loop->wake->wakers) > 0)
+    atomic_store(&loop->shared.wake->state, LOOP_AWAKE);
+    while (atomic_load(&loop->shared.wake->wakers) > 0)
         thread_yield();
 }
 
@@ -105,7 +105,7 @@ static void tell(jd_event_loop *loop, struct loop_wake *wake)
 
 bool event_loop_push(jd_event_loop *loop, struct task_node *task)
 {
-    struct loop_wake *wake = loop->wake;
+    struct loop_wake *wake = loop->shared.wake;
 
     if (task_queue_put_node(&loop->queue, task) < 0)
         return false;
@@ -117,7 +117,7 @@ bool event_loop_push_last(jd_event_loop *loop, struct task_node *task)
 {
     bool pushed;
 
-    atomic_fetch_add(&loop->shell_references, 1);
+    event_loop_keep_shell(loop);
     pushed = event_loop_push(loop, task);
     event_loop_release_shell(loop);
     return pushed;
@@ -131,7 +131,7 @@ int event_loop_push_by_index(uint8_t index, struct task_node *task)
     thread_mutex_lock(&registry_lock);
     loop = registry[index].loop;
     if (loop != NULL)
-        atomic_fetch_add(&loop->shell_references, 1); /* keeps it from being freed meanwhile */
+        event_loop_keep_shell(loop); /* keeps it from being freed meanwhile */
     thread_mutex_unlock(&registry_lock);
     if (loop == NULL)
         return JD_ENOENT;
@@ -169,7 +169,7 @@ static int queue_with_memory(jd_event_loop *loop, jd_task function, void *arg)
 
 int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
 {
-    struct loop_wake *wake = loop->wake;
+    struct loop_wake *wake = loop->shared.wake;
     int result = task_queue_put(&loop->queue, function, arg);
 
     if (result == JD_ENOBUFS)

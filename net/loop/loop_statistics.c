@@ -60,8 +60,8 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ_CLOSED(closed_by_input_limit, CLOSED_INPUT_LIMIT),
         READ_CLOSED(closed_out_of_memory, CLOSED_NO_MEMORY),
         READ_CLOSED(closed_otherwise, CLOSED_OTHERWISE),
-        .connection_bytes = atomic_load_explicit(&loop->connections.bytes, memory_order_relaxed),
-        .wakeups_sent = atomic_load_explicit(&loop->wakeups_sent, memory_order_relaxed),
+        .connection_bytes = atomic_load_explicit(&loop->connections.map.bytes, memory_order_relaxed),
+        .wakeups_sent = atomic_load_explicit(&loop->shared.wakeups_sent, memory_order_relaxed),
     };
 #undef READ
 #undef READ_CLOSED
@@ -71,8 +71,8 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
     /* Not counted where it happens: that would be one more contended write for each task. */
     statistics->wakeups_saved =
         rest_of(statistics->tasks, read_counter(&counters->tasks_from_inside) + statistics->wakeups_sent);
-    add_pool(&loop->receive_blocks, statistics);
-    add_pool(&loop->output_pools.small, statistics);
-    add_pool(&loop->output_pools.large, statistics);
-    add_pool(&loop->output_pools.references, statistics);
+    add_pool(&loop->blocks.receive, statistics);
+    add_pool(&loop->blocks.output.small, statistics);
+    add_pool(&loop->blocks.output.large, statistics);
+    add_pool(&loop->blocks.output.references, statistics);
 }

@@ -4,8 +4,6 @@
 #include "net/loop/event_loop.h"
 
 #include "base/memory.h"
-#include "net/client/tcp_client.h"
-#include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
 
@@ -35,9 +33,9 @@ struct posted_timer {
 
 void loop_timers_init(jd_event_loop *loop, uint32_t first_generation)
 {
-    slot_map_init(&loop->user_timers, sizeof(struct loop_timer), first_generation);
-    slot_map_init(&loop->posted_timers, sizeof(struct posted_timer), first_generation);
-    thread_mutex_init(&loop->posted_timers_lock);
+    slot_map_init(&loop->timers.user, sizeof(struct loop_timer), first_generation);
+    slot_map_init(&loop->timers.posted, sizeof(struct posted_timer), first_generation);
+    thread_mutex_init(&loop->timers.posted_lock);
 }
 
 static jd_timer_id timer_id(const jd_event_loop *loop, const struct loop_timer *timer)
@@ -53,23 +51,23 @@ static void *find_timer(jd_event_loop *loop, jd_timer_id id)
     if (id >> LOOP_SHIFT != loop->index)
         return NULL;
     if (!(id & posted_bit))
-        return slot_map_find(&loop->user_timers, slot, (uint32_t)id);
-    thread_mutex_lock(&loop->posted_timers_lock);
-    timer = slot_map_find(&loop->posted_timers, slot, (uint32_t)id);
-    thread_mutex_unlock(&loop->posted_timers_lock);
+        return slot_map_find(&loop->timers.user, slot, (uint32_t)id);
+    thread_mutex_lock(&loop->timers.posted_lock);
+    timer = slot_map_find(&loop->timers.posted, slot, (uint32_t)id);
+    thread_mutex_unlock(&loop->timers.posted_lock);
     return timer;
 }
 
 static void free_timer(jd_event_loop *loop, struct loop_timer *timer)
 {
-    timer_cancel(&loop->wheel, &timer->timer);
+    timer_cancel(&loop->timers.wheel, &timer->timer);
     if (timer->timer.kind == TIMER_USER) {
-        slot_map_free(&loop->user_timers, timer);
+        slot_map_free(&loop->timers.user, timer);
         return;
     }
-    thread_mutex_lock(&loop->posted_timers_lock);
-    slot_map_free(&loop->posted_timers, timer);
-    thread_mutex_unlock(&loop->posted_timers_lock);
+    thread_mutex_lock(&loop->timers.posted_lock);
+    slot_map_free(&loop->timers.posted, timer);
+    thread_mutex_unlock(&loop->timers.posted_lock);
 }
 
 /* Takes all that were cancelled from the wheel, the latest first. */
@@ -77,17 +75,17 @@ static void settle(jd_event_loop *loop)
 {
     struct loop_timer **place;
 
-    while (*(place = &loop->late_timers[(loop->late_place - 1) % LATE_TIMERS]) != NULL) {
+    while (*(place = &loop->timers.late[(loop->timers.late_place - 1) % LATE_TIMERS]) != NULL) {
         free_timer(loop, *place);
         *place = NULL;
-        loop->late_place--;
+        loop->timers.late_place--;
     }
 }
 
 /* Its neighbours in the wheel are seldom in the cache. They are fetched, and written to some cancels later. */
 static void free_late(jd_event_loop *loop, struct loop_timer *timer)
 {
-    struct loop_timer **place = &loop->late_timers[loop->late_place++ % LATE_TIMERS];
+    struct loop_timer **place = &loop->timers.late[loop->timers.late_place++ % LATE_TIMERS];
     struct loop_timer *oldest = *place;
 
     timer->function = NULL;
@@ -104,7 +102,7 @@ static void cancel(jd_event_loop *loop, struct loop_timer *timer)
 
     if (is_posted && !((struct posted_timer *)timer)->arrived)
         timer->function = NULL; /* on its way from another thread, in the queue still: freed when it arrives */
-    else if (is_posted || loop->wheel.due != NULL)
+    else if (is_posted || loop->timers.wheel.due != NULL)
         free_timer(loop, timer); /* in an advance it may be due: it must not be met any more */
     else
         free_late(loop, timer);
@@ -138,7 +136,7 @@ static void start_posted(struct task_node *task)
 
     posted->arrived = true;
     if (posted->timer.function != NULL)
-        timer_start(&posted->loop->wheel, &posted->timer.timer, posted->expiry_ms);
+        timer_start(&posted->loop->timers.wheel, &posted->timer.timer, posted->expiry_ms);
     else
         free_timer(posted->loop, &posted->timer);
 }
@@ -149,9 +147,9 @@ static int post_timer(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
     struct posted_timer *posted;
     jd_timer_id unwanted;
 
-    thread_mutex_lock(&loop->posted_timers_lock);
-    posted = allocate_timer(&loop->posted_timers);
-    thread_mutex_unlock(&loop->posted_timers_lock);
+    thread_mutex_lock(&loop->timers.posted_lock);
+    posted = allocate_timer(&loop->timers.posted);
+    thread_mutex_unlock(&loop->timers.posted_lock);
     if (posted == NULL)
         return JD_ENOMEM;
     fill(&posted->timer, TIMER_USER_POSTED, function, arg, interval_ms);
@@ -177,11 +175,11 @@ static int start_here(jd_event_loop *loop, uint64_t expiry_ms, uint64_t interval
 
     if (loop->destroying)
         return JD_ECANCELED;
-    timer = allocate_timer(&loop->user_timers);
+    timer = allocate_timer(&loop->timers.user);
     if (timer == NULL)
         return JD_ENOMEM;
     fill(timer, TIMER_USER, function, arg, interval_ms);
-    timer_start(&loop->wheel, &timer->timer, expiry_ms);
+    timer_start(&loop->timers.wheel, &timer->timer, expiry_ms);
     if (id != NULL)
         *id = timer_id(loop, timer);
     return 0;
@@ -282,11 +280,11 @@ static void run_user_timer(jd_event_loop *loop, struct loop_timer *timer)
     jd_task function = timer->function;
     void *arg = timer->arg;
     uint64_t next_ms = timer->timer.expiry_ms + timer->interval_ms;
-    uint64_t now_ms = loop->wheel.now_ms;
+    uint64_t now_ms = loop->timers.wheel.now_ms;
 
     /* Rounds that were missed are not made up for. */
     if (timer->interval_ms > 0)
-        timer_start(&loop->wheel, &timer->timer, next_ms > now_ms ? next_ms : now_ms + timer->interval_ms);
+        timer_start(&loop->timers.wheel, &timer->timer, next_ms > now_ms ? next_ms : now_ms + timer->interval_ms);
     else
         free_timer(loop, timer);
     flush_before_callback(loop);
@@ -297,10 +295,8 @@ static void run_expired(struct timer *expired, void *arg)
 {
     jd_event_loop *loop = arg;
 
-    if (expired->kind == TIMER_CONNECTION)
-        connection_check_timeouts((jd_tcp_connection *)((char *)expired - offsetof(jd_tcp_connection, timer)));
-    else if (expired->kind == TIMER_CLIENT)
-        client_timer_expired(expired);
+    if (expired->kind >= TIMER_OF_SERVICE)
+        loop_services[expired->kind - TIMER_OF_SERVICE]->timer_expired(expired);
     else
         run_user_timer(loop, (struct loop_timer *)((char *)expired - offsetof(struct loop_timer, timer)));
 }
@@ -308,24 +304,24 @@ static void run_expired(struct timer *expired, void *arg)
 uint64_t loop_timers_next_ms(jd_event_loop *loop)
 {
     settle(loop);
-    return timer_wheel_next_ms(&loop->wheel);
+    return timer_wheel_next_ms(&loop->timers.wheel);
 }
 
 void loop_timers_run(jd_event_loop *loop)
 {
     settle(loop);
-    if (loop->wheel.count > 0)
+    if (loop->timers.wheel.count > 0)
         counter_add(&loop->counters.timers,
-                    timer_wheel_advance(&loop->wheel, (uint64_t)(loop->now / NS_PER_MS), run_expired, loop));
+                    timer_wheel_advance(&loop->timers.wheel, (uint64_t)(loop->now / NS_PER_MS), run_expired, loop));
 }
 
 static struct loop_timer *next_posted(jd_event_loop *loop, uint32_t slot)
 {
     struct loop_timer *timer;
 
-    thread_mutex_lock(&loop->posted_timers_lock);
-    timer = slot_map_next(&loop->posted_timers, slot);
-    thread_mutex_unlock(&loop->posted_timers_lock);
+    thread_mutex_lock(&loop->timers.posted_lock);
+    timer = slot_map_next(&loop->timers.posted, slot);
+    thread_mutex_unlock(&loop->timers.posted_lock);
     return timer;
 }
 
@@ -334,7 +330,7 @@ void loop_timers_cancel_all(jd_event_loop *loop)
     struct loop_timer *timer;
 
     settle(loop);
-    while ((timer = slot_map_next(&loop->user_timers, 0)) != NULL)
+    while ((timer = slot_map_next(&loop->timers.user, 0)) != NULL)
         free_timer(loop, timer);
     for (uint32_t slot = 0; (timer = next_posted(loop, slot)) != NULL;) {
         slot = timer->slot.slot + 1;
@@ -347,8 +343,8 @@ uint32_t loop_timers_destroy(jd_event_loop *loop)
     uint32_t user, posted;
 
     loop_timers_cancel_all(loop);
-    user = slot_map_destroy(&loop->user_timers);
-    posted = slot_map_destroy(&loop->posted_timers);
-    thread_mutex_destroy(&loop->posted_timers_lock);
+    user = slot_map_destroy(&loop->timers.user);
+    posted = slot_map_destroy(&loop->timers.posted);
+    thread_mutex_destroy(&loop->timers.posted_lock);
     return (int32_t)(user - posted) > 0 ? user : posted;
 }

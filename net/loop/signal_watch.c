@@ -1,5 +1,6 @@
 /* Signals as callbacks on a loop: the handler notes the signal in the loop that watches it and wakes it; both are safe in
  * a signal handler (signal-safety(7)). */
+#include "net/loop/signal_watch.h"
 #include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
@@ -28,8 +29,8 @@ static void on_signal(int number)
     atomic_fetch_add(&handlers, 1);
     loop = atomic_load(&watched[number].loop);
     if (loop != NULL) {
-        atomic_fetch_or(&loop->pending_signals, (uint64_t)1 << number);
-        event_loop_wake(loop->wake);
+        atomic_fetch_or(&loop->shared.pending_signals, (uint64_t)1 << number);
+        event_loop_wake(loop->shared.wake);
     }
     atomic_fetch_sub(&handlers, 1);
     errno = saved_errno;
@@ -88,8 +89,8 @@ unsigned loop_signals_run(jd_event_loop *loop)
     uint64_t pending = 0;
     unsigned count = 0;
 
-    if (atomic_load_explicit(&loop->pending_signals, memory_order_relaxed) != 0)
-        pending = atomic_exchange(&loop->pending_signals, 0);
+    if (atomic_load_explicit(&loop->shared.pending_signals, memory_order_relaxed) != 0)
+        pending = atomic_exchange(&loop->shared.pending_signals, 0);
     for (; pending != 0; pending &= pending - 1, count++) {
         int number = __builtin_ctzll(pending);
         if (atomic_load(&watched[number].loop) == loop)

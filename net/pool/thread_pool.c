@@ -147,7 +147,7 @@ static bool enqueue(jd_thread_pool *pool, jd_strand *strand, struct pool_task *t
     if (task->done == NULL)
         task->loop = NULL;
     if (task->loop != NULL)
-        atomic_fetch_add(&task->loop->shell_references, 1);
+        event_loop_keep_shell(task->loop);
     atomic_fetch_add(&pool->references, 1);
     pool->waiting++;
     if (strand != NULL && !strand_append(strand, task))

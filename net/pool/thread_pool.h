@@ -3,7 +3,8 @@
 #define NET_POOL_THREAD_POOL_H
 
 #include "base/platform/thread.h"
-#include "net/loop/event_loop.h"
+#include "net/engine/engine_events.h"
+#include "net/loop/loop_queue.h"
 
 #include <jinduo/thread_pool.h>
 

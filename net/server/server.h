@@ -7,7 +7,10 @@
 #include "base/platform/thread.h"
 #include "net/connection/tcp_connection.h"
 #include "net/loop/loop_threads.h"
-#include "net/server/tcp_server.h"
+
+#include <jinduo/tcp_server.h>
+
+extern const struct loop_service server_service;
 
 enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_FINISHING, SERVER_STOPPED };
 

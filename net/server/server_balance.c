@@ -20,7 +20,7 @@ static struct server_loop *take_turn(jd_tcp_server *server, unsigned index)
 
 static uint32_t connections_on(const struct server_loop *at)
 {
-    return atomic_load_explicit(&at->loop->committed, memory_order_relaxed);
+    return atomic_load_explicit(&at->loop->shared.committed, memory_order_relaxed);
 }
 
 /* Of those with equally few, the next in turn. Connections on their way count, as they are counted here. */
@@ -99,7 +99,7 @@ static void count_in(struct server_loop *to)
             server_hold(to->server);
         return;
     }
-    atomic_fetch_add_explicit(&to->loop->committed, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&to->loop->shared.committed, 1, memory_order_relaxed);
     server_hold(to->server);
 }
 
@@ -110,7 +110,7 @@ static void count_out(jd_tcp_server *server, jd_event_loop *loop)
             server_release(server);
         return;
     }
-    atomic_fetch_sub_explicit(&loop->committed, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&loop->shared.committed, 1, memory_order_relaxed);
     server_release(server);
 }
 

@@ -59,7 +59,7 @@ static void run_loop_visit(struct task_node *task)
     jd_tcp_connection *connection;
 
     for (int i = 0; i < VISITS_IN_A_TURN; i++) {
-        connection = slot_map_next(&loop->connections, here->next_slot);
+        connection = slot_map_next(&loop->connections.map, here->next_slot);
         if (connection == NULL)
             break;
         here->next_slot = connection->slot.slot + 1;

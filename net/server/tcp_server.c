@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/platform/thread.h"
+#include "net/connection/connection_callbacks.h"
 #include "net/server/server.h"
 
 #include <assert.h>
@@ -124,11 +125,14 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
     return 0;
 }
 
-struct connection_profile *server_profile(jd_tcp_server *server)
+/* To set it up: before start. */
+static struct connection_profile *server_profile(jd_tcp_server *server)
 {
     assert(server->state == SERVER_CREATED && event_loop_is_mine(server->loop));
     return server->profile;
 }
+
+DEFINE_SET_CALLBACKS(server)
 
 void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_init_callback callback, void *arg)
 {
@@ -445,9 +449,11 @@ static bool no_server_is_left(const jd_event_loop *loop)
     return loop->servers == NULL;
 }
 
-int servers_destroy_all(jd_event_loop *loop)
+static int servers_destroy_all(jd_event_loop *loop)
 {
     for (jd_tcp_server *server = loop->servers; server != NULL; server = server->next)
         jd_tcp_server_destroy(server, NULL, NULL);
     return event_loop_turn_until(loop, no_server_is_left);
 }
+
+const struct loop_service server_service = { .end_all = servers_destroy_all };

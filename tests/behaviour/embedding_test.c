@@ -435,7 +435,7 @@ static void count_wake_up(struct engine *engine)
 /* As late as another thread can come that has queued something: when nobody is waited for any more. */
 static void wake_and_destroy(struct engine *engine)
 {
-    event_loop_wake(engine->loop->wake);
+    event_loop_wake(engine->loop->shared.wake);
     engine_under_test()->destroy(engine);
 }
 

@@ -1,4 +1,5 @@
 #include "tests/behaviour/harness.h"
+#include "proactor/engines.h"
 
 #include "net/loop/event_loop.h"
 #if JD_WITH_IO_URING

@@ -139,13 +139,13 @@ START_TEST(a_receives_timeout_is_the_backends_where_it_has_such)
     where_to_receive = data;
     jd_event_loop_queue_in_loop(the_loop, receive_in_time, &ends.ours);
     pump_turns(2);
-    ck_assert_uint_eq(the_loop->wheel.count, engine_is("simulated"));
+    ck_assert_uint_eq(the_loop->timers.wheel.count, engine_is("simulated"));
 
     ck_assert_int_eq(jd_operation_cancel(&first.operation), 0);
 
     ck_assert_int_eq(await(&first), JD_ECANCELED);
     pump_turns(1);
-    ck_assert_uint_eq(the_loop->wheel.count, 0);
+    ck_assert_uint_eq(the_loop->timers.wheel.count, 0);
     close_ends(ends);
 }
 END_TEST

@@ -450,16 +450,16 @@ START_TEST(a_receive_whose_timeout_the_kernel_lost_times_out)
     pump_turns(1);
     jd_event_loop_queue_in_loop(the_loop, receive_late, NULL);
     pump_turns(1);
-    ck_assert_uint_eq(the_loop->wheel.count, 0);
+    ck_assert_uint_eq(the_loop->timers.wheel.count, 0);
     lone = io_uring_get_sqe(&the_ring()->ring);
     io_uring_prep_link_timeout(lone, &never, 0);
     io_uring_sqe_set_data64(lone, uring_timeout_token);
 
     pump_turns(1);
 
-    ck_assert_uint_eq(the_loop->wheel.count, 1);
+    ck_assert_uint_eq(the_loop->timers.wheel.count, 1);
     PUMP_UNTIL(late_result == JD_ETIMEDOUT);
-    ck_assert_uint_eq(the_loop->wheel.count, 0);
+    ck_assert_uint_eq(the_loop->timers.wheel.count, 0);
     close(late_ends[0]);
     close(late_ends[1]);
 }

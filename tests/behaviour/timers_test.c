@@ -90,7 +90,7 @@ START_TEST(a_timer_may_be_cancelled_from_another_thread)
 
     ck_assert_ptr_null(result);
     PUMP_UNTIL(jd_event_loop_cancel_timer(the_loop, id) == JD_ENOENT);
-    ck_assert_uint_eq(the_loop->wheel.count, 0);
+    ck_assert_uint_eq(the_loop->timers.wheel.count, 0);
 }
 END_TEST
 

@@ -1,4 +1,5 @@
 #include "net/loop/event_loop.h"
+#include "proactor/engines.h"
 #include "tests/support/check_main.h"
 #include "tests/support/checking_memory.h"
 #include "tests/support/loop_fixture.h"
@@ -438,13 +439,13 @@ END_TEST
 /* What it queued was the end of the loop; only then does it come to the wake-up. */
 START_TEST(a_waker_that_comes_after_the_loops_end_touches_it_no_more)
 {
-    struct loop_wake *wake = test_loop->wake;
+    struct loop_wake *wake = test_loop->shared.wake;
     destroy_test_loop();
 
     event_loop_wake(wake);
 
     ck_assert_int_eq(jd_event_loop_create(&test_loop, NULL), 0);
-    ck_assert_ptr_eq(test_loop->wake, wake);
+    ck_assert_ptr_eq(test_loop->shared.wake, wake);
     event_loop_wake(wake);
     ck_assert_uint_eq(statistics_of(test_loop).wakeups_sent, 0);
 }
@@ -459,7 +460,7 @@ static void *wake_when_asleep(void *wake)
 
 START_TEST(a_waker_that_comes_after_the_loops_end_wakes_the_next_of_its_index_for_nothing)
 {
-    struct loop_wake *wake = test_loop->wake;
+    struct loop_wake *wake = test_loop->shared.wake;
     pthread_t waker;
     destroy_test_loop();
     ck_assert_int_eq(jd_event_loop_create(&test_loop, NULL), 0);

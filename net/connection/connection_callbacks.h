@@ -1,0 +1,33 @@
+/* The functions by which a server's and a client's callbacks are set: for both the same, into the profile that their
+ * connections share. */
+#ifndef NET_CONNECTION_CONNECTION_CALLBACKS_H
+#define NET_CONNECTION_CONNECTION_CALLBACKS_H
+
+#include "net/connection/tcp_connection.h"
+
+/* jd_tcp_OWNER_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
+#define DEFINE_SET_CALLBACK(owner, name, type)                                                                         \
+    void jd_tcp_##owner##_set_##name##_callback(jd_tcp_##owner *object, type callback, void *arg)                      \
+    {                                                                                                                  \
+        struct connection_profile *profile = owner##_profile(object);                                                  \
+                                                                                                                       \
+        profile->on_##name = callback;                                                                                 \
+        profile->on_##name##_arg = arg;                                                                                \
+    }
+
+#define DEFINE_SET_CALLBACKS(owner)                                                                                    \
+    DEFINE_SET_CALLBACK(owner, connection, jd_connection_callback)                                                     \
+    DEFINE_SET_CALLBACK(owner, message, jd_message_callback)                                                           \
+    DEFINE_SET_CALLBACK(owner, write_complete, jd_write_complete_callback)                                             \
+    DEFINE_SET_CALLBACK(owner, high_watermark, jd_watermark_callback)                                                  \
+    DEFINE_SET_CALLBACK(owner, low_watermark, jd_watermark_callback)                                                   \
+    DEFINE_SET_CALLBACK(owner, heartbeat, jd_heartbeat_callback)                                                       \
+    DEFINE_SET_CALLBACK(owner, half_close, jd_half_close_callback)                                                     \
+    DEFINE_SET_CALLBACK(owner, frame_error, jd_frame_error_callback)                                                   \
+    void jd_tcp_##owner##_set_codec(jd_tcp_##owner *object, const jd_codec *codec, jd_frame_callback callback,         \
+                                    void *arg)                                                                         \
+    {                                                                                                                  \
+        connection_profile_set_codec(owner##_profile(object), codec, callback, arg);                                   \
+    }
+
+#endif

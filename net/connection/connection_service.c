@@ -1,0 +1,73 @@
+/* All connections of a loop: what they do for it (net/loop/loop_services.h). */
+#include "net/connection/tcp_connection.h"
+
+static void connections_init(jd_event_loop *loop, uint32_t first_generation)
+{
+    slot_map_init(&loop->connections.map, sizeof(jd_tcp_connection), first_generation);
+    ring_buffer_init(&loop->delivery.view);
+    loop->flush.touched_link = &loop->flush.touched_first;
+}
+
+static void connection_timer_expired(struct timer *timer)
+{
+    connection_check_timeouts((jd_tcp_connection *)((char *)timer - offsetof(jd_tcp_connection, timer)));
+}
+
+/* Asked a second time, those that drain go on. */
+static void close_drained(jd_tcp_connection *connection)
+{
+    if (connection->flags & CONNECTION_CLOSE_DRAINED)
+        return;
+    if (jd_tcp_connection_queued_bytes(connection) == 0) {
+        connection_begin_close(connection, 0);
+        return;
+    }
+    connection->flags |= CONNECTION_CLOSE_DRAINED;
+    connection_set_disconnecting(connection);
+    connection_touch(connection, TODO_FINISH);
+}
+
+void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing)
+{
+    jd_tcp_connection *connection;
+
+    for (uint32_t slot = 0; (connection = slot_map_next(&loop->connections.map, slot)) != NULL;
+         slot = connection->slot.slot + 1) {
+        if (connection_state(connection) >= CONNECTION_CLOSING || (profile != NULL && connection->profile != profile))
+            continue;
+        if (closing == CLOSING_DRAINED)
+            close_drained(connection);
+        else
+            connection_begin_close_for(connection, 0, closing == CLOSING_OVERDUE ? CLOSED_OVERDUE : CLOSED_HERE);
+    }
+}
+
+static bool no_connection_is_open(const jd_event_loop *loop)
+{
+    return loop->connections.open == 0;
+}
+
+static int connections_close_all(jd_event_loop *loop)
+{
+    connections_close(loop, NULL, CLOSING_NOW);
+    return event_loop_turn_until(loop, no_connection_is_open);
+}
+
+static void connections_free_dead(jd_event_loop *loop)
+{
+    /* One by one: a context's destructor may give back further references. */
+    while (loop->connections.dead != NULL) {
+        jd_tcp_connection *connection = loop->connections.dead;
+        loop->connections.dead = connection->next;
+        connection_free_in_loop(connection);
+    }
+}
+
+const struct loop_service connection_service = {
+    .init = connections_init,
+    .flush_early = flush_early,
+    .settle = settle_connections,
+    .timer_expired = connection_timer_expired,
+    .end_all = connections_close_all,
+    .free_dead = connections_free_dead,
+};

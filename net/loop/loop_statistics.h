@@ -1,0 +1,45 @@
+/* What a loop counts. */
+#ifndef NET_LOOP_LOOP_STATISTICS_H
+#define NET_LOOP_LOOP_STATISTICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* Counters are written by one thread and read by any: relaxed loads and stores, no read-modify-write. */
+typedef _Atomic uint64_t loop_counter;
+
+static inline void counter_add(loop_counter *counter, uint64_t count)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count, memory_order_relaxed);
+}
+
+/* Why a connection that the user has seen was closed. */
+enum close_reason {
+    CLOSED_BY_PEER,
+    CLOSED_HERE,
+    CLOSED_BY_RESET,
+    CLOSED_FIRST_MESSAGE,
+    CLOSED_IDLE,
+    CLOSED_READ,
+    CLOSED_WRITE,
+    CLOSED_FRAME,
+    CLOSED_OVERDUE, /* at the end of a drain */
+    CLOSED_INPUT_LIMIT,
+    CLOSED_NO_MEMORY,
+    CLOSED_OTHERWISE,
+    CLOSE_REASONS,
+};
+
+struct loop_counters {
+    loop_counter turns, idle_turns, sleeps, enters, events, tasks, timers, flushes;
+    loop_counter tasks_from_inside; /* queued in the loop's own callbacks */
+    loop_counter bytes_received, bytes_sent, bytes_dropped;
+    loop_counter bytes_queued; /* for sending, ever */
+    loop_counter connections_opened, connections_closed, connections_failed;
+    loop_counter accept_pauses, receive_pauses, queue_overflows;
+    loop_counter connections_accepted, connections_refused;
+    loop_counter connects_failed;
+    loop_counter closed[CLOSE_REASONS];
+};
+
+#endif
