@@ -1,6 +1,6 @@
 /* The server's inside, shared by the files that make it up: tcp_server.c (life), server_listeners.c (endpoints and
- * accepting), server_balance.c (where an accepted connection lives, and whether there is a place for it), server_visit.c
- * (all connections), server_statistics.c. */
+ * accepting), server_balance.c (on which loop an accepted connection lives), server_admission.c (whether there is a place for
+ * it), server_visit.c (all connections), server_statistics.c. */
 #ifndef NET_SERVER_SERVER_H
 #define NET_SERVER_SERVER_H
 
@@ -139,6 +139,29 @@ void server_free_endpoints(jd_tcp_server *server);
 /* Takes an accepted socket: it is opened here, handed over, refused, or waits for a place. In at's thread. */
 void server_take(struct server_loop *at, socket_handle socket, const struct peer_address *peer);
 
+/* One of its connections is gone (struct connection_owner). */
+void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error);
+
+/* Sends a connection to the loop it will live on, as that loop's task. */
+void server_push_handover(struct handover *handover);
+
+/* Closes an accepted socket, and counts it as failed. */
+void server_lose_socket(struct server_loop *at, socket_handle socket);
+
+/* A connection that was counted for this loop is gone, or will not be opened. */
+void server_count_out(jd_tcp_server *server, jd_event_loop *loop);
+
+/* ---- server_admission.c ---- */
+
+enum place { PLACE_FREE, PLACE_NONE, PLACE_LATER };
+
+/* Takes a place if one is free. PLACE_NONE: the connection is to be refused; PLACE_LATER: it is to wait. From any thread. */
+enum place server_take_place(struct server_loop *at);
+
+/* Puts an accepted connection behind those that wait for a place. One may have become free meanwhile, or the server may have
+ * stopped: then the connection goes on at once, or is closed. */
+void server_wait_for_place(struct server_loop *at, struct handover *handover);
+
 /* Whether the loop must not accept, as no place is free: then it is told when there is one. */
 bool server_loop_is_full(struct server_loop *at);
 
@@ -147,9 +170,6 @@ void server_leave_place(jd_tcp_server *server);
 
 /* Those that wait for a place are closed, and no more come. */
 void server_close_places(jd_tcp_server *server);
-
-/* One of its connections is gone (struct connection_owner). */
-void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error);
 
 /* ---- server_statistics.c ---- */
 

@@ -1,4 +1,4 @@
-/* Where an accepted connection is to live: on which loop, and whether there is a place for it at all. */
+/* On which loop an accepted connection lives. */
 #include "base/memory.h"
 #include "base/platform/thread.h"
 #include "net/server/server.h"
@@ -103,7 +103,7 @@ static void count_in(struct server_loop *to)
     server_hold(to->server);
 }
 
-static void count_out(jd_tcp_server *server, jd_event_loop *loop)
+void server_count_out(jd_tcp_server *server, jd_event_loop *loop)
 {
     if (loop == server->loop) {
         if (--server->own.alive == 0)
@@ -119,10 +119,10 @@ void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop,
     jd_tcp_server *server = server_of_owner(owner);
 
     server_leave_place(server);
-    count_out(server, loop);
+    server_count_out(server, loop);
 }
 
-static void push(struct handover *handover)
+void server_push_handover(struct handover *handover)
 {
     /* The io loops take tasks as long as a connection is alive, and this one is. */
     event_loop_push(handover->to->loop, &handover->task);
@@ -137,119 +137,10 @@ static struct handover *make_handover(struct server_loop *to, socket_handle sock
     return handover;
 }
 
-static void lose(struct server_loop *at, socket_handle socket)
+void server_lose_socket(struct server_loop *at, socket_handle socket)
 {
     socket_close(socket);
     counter_add(&at->loop->counters.connections_failed, 1);
-}
-
-/* ---- places ---- */
-
-enum place { PLACE_FREE, PLACE_NONE, PLACE_LATER };
-
-static enum place take_place(struct server_loop *at)
-{
-    struct server_places *places = &at->server->places;
-    enum place place = PLACE_FREE;
-
-    if (places->limit == 0)
-        return PLACE_FREE;
-    thread_mutex_lock(&places->lock);
-    if (places->taken < places->limit)
-        places->taken++;
-    else
-        place = places->refuses || places->closed ? PLACE_NONE : PLACE_LATER;
-    thread_mutex_unlock(&places->lock);
-    return place;
-}
-
-static struct handover *take_waiting(struct server_places *places)
-{
-    struct handover *first = places->waiting;
-
-    if (first == NULL)
-        return NULL;
-    places->waiting = first->next;
-    if (places->waiting == NULL)
-        places->waiting_link = &places->waiting;
-    return first;
-}
-
-/* A place may have become free since, or the server may have stopped. */
-static void wait_for_place(struct server_loop *at, struct handover *handover)
-{
-    struct server_places *places = &at->server->places;
-    bool closed, free;
-
-    thread_mutex_lock(&places->lock);
-    closed = places->closed;
-    free = !closed && places->taken < places->limit;
-    if (free) {
-        places->taken++;
-    } else if (!closed) {
-        handover->next = NULL;
-        *places->waiting_link = handover;
-        places->waiting_link = &handover->next;
-    }
-    thread_mutex_unlock(&places->lock);
-    if (free)
-        push(handover);
-    if (!closed)
-        return;
-    lose(at, handover->socket);
-    count_out(at->server, handover->to->loop);
-    memory_release(handover, sizeof(*handover));
-}
-
-void server_leave_place(jd_tcp_server *server)
-{
-    struct server_places *places = &server->places;
-    struct handover *next;
-    bool is_full;
-
-    if (places->limit == 0)
-        return;
-    thread_mutex_lock(&places->lock);
-    next = take_waiting(places);
-    is_full = places->taken == places->limit;
-    places->taken -= next == NULL;
-    thread_mutex_unlock(&places->lock);
-    if (next != NULL)
-        push(next);
-    else if (is_full && !places->refuses)
-        server_loop_queue_update(&server->own);
-}
-
-bool server_loop_is_full(struct server_loop *at)
-{
-    struct server_places *places = &at->server->places;
-    bool is_full;
-
-    if (places->limit == 0 || places->refuses)
-        return false;
-    thread_mutex_lock(&places->lock);
-    is_full = places->taken == places->limit;
-    thread_mutex_unlock(&places->lock);
-    return is_full;
-}
-
-void server_close_places(jd_tcp_server *server)
-{
-    struct server_places *places = &server->places;
-    struct handover *waiting;
-
-    thread_mutex_lock(&places->lock);
-    places->closed = true;
-    waiting = places->waiting;
-    places->waiting = NULL;
-    places->waiting_link = &places->waiting;
-    thread_mutex_unlock(&places->lock);
-    for (struct handover *next; waiting != NULL; waiting = next) {
-        next = waiting->next;
-        lose(&server->own, waiting->socket);
-        count_out(server, waiting->to->loop);
-        memory_release(waiting, sizeof(*waiting));
-    }
 }
 
 /* ---- accepted ---- */
@@ -277,14 +168,14 @@ static void take_with(struct server_loop *at, socket_handle socket, const struct
     }
     handover = make_handover(to, socket, peer);
     if (handover == NULL) {
-        lose(at, socket);
+        server_lose_socket(at, socket);
         if (place == PLACE_FREE)
             server_leave_place(server);
-        count_out(server, to->loop);
+        server_count_out(server, to->loop);
     } else if (place == PLACE_FREE) {
-        push(handover);
+        server_push_handover(handover);
     } else {
-        wait_for_place(at, handover);
+        server_wait_for_place(at, handover);
     }
 }
 
@@ -293,10 +184,10 @@ void server_take(struct server_loop *at, socket_handle socket, const struct peer
     enum place place;
 
     if (at->ending && at->closing != CLOSING_DRAINED) {
-        lose(at, socket);
+        server_lose_socket(at, socket);
         return;
     }
-    place = take_place(at);
+    place = server_take_place(at);
     if (place == PLACE_NONE)
         refuse(at, socket);
     else
