@@ -28,6 +28,7 @@ SMALLEST, FRAME_ECHO, SANITIZE, NEEDED, *CC = sys.argv[3:]
 READMES = ("README.md", "README.zh-CN.md")
 TEXTS = (*READMES, "docs/guide.md", "docs/proactor.md", "docs/reactor-and-proactor.md")
 OTHER_TEXTS = ("docs/architecture.md", "docs/pitfalls.md")   # they show no program
+PROJECT_TEXTS = ("CONTRIBUTING.md", "SECURITY.md")
 DEADLINE_SECONDS = 30
 POLL_SECONDS = 0.02
 USUAL_INCLUDES = "".join(f"#include <{name}>\n" for name in ("jinduo/jinduo.h", "stdio.h", "stdlib.h", "string.h"))
@@ -145,7 +146,7 @@ def the_smallest_server_echoes():
     assert_answers(SMALLEST, b"hello\n", b"hello\n")
 
 
-@tap.test_for_each((*TEXTS, *OTHER_TEXTS))
+@tap.test_for_each((*TEXTS, *OTHER_TEXTS, *PROJECT_TEXTS))
 def only_files_and_headings_that_exist_are_linked(text):
     directory = (ROOT / text).parent
     links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text_of(text))
