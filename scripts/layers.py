@@ -231,6 +231,8 @@ class Objects:
                 self.needs[source_of[path]].add(name)
             else:
                 self.defined_in[name] = source_of[path]
+        if not self.defined_in:
+            sys.exit(f"layers: {build}: nm(1) finds no symbols in the objects")
 
 
 # ---- the checks ----
