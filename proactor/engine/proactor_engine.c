@@ -223,7 +223,7 @@ struct block_pool *proactor_slices(struct proactor_engine *owner)
 
 void proactor_completed(struct proactor_engine *owner, struct completion *completion)
 {
-    enum completion_kind kind = (enum completion_kind)(completion->token >> COMPLETION_KIND_SHIFT);
+    enum completion_kind kind = proactor_token_kind(completion->token);
     struct stream *stream = NULL;
 
     /* A stream is gone only when the last of its operations has completed. */

@@ -7,36 +7,13 @@
 #include "base/posix/poller.h"
 #include "net/engine/engine_events.h"
 #include "proactor/backend.h"
+#include "proactor/completion_token.h"
 #include "proactor/operation/operation.h"
 
 extern const struct engine_ops io_uring_engine;
 extern const struct engine_ops simulated_engine;
 
 extern const struct stream_ops proactor_stream_ops;
-
-/* What a token names: its highest byte. The rest is a stream's token, or a pointer. */
-enum completion_kind {
-    COMPLETES_RECEIVE = 1, /* these four of a stream, by stream_token */
-    COMPLETES_SEND,
-    COMPLETES_WATCH,
-    COMPLETES_FILE,
-    COMPLETES_ACCEPT,
-    COMPLETES_CONNECT,
-    COMPLETES_CHANNELS,
-    COMPLETES_LENT, /* a send by the address of what is lent to it */
-    COMPLETES_USER, /* an operation of the user's, by its address */
-};
-enum { COMPLETION_KIND_SHIFT = 56 };
-
-static inline uint64_t proactor_token(enum completion_kind kind, uint64_t value)
-{
-    return (uint64_t)kind << COMPLETION_KIND_SHIFT | value;
-}
-
-static inline uint64_t proactor_token_value(uint64_t token)
-{
-    return token & (((uint64_t)1 << COMPLETION_KIND_SHIFT) - 1);
-}
 
 /* Linked by engine_next. */
 struct stream_list {
