@@ -18,11 +18,13 @@
 struct stream;
 struct listener;
 struct connector;
+struct operations;
 
 /* What an engine's own structure begins with. */
 struct engine {
     const struct engine_ops *ops;
     jd_event_loop *loop;
+    struct operations *operations; /* of the user's own (proactor/operation/); NULL where the engine carries out none */
 };
 
 /* Stream side: what the connection asks of the engine. None of these calls back but as it says. */

@@ -24,12 +24,13 @@ int proactor_create(struct engine **engine, jd_event_loop *loop, const struct en
     stream_list_init(&proactor->behind);
     stream_list_init(&proactor->ended);
     stream_list_init(&proactor->holding);
-    operations_init(&proactor->operations);
     result = backend->create(&proactor->backend, proactor, event_loop_options(loop));
     if (result < 0) {
         memory_release(proactor, sizeof(*proactor));
         return result;
     }
+    operations_init(&proactor->operations, proactor->backend);
+    proactor->engine.operations = &proactor->operations;
     *engine = &proactor->engine;
     return 0;
 }
@@ -102,7 +103,7 @@ static int64_t prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns
 {
     proactor->error = proactor_poll_channels(proactor);
     proactor_continue_streams(proactor);
-    if (operations_before_wait(&proactor->operations, proactor->backend) || proactor->error < 0)
+    if (operations_before_wait(&proactor->operations) || proactor->error < 0)
         return 0;
     return time_to_wait(proactor, timeout_ns);
 }
@@ -144,21 +145,6 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
 bool proactor_end_operations(struct engine *engine)
 {
     return operations_end(&proactor_of(engine)->operations);
-}
-
-struct operations *proactor_operations(const jd_event_loop *loop)
-{
-    return loop->ops->is_proactor ? &proactor_of(event_loop_engine(loop))->operations : NULL;
-}
-
-struct backend *proactor_backend(const jd_event_loop *loop)
-{
-    return proactor_of(event_loop_engine(loop))->backend;
-}
-
-uint64_t proactor_operation_token(const struct operation *operation)
-{
-    return proactor_token(COMPLETES_USER, (uint64_t)(uintptr_t)operation);
 }
 
 /* ---- what a backend calls ---- */
@@ -257,7 +243,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
                                 completion);
         break;
     case COMPLETES_USER:
-        operation_completed((struct operation *)(uintptr_t)proactor_token_value(completion->token), completion);
+        operation_completed(operation_by_token(completion->token), completion);
         break;
     }
 }

@@ -1,5 +1,4 @@
 /* The operations that a backend carries out in one part, and time. */
-#include "base/posix/system_calls.h"
 #include "proactor/operation/operation.h"
 
 #include <jinduo/error.h>
@@ -52,10 +51,10 @@ int jd_async_accept_many(jd_event_loop *loop, jd_operation *operation, jd_handle
 /* The socket is not the caller's before it is connected: it is kept as the result to be. */
 static int begin_connect(struct operation *operation)
 {
-    struct backend *backend = proactor_backend(operation->loop);
+    struct backend *backend = operations_of(operation->loop)->backend;
     struct operation_request request = {
         .kind = OPERATION_CONNECT,
-        .token = proactor_operation_token(operation),
+        .token = operation_token(operation),
         .address = endpoint_sockaddr(operation->endpoint),
         .address_length = operation->endpoint->length,
     };
@@ -85,9 +84,9 @@ static bool connected(struct operation *operation, int64_t *result)
 
 static void cancel_connect(struct operation *operation)
 {
-    struct backend *backend = proactor_backend(operation->loop);
+    struct backend *backend = operations_of(operation->loop)->backend;
 
-    backend->ops->cancel(backend, (int)operation->result, proactor_operation_token(operation));
+    backend->ops->cancel(backend, (int)operation->result, operation_token(operation));
 }
 
 static const struct operation_sort connect_sort = {

@@ -14,9 +14,10 @@ static void set_state(struct operation *operation, enum operation_state state)
     atomic_store_explicit(&operation->state, (uint8_t)state, memory_order_release);
 }
 
-void operations_init(struct operations *operations)
+void operations_init(struct operations *operations, struct backend *backend)
 {
     memset(operations, 0, sizeof(*operations));
+    operations->backend = backend;
     operations->starved_link = &operations->starved;
     operations->finished_link = &operations->finished;
 }
@@ -67,13 +68,13 @@ void operation_finish(struct operation *operation, int64_t result)
         operation->timer = 0;
     }
     operation->result = operation->timed_out && result == JD_ECANCELED ? JD_ETIMEDOUT : result;
-    append_finished(proactor_operations(operation->loop), operation);
+    append_finished(operations_of(operation->loop), operation);
 }
 
 static void tell(struct operation *operation, bool more, int64_t result)
 {
     operation->more = more;
-    flush_before_callback(operation->loop);
+    event_loop_before_callback(operation->loop);
     operation->handler((jd_operation *)operation, result, operation->arg);
 }
 
@@ -85,7 +86,7 @@ static void tell_last(struct operations *operations, struct operation *operation
     jd_handle handle = operation->handle;
 
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_TOO_LATE) &&
-        !task_queue_is_closed(&operation->loop->queue)) {
+        event_loop_takes_tasks(operation->loop)) {
         set_state(operation, OPERATION_HELD);
         return;
     }
@@ -123,14 +124,14 @@ static void begin_part(struct operation *operation)
 
 static bool is_unwanted(const struct operation *operation)
 {
-    return operation->cancelled || operation->loop->destroying ||
+    return operation->cancelled || event_loop_is_ending(operation->loop) ||
            atomic_load(&operation->cancel_state) == CANCEL_POSTED;
 }
 
 /* A close is carried out in any case, or nobody would know whose the handle is. */
 static void start(struct operation *operation)
 {
-    struct operations *operations = proactor_operations(operation->loop);
+    struct operations *operations = operations_of(operation->loop);
     bool is_close = operation->sort == &operation_close_sort;
     bool refused = (!is_close && is_unwanted(operation)) ||
                    (operation->handle != JD_HANDLE_NONE && operation_is_closing(operations, operation->handle));
@@ -154,7 +155,7 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
     struct operation *operation = operation_of(memory);
     uint8_t idle = OPERATION_IDLE;
 
-    if (proactor_operations(loop) == NULL)
+    if (operations_of(loop) == NULL)
         return JD_ENOTSUP;
     if (wanted->handler == NULL)
         return JD_EINVAL;
@@ -165,7 +166,7 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
         operation->loop = loop;
     operation->start_task.run = start_queued;
     atomic_store(&operation->cancel_state, CANCEL_NONE); /* until now it was too late for its last life, or too early */
-    if (event_loop_current() == loop && !loop->destroying) {
+    if (event_loop_current() == loop && !event_loop_is_ending(loop)) {
         start(operation);
         return 0;
     }
@@ -227,10 +228,10 @@ void operations_time(struct operations *operations)
 
 int operation_submit(struct operation *operation, struct operation_request *request)
 {
-    struct backend *backend = proactor_backend(operation->loop);
+    struct backend *backend = operations_of(operation->loop)->backend;
 
     request->kind = operation->sort->kind;
-    request->token = proactor_operation_token(operation);
+    request->token = operation_token(operation);
     request->fd = operation->handle;
     return operation->timeout_ms > 0 ? submit_timed(operation, backend, request)
                                      : backend->ops->submit(backend, request);
@@ -279,7 +280,7 @@ static void completed_continuous(struct operation *operation, struct completion 
     bool is_last = completion->result < 0 || (is_receive && completion->result == 0);
 
     if (is_receive && completion->result == JD_ENOBUFS && !completion->more && !operation->cancelled) {
-        starve(proactor_operations(operation->loop), operation);
+        starve(operations_of(operation->loop), operation);
         return;
     }
     if (!is_last) {
@@ -317,8 +318,10 @@ void operation_completed(struct operation *operation, struct completion *complet
     operation_finish(operation, result);
 }
 
-bool operations_before_wait(struct operations *operations, struct backend *backend)
+bool operations_before_wait(struct operations *operations)
 {
+    const struct backend *backend = operations->backend;
+
     for (unsigned room = backend->ops->receive_room(backend); room > 0 && operations->starved != NULL; room--) {
         struct operation *operation = operations->starved;
         take_from_starved(operations, &operations->starved);
@@ -342,16 +345,16 @@ static void feed_no_more(struct operations *operations, struct operation *operat
 
 void operation_cancel_here(struct operation *operation)
 {
-    struct backend *backend = proactor_backend(operation->loop);
+    struct backend *backend = operations_of(operation->loop)->backend;
     enum operation_state state = state_of(operation);
 
     operation->cancelled = true;
     if (state == OPERATION_STARVED)
-        feed_no_more(proactor_operations(operation->loop), operation);
+        feed_no_more(operations_of(operation->loop), operation);
     else if (state == OPERATION_UNDER_WAY && operation->sort->cancel != NULL)
         operation->sort->cancel(operation);
     else if (state == OPERATION_UNDER_WAY)
-        backend->ops->cancel(backend, operation->handle, proactor_operation_token(operation));
+        backend->ops->cancel(backend, operation->handle, operation_token(operation));
 }
 
 static void cancel_arrived(struct task_node *task)
@@ -360,7 +363,7 @@ static void cancel_arrived(struct task_node *task)
 
     atomic_store(&operation->cancel_state, CANCEL_NONE);
     if (state_of(operation) == OPERATION_HELD)
-        append_finished(proactor_operations(operation->loop), operation);
+        append_finished(operations_of(operation->loop), operation);
     else
         operation_cancel_here(operation);
 }
@@ -406,11 +409,11 @@ static unsigned cancel_on(struct operation *first, jd_handle handle)
 
 int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle)
 {
-    struct operations *operations = proactor_operations(loop);
+    struct operations *operations = operations_of(loop);
 
     if (operations == NULL)
         return JD_ENOTSUP;
-    if (!event_loop_is_mine(loop))
+    if (!jd_event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     return handle < 0 ? 0 : (int)cancel_on(*bucket(operations, handle), handle);
 }
@@ -466,7 +469,7 @@ void operation_close_if_unused(struct operations *operations, jd_handle handle)
 
 static int begin_close(struct operation *operation)
 {
-    struct operations *operations = proactor_operations(operation->loop);
+    struct operations *operations = operations_of(operation->loop);
 
     cancel_on(*bucket(operations, operation->handle), operation->handle);
     operation_close_if_unused(operations, operation->handle);

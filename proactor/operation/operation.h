@@ -1,11 +1,14 @@
-/* Operations of the user's own: what is in a jd_operation, and the loop's account of those under way. */
+/* Operations of the user's own: what is in a jd_operation, and the loop's account of those under way. Below them is a backend,
+ * which carries out their parts; the loop gives them its thread, a queue and timers (net/engine/engine_events.h). */
 #ifndef PROACTOR_OPERATION_OPERATION_H
 #define PROACTOR_OPERATION_OPERATION_H
 
-#include "net/loop/event_loop.h"
+#include "net/engine/engine_events.h"
 #include "proactor/backend.h"
+#include "proactor/completion_token.h"
 
 #include <jinduo/proactor.h>
+#include <stdatomic.h>
 
 struct operation;
 
@@ -82,6 +85,7 @@ _Static_assert(sizeof(struct operation) <= sizeof(jd_operation), "an operation h
 /* A loop's operations. */
 enum { OPERATION_BUCKETS = 256 };
 struct operations {
+    struct backend *backend;
     struct operation *on_handle[OPERATION_BUCKETS]; /* under way, by handle */
     struct operation *starved, **starved_link;      /* the oldest first */
     struct operation *finished, **finished_link;
@@ -89,10 +93,10 @@ struct operations {
     size_t closing; /* of these, how many wait to close a handle */
 };
 
-void operations_init(struct operations *operations);
+void operations_init(struct operations *operations, struct backend *backend);
 
 /* Before the loop waits: those that starved are tried again. Returns whether something can be told at once. */
-bool operations_before_wait(struct operations *operations, struct backend *backend);
+bool operations_before_wait(struct operations *operations);
 
 /* From the engine's wait, last: tells what has finished. */
 void operations_tell_finished(struct operations *operations);
@@ -106,14 +110,22 @@ void operations_time(struct operations *operations);
 /* Asks all to end, when the loop's queue has been closed. Returns whether any is left. */
 bool operations_end(struct operations *operations);
 
-/* ---- what the engine knows (proactor_engine.c) ---- */
+/* The loop's, or NULL on a Reactor. */
+static inline struct operations *operations_of(const jd_event_loop *loop)
+{
+    return event_loop_engine(loop)->operations;
+}
 
-/* The loop's operations and backend, or NULL on a Reactor. */
-struct operations *proactor_operations(const jd_event_loop *loop);
-struct backend *proactor_backend(const jd_event_loop *loop);
+/* By what the operation's parts are known to the backend. */
+static inline uint64_t operation_token(const struct operation *operation)
+{
+    return proactor_token(COMPLETES_USER, (uint64_t)(uintptr_t)operation);
+}
 
-/* The token by which it knows a user's operation when that completes. */
-uint64_t proactor_operation_token(const struct operation *operation);
+static inline struct operation *operation_by_token(uint64_t token)
+{
+    return (struct operation *)(uintptr_t)proactor_token_value(token);
+}
 
 /* ---- for the sorts of operations ---- */
 
