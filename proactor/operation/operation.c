@@ -1,18 +1,10 @@
-/* The life of a user's operation: begun in the loop's thread, completed by the backend or cancelled, told exactly once. */
+/* The life of a user's operation: begun in the loop's thread, completed by the backend, reported to its handler exactly once.
+ * Until then it is in the loop's account: by its handle, and on a list while it waits for room to receive into, or for its
+ * report. */
 #include "proactor/operation/operation.h"
 
 #include <jinduo/error.h>
 #include <string.h>
-
-static enum operation_state state_of(const struct operation *operation)
-{
-    return (enum operation_state)atomic_load_explicit(&operation->state, memory_order_acquire);
-}
-
-static void set_state(struct operation *operation, enum operation_state state)
-{
-    atomic_store_explicit(&operation->state, (uint8_t)state, memory_order_release);
-}
 
 void operations_init(struct operations *operations, struct backend *backend)
 {
@@ -24,14 +16,9 @@ void operations_init(struct operations *operations, struct backend *backend)
 
 /* ---- the account ---- */
 
-static struct operation **bucket(struct operations *operations, jd_handle handle)
-{
-    return &operations->on_handle[(unsigned)handle % OPERATION_BUCKETS];
-}
-
 static void enter(struct operations *operations, struct operation *operation)
 {
-    struct operation **first = bucket(operations, operation->handle);
+    struct operation **first = operations_bucket(operations, operation->handle);
 
     operation->next = *first;
     operation->link = first;
@@ -53,9 +40,9 @@ static void leave(struct operations *operations, struct operation *operation)
 
 /* ---- the end ---- */
 
-static void append_finished(struct operations *operations, struct operation *operation)
+void operation_append_finished(struct operations *operations, struct operation *operation)
 {
-    set_state(operation, OPERATION_FINISHED);
+    operation_set_state(operation, OPERATION_FINISHED);
     operation->waiting_next = NULL;
     *operations->finished_link = operation;
     operations->finished_link = &operation->waiting_next;
@@ -68,7 +55,7 @@ void operation_finish(struct operation *operation, int64_t result)
         operation->timer = 0;
     }
     operation->result = operation->timed_out && result == JD_ECANCELED ? JD_ETIMEDOUT : result;
-    append_finished(operations_of(operation->loop), operation);
+    operation_append_finished(operations_of(operation->loop), operation);
 }
 
 static void tell(struct operation *operation, bool more, int64_t result)
@@ -87,14 +74,14 @@ static void tell_last(struct operations *operations, struct operation *operation
 
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_TOO_LATE) &&
         event_loop_takes_tasks(operation->loop)) {
-        set_state(operation, OPERATION_HELD);
+        operation_set_state(operation, OPERATION_HELD);
         return;
     }
     leave(operations, operation);
     /* Not before: somebody else's descriptor may have its number from here on. */
     if (operation->sort == &operation_close_sort && operation->result == 0)
         socket_close(handle);
-    set_state(operation, OPERATION_IDLE);
+    operation_set_state(operation, OPERATION_IDLE);
     tell(operation, false, operation->result);
     operation_close_if_unused(operations, handle); /* the operation is the caller's again, and may be gone */
 }
@@ -138,7 +125,7 @@ static void start(struct operation *operation)
     int result = refused ? JD_ECANCELED : 0;
 
     enter(operations, operation);
-    set_state(operation, OPERATION_UNDER_WAY);
+    operation_set_state(operation, OPERATION_UNDER_WAY);
     if (result < 0)
         operation_finish(operation, result);
     else
@@ -172,7 +159,7 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
     }
     if (event_loop_push(loop, &operation->start_task))
         return 0;
-    set_state(operation, OPERATION_IDLE);
+    operation_set_state(operation, OPERATION_IDLE);
     return JD_ECANCELED;
 }
 
@@ -221,7 +208,7 @@ void operations_time(struct operations *operations)
 {
     for (int i = 0; i < OPERATION_BUCKETS; i++)
         for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
-            if (operation->is_timed && operation->timer == 0 && state_of(operation) == OPERATION_UNDER_WAY)
+            if (operation->is_timed && operation->timer == 0 && operation_state_of(operation) == OPERATION_UNDER_WAY)
                 jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation,
                                         &operation->timer);
 }
@@ -258,7 +245,7 @@ int operation_submit_pieces(struct operation *operation, size_t skip)
 
 static void starve(struct operations *operations, struct operation *operation)
 {
-    set_state(operation, OPERATION_STARVED);
+    operation_set_state(operation, OPERATION_STARVED);
     operation->waiting_next = NULL;
     *operations->starved_link = operation;
     operations->starved_link = &operation->waiting_next;
@@ -271,6 +258,15 @@ static void take_from_starved(struct operations *operations, struct operation **
     *link = operation->waiting_next;
     if (operations->starved_link == &operation->waiting_next)
         operations->starved_link = link;
+}
+
+void operation_leave_starved(struct operations *operations, struct operation *operation)
+{
+    struct operation **link = &operations->starved;
+
+    while (*link != operation)
+        link = &(*link)->waiting_next;
+    take_from_starved(operations, link);
 }
 
 /* One that has ended by itself (kernels do so now and then) is begun again. */
@@ -325,163 +321,11 @@ bool operations_before_wait(struct operations *operations)
     for (unsigned room = backend->ops->receive_room(backend); room > 0 && operations->starved != NULL; room--) {
         struct operation *operation = operations->starved;
         take_from_starved(operations, &operations->starved);
-        set_state(operation, OPERATION_UNDER_WAY);
+        operation_set_state(operation, OPERATION_UNDER_WAY);
         begin_part(operation);
     }
     return operations->finished != NULL;
 }
-
-/* ---- cancelling ---- */
-
-static void feed_no_more(struct operations *operations, struct operation *operation)
-{
-    struct operation **link = &operations->starved;
-
-    while (*link != operation)
-        link = &(*link)->waiting_next;
-    take_from_starved(operations, link);
-    operation_finish(operation, JD_ECANCELED);
-}
-
-void operation_cancel_here(struct operation *operation)
-{
-    struct backend *backend = operations_of(operation->loop)->backend;
-    enum operation_state state = state_of(operation);
-
-    operation->cancelled = true;
-    if (state == OPERATION_STARVED)
-        feed_no_more(operations_of(operation->loop), operation);
-    else if (state == OPERATION_UNDER_WAY && operation->sort->cancel != NULL)
-        operation->sort->cancel(operation);
-    else if (state == OPERATION_UNDER_WAY)
-        backend->ops->cancel(backend, operation->handle, operation_token(operation));
-}
-
-static void cancel_arrived(struct task_node *task)
-{
-    struct operation *operation = (struct operation *)((char *)task - offsetof(struct operation, cancel_task));
-
-    atomic_store(&operation->cancel_state, CANCEL_NONE);
-    if (state_of(operation) == OPERATION_HELD)
-        append_finished(operations_of(operation->loop), operation);
-    else
-        operation_cancel_here(operation);
-}
-
-int jd_operation_cancel(jd_operation *memory)
-{
-    struct operation *operation = operation_of(memory);
-    enum operation_state state = state_of(operation);
-    uint8_t none = CANCEL_NONE;
-
-    if (state == OPERATION_IDLE)
-        return JD_ENOENT;
-    if (operation->loop != NULL && event_loop_current() == operation->loop) {
-        operation_cancel_here(operation);
-        return state == OPERATION_FINISHED || state == OPERATION_HELD ? JD_ENOENT : 0;
-    }
-    /* Its end does not wait for cancels without end. */
-    if (state == OPERATION_FINISHED || state == OPERATION_HELD)
-        return JD_ENOENT;
-    if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_POSTED))
-        return none == CANCEL_POSTED ? 0 : JD_ENOENT;
-    operation->cancel_task.run = cancel_arrived;
-    if (!event_loop_push(operation->loop, &operation->cancel_task))
-        atomic_store(&operation->cancel_state, CANCEL_NONE); /* the loop's end cancels everything */
-    return 0;
-}
-
-/* Those that are there now, one after the other: a cancel may take one off the list. */
-static unsigned cancel_on(struct operation *first, jd_handle handle)
-{
-    unsigned count = 0;
-
-    for (struct operation *operation = first, *next; operation != NULL; operation = next) {
-        next = operation->next;
-        if (operation->handle != handle || operation->sort == &operation_close_sort ||
-            state_of(operation) >= OPERATION_FINISHED)
-            continue;
-        operation_cancel_here(operation);
-        count++;
-    }
-    return count;
-}
-
-int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle)
-{
-    struct operations *operations = operations_of(loop);
-
-    if (operations == NULL)
-        return JD_ENOTSUP;
-    if (!jd_event_loop_is_in_loop_thread(loop))
-        return JD_EPERM;
-    return handle < 0 ? 0 : (int)cancel_on(*bucket(operations, handle), handle);
-}
-
-/* The queue is closed and empty: a cancel that has not arrived never will. */
-bool operations_end(struct operations *operations)
-{
-    for (int i = 0; i < OPERATION_BUCKETS; i++)
-        for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
-            if (state_of(operation) == OPERATION_HELD)
-                append_finished(operations, operation);
-            else if (!operation->cancelled)
-                operation_cancel_here(operation);
-    return operations->count > 0;
-}
-
-/* ---- closing ---- */
-
-static struct operation *find_close(struct operations *operations, jd_handle handle, bool *is_used)
-{
-    struct operation *close = NULL;
-
-    *is_used = false;
-    if (operations->closing == 0)
-        return NULL;
-    for (struct operation *operation = *bucket(operations, handle); operation != NULL; operation = operation->next) {
-        if (operation->handle != handle)
-            continue;
-        if (operation->sort == &operation_close_sort)
-            close = operation;
-        else
-            *is_used = true;
-    }
-    return close;
-}
-
-bool operation_is_closing(struct operations *operations, jd_handle handle)
-{
-    bool is_used;
-
-    return find_close(operations, handle, &is_used) != NULL;
-}
-
-void operation_close_if_unused(struct operations *operations, jd_handle handle)
-{
-    bool is_used;
-    struct operation *close = find_close(operations, handle, &is_used);
-
-    if (close == NULL || is_used || state_of(close) != OPERATION_UNDER_WAY)
-        return;
-    operation_finish(close, 0);
-}
-
-static int begin_close(struct operation *operation)
-{
-    struct operations *operations = operations_of(operation->loop);
-
-    cancel_on(*bucket(operations, operation->handle), operation->handle);
-    operation_close_if_unused(operations, operation->handle);
-    return 0;
-}
-
-/* It ends what it has begun. */
-static void cancel_close(struct operation *operation)
-{
-}
-
-const struct operation_sort operation_close_sort = { .begin = begin_close, .cancel = cancel_close };
 
 /* ---- in a handler ---- */
 

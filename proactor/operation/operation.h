@@ -153,13 +153,53 @@ void operation_finish(struct operation *operation, int64_t result);
 /* Asks for its end. In the loop's thread. */
 void operation_cancel_here(struct operation *operation);
 
-/* ---- closing a handle ---- */
+/* ---- for operation*.c ---- */
+
+static inline enum operation_state operation_state_of(const struct operation *operation)
+{
+    return (enum operation_state)atomic_load_explicit(&operation->state, memory_order_acquire);
+}
+
+static inline void operation_set_state(struct operation *operation, enum operation_state state)
+{
+    atomic_store_explicit(&operation->state, (uint8_t)state, memory_order_release);
+}
+
+/* The list that an operation on handle is on. */
+static inline struct operation **operations_bucket(struct operations *operations, jd_handle handle)
+{
+    return &operations->on_handle[(unsigned)handle % OPERATION_BUCKETS];
+}
+
+/* Its completion is reported in this turn's wait or the next's. */
+void operation_append_finished(struct operations *operations, struct operation *operation);
+
+/* Off the list of those that wait for room to receive into. */
+void operation_leave_starved(struct operations *operations, struct operation *operation);
+
+/* Cancels those under way on handle, but for a close. Returns how many. */
+unsigned operations_cancel_on(struct operations *operations, jd_handle handle);
+
+/* ---- closing a handle (operation_close.c) ---- */
 
 extern const struct operation_sort operation_close_sort;
 
-/* Whether someone waits for handle to be closed; finishes that if so and nothing is under way on it. */
-bool operation_is_closing(struct operations *operations, jd_handle handle);
-void operation_close_if_unused(struct operations *operations, jd_handle handle);
+/* The two below, where there is a close at all. */
+bool operation_close_waits(struct operations *operations, jd_handle handle);
+void operation_try_close(struct operations *operations, jd_handle handle);
+
+/* Whether a close of handle is under way. */
+static inline bool operation_is_closing(struct operations *operations, jd_handle handle)
+{
+    return operations->closing > 0 && operation_close_waits(operations, handle);
+}
+
+/* Finishes the close of handle, if there is one, and nothing else is under way on it. */
+static inline void operation_close_if_unused(struct operations *operations, jd_handle handle)
+{
+    if (operations->closing > 0)
+        operation_try_close(operations, handle);
+}
 
 static inline struct operation *operation_of(jd_operation *operation)
 {
