@@ -30,15 +30,23 @@ enum operation_kind {
     OPERATION_SEND,         /* of pieces; result: bytes, perhaps fewer than asked for */
     OPERATION_READ,         /* a file's bytes at offset, into pieces */
     OPERATION_WRITE,        /* pieces into a file at offset */
-    OPERATION_POLL,         /* poll(2) events, once; result: the events */
+    OPERATION_POLL,         /* readiness for poll_events, once; result: what the descriptor is ready for */
     OPERATION_POLL_MANY, /* continuous: what is ready now, then whenever something more has become so (as epoll(7), EPOLLET) */
+};
+
+/* What a descriptor is ready for, of an OPERATION_POLL. The numbers are those of poll(2) and epoll(7) on Linux, so that
+ * nothing is translated there; engines_compiled_in.c asserts it. */
+enum operation_readiness {
+    READY_INPUT = 0x01,
+    READY_ERROR = 0x08,
+    READY_HANGUP = 0x10,
 };
 
 struct operation_request {
     enum operation_kind kind;
     uint64_t token;       /* below 2^63; two operations under way never have the same */
     int fd;               /* a socket, or a file */
-    uint32_t poll_events; /* more may be told than these: POLLERR, POLLHUP, POLLRDHUP */
+    uint32_t poll_events; /* of operation_readiness; more may be told, READY_ERROR and READY_HANGUP always */
     const struct iovec *pieces;
     int piece_count;
     bool lends;        /* OPERATION_SEND: without a copy, see completion.more (backend_ops.lends) */

@@ -1,17 +1,27 @@
-/* Where everything is put together: the engines that are built in, each Proactor from its backend; and what lives on a loop. */
+/* Where everything is put together: the engines that are built in, each Proactor from the engine, its backend, and channels by
+ * epoll; and what lives on a loop. */
 #include "net/client/tcp_client.h"
 #include "net/connection/tcp_connection.h"
 #include "net/reactor/reactor.h"
 #include "net/server/server.h"
+#include "proactor/channels/proactor_channels.h"
 #include "proactor/engine/proactor_engine.h"
 #include "proactor/engines.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+
+/* The backends below pass what they are asked to poll for, and what came of it, through as it is. */
+_Static_assert(READY_INPUT == POLLIN && READY_ERROR == POLLERR && READY_HANGUP == POLLHUP, "not the bits of poll(2)");
+_Static_assert(POLLIN == (int)EPOLLIN && POLLERR == (int)EPOLLERR && POLLHUP == (int)EPOLLHUP,
+               "epoll(7) has other bits");
 
 /* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). */
 #define PROACTOR_ENGINE(backend_name, engine_id, unflushed)                                                            \
     extern const struct backend_ops backend_name##_backend;                                                            \
     static int backend_name##_create(struct engine **engine, jd_event_loop *loop)                                      \
     {                                                                                                                  \
-        return proactor_create(engine, loop, &backend_name##_engine, &backend_name##_backend);                         \
+        return proactor_create(engine, loop, &backend_name##_engine, &backend_name##_backend, &epoll_channels);        \
     }                                                                                                                  \
     static int backend_name##_available(const char **reason)                                                           \
     {                                                                                                                  \

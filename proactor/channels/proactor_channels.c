@@ -1,95 +1,122 @@
 /* The user's descriptors. They are in an epoll instance of their own, which the backend polls as it would any descriptor:
  * so levels, edges and what can be watched at all are epoll's (epoll(7)), as on the Reactor; and a channel's end leaves
  * nothing under way that would hold the user's file open. */
+#include "proactor/channels/proactor_channels.h"
+
+#include "base/memory.h"
 #include "base/posix/poller.h"
 #include "net/engine/channel.h"
-#include "proactor/engine/proactor_engine.h"
+#include "proactor/completion_token.h"
 
 #include <jinduo/error.h>
 
-int proactor_poll_channels(struct proactor_engine *proactor)
+struct proactor_channels {
+    struct poller poller;
+    struct backend *backend;
+    unsigned count;       /* watched */
+    bool polled;          /* the poll of the epoll instance is under way */
+    jd_channel *released; /* by engine_data; the poll may still be under way */
+};
+
+static uint64_t poll_token(void)
+{
+    return proactor_token(COMPLETES_CHANNELS, 0);
+}
+
+static int channels_open(struct proactor_channels **channels, struct backend *backend)
+{
+    struct proactor_channels *made = memory_allocate_zeroed(sizeof(*made));
+    int result;
+
+    if (made == NULL)
+        return JD_ENOMEM;
+    result = poller_open(&made->poller);
+    if (result < 0) {
+        memory_release(made, sizeof(*made));
+        return result;
+    }
+    made->backend = backend;
+    *channels = made;
+    return 0;
+}
+
+static void channels_close(struct proactor_channels *channels)
+{
+    poller_close(&channels->poller);
+    memory_release(channels, sizeof(*channels));
+}
+
+static int channels_poll(struct proactor_channels *channels)
 {
     const struct operation_request request = {
         .kind = OPERATION_POLL,
-        .token = proactor_token(COMPLETES_CHANNELS, 0),
-        .fd = proactor->channels.epoll,
-        .poll_events = EPOLLIN,
+        .token = poll_token(),
+        .fd = channels->poller.epoll,
+        .poll_events = READY_INPUT,
     };
     int result;
 
-    if (proactor->channel_count == 0 || proactor->channels_polled)
+    if (channels->count == 0 || channels->polled)
         return 0;
-    result = proactor_submit(proactor, &request);
-    proactor->channels_polled = result == 0;
+    result = channels->backend->ops->submit(channels->backend, &request);
+    channels->polled = result == 0;
     return result;
 }
 
-static int open_channels(struct proactor_engine *proactor)
+static int channels_watch(struct proactor_channels *channels, jd_channel *channel)
 {
-    int result = proactor->channels_open ? 0 : poller_open(&proactor->channels);
-
-    if (result == 0)
-        proactor->channels_open = true;
-    return result;
-}
-
-void proactor_close_channels(struct proactor_engine *proactor)
-{
-    if (proactor->channels_open)
-        poller_close(&proactor->channels);
-}
-
-int proactor_watch(struct engine *engine, jd_channel *channel)
-{
-    struct proactor_engine *proactor = proactor_of(engine);
     uint64_t token = (uint64_t)(uintptr_t)channel;
     uint32_t events = poller_interest(channel->events);
     int result;
 
     if (channel->watched)
-        return poller_modify(&proactor->channels, channel->fd, events, token);
-    result = open_channels(proactor);
+        return poller_modify(&channels->poller, channel->fd, events, token);
+    result = poller_add(&channels->poller, channel->fd, events, token);
     if (result == 0)
-        result = poller_add(&proactor->channels, channel->fd, events, token);
-    if (result == 0)
-        proactor->channel_count++;
+        channels->count++;
     return result;
 }
 
-static void release_channels(struct proactor_engine *proactor)
+static void release(struct proactor_channels *channels)
 {
-    while (proactor->released_channels != NULL) {
-        jd_channel *channel = proactor->released_channels;
-        proactor->released_channels = channel->engine_data;
+    while (channels->released != NULL) {
+        jd_channel *channel = channels->released;
+        channels->released = channel->engine_data;
         channel_released(channel);
     }
 }
 
 /* With the last channel the poll ends, too: until then that channel counts as watched, so that the loop waits for it. */
-void proactor_unwatch(struct engine *engine, jd_channel *channel)
+static void channels_unwatch(struct proactor_channels *channels, jd_channel *channel)
 {
-    struct proactor_engine *proactor = proactor_of(engine);
-
-    poller_remove(&proactor->channels, channel->fd);
-    channel->engine_data = proactor->released_channels;
-    proactor->released_channels = channel;
-    proactor->channel_count--;
-    if (proactor->channel_count > 0 || !proactor->channels_polled)
-        release_channels(proactor);
+    poller_remove(&channels->poller, channel->fd);
+    channel->engine_data = channels->released;
+    channels->released = channel;
+    channels->count--;
+    if (channels->count > 0 || !channels->polled)
+        release(channels);
     else
-        proactor_cancel(proactor, proactor->channels.epoll, proactor_token(COMPLETES_CHANNELS, 0));
+        channels->backend->ops->cancel(channels->backend, channels->poller.epoll, poll_token());
 }
 
-void proactor_channels_ready(struct proactor_engine *proactor)
+static int channels_ready(struct proactor_channels *channels)
 {
-    int count = poller_wait(&proactor->channels, 0);
+    int count = poller_wait(&channels->poller, 0);
 
-    proactor->channels_polled = false;
-    release_channels(proactor);
-    if (count < 0)
-        proactor->error = count;
+    channels->polled = false;
+    release(channels);
     for (int i = 0; i < count; i++) {
-        const struct epoll_event *event = &proactor->channels.events[i];
+        const struct epoll_event *event = &channels->poller.events[i];
         channel_ready((jd_channel *)(uintptr_t)event->data.u64, poller_readiness(event->events));
     }
+    return count < 0 ? count : 0;
 }
+
+const struct proactor_channel_ops epoll_channels = {
+    .open = channels_open,
+    .close = channels_close,
+    .watch = channels_watch,
+    .unwatch = channels_unwatch,
+    .poll = channels_poll,
+    .ready = channels_ready,
+};

@@ -11,7 +11,7 @@
 enum { STARVED_RETRY_NS = 10 * 1000000, TRIED_RETRY_NS = 1000000 };
 
 int proactor_create(struct engine **engine, jd_event_loop *loop, const struct engine_ops *ops,
-                    const struct backend_ops *backend)
+                    const struct backend_ops *backend, const struct proactor_channel_ops *channels)
 {
     struct proactor_engine *proactor = memory_allocate_zeroed(sizeof(*proactor));
     int result;
@@ -20,6 +20,7 @@ int proactor_create(struct engine **engine, jd_event_loop *loop, const struct en
         return JD_ENOMEM;
     proactor->engine.ops = ops;
     proactor->engine.loop = loop;
+    proactor->channel_ops = channels;
     stream_list_init(&proactor->starved);
     stream_list_init(&proactor->behind);
     stream_list_init(&proactor->ended);
@@ -43,7 +44,8 @@ void proactor_destroy(struct engine *engine)
     assert(proactor->ended.first == NULL && proactor->holding.first == NULL);
     assert(proactor->starved_listeners == NULL);
     proactor->backend->ops->destroy(proactor->backend);
-    proactor_close_channels(proactor);
+    if (proactor->channels != NULL)
+        proactor->channel_ops->close(proactor->channels);
     memory_release(proactor, sizeof(*proactor));
 }
 
@@ -101,7 +103,7 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
 /* Returns how long to wait. */
 static int64_t prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns)
 {
-    proactor->error = proactor_poll_channels(proactor);
+    proactor->error = proactor->channels != NULL ? proactor->channel_ops->poll(proactor->channels) : 0;
     proactor_continue_streams(proactor);
     if (operations_before_wait(&proactor->operations) || proactor->error < 0)
         return 0;
@@ -145,6 +147,36 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
 bool proactor_end_operations(struct engine *engine)
 {
     return operations_end(&proactor_of(engine)->operations);
+}
+
+/* ---- the user's descriptors ---- */
+
+int proactor_watch(struct engine *engine, jd_channel *channel)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+    const struct proactor_channel_ops *ops = proactor->channel_ops;
+    int result = 0;
+
+    if (ops == NULL)
+        return JD_ENOTSUP;
+    if (proactor->channels == NULL)
+        result = ops->open(&proactor->channels, proactor->backend);
+    return result < 0 ? result : ops->watch(proactor->channels, channel);
+}
+
+void proactor_unwatch(struct engine *engine, jd_channel *channel)
+{
+    struct proactor_engine *proactor = proactor_of(engine);
+
+    proactor->channel_ops->unwatch(proactor->channels, channel);
+}
+
+static void channels_polled(struct proactor_engine *proactor)
+{
+    int result = proactor->channel_ops->ready(proactor->channels);
+
+    if (result < 0)
+        proactor->error = result;
 }
 
 /* ---- what a backend calls ---- */
@@ -236,7 +268,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
         proactor_connected(owner, completion);
         break;
     case COMPLETES_CHANNELS:
-        proactor_channels_ready(owner);
+        channels_polled(owner);
         break;
     case COMPLETES_LENT:
         proactor_lent_completed(owner, (struct lent_send *)(uintptr_t)proactor_token_value(completion->token),

@@ -1,12 +1,13 @@
 /* The Proactor: an engine (net/engine/engine.h) over a backend that carries out asynchronous operations (proactor/backend.h).
  * proactor_engine.c is the loop side of the seam, proactor_send.c and proactor_receive.c the stream side,
- * proactor_acceptor.c listens, proactor_channels.c watches the user's descriptors. */
+ * proactor_acceptor.c listens, proactor_connector.c connects. The user's descriptors are an optional part
+ * (proactor/channel_ops.h). */
 #ifndef PROACTOR_ENGINE_PROACTOR_ENGINE_H
 #define PROACTOR_ENGINE_PROACTOR_ENGINE_H
 
-#include "base/posix/poller.h"
 #include "net/engine/engine_events.h"
 #include "proactor/backend.h"
+#include "proactor/channel_ops.h"
 #include "proactor/completion_token.h"
 #include "proactor/operation/operation.h"
 
@@ -42,11 +43,9 @@ struct proactor_engine {
     jd_timestamp retry_accept_at;
     bool descriptor_freed; /* since then */
 
-    /* The user's descriptors: in an epoll instance of their own, which the backend polls. */
-    struct poller channels;
-    unsigned channel_count;
-    bool channels_open, channels_polled;
-    jd_channel *released_channels; /* by engine_data; the poll may still be under way */
+    /* The user's descriptors. */
+    const struct proactor_channel_ops *channel_ops; /* NULL: none can be watched */
+    struct proactor_channels *channels;             /* NULL before the first */
 
     struct operations operations; /* the user's */
     struct lent_send *lent;       /* by proactor_zero_copy.c */
@@ -74,7 +73,7 @@ static inline void proactor_cancel(struct proactor_engine *proactor, int fd, uin
 
 /* An engine's functions: all but create are the same on each backend. */
 int proactor_create(struct engine **engine, jd_event_loop *loop, const struct engine_ops *ops,
-                    const struct backend_ops *backend);
+                    const struct backend_ops *backend, const struct proactor_channel_ops *channels);
 void proactor_destroy(struct engine *engine);
 int proactor_wait(struct engine *engine, int64_t timeout_ns);
 int proactor_pollable(struct engine *engine);
@@ -83,6 +82,8 @@ void proactor_wake(struct engine *engine);
 void proactor_push(struct engine *engine);
 bool proactor_end_operations(struct engine *engine);
 jd_timestamp proactor_now(const struct engine *engine);
+int proactor_watch(struct engine *engine, jd_channel *channel);
+void proactor_unwatch(struct engine *engine, jd_channel *channel);
 
 /* One of so many connections at work: completions of so many are worth waiting for a moment. Only tests change it. */
 extern unsigned proactor_gathering_share;
@@ -139,12 +140,5 @@ unsigned proactor_retry_accepting(struct proactor_engine *proactor);
 int proactor_connect(struct engine *engine, struct connector *connector);
 void proactor_abandon(struct engine *engine, struct connector *connector);
 void proactor_connected(struct proactor_engine *proactor, const struct completion *completion);
-
-/* ---- proactor_channels.c ---- */
-int proactor_watch(struct engine *engine, jd_channel *channel);
-void proactor_unwatch(struct engine *engine, jd_channel *channel);
-int proactor_poll_channels(struct proactor_engine *proactor); /* before a wait */
-void proactor_channels_ready(struct proactor_engine *proactor);
-void proactor_close_channels(struct proactor_engine *proactor);
 
 #endif

@@ -3,7 +3,6 @@
 #include "proactor/engine/proactor_stream.h"
 
 #include <assert.h>
-#include <poll.h>
 
 /* ---- the engine's lists ---- */
 
@@ -70,7 +69,7 @@ static int watch(struct proactor_engine *proactor, struct stream *stream)
         .kind = OPERATION_POLL_MANY,
         .token = token_of(stream, COMPLETES_WATCH),
         .fd = stream->socket,
-        .poll_events = POLLERR | POLLHUP,
+        .poll_events = READY_ERROR | READY_HANGUP,
     };
     int result = proactor_submit(proactor, &request);
 
@@ -377,7 +376,7 @@ void proactor_watched(struct proactor_engine *proactor, struct stream *stream, c
         clear_flag(stream, STREAM_WATCHED);
     if (proactor_is_closing(proactor, stream))
         return;
-    if (completion->result > 0 && completion->result & POLLERR)
+    if (completion->result > 0 && completion->result & READY_ERROR)
         set_flag(stream, STREAM_ERROR_SEEN);
     if (completion->result < 0 && !is_passing(completion->result) && !has_flag(stream, STREAM_FAILED))
         fail(stream, (int)completion->result);

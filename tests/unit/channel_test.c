@@ -2,6 +2,9 @@
 #include "tests/support/checking_memory.h"
 #include "tests/support/loop_fixture.h"
 
+#include "net/loop/event_loop.h"
+#include "proactor/engine/proactor_engine.h"
+
 #include <fcntl.h>
 #include <jinduo/error.h>
 #include <stdio.h>
@@ -550,6 +553,53 @@ START_TEST(a_channel_for_which_there_is_no_memory_is_not_made)
 }
 END_TEST
 
+/* The first channel of a Proactor's loop needs memory for the loop's channels, too. */
+START_TEST(a_first_channel_without_memory_is_not_made_on_a_proactor_and_a_second_attempt_succeeds)
+{
+    const jd_event_loop_options options = { .engine = JD_ENGINE_SIMULATED };
+    struct record record = { 0 };
+    jd_channel *channel;
+    jd_event_loop_destroy(test_loop);
+    checking_memory_install();
+    ck_assert_int_eq(jd_event_loop_create(&test_loop, &options), 0);
+
+    checking_memory_fail_at((unsigned)_i);
+    ck_assert_int_eq(watch_result(ends[0], JD_READABLE, note), JD_ENOMEM);
+    ck_assert(checking_memory_has_failed());
+
+    channel = watch(ends[0], JD_READABLE, note, &record);
+    put_byte(ends[1]);
+    while (record.count == 0)
+        ck_assert_int_ge(jd_event_loop_run_once(test_loop, -1), 0);
+    jd_channel_destroy(channel);
+    jd_event_loop_destroy(test_loop);
+    test_loop = NULL;
+    checking_memory_remove();
+}
+END_TEST
+
+static int create_without_channels(struct engine **engine, jd_event_loop *loop)
+{
+    extern const struct backend_ops simulated_backend;
+
+    return proactor_create(engine, loop, &simulated_engine, &simulated_backend, NULL);
+}
+
+START_TEST(a_proactor_without_channels_refuses_them)
+{
+    struct engine_ops without = simulated_engine;
+    jd_event_loop *loop;
+    jd_channel *channel;
+    without.create = create_without_channels;
+    ck_assert_int_eq(event_loop_create_on(&loop, NULL, &without), 0);
+
+    ck_assert_int_eq(jd_channel_create(&channel, loop, ends[0], JD_READABLE, note, NULL), JD_ENOTSUP);
+
+    ck_assert_int_eq(jd_event_loop_run_once(loop, 0), 0);
+    ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
+}
+END_TEST
+
 static void add_refusal_tests(TCase *tests)
 {
     tcase_add_test(tests, a_descriptor_that_the_loop_watches_already_is_refused);
@@ -559,6 +609,9 @@ static void add_refusal_tests(TCase *tests)
     tcase_add_test(tests, events_that_make_no_sense_are_refused_and_change_nothing);
     tcase_add_test(tests, another_thread_is_refused);
     tcase_add_test(tests, a_channel_for_which_there_is_no_memory_is_not_made);
+    tcase_add_loop_test(tests, a_first_channel_without_memory_is_not_made_on_a_proactor_and_a_second_attempt_succeeds,
+                        1, 3);
+    tcase_add_test(tests, a_proactor_without_channels_refuses_them);
 }
 
 void suite_add_tests(Suite *suite)
