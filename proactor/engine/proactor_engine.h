@@ -9,17 +9,13 @@
 #include "proactor/backend.h"
 #include "proactor/channel_ops.h"
 #include "proactor/completion_token.h"
+#include "proactor/engine/stream_list.h"
 #include "proactor/operation/operation.h"
 
 extern const struct engine_ops io_uring_engine;
 extern const struct engine_ops simulated_engine;
 
 extern const struct stream_ops proactor_stream_ops;
-
-/* Linked by engine_next. */
-struct stream_list {
-    struct stream *first, **link;
-};
 
 struct proactor_engine {
     struct engine engine;
@@ -100,13 +96,13 @@ void proactor_file_read(struct proactor_engine *proactor, struct stream *stream,
 void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion);
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
 
-void stream_list_init(struct stream_list *list);
+/* Before a wait: what has waited for that goes on. */
+void proactor_continue_streams(struct proactor_engine *proactor);
+
+/* ---- proactor_receive_budget.c ---- */
 
 /* What was held back in the last turn. Returns for how many streams. */
 unsigned proactor_tell_held(struct proactor_engine *proactor);
-
-/* Before a wait: what has waited for that goes on. */
-void proactor_continue_streams(struct proactor_engine *proactor);
 
 /* ---- proactor_zero_copy.c ---- */
 

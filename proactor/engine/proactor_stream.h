@@ -1,4 +1,4 @@
-/* What the two halves of the Proactor's stream side share: proactor_receive.c and proactor_send.c. A stream has at
+/* What the files of the Proactor's stream side share: proactor_receive.c, proactor_receive_budget.c and proactor_send.c. A stream has at
  * most three operations under way: a continuous receive, one send of what is first in its output queue, and, while nothing
  * is received, a poll that notices errors. */
 #ifndef PROACTOR_ENGINE_PROACTOR_STREAM_H
@@ -50,6 +50,14 @@ static inline bool is_passing(int64_t error)
 int proactor_stream_start(struct stream *stream);
 void proactor_stream_pause(struct stream *stream);
 void proactor_stream_resume(struct stream *stream);
+
+/* Whatever the stream's state asks for, if it is not under way: to receive, or to notice errors. */
+void proactor_receive_or_watch(struct proactor_engine *proactor, struct stream *stream);
+
+void proactor_cancel_receive(struct proactor_engine *proactor, struct stream *stream);
+
+/* Reports the peer's FIN. */
+void proactor_end_stream(struct proactor_engine *proactor, struct stream *stream);
 
 /* It is to be closed: what it receives is dropped. */
 void proactor_stop_receiving(struct proactor_engine *proactor, struct stream *stream);

@@ -1,0 +1,94 @@
+/* The budget of a turn: what a stream receives beyond it is held, no more is received meanwhile, and it is delivered in the
+ * turns that follow, a budget in each. */
+#include "proactor/engine/proactor_receive_budget.h"
+
+#include <assert.h>
+
+void proactor_hold(struct proactor_engine *proactor, struct stream *stream, struct block *block)
+{
+    struct block *last = stream->engine_data;
+
+    if (has_flag(stream, STREAM_HOLDS)) {
+        block->next = last->next;
+        last->next = block;
+    } else {
+        block->next = block;
+        stream_list_append(&proactor->holding, stream, STREAM_HOLDS);
+        proactor_cancel_receive(proactor, stream);
+    }
+    stream->engine_data = block;
+}
+
+static struct block *take_held(struct stream *stream)
+{
+    struct block *last = stream->engine_data, *first;
+
+    assert(last != NULL);
+    first = last->next;
+    last->next = first->next;
+    if (first == last) {
+        stream->engine_data = NULL;
+        clear_flag(stream, STREAM_HOLDS);
+    }
+    return first;
+}
+
+static void drop_held(struct stream *stream)
+{
+    while (has_flag(stream, STREAM_HOLDS))
+        block_put(take_held(stream));
+}
+
+static void tell_held(struct proactor_engine *proactor, struct stream *stream, size_t budget)
+{
+    size_t told = 0;
+
+    while (has_flag(stream, STREAM_HOLDS) && !has_flag(stream, STREAM_FAILED) && told < budget) {
+        struct block *block = take_held(stream);
+        told += block_length(block);
+        stream_received(stream, &block);
+        if (block != NULL)
+            block_put(block);
+    }
+    if (!has_flag(stream, STREAM_HOLDS))
+        count_received(proactor, stream, told);
+}
+
+void proactor_drop_held(struct proactor_engine *proactor, struct stream *stream)
+{
+    stream_list_take(&proactor->holding, stream, 0);
+    drop_held(stream);
+}
+
+void proactor_release_held(struct proactor_engine *proactor, struct stream *stream)
+{
+    stream_list_take(&proactor->holding, stream, 0);
+    tell_held(proactor, stream, SIZE_MAX);
+    drop_held(stream);
+}
+
+static void continue_held(struct proactor_engine *proactor, struct stream *stream)
+{
+    tell_held(proactor, stream, stream_budget(stream));
+    if (has_flag(stream, STREAM_FAILED))
+        drop_held(stream);
+    if (has_flag(stream, STREAM_HOLDS))
+        stream_list_append(&proactor->holding, stream, STREAM_HOLDS);
+    else if (has_flag(stream, STREAM_END_HELD))
+        proactor_end_stream(proactor, stream);
+    else
+        proactor_receive_or_watch(proactor, stream);
+}
+
+unsigned proactor_tell_held(struct proactor_engine *proactor)
+{
+    struct stream *stream = proactor->holding.first;
+    unsigned count = 0;
+
+    stream_list_init(&proactor->holding);
+    for (struct stream *next; stream != NULL; stream = next, count++) {
+        next = stream->engine_next;
+        continue_held(proactor, stream);
+    }
+    return count;
+}
