@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """scripts/layers.py finds each kind of use that the table of docs/architecture.md forbids.
 
-Each test writes a small tree with a table of its own, compiles it, changes one thing and reads what the script says.
+Each test but the last writes a small tree with a table of its own, compiles it, changes one thing and reads what the script
+says. The last one reads what the script says of jinduo itself.
 
-Arguments: the source directory, the C compiler.
+Arguments: the source directory, the build directory, the C compiler.
 """
 
 import contextlib
@@ -17,8 +18,8 @@ import tempfile
 
 import tap
 
-ROOT = pathlib.Path(sys.argv[1])
-CC = sys.argv[2:]
+ROOT, BUILD = map(pathlib.Path, sys.argv[1:3])
+CC = sys.argv[3:]
 SCRIPT = ROOT / "scripts" / "layers.py"
 
 TABLE = """\
@@ -372,6 +373,16 @@ def a_build_directory_whose_objects_are_missing_fails():
         (root / "build" / "loop.o").unlink()
         result = run(root, root / "build")
         assert result.returncode == 1 and "loop.o has not been built" in result.stderr, result
+
+
+# ---- jinduo itself ----
+
+@tap.test
+def the_tree_and_its_objects_keep_to_the_table():
+    result = run(ROOT, BUILD)
+    assert result.returncode == 0, result.stdout + result.stderr
+    # The script has read the objects: the smallest build has those of base/, net/ and the Proactor.
+    assert int(re.search(r" files, (\d+) objects' sources, 0 errors$", result.stdout.strip())[1]) > 50, result.stdout
 
 
 tap.main()
