@@ -2,6 +2,7 @@
  * epoll; and what lives on a loop. */
 #include "net/client/tcp_client.h"
 #include "net/connection/tcp_connection.h"
+#include "net/engine/listen_socket.h"
 #include "net/reactor/reactor.h"
 #include "net/server/server.h"
 #include "proactor/channels/proactor_channels.h"
@@ -43,7 +44,7 @@ _Static_assert(POLLIN == (int)EPOLLIN && POLLERR == (int)EPOLLERR && POLLHUP == 
         .push = proactor_push,                                                                                         \
         .now = proactor_now,                                                                                           \
         .end_operations = proactor_end_operations,                                                                     \
-        .listen = proactor_listen,                                                                                     \
+        .listen = listen_socket_open,                                                                                  \
         .accept = proactor_accept,                                                                                     \
         .pause_accept = proactor_pause_accept,                                                                         \
         .unlisten = proactor_unlisten,                                                                                 \

@@ -160,8 +160,9 @@ struct listener {
     struct listener *engine_next; /* the engine's */
     void *engine_data;            /* the engine's */
     socket_handle socket;         /* the engine's; SOCKET_NONE before listen and after unlisten */
-    bool engine_starved, engine_ready, engine_paused, engine_watches, engine_closing;
-    unsigned engine_refusals;
+    unsigned engine_flags;        /* the engine's */
+    unsigned engine_refusals;     /* the engine's */
+    bool paused;                  /* set by pause_accept, cleared by accept */
 };
 
 /* One attempt to connect to one address. */

@@ -5,6 +5,7 @@
 #include "base/platform/clock.h"
 #include "base/posix/system_calls.h"
 #include "net/engine/channel.h"
+#include "net/engine/listen_socket.h"
 
 #include <errno.h>
 #include <jinduo/error.h>
@@ -179,7 +180,7 @@ const struct engine_ops reactor_engine = {
     .prepare_wait = reactor_prepare_wait,
     .wake = reactor_wake,
     .now = reactor_now,
-    .listen = acceptor_listen,
+    .listen = listen_socket_open,
     .accept = acceptor_accept,
     .pause_accept = acceptor_pause,
     .unlisten = acceptor_unlisten,

@@ -57,7 +57,6 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
 unsigned reactor_run_ready(struct reactor *reactor);
 
 /* ---- reactor_acceptor.c ---- */
-int acceptor_listen(struct listener *listener);
 void acceptor_accept(struct engine *engine, struct listener *listener);
 void acceptor_pause(struct engine *engine, struct listener *listener);
 void acceptor_unlisten(struct engine *engine, struct listener *listener);

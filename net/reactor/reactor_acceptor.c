@@ -1,19 +1,18 @@
 /* Acceptor: accepts until the kernel has no more connections, edge-triggered, a budget a turn. Out of descriptors or
  * memory it stops, and tries again when a descriptor has been freed here or, as others may free some, now and then. */
+#include "net/engine/listen_socket.h"
 #include "net/reactor/reactor.h"
 
 #include <jinduo/error.h>
 
-enum {
-    ACCEPT_BUDGET = 64,
-    ACCEPT_AT_END_MAX = 64 * 1024, /* more than a queue holds: at the end, others may be filling it without end */
-    RETRY_AFTER_NS = 100 * 1000000,
-};
+enum { ACCEPT_BUDGET = 64 };
 
-int acceptor_listen(struct listener *listener)
-{
-    return socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound, &listener->path);
-}
+/* Of a listener's engine_flags. */
+enum {
+    LISTENER_STARVED = 1, /* on the list of those that ran out of descriptors or memory */
+    LISTENER_READY = 2,   /* on the list of those that may have more to accept */
+    LISTENER_WATCHED = 4, /* by the poller */
+};
 
 static void take_from(struct listener **list, struct listener *listener)
 {
@@ -31,9 +30,9 @@ static void put_on(struct listener **list, struct listener *listener)
 
 static void starve(struct reactor *reactor, struct listener *listener, int error)
 {
-    reactor->retry_accept_at = jd_event_loop_now(reactor->engine.loop) + RETRY_AFTER_NS;
+    reactor->retry_accept_at = jd_event_loop_now(reactor->engine.loop) + LISTEN_RETRY_NS;
     reactor->descriptor_freed = false;
-    listener->engine_starved = true;
+    listener_set_flag(listener, LISTENER_STARVED);
     put_on(&reactor->starved_listeners, listener);
     listener_starved(listener, error);
 }
@@ -42,17 +41,19 @@ static void starve(struct reactor *reactor, struct listener *listener, int error
 static int watch(struct reactor *reactor, struct listener *listener)
 {
     uint64_t token = reactor_token(TOKEN_LISTENER, (uint64_t)(uintptr_t)listener);
-    int result =
-        listener->engine_watches ? 0 : poller_add(&reactor->poller, listener->socket, EPOLLIN | EPOLLET, token);
+    int result = listener_has_flag(listener, LISTENER_WATCHED)
+                     ? 0
+                     : poller_add(&reactor->poller, listener->socket, EPOLLIN | EPOLLET, token);
 
-    listener->engine_watches = result == 0;
+    if (result == 0)
+        listener_set_flag(listener, LISTENER_WATCHED);
     return result;
 }
 
 /* A callback may pause a listener, or close it: it is freed in a later task only. */
 static bool is_accepting(const struct listener *listener)
 {
-    return listener->socket != SOCKET_NONE && !listener->engine_paused;
+    return listener->socket != SOCKET_NONE && !listener->paused;
 }
 
 static void accept_some(struct reactor *reactor, struct listener *listener)
@@ -76,15 +77,15 @@ static void accept_some(struct reactor *reactor, struct listener *listener)
         }
         listener->accepted(listener, socket, &peer);
     }
-    if (is_accepting(listener) && !listener->engine_ready) {
-        listener->engine_ready = true;
+    if (is_accepting(listener) && !listener_has_flag(listener, LISTENER_READY)) {
+        listener_set_flag(listener, LISTENER_READY);
         put_on(&reactor->ready_listeners, listener);
     }
 }
 
 void acceptor_event(struct reactor *reactor, struct listener *listener)
 {
-    if (!listener->engine_starved && !listener->engine_ready)
+    if (!listener_has_flag(listener, LISTENER_STARVED | LISTENER_READY))
         accept_some(reactor, listener);
 }
 
@@ -104,7 +105,7 @@ static unsigned run_list(struct reactor *reactor, struct listener **list)
             last = &(*last)->engine_next;
         listener = *last; /* the oldest: others are put in front */
         *last = NULL;
-        listener->engine_ready = listener->engine_starved = false;
+        listener_clear_flag(listener, LISTENER_READY | LISTENER_STARVED);
         accept_some(reactor, listener);
     }
     return count;
@@ -128,40 +129,28 @@ unsigned acceptor_retry(struct reactor *reactor)
 /* No new edge comes for what has been queued meanwhile. */
 void acceptor_accept(struct engine *engine, struct listener *listener)
 {
-    listener->engine_paused = false;
-    if (listener->engine_ready || listener->engine_starved)
+    listener->paused = false;
+    if (listener_has_flag(listener, LISTENER_READY | LISTENER_STARVED))
         return;
-    listener->engine_ready = true;
+    listener_set_flag(listener, LISTENER_READY);
     put_on(&reactor_of(engine)->ready_listeners, listener);
 }
 
 void acceptor_pause(struct engine *engine, struct listener *listener)
 {
-    listener->engine_paused = true;
-    if (listener->engine_ready)
+    listener->paused = true;
+    if (listener_has_flag(listener, LISTENER_READY))
         take_from(&reactor_of(engine)->ready_listeners, listener);
-    listener->engine_ready = false;
-}
-
-static void accept_the_rest(struct listener *listener)
-{
-    for (int i = 0; i < ACCEPT_AT_END_MAX && !listener->engine_paused; i++) {
-        struct peer_address peer;
-        socket_handle socket;
-
-        if (socket_accept(listener->socket, &socket, &peer) < 0)
-            return;
-        listener->accepted(listener, socket, &peer);
-    }
+    listener_clear_flag(listener, LISTENER_READY);
 }
 
 static void leave(struct reactor *reactor, struct listener *listener)
 {
     take_from(&reactor->ready_listeners, listener);
     take_from(&reactor->starved_listeners, listener);
-    listener->engine_ready = listener->engine_starved = false;
-    accept_the_rest(listener);
-    if (listener->engine_watches)
+    listener_clear_flag(listener, LISTENER_READY | LISTENER_STARVED);
+    listen_socket_accept_rest(listener);
+    if (listener_has_flag(listener, LISTENER_WATCHED))
         poller_remove(&reactor->poller, listener->socket);
 }
 

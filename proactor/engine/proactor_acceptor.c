@@ -1,18 +1,20 @@
 /* Accepting by a continuous operation for each listener. Out of descriptors or memory it ends, and is begun again when a
  * descriptor has been freed here or, as others may free some, now and then. */
 #include "base/platform/clock.h"
+#include "net/engine/listen_socket.h"
 #include "proactor/engine/proactor_engine.h"
 
 #include <jinduo/error.h>
 
-enum {
-    RETRY_AFTER_NS = 100 * 1000000,
-    ACCEPT_AT_END_MAX = 64 * 1024, /* more than a queue holds: at the end, others may be filling it without end */
-    REFUSALS_MAX = 128, /* in a row: beyond, it is the system that refuses, not one connection that has failed */
-};
+enum { REFUSALS_MAX = 128 }; /* in a row: beyond, it is the system that refuses, not one connection that has failed */
 
-/* Of a listener's flags for its engine: engine_watches: the operation is under way; engine_ready: it has been cancelled;
- * engine_closing: unlisten was called. */
+/* Of a listener's engine_flags. */
+enum {
+    LISTENER_STARVED = 1,   /* on the list of those that ran out of descriptors or memory */
+    LISTENER_ACCEPTING = 2, /* the operation is in flight */
+    LISTENER_CANCELLED = 4, /* and has been cancelled */
+    LISTENER_CLOSING = 8,   /* unlisten was called */
+};
 
 static uint64_t token_of(const struct listener *listener)
 {
@@ -21,14 +23,14 @@ static uint64_t token_of(const struct listener *listener)
 
 static void put_on_starved(struct proactor_engine *proactor, struct listener *listener)
 {
-    listener->engine_starved = true;
+    listener_set_flag(listener, LISTENER_STARVED);
     listener->engine_next = proactor->starved_listeners;
     proactor->starved_listeners = listener;
 }
 
 static void starve(struct proactor_engine *proactor, struct listener *listener, int error)
 {
-    proactor->retry_accept_at = clock_now() + RETRY_AFTER_NS;
+    proactor->retry_accept_at = clock_now() + LISTEN_RETRY_NS;
     proactor->descriptor_freed = false;
     put_on_starved(proactor, listener);
     listener_starved(listener, error);
@@ -41,7 +43,7 @@ static void take_from_starved(struct proactor_engine *proactor, struct listener 
     while (*link != listener)
         link = &(*link)->engine_next;
     *link = listener->engine_next;
-    listener->engine_starved = false;
+    listener_clear_flag(listener, LISTENER_STARVED);
 }
 
 static void begin(struct proactor_engine *proactor, struct listener *listener)
@@ -53,26 +55,21 @@ static void begin(struct proactor_engine *proactor, struct listener *listener)
     };
     int result = proactor_submit(proactor, &request);
 
-    listener->engine_watches = result == 0;
-    listener->engine_ready = false;
-    if (result < 0)
+    if (result == 0)
+        listener_set_flag(listener, LISTENER_ACCEPTING);
+    else
         starve(proactor, listener, result);
 }
 
 static void cancel(struct proactor_engine *proactor, struct listener *listener)
 {
-    if (!listener->engine_watches || listener->engine_ready)
+    if (!listener_has_flag(listener, LISTENER_ACCEPTING) || listener_has_flag(listener, LISTENER_CANCELLED))
         return;
-    listener->engine_ready = true;
+    listener_set_flag(listener, LISTENER_CANCELLED);
     proactor_cancel(proactor, listener->socket, token_of(listener));
 }
 
 /* ---- asked for from above ---- */
-
-int proactor_listen(struct listener *listener)
-{
-    return socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound, &listener->path);
-}
 
 /* With the next wait: whoever starts paused has not begun by then. What has been cancelled goes on when its completion has
  * come. */
@@ -80,8 +77,8 @@ void proactor_accept(struct engine *engine, struct listener *listener)
 {
     struct proactor_engine *proactor = proactor_of(engine);
 
-    listener->engine_paused = false;
-    if (listener->engine_watches || listener->engine_starved)
+    listener->paused = false;
+    if (listener_has_flag(listener, LISTENER_ACCEPTING | LISTENER_STARVED))
         return;
     put_on_starved(proactor, listener);
     proactor->descriptor_freed = true;
@@ -89,7 +86,7 @@ void proactor_accept(struct engine *engine, struct listener *listener)
 
 void proactor_pause_accept(struct engine *engine, struct listener *listener)
 {
-    listener->engine_paused = true;
+    listener->paused = true;
     cancel(proactor_of(engine), listener);
 }
 
@@ -100,28 +97,16 @@ static void finish(struct listener *listener)
     listener_closed(listener);
 }
 
-static void accept_the_rest(struct listener *listener)
-{
-    for (int i = 0; i < ACCEPT_AT_END_MAX && !listener->engine_paused; i++) {
-        struct peer_address peer;
-        socket_handle socket;
-
-        if (socket_accept(listener->socket, &socket, &peer) < 0)
-            return;
-        listener->accepted(listener, socket, &peer);
-    }
-}
-
 /* The operation, if it is under way, holds the socket open, but its address is free from here on. */
 void proactor_unlisten(struct engine *engine, struct listener *listener)
 {
-    listener->engine_closing = true;
-    if (engine != NULL && listener->engine_starved)
+    listener_set_flag(listener, LISTENER_CLOSING);
+    if (engine != NULL && listener_has_flag(listener, LISTENER_STARVED))
         take_from_starved(proactor_of(engine), listener);
     if (engine != NULL)
-        accept_the_rest(listener);
+        listen_socket_accept_rest(listener);
     socket_end_listening(listener->socket, &listener->bound, &listener->path);
-    if (listener->engine_watches)
+    if (listener_has_flag(listener, LISTENER_ACCEPTING))
         cancel(proactor_of(engine), listener);
     else
         finish(listener);
@@ -133,7 +118,7 @@ void proactor_unlisten(struct engine *engine, struct listener *listener)
  * before it. */
 static void deliver(struct listener *listener, socket_handle socket)
 {
-    bool is_late = listener->engine_closing && listener->engine_paused;
+    bool is_late = listener_has_flag(listener, LISTENER_CLOSING) && listener->paused;
     struct peer_address peer;
     int result = is_late ? JD_ECANCELED : socket_peer_address(socket, &peer);
 
@@ -147,11 +132,19 @@ static void deliver(struct listener *listener, socket_handle socket)
         listener_lost(listener);
 }
 
-static bool is_passing(struct listener *listener, int64_t error)
+/* Whether accepting goes on after this error: it is none, or one connection's. Too many of the second kind in a row are not. */
+static bool is_passing(const struct listener *listener, int error)
 {
     if (error == JD_ECANCELED || error == JD_EINTR || error == JD_EAGAIN)
         return true;
-    return socket_is_connection_error((int)error) && listener->engine_refusals++ < REFUSALS_MAX;
+    return socket_is_connection_error(error) && listener->engine_refusals <= REFUSALS_MAX;
+}
+
+/* Returns 0, or the error for which accepting stops. */
+static int refused(struct listener *listener, int error)
+{
+    listener->engine_refusals += socket_is_connection_error(error);
+    return is_passing(listener, error) ? 0 : error;
 }
 
 void proactor_accepted(struct proactor_engine *proactor, const struct completion *completion)
@@ -161,16 +154,16 @@ void proactor_accepted(struct proactor_engine *proactor, const struct completion
 
     if (completion->result >= 0)
         deliver(listener, (socket_handle)completion->result);
-    else if (!is_passing(listener, completion->result))
-        result = (int)completion->result;
+    else
+        result = refused(listener, (int)completion->result);
     if (completion->more)
         return;
-    listener->engine_watches = false;
-    if (listener->engine_closing)
+    listener_clear_flag(listener, LISTENER_ACCEPTING | LISTENER_CANCELLED);
+    if (listener_has_flag(listener, LISTENER_CLOSING))
         finish(listener);
     else if (result < 0)
         starve(proactor, listener, result);
-    else if (!listener->engine_paused)
+    else if (!listener->paused)
         begin(proactor, listener);
 }
 
@@ -185,8 +178,8 @@ unsigned proactor_retry_accepting(struct proactor_engine *proactor)
     proactor->starved_listeners = NULL;
     for (struct listener *next; listener != NULL; listener = next, count++) {
         next = listener->engine_next;
-        listener->engine_starved = false;
-        if (!listener->engine_paused)
+        listener_clear_flag(listener, LISTENER_STARVED);
+        if (!listener->paused)
             begin(proactor, listener);
     }
     return count;

@@ -123,7 +123,6 @@ bool proactor_has_lent(const struct proactor_engine *proactor, const struct stre
 void proactor_limit_lending(const struct proactor_engine *proactor, const struct stream *stream);
 
 /* ---- proactor_acceptor.c ---- */
-int proactor_listen(struct listener *listener);
 void proactor_accept(struct engine *engine, struct listener *listener);
 void proactor_pause_accept(struct engine *engine, struct listener *listener);
 void proactor_unlisten(struct engine *engine, struct listener *listener);

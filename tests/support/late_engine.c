@@ -1,6 +1,7 @@
 #include "tests/support/late_engine.h"
 
 #include "net/engine/channel.h"
+#include "net/engine/listen_socket.h"
 #include "tests/support/check_main.h"
 #include "tests/support/late_connect.h"
 #include "tests/support/late_stream.h"
@@ -166,20 +167,18 @@ static int late_adopt(struct engine *engine, struct stream *stream, socket_handl
 
 /* ---- accepting ---- */
 
-static int late_listen(struct listener *listener)
-{
-    return socket_listen(&listener->socket, &listener->endpoint, &listener->options, &listener->bound, &listener->path);
-}
+/* Of a listener's engine_flags. */
+enum { LISTENER_STARVED = 1, LISTENER_WATCHED = 2 };
 
 static void late_accept(struct engine *engine, struct listener *listener)
 {
     struct late *late = late_of(engine);
 
-    listener->engine_paused = false;
-    if (listener->engine_watches)
+    listener->paused = false;
+    if (listener_has_flag(listener, LISTENER_WATCHED))
         return;
-    listener->engine_watches = true;
-    listener->engine_starved = false;
+    listener_set_flag(listener, LISTENER_WATCHED);
+    listener_clear_flag(listener, LISTENER_STARVED);
     listener->engine_next = late->listeners;
     late->listeners = listener;
 }
@@ -187,7 +186,7 @@ static void late_accept(struct engine *engine, struct listener *listener)
 /* What has been accepted ahead is told all the same. */
 static void late_pause_accept(struct engine *engine, struct listener *listener)
 {
-    listener->engine_paused = true;
+    listener->paused = true;
 }
 
 static void accept_ahead(struct late *late, struct listener *listener);
@@ -216,7 +215,7 @@ static void accept_the_rest(struct late *late, struct listener *listener)
     do {
         tell_all_accepted(late, listener);
         before = late->accepted;
-        if (!listener->engine_paused && !listener->engine_starved)
+        if (!listener->paused && !listener_has_flag(listener, LISTENER_STARVED))
             accept_ahead(late, listener);
     } while (late->accepted != before);
 }
@@ -262,7 +261,7 @@ static void accept_ahead(struct late *late, struct listener *listener)
         if (result == JD_EAGAIN)
             return;
         if (result < 0) {
-            listener->engine_starved = true;
+            listener_set_flag(listener, LISTENER_STARVED);
             late->streams.descriptor_freed = false;
             late->retry_accept_at = late_now(&late->engine) + ACCEPT_RETRY_NS;
             listener_starved(listener, result);
@@ -292,7 +291,7 @@ static void tell_accepted(struct late *late)
 static bool is_starved(const struct late *late)
 {
     for (const struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        if (listener->engine_starved && !listener->engine_paused)
+        if (listener_has_flag(listener, LISTENER_STARVED) && !listener->paused)
             return true;
     return false;
 }
@@ -303,7 +302,7 @@ static void retry_accepting(struct late *late)
         return;
     late->streams.descriptor_freed = false;
     for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        listener->engine_starved = false;
+        listener_clear_flag(listener, LISTENER_STARVED);
 }
 
 /* ---- connecting ---- */
@@ -486,7 +485,7 @@ static struct poll_set fill_poll_set(struct late *late)
             poll_for(late, connect->connector->socket, POLLOUT, connect);
     set.connects = late->poll_count - set.streams;
     for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        if (!listener->engine_starved && !listener->engine_paused && late->accepted == NULL)
+        if (!listener_has_flag(listener, LISTENER_STARVED) && !listener->paused && late->accepted == NULL)
             poll_for(late, listener->socket, POLLIN, listener);
     poll_for(late, late->channels, POLLIN, NULL);
     poll_for(late, late->wakeup, POLLIN, NULL);
@@ -595,7 +594,7 @@ const struct engine_ops late_engine = {
     .prepare_wait = late_prepare_wait,
     .wake = late_wake,
     .now = late_now,
-    .listen = late_listen,
+    .listen = listen_socket_open,
     .accept = late_accept,
     .pause_accept = late_pause_accept,
     .unlisten = late_unlisten,
