@@ -128,7 +128,7 @@ struct backend {
     struct proactor_engine *owner;
 };
 
-/* ---- What a backend calls (proactor_engine.c) ---- */
+/* ---- What a backend calls (proactor/engine/) ---- */
 
 /* From wait, once, when the waiting is over and before any completion. */
 void proactor_woke(struct proactor_engine *owner);

@@ -24,21 +24,21 @@ static uint64_t token_of(const struct listener *listener)
 static void put_on_starved(struct proactor_engine *proactor, struct listener *listener)
 {
     listener_set_flag(listener, LISTENER_STARVED);
-    listener->engine_next = proactor->starved_listeners;
-    proactor->starved_listeners = listener;
+    listener->engine_next = proactor->accepting.starved;
+    proactor->accepting.starved = listener;
 }
 
 static void starve(struct proactor_engine *proactor, struct listener *listener, int error)
 {
-    proactor->retry_accept_at = clock_now() + LISTEN_RETRY_NS;
-    proactor->descriptor_freed = false;
+    proactor->accepting.retry_at = clock_now() + LISTEN_RETRY_NS;
+    proactor->accepting.descriptor_freed = false;
     put_on_starved(proactor, listener);
     listener_starved(listener, error);
 }
 
 static void take_from_starved(struct proactor_engine *proactor, struct listener *listener)
 {
-    struct listener **link = &proactor->starved_listeners;
+    struct listener **link = &proactor->accepting.starved;
 
     while (*link != listener)
         link = &(*link)->engine_next;
@@ -81,7 +81,7 @@ void proactor_accept(struct engine *engine, struct listener *listener)
     if (listener_has_flag(listener, LISTENER_ACCEPTING | LISTENER_STARVED))
         return;
     put_on_starved(proactor, listener);
-    proactor->descriptor_freed = true;
+    proactor->accepting.descriptor_freed = true;
 }
 
 void proactor_pause_accept(struct engine *engine, struct listener *listener)
@@ -169,13 +169,13 @@ void proactor_accepted(struct proactor_engine *proactor, const struct completion
 
 unsigned proactor_retry_accepting(struct proactor_engine *proactor)
 {
-    struct listener *listener = proactor->starved_listeners;
+    struct listener *listener = proactor->accepting.starved;
     unsigned count = 0;
 
-    if (!proactor->descriptor_freed && clock_now() < proactor->retry_accept_at)
+    if (listener == NULL || (!proactor->accepting.descriptor_freed && clock_now() < proactor->accepting.retry_at))
         return 0;
-    proactor->descriptor_freed = false;
-    proactor->starved_listeners = NULL;
+    proactor->accepting.descriptor_freed = false;
+    proactor->accepting.starved = NULL;
     for (struct listener *next; listener != NULL; listener = next, count++) {
         next = listener->engine_next;
         listener_clear_flag(listener, LISTENER_STARVED);
@@ -183,4 +183,20 @@ unsigned proactor_retry_accepting(struct proactor_engine *proactor)
             begin(proactor, listener);
     }
     return count;
+}
+
+int64_t proactor_accept_patience(const struct proactor_engine *proactor)
+{
+    const struct accept_waiters *waiters = &proactor->accepting;
+    int64_t left_ns;
+
+    if (waiters->starved == NULL)
+        return -1;
+    left_ns = waiters->descriptor_freed ? 0 : waiters->retry_at - clock_now();
+    return left_ns > 0 ? left_ns : 0;
+}
+
+bool proactor_no_listener_waits(const struct proactor_engine *proactor)
+{
+    return proactor->accepting.starved == NULL;
 }

@@ -12,7 +12,7 @@ static void close_socket(struct proactor_engine *proactor, struct connector *con
 {
     socket_close(connector->socket);
     connector->socket = SOCKET_NONE;
-    proactor->descriptor_freed = true;
+    proactor_descriptor_freed(proactor);
 }
 
 int proactor_connect(struct engine *engine, struct connector *connector)

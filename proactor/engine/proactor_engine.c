@@ -8,8 +8,6 @@
 #include <assert.h>
 #include <jinduo/error.h>
 
-enum { STARVED_RETRY_NS = 10 * 1000000, TRIED_RETRY_NS = 1000000 };
-
 int proactor_create(struct engine **engine, jd_event_loop *loop, const struct engine_ops *ops,
                     const struct backend_ops *backend, const struct proactor_channel_ops *channels)
 {
@@ -21,10 +19,8 @@ int proactor_create(struct engine **engine, jd_event_loop *loop, const struct en
     proactor->engine.ops = ops;
     proactor->engine.loop = loop;
     proactor->channel_ops = channels;
-    stream_list_init(&proactor->starved);
-    stream_list_init(&proactor->behind);
-    stream_list_init(&proactor->ended);
-    stream_list_init(&proactor->holding);
+    proactor_receive_init(proactor);
+    proactor_budget_init(proactor);
     result = backend->create(&proactor->backend, proactor, event_loop_options(loop));
     if (result < 0) {
         memory_release(proactor, sizeof(*proactor));
@@ -40,9 +36,8 @@ void proactor_destroy(struct engine *engine)
 {
     struct proactor_engine *proactor = proactor_of(engine);
 
-    assert(proactor->starved.first == NULL && proactor->behind.first == NULL);
-    assert(proactor->ended.first == NULL && proactor->holding.first == NULL);
-    assert(proactor->starved_listeners == NULL);
+    assert(proactor_no_stream_waits(proactor) && !proactor_holds_blocks(proactor));
+    assert(proactor_no_listener_waits(proactor));
     proactor->backend->ops->destroy(proactor->backend);
     if (proactor->channels != NULL)
         proactor->channel_ops->close(proactor->channels);
@@ -68,36 +63,22 @@ jd_timestamp proactor_now(const struct engine *engine)
     return clock_now();
 }
 
+/* Negative: without end. */
 static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
 {
     if (other_ns < 0)
-        other_ns = 0;
+        return timeout_ns;
     return timeout_ns < 0 || other_ns < timeout_ns ? other_ns : timeout_ns;
-}
-
-/* What was to be tried in an earlier turn still is: another thread does so (SQPOLL), perhaps on this core. */
-static bool is_tried_elsewhere(const struct proactor_engine *proactor)
-{
-    return proactor->are_trying && proactor->turn != proactor->tried_turn;
 }
 
 static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
 {
     const struct backend *backend = proactor->backend;
 
-    if (timeout_ns == 0 || proactor->holding.first != NULL ||
+    if (timeout_ns == 0 || proactor_holds_blocks(proactor) ||
         (proactor->awaits_sends && backend->ops->has_unheard(backend)))
         return 0;
-    /* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only
-     * time can bring memory. */
-    if (proactor->starved.first != NULL || proactor->operations.starved != NULL ||
-        (proactor->behind.first != NULL && !is_tried_elsewhere(proactor)))
-        timeout_ns = backend->ops->receive_room(backend) > 0 ? 0 : shorter(timeout_ns, STARVED_RETRY_NS);
-    else if (proactor->behind.first != NULL)
-        timeout_ns = shorter(timeout_ns, TRIED_RETRY_NS);
-    if (proactor->starved_listeners != NULL)
-        timeout_ns = shorter(timeout_ns, proactor->descriptor_freed ? 0 : proactor->retry_accept_at - clock_now());
-    return timeout_ns;
+    return shorter(shorter(timeout_ns, proactor_receive_patience(proactor)), proactor_accept_patience(proactor));
 }
 
 /* Returns how long to wait. */
@@ -132,11 +113,9 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
 
     timeout_ns = prepare_wait(proactor, timeout_ns);
     count = proactor->backend->ops->wait(proactor->backend, timeout_ns);
-    if (proactor->starved_listeners != NULL)
-        proactor->told += proactor_retry_accepting(proactor);
+    proactor->told += proactor_retry_accepting(proactor);
     operations_tell_finished(&proactor->operations);
-    if (proactor->tries_are_over)
-        proactor->are_trying = false;
+    proactor_receive_waited(proactor);
     if (count < 0 || proactor->error < 0)
         return count < 0 ? count : proactor->error;
     return count + (int)proactor->told;
@@ -185,8 +164,7 @@ void proactor_woke(struct proactor_engine *owner)
 {
     event_loop_woke(owner->engine.loop);
     owner->turn++;
-    owner->turns_between = 0;
-    owner->tries_are_over = (int32_t)(owner->backend->ops->tried(owner->backend) - owner->tried_by) >= 0;
+    proactor_receive_woke(owner);
     owner->told = proactor_tell_held(owner);
 }
 
@@ -208,15 +186,6 @@ void proactor_overflowed(struct proactor_engine *owner)
 void proactor_entered(struct proactor_engine *owner)
 {
     event_loop_entered(owner->engine.loop);
-}
-
-unsigned proactor_gathering_share = 32;
-
-/* A few of those at work: if it were most of them, they would wait for each other. How many are at work: each that received
- * in this turn did so last a number of turns ago, and meanwhile the others had theirs. */
-unsigned proactor_worth_gathering(const struct proactor_engine *owner)
-{
-    return owner->turns_between / proactor_gathering_share;
 }
 
 void proactor_refused(struct proactor_engine *owner, const char *reason)

@@ -17,34 +17,49 @@ extern const struct engine_ops simulated_engine;
 
 extern const struct stream_ops proactor_stream_ops;
 
-struct proactor_engine {
-    struct engine engine;
-    struct backend *backend;
+/* The engine's parts, each of which one file alone touches. */
 
+/* proactor_receive.c: streams that wait, and receives that are being tried for them. */
+struct receive_waiters {
     struct stream_list starved; /* could not receive, as there was no block to receive into */
     struct stream_list behind;  /* want to receive, too, but not before those: proactor_receive.c */
     bool are_trying; /* receives of such may not have been tried yet: not before the backend has tried so many */
     unsigned tried_by, tried_turn;
-    bool tries_are_over;        /* with the completions of this turn */
-    bool awaits_sends;          /* something is to follow one that is under way */
-    struct stream_list ended;   /* to be watched for errors, if they are still there with the next wait */
-    struct stream_list holding; /* have received more than their turn's budget: told in the next */
-    uint32_t turn;
-    unsigned told;          /* in this turn, besides completions */
-    unsigned turns_between; /* of all that received in this turn: since they did so before */
-    int error;              /* of this turn, which nobody else is told of */
+    bool tries_are_over;      /* with the completions of this turn */
+    struct stream_list ended; /* to be watched for errors, if they are still there with the next wait */
+};
 
-    /* Listeners that ran out of descriptors or memory. */
-    struct listener *starved_listeners;
-    jd_timestamp retry_accept_at;
+/* proactor_receive_budget.[ch] */
+struct receive_budget {
+    struct stream_list holding; /* have received more than their turn's budget: told in the next */
+    unsigned turns_between;     /* of all that received in this turn: since they did so before */
+};
+
+/* proactor_acceptor.c: listeners that ran out of descriptors or memory. */
+struct accept_waiters {
+    struct listener *starved;
+    jd_timestamp retry_at;
     bool descriptor_freed; /* since then */
+};
+
+struct proactor_engine {
+    struct engine engine;
+    struct backend *backend;
+
+    uint32_t turn;
+    unsigned told;     /* in this turn, besides completions */
+    int error;         /* of this turn, which nobody else is told of */
+    bool awaits_sends; /* something is to follow one that is under way */
+
+    struct receive_waiters receiving;
+    struct receive_budget budget;
+    struct accept_waiters accepting;
+    struct lent_send *lent;       /* by proactor_zero_copy.c */
+    struct operations operations; /* the user's */
 
     /* The user's descriptors. */
     const struct proactor_channel_ops *channel_ops; /* NULL: none can be watched */
     struct proactor_channels *channels;             /* NULL before the first */
-
-    struct operations operations; /* the user's */
-    struct lent_send *lent;       /* by proactor_zero_copy.c */
 };
 
 static inline struct proactor_engine *proactor_of(struct engine *engine)
@@ -81,9 +96,6 @@ jd_timestamp proactor_now(const struct engine *engine);
 int proactor_watch(struct engine *engine, jd_channel *channel);
 void proactor_unwatch(struct engine *engine, jd_channel *channel);
 
-/* One of so many connections at work: completions of so many are worth waiting for a moment. Only tests change it. */
-extern unsigned proactor_gathering_share;
-
 /* ---- proactor_send.c ---- */
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket);
 
@@ -96,12 +108,29 @@ void proactor_file_read(struct proactor_engine *proactor, struct stream *stream,
 void proactor_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion);
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
 
+void proactor_receive_init(struct proactor_engine *proactor);
+bool proactor_no_stream_waits(const struct proactor_engine *proactor);
+
 /* Before a wait: what has waited for that goes on. */
 void proactor_continue_streams(struct proactor_engine *proactor);
 
+/* How long a wait may be at most for the sake of those that wait for room to receive into, the user's operations among them;
+ * negative: without end. */
+int64_t proactor_receive_patience(const struct proactor_engine *proactor);
+
+/* When the waiting is over, before any completion; and behind the last. */
+void proactor_receive_woke(struct proactor_engine *proactor);
+void proactor_receive_waited(struct proactor_engine *proactor);
+
 /* ---- proactor_receive_budget.c ---- */
 
-/* What was held back in the last turn. Returns for how many streams. */
+/* One of so many connections at work: completions of so many are worth waiting for a moment. Only tests change it. */
+extern unsigned proactor_gathering_share;
+
+void proactor_budget_init(struct proactor_engine *proactor);
+bool proactor_holds_blocks(const struct proactor_engine *proactor);
+
+/* When a turn begins: what was held back in the last is told. Returns for how many streams. */
 unsigned proactor_tell_held(struct proactor_engine *proactor);
 
 /* ---- proactor_zero_copy.c ---- */
@@ -130,6 +159,16 @@ void proactor_accepted(struct proactor_engine *proactor, const struct completion
 
 /* Tries again where descriptors had run out, when some are free or it is time. Returns how many listeners tried. */
 unsigned proactor_retry_accepting(struct proactor_engine *proactor);
+
+/* How long a wait may be at most for their sake; negative: without end. */
+int64_t proactor_accept_patience(const struct proactor_engine *proactor);
+bool proactor_no_listener_waits(const struct proactor_engine *proactor);
+
+/* A socket has been closed: one more may be accepted. */
+static inline void proactor_descriptor_freed(struct proactor_engine *proactor)
+{
+    proactor->accepting.descriptor_freed = true;
+}
 
 /* ---- proactor_connector.c ---- */
 int proactor_connect(struct engine *engine, struct connector *connector);

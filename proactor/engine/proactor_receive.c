@@ -2,6 +2,22 @@
  * of a turn is in proactor_receive_budget.c. */
 #include "proactor/engine/proactor_receive_budget.h"
 
+enum { STARVED_RETRY_NS = 10 * 1000000, TRIED_RETRY_NS = 1000000 };
+
+void proactor_receive_init(struct proactor_engine *proactor)
+{
+    stream_list_init(&proactor->receiving.starved);
+    stream_list_init(&proactor->receiving.behind);
+    stream_list_init(&proactor->receiving.ended);
+}
+
+bool proactor_no_stream_waits(const struct proactor_engine *proactor)
+{
+    const struct receive_waiters *waiters = &proactor->receiving;
+
+    return waiters->starved.first == NULL && waiters->behind.first == NULL && waiters->ended.first == NULL;
+}
+
 /* ---- receiving ---- */
 
 static int receive(struct proactor_engine *proactor, struct stream *stream)
@@ -35,7 +51,8 @@ static int watch(struct proactor_engine *proactor, struct stream *stream)
 
 static bool anyone_waits(const struct proactor_engine *proactor)
 {
-    return proactor->starved.first != NULL || proactor->behind.first != NULL || proactor->are_trying;
+    return proactor->receiving.starved.first != NULL || proactor->receiving.behind.first != NULL ||
+           proactor->receiving.are_trying;
 }
 
 /* Whatever the stream's state asks for, if it is not under way: to receive, or to notice errors. */
@@ -49,7 +66,7 @@ static void continue_stream(struct proactor_engine *proactor, struct stream *str
         if (may_receive)
             result = receive(proactor, stream);
         else
-            stream_list_append(&proactor->behind, stream, STREAM_STARVED);
+            stream_list_append(&proactor->receiving.behind, stream, STREAM_STARVED);
     } else if (!has_flag(stream, STREAM_WATCHED)) {
         result = watch(proactor, stream);
     } else if (has_flag(stream, STREAM_ERROR_SEEN)) {
@@ -72,7 +89,7 @@ int proactor_stream_start(struct stream *stream)
 
     if (!anyone_waits(proactor))
         return receive(proactor, stream);
-    stream_list_append(&proactor->behind, stream, STREAM_STARVED);
+    stream_list_append(&proactor->receiving.behind, stream, STREAM_STARVED);
     return 0;
 }
 
@@ -104,7 +121,7 @@ void proactor_end_stream(struct proactor_engine *proactor, struct stream *stream
 {
     set_flag(stream, STREAM_ENDED);
     if (!has_flag(stream, STREAM_WATCHED))
-        stream_list_append(&proactor->ended, stream, STREAM_TO_WATCH);
+        stream_list_append(&proactor->receiving.ended, stream, STREAM_TO_WATCH);
     stream_ended(stream);
 }
 
@@ -118,9 +135,9 @@ static void try_first(struct proactor_engine *proactor, struct stream_list *list
     if (!has_flag(stream, STREAM_RECEIVING))
         return;
     set_flag(stream, STREAM_STARVED);
-    proactor->are_trying = true;
-    proactor->tried_by = backend->ops->submitted(backend);
-    proactor->tried_turn = proactor->turn;
+    proactor->receiving.are_trying = true;
+    proactor->receiving.tried_by = backend->ops->submitted(backend);
+    proactor->receiving.tried_turn = proactor->turn;
 }
 
 void proactor_continue_streams(struct proactor_engine *proactor)
@@ -128,22 +145,54 @@ void proactor_continue_streams(struct proactor_engine *proactor)
     const struct backend *backend = proactor->backend;
     struct stream_list *list;
 
-    while (proactor->ended.first != NULL)
-        proactor_receive_or_watch(proactor, stream_list_take_first(&proactor->ended, STREAM_TO_WATCH));
-    list = proactor->starved.first != NULL ? &proactor->starved : &proactor->behind;
-    if (list->first == NULL || (list == &proactor->behind && proactor->are_trying))
+    while (proactor->receiving.ended.first != NULL)
+        proactor_receive_or_watch(proactor, stream_list_take_first(&proactor->receiving.ended, STREAM_TO_WATCH));
+    list = proactor->receiving.starved.first != NULL ? &proactor->receiving.starved : &proactor->receiving.behind;
+    if (list->first == NULL || (list == &proactor->receiving.behind && proactor->receiving.are_trying))
         return;
     /* Not for all that there is room for: they find bytes at once, and others are receiving, too. */
     for (unsigned room = (backend->ops->receive_room(backend) + 1) / 2; room > 0 && list->first != NULL; room--)
         try_first(proactor, list);
 }
 
+/* What was to be tried in an earlier turn still is: another thread does so (SQPOLL), perhaps on this core. */
+static bool is_tried_elsewhere(const struct proactor_engine *proactor)
+{
+    return proactor->receiving.are_trying && proactor->turn != proactor->receiving.tried_turn;
+}
+
+/* Those for whom there was room go first; for the others there is as soon as these are under way. Without any room only time
+ * can bring memory. */
+int64_t proactor_receive_patience(const struct proactor_engine *proactor)
+{
+    const struct receive_waiters *waiters = &proactor->receiving;
+    bool are_behind = waiters->behind.first != NULL;
+
+    if (waiters->starved.first != NULL || proactor->operations.starved != NULL ||
+        (are_behind && !is_tried_elsewhere(proactor)))
+        return proactor->backend->ops->receive_room(proactor->backend) > 0 ? 0 : STARVED_RETRY_NS;
+    return are_behind ? TRIED_RETRY_NS : -1;
+}
+
+void proactor_receive_woke(struct proactor_engine *proactor)
+{
+    const struct backend *backend = proactor->backend;
+
+    proactor->receiving.tries_are_over = (int32_t)(backend->ops->tried(backend) - proactor->receiving.tried_by) >= 0;
+}
+
+void proactor_receive_waited(struct proactor_engine *proactor)
+{
+    if (proactor->receiving.tries_are_over)
+        proactor->receiving.are_trying = false;
+}
+
 void proactor_stop_receiving(struct proactor_engine *proactor, struct stream *stream)
 {
-    if (has_flag(stream, STREAM_STARVED) && !stream_list_take(&proactor->starved, stream, STREAM_STARVED))
-        stream_list_take(&proactor->behind, stream, STREAM_STARVED);
+    if (has_flag(stream, STREAM_STARVED) && !stream_list_take(&proactor->receiving.starved, stream, STREAM_STARVED))
+        stream_list_take(&proactor->receiving.behind, stream, STREAM_STARVED);
     if (has_flag(stream, STREAM_TO_WATCH))
-        stream_list_take(&proactor->ended, stream, STREAM_TO_WATCH);
+        stream_list_take(&proactor->receiving.ended, stream, STREAM_TO_WATCH);
     if (has_flag(stream, STREAM_HOLDS))
         proactor_drop_held(proactor, stream);
     proactor_cancel_receive(proactor, stream);
@@ -184,8 +233,8 @@ static void tell_block(struct proactor_engine *proactor, struct stream *stream, 
  * is given back. */
 static void starve(struct proactor_engine *proactor, struct stream *stream)
 {
-    stream_list_append(has_flag(stream, STREAM_STARVED) ? &proactor->starved : &proactor->behind, stream,
-                       STREAM_STARVED);
+    stream_list_append(has_flag(stream, STREAM_STARVED) ? &proactor->receiving.starved : &proactor->receiving.behind,
+                       stream, STREAM_STARVED);
     event_loop_starved(stream->loop);
 }
 

@@ -1,8 +1,29 @@
-/* The budget of a turn: what a stream receives beyond it is held, no more is received meanwhile, and it is delivered in the
- * turns that follow, a budget in each. */
+/* The budget of a turn, and how many streams share the turns. What a stream receives beyond its budget is held, and nothing
+ * more is received meanwhile; it is delivered in the turns that follow, a budget in each. */
 #include "proactor/engine/proactor_receive_budget.h"
 
 #include <assert.h>
+
+void proactor_budget_init(struct proactor_engine *proactor)
+{
+    stream_list_init(&proactor->budget.holding);
+}
+
+bool proactor_holds_blocks(const struct proactor_engine *proactor)
+{
+    return proactor->budget.holding.first != NULL;
+}
+
+unsigned proactor_gathering_share = 32;
+
+/* A few of those at work: if it were most of them, they would wait for each other. How many are at work: each that received
+ * in this turn did so last a number of turns ago, and meanwhile the others had theirs. */
+unsigned proactor_worth_gathering(const struct proactor_engine *owner)
+{
+    return owner->budget.turns_between / proactor_gathering_share;
+}
+
+/* ---- what is held ---- */
 
 void proactor_hold(struct proactor_engine *proactor, struct stream *stream, struct block *block)
 {
@@ -13,7 +34,7 @@ void proactor_hold(struct proactor_engine *proactor, struct stream *stream, stru
         last->next = block;
     } else {
         block->next = block;
-        stream_list_append(&proactor->holding, stream, STREAM_HOLDS);
+        stream_list_append(&proactor->budget.holding, stream, STREAM_HOLDS);
         proactor_cancel_receive(proactor, stream);
     }
     stream->engine_data = block;
@@ -56,13 +77,13 @@ static void tell_held(struct proactor_engine *proactor, struct stream *stream, s
 
 void proactor_drop_held(struct proactor_engine *proactor, struct stream *stream)
 {
-    stream_list_take(&proactor->holding, stream, 0);
+    stream_list_take(&proactor->budget.holding, stream, 0);
     drop_held(stream);
 }
 
 void proactor_release_held(struct proactor_engine *proactor, struct stream *stream)
 {
-    stream_list_take(&proactor->holding, stream, 0);
+    stream_list_take(&proactor->budget.holding, stream, 0);
     tell_held(proactor, stream, SIZE_MAX);
     drop_held(stream);
 }
@@ -73,7 +94,7 @@ static void continue_held(struct proactor_engine *proactor, struct stream *strea
     if (has_flag(stream, STREAM_FAILED))
         drop_held(stream);
     if (has_flag(stream, STREAM_HOLDS))
-        stream_list_append(&proactor->holding, stream, STREAM_HOLDS);
+        stream_list_append(&proactor->budget.holding, stream, STREAM_HOLDS);
     else if (has_flag(stream, STREAM_END_HELD))
         proactor_end_stream(proactor, stream);
     else
@@ -82,10 +103,11 @@ static void continue_held(struct proactor_engine *proactor, struct stream *strea
 
 unsigned proactor_tell_held(struct proactor_engine *proactor)
 {
-    struct stream *stream = proactor->holding.first;
+    struct stream *stream = proactor->budget.holding.first;
     unsigned count = 0;
 
-    stream_list_init(&proactor->holding);
+    proactor->budget.turns_between = 0;
+    stream_list_init(&proactor->budget.holding);
     for (struct stream *next; stream != NULL; stream = next, count++) {
         next = stream->engine_next;
         continue_held(proactor, stream);

@@ -20,7 +20,7 @@ static inline void count_turns_between(struct proactor_engine *proactor, const s
     uint32_t before = (uint32_t)((uint64_t)(uintptr_t)stream->engine_data >> 32), turns = proactor->turn - before;
 
     if (before != 0)
-        proactor->turns_between += turns < MOST ? turns : MOST;
+        proactor->budget.turns_between += turns < MOST ? turns : MOST;
 }
 
 static inline void count_received(struct proactor_engine *proactor, struct stream *stream, size_t bytes)

@@ -122,7 +122,7 @@ static void close_if_idle(struct proactor_engine *proactor, struct stream *strea
         socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
     proactor_limit_lending(proactor, stream);
     socket_stream_close(stream, reset);
-    proactor->descriptor_freed = true;
+    proactor_descriptor_freed(proactor);
     if (!proactor_has_lent(proactor, stream))
         stream_closed(stream);
 }

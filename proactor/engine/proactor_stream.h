@@ -1,6 +1,6 @@
-/* What the files of the Proactor's stream side share: proactor_receive.c, proactor_receive_budget.c and proactor_send.c. A stream has at
- * most three operations under way: a continuous receive, one send of what is first in its output queue, and, while nothing
- * is received, a poll that notices errors. */
+/* What the files of the Proactor's stream side share: proactor_receive.c, proactor_receive_budget.c and proactor_send.c. A
+ * stream has at most three operations under way: a continuous receive, one send of what is first in its output queue, and,
+ * while nothing is received, a poll that notices errors. */
 #ifndef PROACTOR_ENGINE_PROACTOR_STREAM_H
 #define PROACTOR_ENGINE_PROACTOR_STREAM_H
 
