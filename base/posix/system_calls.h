@@ -9,8 +9,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-enum { RING_SETUP = -1, RING_ENTER = -2 }; /* kinds of ring_operation besides those of operations */
-enum { RING_ONE_BYTE = 1 };
+struct io_uring;
+struct io_uring_params;
 
 struct system_calls {
     int (*accept4)(int fd, struct sockaddr *address, socklen_t *length, int flags);
@@ -27,14 +27,17 @@ struct system_calls {
     int (*getpeername)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
+#if JD_WITH_IO_URING
+    /* These three return negative errors, as liburing's functions do. */
+    int (*io_uring_enter)(struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags,
+                          const void *argument, size_t argument_bytes); /* io_uring_enter(2) on ring->enter_ring_fd */
+    int (*io_uring_queue_init_params)(unsigned entries, struct io_uring *ring, struct io_uring_params *params);
+    int (*io_uring_register)(unsigned fd, unsigned operation, const void *argument, unsigned argument_count);
+#endif
     int (*listen)(int fd, int backlog);
     ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
     ssize_t (*preadv)(int fd, const struct iovec *pieces, int count, off_t offset);
     ssize_t (*pwritev)(int fd, const struct iovec *pieces, int count, off_t offset);
-    /* No system call: what becomes of an operation (enum operation_kind) of a ring on fd, asked before it begins. Returns 0,
-     * RING_ONE_BYTE or a negative error, with which it completes. Also asked of the ring's making and waiting. NULL, as it is
-     * outside tests: nothing is asked. */
-    int (*ring_operation)(int kind, int fd);
     ssize_t (*recv)(int fd, void *data, size_t size, int flags);
     ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
     ssize_t (*send)(int fd, const void *data, size_t size, int flags);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <jinduo/error.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 enum { NS_PER_S = 1000000000 };
@@ -93,7 +92,7 @@ static void uring_wake(struct backend *backend)
 
 static bool may_sleep(const struct io_uring_backend *uring)
 {
-    return io_uring_cq_ready(&uring->ring) == 0 && uring->fault_count == 0 && uring->parked_count == 0;
+    return io_uring_cq_ready(&uring->ring) == 0 && uring->parked_count == 0;
 }
 
 /* How many completions besides those of quiet sends are waited for; 0: just any one. A send that its socket takes is over when it
@@ -182,19 +181,20 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
         return 0;
     proactor_entered(uring->backend.owner);
     uring->quiet_sends = 0; /* have completed then */
-    return io_uring_submit_and_get_events(ring);
+    return uring_submit_and_get_events(uring);
 }
 
 /* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of the room to
  * receive into is left: a receive that finds none ends, and to begin it again costs more than to let it wait for the next
  * turn. Not very many, as each message may want memory for its answer. A pass that makes none is the last: the kernel may have
  * work without end that completes nothing, such as a send that tries again and again. */
-static void collect_more(struct io_uring_backend *uring)
+static int collect_more(struct io_uring_backend *uring)
 {
     enum { RECEIVES_MAX = 160 };
     const struct io_uring *ring = &uring->ring;
     size_t taken = 0;
     unsigned seen = 0, receives = 0;
+    int result;
 
     for (bool is_first = true; uring_kernel_has_more(ring); is_first = false) {
         unsigned ready = io_uring_cq_ready(ring);
@@ -206,19 +206,25 @@ static void collect_more(struct io_uring_backend *uring)
         }
         if ((!is_first && seen == before) || taken > uring->room / 4 * 3 || receives > RECEIVES_MAX ||
             ready > URING_COMPLETIONS / 2)
-            return;
+            return 0;
         proactor_entered(uring->backend.owner);
-        if (io_uring_get_events(&uring->ring) < 0)
-            return;
+        result = uring_get_events(uring);
+        if (result < 0)
+            return result;
     }
+    return 0;
+}
+
+/* A signal, the time being up, and a kernel that cannot take more submissions now are none. */
+static bool is_error(int result)
+{
+    return result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN;
 }
 
 static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
 {
-    int result = system_calls.ring_operation != NULL ? system_calls.ring_operation(RING_ENTER, -1) : 0;
+    int result, more_result;
 
-    if (result < 0)
-        return result;
     if (!uring->enabled) {
         result = uring_enable(uring);
         if (result < 0)
@@ -231,8 +237,8 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
     if (uring_has_overflown(&uring->ring))
         proactor_overflowed(uring->backend.owner);
     result = enter(uring, timeout_ns);
-    collect_more(uring);
-    return result;
+    more_result = collect_more(uring);
+    return is_error(result) ? result : more_result;
 }
 
 /* ---- completions ---- */
@@ -284,20 +290,6 @@ static unsigned tell_all(struct io_uring_backend *uring, unsigned silent)
     return count;
 }
 
-static unsigned tell_faults(struct io_uring_backend *uring)
-{
-    unsigned count = uring->fault_count;
-    struct uring_fault faults[URING_FAULTS];
-
-    memcpy(faults, uring->faults, sizeof(faults));
-    uring->fault_count = 0;
-    for (unsigned i = 0; i < count; i++) {
-        struct completion completion = { .token = faults[i].token, .result = faults[i].error };
-        proactor_completed(uring->backend.owner, &completion);
-    }
-    return count;
-}
-
 static int uring_wait(struct backend *backend, int64_t timeout_ns)
 {
     struct io_uring_backend *uring = uring_of(backend);
@@ -306,12 +298,7 @@ static int uring_wait(struct backend *backend, int64_t timeout_ns)
 
     proactor_woke(backend->owner);
     count = tell_all(uring, silent);
-    if (uring->fault_count > 0)
-        count += tell_faults(uring);
-    /* A signal, the time being up, and a kernel that cannot take more submissions now are no errors. */
-    if (result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN)
-        return result;
-    return (int)count;
+    return is_error(result) ? result : (int)count;
 }
 
 static unsigned uring_receive_room(const struct backend *backend)

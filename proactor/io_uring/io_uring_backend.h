@@ -18,7 +18,6 @@ enum {
     URING_SMALL_BLOCKS = 189, /* where the kernel cannot do that */
     URING_BUFFERS = 256,      /* the buffer ring's entries, a power of two */
     URING_ARENA_BYTES = 32 * 1024,
-    URING_FAULTS = 16,
     URING_GATHER_US = 32, /* for messages that are waited for, and for each of them: slower ones are not worth it */
     URING_GATHER_EACH_US = 16,
     URING_GATHER_MOST = 32, /* half a millisecond: what else has come waits along */
@@ -42,11 +41,6 @@ static const uint64_t uring_timeout_token = UINT64_MAX - 3; /* a linked timeout'
 struct silent_send {
     uint64_t token; /* 0: it has completed */
     size_t bytes;
-};
-
-struct uring_fault {
-    uint64_t token;
-    int error;
 };
 
 struct io_uring_backend {
@@ -90,10 +84,6 @@ struct io_uring_backend {
     /* Submissions that do not fit the queue: before the ring is enabled, or when the kernel takes none. */
     struct io_uring_sqe *parked;
     unsigned parked_count, parked_room;
-
-    /* Completions that tests make up (system_calls.ring_operation). */
-    struct uring_fault faults[URING_FAULTS];
-    unsigned fault_count;
 };
 
 extern const struct backend_ops io_uring_backend;
@@ -128,9 +118,6 @@ int uring_available(const char **reason);
 const char *uring_refusal(int error, char disabled);
 
 /* ---- io_uring_buffers.c ---- */
-
-/* For tests: as on a kernel before 6.12. */
-extern bool uring_without_increments;
 
 int uring_buffers_create(struct io_uring_backend *uring);
 void uring_buffers_destroy(struct io_uring_backend *uring);
@@ -180,6 +167,11 @@ void uring_push(struct backend *backend);
 /* Hands over what is in the queue and waits: for so many completions, or after at_least_us (0: never) for one, at most until
  * timeout_ns (negative: without end). Returns a negative error when it was not handed over or the waiting failed. */
 int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns);
+
+/* Has the kernel make, and put into the queue, the completions that there are, without waiting; the first one hands over what
+ * is in the submission queue before. These return a negative error when the call failed. */
+int uring_submit_and_get_events(struct io_uring_backend *uring);
+int uring_get_events(struct io_uring_backend *uring);
 
 /* A poll of the wakeup, if none is under way. */
 void uring_poll_wakeup(struct io_uring_backend *uring);

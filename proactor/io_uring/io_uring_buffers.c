@@ -6,6 +6,7 @@
  * has been told is given again, or, if receivers have kept slices, left to them and replaced. Before, each block is for one
  * completion, so there are many small ones. */
 #include "base/memory.h"
+#include "base/posix/system_calls.h"
 #include "proactor/io_uring/io_uring_backend.h"
 
 #include <errno.h>
@@ -23,8 +24,6 @@ enum {
      * use, would share few sets of the caches. */
     SMALL_BLOCK_BYTES = PAGE_BYTES + sizeof(struct block),
 };
-
-bool uring_without_increments;
 
 static void give(struct io_uring_backend *uring, unsigned number)
 {
@@ -57,13 +56,13 @@ static int register_ring(struct io_uring_backend *uring, uint16_t flags)
 
     /* The field behind bgid: pad in liburing 2.3, later flags. */
     memcpy(&registration.bgid + 1, &flags, sizeof(flags));
-    return io_uring_register_buf_ring(&uring->ring, &registration, 0);
+    return system_calls.io_uring_register((unsigned)uring->ring.ring_fd, IORING_REGISTER_PBUF_RING, &registration, 1);
 }
 
 /* The best way there is. Returns 0 or a negative error. */
 static int choose_way(struct io_uring_backend *uring)
 {
-    int result = uring_without_increments ? -EINVAL : register_ring(uring, USED_PIECE_BY_PIECE);
+    int result = register_ring(uring, USED_PIECE_BY_PIECE);
 
     uring->incremental = result == 0;
     uring->block_count = uring->incremental ? URING_LARGE_BLOCKS : URING_SMALL_BLOCKS;

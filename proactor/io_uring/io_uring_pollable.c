@@ -35,7 +35,7 @@ int uring_pollable_fd(struct backend *backend)
 /* Of what the last wait left over it does not tell, either. */
 static bool has_something_to_tell(const struct io_uring_backend *uring)
 {
-    return uring->fault_count > 0 || io_uring_cq_ready(&uring->ring) > 0 || uring_kernel_has_more(&uring->ring);
+    return io_uring_cq_ready(&uring->ring) > 0 || uring_kernel_has_more(&uring->ring);
 }
 
 static bool has_something_to_submit(const struct io_uring_backend *uring)

@@ -75,15 +75,13 @@ static int create_one_way(struct io_uring *ring, const struct ring_size *size, u
         .sq_thread_idle = size->sqpoll_idle_ms,
     };
 
-    return io_uring_queue_init_params(size->submissions, ring, &params);
+    return system_calls.io_uring_queue_init_params(size->submissions, ring, &params);
 }
 
 static int create(struct io_uring *ring, const struct ring_size *size)
 {
-    int result = system_calls.ring_operation != NULL ? system_calls.ring_operation(RING_SETUP, -1) : 0;
+    int result = -EINVAL;
 
-    if (result < 0)
-        return result;
     /* The kernel's thread completes what it has begun: nothing is deferred for the loop's (io_uring_setup(2)). */
     if (size->sqpoll_idle_ms > 0)
         return create_one_way(ring, size, IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER);
@@ -128,7 +126,7 @@ int uring_setup(struct io_uring *ring, const struct ring_size *size, const char 
 
 int uring_enable(struct io_uring_backend *uring)
 {
-    int result = io_uring_register((unsigned)uring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    int result = system_calls.io_uring_register((unsigned)uring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
     if (result < 0)
         return result;

@@ -30,12 +30,23 @@ static bool thread_sleeps(const struct io_uring *ring)
     return (__atomic_load_n(ring->sq.kflags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP) != 0;
 }
 
+/* All calls of io_uring_enter(2) but those in which wait_for_thread waits. */
+static int call_kernel(struct io_uring_backend *uring, unsigned submissions, unsigned completions, unsigned flags,
+                       const struct io_uring_getevents_arg *argument)
+{
+    if (uring->fd_registered)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    if (argument != NULL)
+        flags |= IORING_ENTER_EXT_ARG;
+    return system_calls.io_uring_enter(&uring->ring, submissions, completions, flags, argument,
+                                       argument != NULL ? sizeof(*argument) : 0);
+}
+
 /* io_uring_submit(3) would have the kernel make completions as well: in the middle of the telling of others, whose blocks
  * are not back yet, so that receives find none. */
 static void submit_now(struct io_uring_backend *uring)
 {
-    unsigned flags = uring->fd_registered ? IORING_ENTER_REGISTERED_RING : 0;
-    unsigned count;
+    unsigned flags = 0, count;
 
     if (!uring->enabled || io_uring_sq_ready(&uring->ring) == 0)
         return;
@@ -45,7 +56,7 @@ static void submit_now(struct io_uring_backend *uring)
             return;
         flags |= IORING_ENTER_SQ_WAKEUP;
     }
-    io_uring_enter((unsigned)uring->ring.enter_ring_fd, count, 0, flags, NULL);
+    call_kernel(uring, count, 0, flags, NULL);
     uring->quiet_sends = 0; /* have completed by now */
     proactor_entered(uring->backend.owner);
 }
@@ -55,13 +66,11 @@ static void submit_now(struct io_uring_backend *uring)
 int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns)
 {
     enum { NS_PER_S = 1000000000, DAY_S = 24 * 3600 };
-    unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    unsigned flags = IORING_ENTER_GETEVENTS;
     unsigned submissions = publish_entries(&uring->ring);
     struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / CHAR_BIT, .pad = at_least_us };
 
-    if (uring->fd_registered)
-        flags |= IORING_ENTER_REGISTERED_RING;
     if (uring_is_polled(uring) && thread_sleeps(&uring->ring))
         flags |= IORING_ENTER_SQ_WAKEUP;
     if (timeout_ns < 0)
@@ -69,8 +78,23 @@ int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_leas
     if (timeout_ns >= 0 || at_least_us > 0)
         argument.ts = (uintptr_t)&timeout;
     uring->quiet_sends = 0;
-    return io_uring_enter2((unsigned)uring->ring.enter_ring_fd, submissions, count, flags, (sigset_t *)&argument,
-                           sizeof(argument));
+    return call_kernel(uring, submissions, count, flags, &argument);
+}
+
+/* As io_uring_submit_and_get_events(3). */
+int uring_submit_and_get_events(struct io_uring_backend *uring)
+{
+    unsigned flags = IORING_ENTER_GETEVENTS;
+    unsigned submissions = publish_entries(&uring->ring);
+
+    if (uring_is_polled(uring) && thread_sleeps(&uring->ring))
+        flags |= IORING_ENTER_SQ_WAKEUP;
+    return call_kernel(uring, submissions, 0, flags, NULL);
+}
+
+int uring_get_events(struct io_uring_backend *uring)
+{
+    return call_kernel(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
 }
 
 /* Room for so many parked ones in all. */
@@ -210,12 +234,9 @@ static const struct msghdr *copy_message(struct io_uring_backend *uring, const s
 
 /* ---- the kinds of operations ---- */
 
-static void prepare_receive_many(struct io_uring_sqe *entry, int fd, bool once)
+static void prepare_receive_many(struct io_uring_sqe *entry, int fd)
 {
-    if (once)
-        io_uring_prep_recv(entry, fd, NULL, 0, 0);
-    else
-        io_uring_prep_recv_multishot(entry, fd, NULL, 0, 0);
+    io_uring_prep_recv_multishot(entry, fd, NULL, 0, 0);
     entry->flags |= IOSQE_BUFFER_SELECT;
     entry->buf_group = BUFFER_GROUP;
 }
@@ -234,7 +255,7 @@ static unsigned length_of(const struct iovec *piece)
 }
 
 /* data: the request's pieces, copied; NULL: only the first one counts. */
-static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data, bool once)
+static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data)
 {
     const struct iovec *piece = request->pieces;
     bool single = data == NULL;
@@ -244,10 +265,7 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         io_uring_prep_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         break;
     case OPERATION_ACCEPT_MANY:
-        if (once)
-            io_uring_prep_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        else
-            io_uring_prep_multishot_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        io_uring_prep_multishot_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         break;
     case OPERATION_CONNECT:
         io_uring_prep_connect(entry, request->fd, request->address, request->address_length);
@@ -259,7 +277,7 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
             io_uring_prep_recvmsg(entry, request->fd, (struct msghdr *)(uintptr_t)data, 0);
         break;
     case OPERATION_RECEIVE_MANY:
-        prepare_receive_many(entry, request->fd, once);
+        prepare_receive_many(entry, request->fd);
         break;
     case OPERATION_SEND:
         if (single)
@@ -326,7 +344,7 @@ static bool has_room_for_two(struct io_uring_backend *uring)
     return io_uring_sq_space_left(&uring->ring) >= 2;
 }
 
-static int submit_timed(struct io_uring_backend *uring, const struct operation_request *request, bool once)
+static int submit_timed(struct io_uring_backend *uring, const struct operation_request *request)
 {
     struct __kernel_timespec *limit = request->piece_count == 1 ? arena_take(uring, sizeof(*limit)) : NULL;
     struct io_uring_sqe *entry;
@@ -334,69 +352,8 @@ static int submit_timed(struct io_uring_backend *uring, const struct operation_r
     if (limit == NULL || !has_room_for_two(uring))
         return JD_ENOTSUP;
     entry = io_uring_get_sqe(&uring->ring);
-    prepare(entry, request, NULL, once);
+    prepare(entry, request, NULL);
     link_timeout(uring, entry, limit, request->timeout_ms);
-    return 0;
-}
-
-static int submit(struct io_uring_backend *uring, const struct operation_request *request, bool once)
-{
-    const void *data;
-    struct io_uring_sqe *entry;
-    bool of_all;
-
-    if (request->timeout_ms > 0)
-        return submit_timed(uring, request, once);
-    data = copy_data(uring, request);
-    of_all = data != NULL ? request->piece_count <= IOV_MAX : request->piece_count == 1;
-    entry = keep_room_for_cancel(uring) ? next_entry(uring) : NULL;
-    if (entry == NULL)
-        return JD_ENOMEM;
-    prepare(entry, request, data, once);
-    if (of_all && !once && uring_may_be_silent(uring, request))
-        uring_silence(uring, entry, request);
-    else
-        uring->quiet_sends += request->quiet;
-    return 0;
-}
-
-/* ---- made-up faults ---- */
-
-static bool moves_bytes(enum operation_kind kind)
-{
-    return kind >= OPERATION_RECEIVE && kind <= OPERATION_WRITE;
-}
-
-static int submit_one_byte(struct io_uring_backend *uring, const struct operation_request *request)
-{
-    struct operation_request shortened = *request;
-    struct iovec piece;
-    struct io_uring_sqe *entry;
-
-    if (request->kind != OPERATION_RECEIVE_MANY) {
-        piece = (struct iovec){ .iov_base = request->pieces->iov_base, .iov_len = 1 };
-        shortened.pieces = &piece;
-        shortened.piece_count = 1;
-        return submit(uring, &shortened, true);
-    }
-    entry = next_entry(uring);
-    if (entry == NULL)
-        return JD_ENOMEM;
-    prepare(entry, request, NULL, true);
-    entry->len = 1;
-    return 0;
-}
-
-/* Tests decide what becomes of it. A continuous operation ends with each completion, so that there is something to decide. */
-static int submit_under_test(struct io_uring_backend *uring, const struct operation_request *request)
-{
-    int fate = system_calls.ring_operation(request->kind, request->fd);
-
-    if (fate == RING_ONE_BYTE && moves_bytes(request->kind))
-        return submit_one_byte(uring, request);
-    if (fate >= 0 || uring->fault_count == URING_FAULTS)
-        return submit(uring, request, true);
-    uring->faults[uring->fault_count++] = (struct uring_fault){ .token = request->token, .error = fate };
     return 0;
 }
 
@@ -405,10 +362,23 @@ static int submit_under_test(struct io_uring_backend *uring, const struct operat
 int uring_submit(struct backend *backend, const struct operation_request *request)
 {
     struct io_uring_backend *uring = uring_of(backend);
+    const void *data;
+    struct io_uring_sqe *entry;
+    bool of_all;
 
-    if (system_calls.ring_operation != NULL)
-        return submit_under_test(uring, request);
-    return submit(uring, request, false);
+    if (request->timeout_ms > 0)
+        return submit_timed(uring, request);
+    data = copy_data(uring, request);
+    of_all = data != NULL ? request->piece_count <= IOV_MAX : request->piece_count == 1;
+    entry = keep_room_for_cancel(uring) ? next_entry(uring) : NULL;
+    if (entry == NULL)
+        return JD_ENOMEM;
+    prepare(entry, request, data);
+    if (of_all && uring_may_be_silent(uring, request))
+        uring_silence(uring, entry, request);
+    else
+        uring->quiet_sends += request->quiet;
+    return 0;
 }
 
 void uring_cancel(struct backend *backend, int fd, uint64_t token)
@@ -420,7 +390,7 @@ void uring_cancel(struct backend *backend, int fd, uint64_t token)
      * would keep a close waiting for ever: so the loop stands until the kernel has some again. */
     for (; entry == NULL; entry = next_entry(uring)) {
         poll(NULL, 0, CANCEL_RETRY_MS);
-        io_uring_get_events(&uring->ring);
+        uring_get_events(uring);
         uring_unpark(uring);
     }
     io_uring_prep_cancel64(entry, token, 0);

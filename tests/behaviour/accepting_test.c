@@ -1,11 +1,13 @@
 /* Accepting goes on whatever happens to single connections, and through a shortage of descriptors. Pitfalls 11, 42. */
 #include "base/posix/system_calls.h"
 #include "net/loop/event_loop.h"
-#include "proactor/backend.h"
 #include "tests/behaviour/harness.h"
+#include "tests/support/ring_calls.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -26,13 +28,32 @@ static bool takes_failure(void)
     return true;
 }
 
+static bool listens(int fd)
+{
+    int answer = 0;
+    socklen_t size = sizeof(answer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &answer, &size) == 0 && answer;
+}
+
 static void require_listener(int fd)
 {
-    int listens = 0;
-    socklen_t size = sizeof(listens);
+    ck_assert_msg(listens(fd), "accept on descriptor %d, which does not listen", fd);
+}
 
-    ck_assert_msg(getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens,
-                  "accept on descriptor %d, which does not listen", fd);
+/* An accept reaches the kernel with the loop's next wait. If its listener is shut down in between, the descriptor must still
+ * be that listener's, which has no connection; and no second accept may follow on it. */
+static void require_listener_until_shut_down(int fd)
+{
+    static unsigned shut_down;
+    struct tcp_info state = { 0 };
+    socklen_t size = sizeof(state);
+
+    if (listens(fd))
+        return;
+    ck_assert_msg(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &size) == 0 && state.tcpi_state == TCP_CLOSE,
+                  "accept on descriptor %d, which is no listener", fd);
+    ck_assert_uint_eq(++shut_down, 1);
 }
 
 static int failing_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
@@ -51,11 +72,11 @@ static int failing_accept4(int fd, struct sockaddr *address, socklen_t *length, 
 }
 
 /* Asked before the operation begins: each one accepts one connection or fails. */
-static int failing_ring_accept(int kind, int fd)
+static int failing_ring_accept(enum ring_call call, int fd)
 {
-    if (kind != OPERATION_ACCEPT_MANY)
+    if (call != RING_ACCEPT)
         return 0;
-    require_listener(fd);
+    require_listener_until_shut_down(fd);
     if (spared == 0)
         return takes_failure() ? -failure : 0;
     spared--;
@@ -66,7 +87,7 @@ static int failing_ring_accept(int kind, int fd)
 static void watch_accepting(void)
 {
     system_calls.accept4 = failing_accept4;
-    system_calls.ring_operation = failing_ring_accept;
+    ring_calls_decide(failing_ring_accept);
 }
 
 /* So many times when so many connections have been accepted. */

@@ -9,6 +9,7 @@
 #include "proactor/simulated/simulated.h"
 #include "tests/behaviour/recorder.h"
 #include "tests/support/late_engine.h"
+#include "tests/support/ring_calls.h"
 
 #include <dirent.h>
 #include <poll.h>
@@ -39,8 +40,7 @@ const struct engine_ops *engine_under_test(void)
         return &late_engine;
 #if JD_WITH_IO_URING
     if (strcmp(name, "old_uring") == 0) {
-        if (!uring_without_increments)
-            uring_without_increments = true;
+        ring_calls_before_6_12();
         return &io_uring_engine;
     }
 #endif

@@ -2,6 +2,7 @@
  * Pitfalls 12, 39, 40. Besides, channels, whose descriptors are the user's own. */
 #include "base/posix/system_calls.h"
 #include "tests/behaviour/gone_peers.h"
+#include "tests/support/ring_calls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -210,11 +211,11 @@ static ssize_t interrupted_send(int fd, const void *data, size_t size, int flags
     return send(fd, data, size, flags);
 }
 
-static int interrupted_ring_operation(int kind, int fd)
+static int interrupted_ring_call(enum ring_call call, int fd)
 {
     static unsigned enters, operations;
 
-    if (kind == RING_SETUP || (kind == RING_ENTER ? enters++ : operations++) % 2 != 0)
+    if (call == RING_SETUP || (call < RING_ACCEPT ? enters++ : operations++) % 2 != 0)
         return 0;
     interruptions++;
     return -EINTR;
@@ -226,7 +227,7 @@ START_TEST(an_interrupted_system_call_is_done_again)
     system_calls.epoll_wait = interrupted_epoll_wait;
     system_calls.recv = interrupted_recv;
     system_calls.send = interrupted_send;
-    system_calls.ring_operation = interrupted_ring_operation;
+    ring_calls_decide(interrupted_ring_call);
     serve(&(struct service){ .on_message = echo });
     int client = client_connect_up();
 

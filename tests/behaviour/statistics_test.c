@@ -2,8 +2,8 @@
  * from any thread. */
 #include "base/posix/system_calls.h"
 #include "net/loop/event_loop.h"
-#include "proactor/backend.h"
 #include "tests/behaviour/harness.h"
+#include "tests/support/ring_calls.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -59,9 +59,9 @@ static ssize_t failing_recv(int fd, void *data, size_t size, int flags)
     return -1;
 }
 
-static int failing_ring_receive(int kind, int fd)
+static int failing_ring_receive(enum ring_call call, int fd)
 {
-    return kind == OPERATION_RECEIVE_MANY ? -receive_error : 0;
+    return call == RING_RECEIVE ? -receive_error : 0;
 }
 
 static int connected(const struct service *service)
@@ -148,7 +148,7 @@ static void end_by_input_limit(void)
 static void end_by_receiving(int error)
 {
     system_calls.recv = failing_recv;
-    system_calls.ring_operation = failing_ring_receive;
+    ring_calls_decide(failing_ring_receive);
     int client = connected(&(struct service){ .on_message = echo });
 
     receive_error = error;

@@ -1,7 +1,7 @@
 #include "tests/support/faults.h"
 
 #include "base/posix/system_calls.h"
-#include "proactor/backend.h"
+#include "tests/support/ring_calls.h"
 
 #include <check.h>
 #include <errno.h>
@@ -304,37 +304,35 @@ static ssize_t faulty_sendmsg(int fd, const struct msghdr *message, int flags)
     return bytes == 1 ? send(fd, message->msg_iov[0].iov_base, 1, flags) : sendmsg(fd, message, flags);
 }
 
-static enum fault_call call_of_operation(int kind)
+/* An operation of a ring fails as the system call would that does the same. */
+static enum fault_call call_of(enum ring_call call)
 {
-    switch (kind) {
+    switch (call) {
     case RING_SETUP:
         return CALL_RING_SETUP;
     case RING_ENTER:
+    case RING_SUBMIT:
         return CALL_RING_ENTER;
-    case OPERATION_ACCEPT:
-    case OPERATION_ACCEPT_MANY:
+    case RING_ACCEPT:
         return CALL_ACCEPT4;
-    case OPERATION_CONNECT:
+    case RING_CONNECT:
         return CALL_CONNECT;
-    case OPERATION_RECEIVE:
-    case OPERATION_RECEIVE_MANY:
+    case RING_RECEIVE:
         return CALL_RECV;
-    case OPERATION_SEND:
+    case RING_SEND:
         return CALL_SEND;
-    case OPERATION_READ:
+    case RING_READ:
         return CALL_PREAD;
-    case OPERATION_WRITE:
+    case RING_WRITE:
         return CALL_PWRITEV;
-    default:
-        return FAULT_CALLS;
     }
+    return FAULT_CALLS;
 }
 
-/* An operation fails as the system call would that does the same. */
-static int faulty_ring_operation(int kind, int fd)
+/* That submissions could not leave early interests nobody: they leave with the next wait, which reports what lasts. */
+static int fate_of_ring_call(enum ring_call call, int fd)
 {
-    enum fault_call call = call_of_operation(kind);
-    const struct fault *fault = call < FAULT_CALLS ? strike(call, true) : NULL;
+    const struct fault *fault = strike(call_of(call), call != RING_SUBMIT);
 
     if (fault == NULL)
         return 0;
@@ -363,34 +361,31 @@ static int faulty_socket(int domain, int type, int protocol)
 void faults_install(void)
 {
     faults_set(NULL, 0, 0);
-    system_calls = (struct system_calls){
-        .accept4 = faulty_accept4,
-        .bind = faulty_bind,
-        .close = faulty_close,
-        .connect = faulty_connect,
-        .epoll_create1 = faulty_epoll_create1,
-        .epoll_ctl = faulty_epoll_ctl,
-        .epoll_wait = faulty_epoll_wait,
-        .eventfd = faulty_eventfd,
-        .freeaddrinfo = freeaddrinfo,
-        .getaddrinfo = getaddrinfo,
-        .getpeername = faulty_getpeername,
-        .getsockname = faulty_getsockname,
-        .getsockopt = faulty_getsockopt,
-        .listen = faulty_listen,
-        .pread = faulty_pread,
-        .preadv = faulty_preadv,
-        .pwritev = faulty_pwritev,
-        .recv = faulty_recv,
-        .recvmsg = faulty_recvmsg,
-        .ring_operation = faulty_ring_operation,
-        .send = faulty_send,
-        .sendfile = faulty_sendfile,
-        .sendmsg = faulty_sendmsg,
-        .setsockopt = faulty_setsockopt,
-        .shutdown = faulty_shutdown,
-        .socket = faulty_socket,
-    };
+    system_calls_reset();
+    system_calls.accept4 = faulty_accept4;
+    system_calls.bind = faulty_bind;
+    system_calls.close = faulty_close;
+    system_calls.connect = faulty_connect;
+    system_calls.epoll_create1 = faulty_epoll_create1;
+    system_calls.epoll_ctl = faulty_epoll_ctl;
+    system_calls.epoll_wait = faulty_epoll_wait;
+    system_calls.eventfd = faulty_eventfd;
+    system_calls.getpeername = faulty_getpeername;
+    system_calls.getsockname = faulty_getsockname;
+    system_calls.getsockopt = faulty_getsockopt;
+    system_calls.listen = faulty_listen;
+    system_calls.pread = faulty_pread;
+    system_calls.preadv = faulty_preadv;
+    system_calls.pwritev = faulty_pwritev;
+    system_calls.recv = faulty_recv;
+    system_calls.recvmsg = faulty_recvmsg;
+    system_calls.send = faulty_send;
+    system_calls.sendfile = faulty_sendfile;
+    system_calls.sendmsg = faulty_sendmsg;
+    system_calls.setsockopt = faulty_setsockopt;
+    system_calls.shutdown = faulty_shutdown;
+    system_calls.socket = faulty_socket;
+    ring_calls_decide(fate_of_ring_call);
 }
 
 void faults_remove(void)
