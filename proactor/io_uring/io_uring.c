@@ -241,55 +241,6 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
     return is_error(result) ? result : more_result;
 }
 
-/* ---- completions ---- */
-
-static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
-{
-    struct completion completion = {
-        .token = uring_is_silent(entry->user_data) ? uring_silent_token(entry->user_data) : entry->user_data,
-        .result = entry->res,
-        .more = (entry->flags & IORING_CQE_F_MORE) != 0,
-    };
-    bool has_buffer = (entry->flags & IORING_CQE_F_BUFFER) != 0;
-
-    if (entry->user_data == uring_ignored_token)
-        return 0;
-    if (entry->user_data == uring_silence_token) {
-        uring->silence_limited = false;
-        return 0;
-    }
-    if (entry->user_data == uring_timeout_token) {
-        if (entry->res == -EINVAL) /* not right behind its receive: there was no memory to take both at once */
-            proactor_timeout_lost(uring->backend.owner);
-        return 0;
-    }
-    if (entry->user_data == uring_wakeup_token) {
-        uring->wakeup_polled = completion.more;
-        return 1;
-    }
-    if (has_buffer)
-        completion.block = uring_buffer_filled(uring, entry);
-    proactor_completed(uring->backend.owner, &completion);
-    if (has_buffer)
-        uring_buffer_return(uring, entry);
-    return 1;
-}
-
-/* Those that were there when it began: what callbacks set off meanwhile waits for its turn. silent: so many sends are over. */
-static unsigned tell_all(struct io_uring_backend *uring, unsigned silent)
-{
-    unsigned ready = io_uring_cq_ready(&uring->ring);
-    unsigned count = 0;
-
-    uring_tell_silent(uring, silent, ready);
-    for (unsigned i = 0; i < ready; i++) {
-        const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
-        count += tell(uring, &entry);
-    }
-    io_uring_cq_advance(&uring->ring, ready);
-    return count;
-}
-
 static int uring_wait(struct backend *backend, int64_t timeout_ns)
 {
     struct io_uring_backend *uring = uring_of(backend);
@@ -297,7 +248,7 @@ static int uring_wait(struct backend *backend, int64_t timeout_ns)
     unsigned count, silent = uring_silent_over(uring);
 
     proactor_woke(backend->owner);
-    count = tell_all(uring, silent);
+    count = uring_tell_all(uring, silent);
     return is_error(result) ? result : (int)count;
 }
 

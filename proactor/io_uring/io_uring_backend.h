@@ -1,7 +1,15 @@
-/* The io_uring backend's inside (io_uring(7)): io_uring.c waits and tells of completions, io_uring_setup.c makes the ring,
- * io_uring_submit.c begins operations, io_uring_silent.c sends that need no completion, io_uring_buffers.c gives the kernel
- * blocks to receive into, io_uring_pollable.c is for loops that another loop waits for. docs/io_uring.md tells how they work
- * together. */
+/* The io_uring backend's inside (io_uring(7)); docs/io_uring.md tells how the parts work together.
+ *
+ *   io_uring.c             the backend's functions: its life and its wait
+ *   io_uring_setup.c       the ring's making, and why there can be none
+ *   io_uring_submit.c      operations begun and cancelled
+ *   io_uring_queue.c       room in the submission queue
+ *   io_uring_arena.c       copies of what requests point to
+ *   io_uring_enter.c       calls into the kernel
+ *   io_uring_completion.c  completions told
+ *   io_uring_buffers.c     blocks that the kernel receives into
+ *   io_uring_silent.c      sends that need no completion
+ *   io_uring_pollable.c    loops that another loop waits for */
 #ifndef PROACTOR_IO_URING_IO_URING_BACKEND_H
 #define PROACTOR_IO_URING_IO_URING_BACKEND_H
 
@@ -17,6 +25,7 @@ enum {
     URING_LARGE_BLOCKS = 6,   /* used up piece by piece: no more than the caches hold */
     URING_SMALL_BLOCKS = 189, /* where the kernel cannot do that */
     URING_BUFFERS = 256,      /* the buffer ring's entries, a power of two */
+    URING_BUFFER_GROUP = 0,
     URING_ARENA_BYTES = 32 * 1024,
     URING_GATHER_US = 32, /* for messages that are waited for, and for each of them: slower ones are not worth it */
     URING_GATHER_EACH_US = 16,
@@ -159,10 +168,7 @@ bool uring_prepare_poll(struct backend *backend);
 /* Before completions are collected: what comes later is signalled anew. */
 void uring_pollable_drain(struct io_uring_backend *uring);
 
-/* ---- io_uring_submit.c ---- */
-int uring_submit(struct backend *backend, const struct operation_request *request);
-void uring_cancel(struct backend *backend, int fd, uint64_t token);
-void uring_push(struct backend *backend);
+/* ---- io_uring_enter.c ---- */
 
 /* Hands over what is in the queue and waits: for so many completions, or after at_least_us (0: never) for one, at most until
  * timeout_ns (negative: without end). Returns a negative error when it was not handed over or the waiting failed. */
@@ -173,8 +179,51 @@ int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_leas
 int uring_submit_and_get_events(struct io_uring_backend *uring);
 int uring_get_events(struct io_uring_backend *uring);
 
+/* Hands over what is in the queue, if the ring is enabled. What the kernel does not take stays in the queue. */
+void uring_submit_now(struct io_uring_backend *uring);
+void uring_push(struct backend *backend);
+
+/* ---- io_uring_queue.c ---- */
+
+/* An entry behind all others, or NULL: there is no memory. */
+struct io_uring_sqe *uring_next_entry(struct io_uring_backend *uring);
+
+/* Before an operation's entry. Returns whether its cancel will find room. */
+bool uring_keep_room_for_cancel(struct io_uring_backend *uring);
+
+/* Whether the next two entries lie in the queue side by side. */
+bool uring_has_room_for_two(struct io_uring_backend *uring);
+
+/* What is parked goes to the queue, as far as there is room. */
+void uring_unpark(struct io_uring_backend *uring);
+
+/* ---- io_uring_arena.c ---- */
+
+/* Memory that the kernel may read until it has taken the entries that are there and the next one. Before that entry is made,
+ * as it may be necessary to submit those before it. NULL: there is no room just now. */
+void *uring_arena_take(struct io_uring_backend *uring, size_t bytes);
+
+/* How many of a request's pieces one entry can have. */
+unsigned uring_pieces_of(const struct operation_request *request);
+
+/* The pieces of a request that has several, as its entry needs them: a struct msghdr, or of a file an array. NULL: there is
+ * but one, or no room; as fewer bytes may be moved than are asked for, the first is enough then. */
+const void *uring_copy_pieces(struct io_uring_backend *uring, const struct operation_request *request);
+
+/* ---- io_uring_submit.c ---- */
+int uring_submit(struct backend *backend, const struct operation_request *request);
+void uring_cancel(struct backend *backend, int fd, uint64_t token);
+
 /* A poll of the wakeup, if none is under way. */
 void uring_poll_wakeup(struct io_uring_backend *uring);
+
+/* ---- io_uring_completion.c ---- */
+
+/* Tells of those that are there when it begins: what callbacks set off meanwhile waits for its turn. silent: so many silent
+ * sends are over. Returns how many were told. */
+unsigned uring_tell_all(struct io_uring_backend *uring, unsigned silent);
+
+/* ---- what the ring says ---- */
 
 /* Completions for which there was no room in the queue: the kernel keeps them until it is entered. */
 static inline bool uring_has_overflown(const struct io_uring *ring)
@@ -201,8 +250,5 @@ static inline bool uring_has_unsubmitted(const struct io_uring_backend *uring)
         return uring->ring.sq.sqe_head != uring->ring.sq.sqe_tail;
     return io_uring_sq_ready(&uring->ring) > 0;
 }
-
-/* What is parked goes to the queue, as far as there is room. */
-void uring_unpark(struct io_uring_backend *uring);
 
 #endif

@@ -14,7 +14,6 @@
 #include <string.h>
 
 enum {
-    BUFFER_GROUP = 0,
     USED_PIECE_BY_PIECE = 2, /* IOU_PBUF_RING_INC (linux/io_uring.h, Linux 6.12), later than liburing 2.3 */
     PAGE_BYTES = 4096,
     TYPICAL_SHARE = 8, /* of a receive in what is typical: one in so many */
@@ -51,7 +50,7 @@ static int register_ring(struct io_uring_backend *uring, uint16_t flags)
     struct io_uring_buf_reg registration = {
         .ring_addr = (uintptr_t)uring->buffers,
         .ring_entries = URING_BUFFERS,
-        .bgid = BUFFER_GROUP,
+        .bgid = URING_BUFFER_GROUP,
     };
 
     /* The field behind bgid: pad in liburing 2.3, later flags. */
@@ -106,7 +105,7 @@ int uring_buffers_create(struct io_uring_backend *uring)
 
 void uring_buffers_destroy(struct io_uring_backend *uring)
 {
-    io_uring_unregister_buf_ring(&uring->ring, BUFFER_GROUP);
+    io_uring_unregister_buf_ring(&uring->ring, URING_BUFFER_GROUP);
     for (unsigned number = 0; number < uring->block_count; number++)
         if (uring->blocks[number] != NULL)
             block_put(uring->blocks[number]);

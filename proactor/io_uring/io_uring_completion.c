@@ -1,0 +1,50 @@
+/* Completions: what each entry of the completion queue means, told to the owner. */
+#include "proactor/io_uring/io_uring_backend.h"
+
+#include <errno.h>
+
+static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
+{
+    struct completion completion = {
+        .token = uring_is_silent(entry->user_data) ? uring_silent_token(entry->user_data) : entry->user_data,
+        .result = entry->res,
+        .more = (entry->flags & IORING_CQE_F_MORE) != 0,
+    };
+    bool has_buffer = (entry->flags & IORING_CQE_F_BUFFER) != 0;
+
+    if (entry->user_data == uring_ignored_token)
+        return 0;
+    if (entry->user_data == uring_silence_token) {
+        uring->silence_limited = false;
+        return 0;
+    }
+    if (entry->user_data == uring_timeout_token) {
+        if (entry->res == -EINVAL) /* not right behind its receive: there was no memory to take both at once */
+            proactor_timeout_lost(uring->backend.owner);
+        return 0;
+    }
+    if (entry->user_data == uring_wakeup_token) {
+        uring->wakeup_polled = completion.more;
+        return 1;
+    }
+    if (has_buffer)
+        completion.block = uring_buffer_filled(uring, entry);
+    proactor_completed(uring->backend.owner, &completion);
+    if (has_buffer)
+        uring_buffer_return(uring, entry);
+    return 1;
+}
+
+unsigned uring_tell_all(struct io_uring_backend *uring, unsigned silent)
+{
+    unsigned ready = io_uring_cq_ready(&uring->ring);
+    unsigned count = 0;
+
+    uring_tell_silent(uring, silent, ready);
+    for (unsigned i = 0; i < ready; i++) {
+        const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
+        count += tell(uring, &entry);
+    }
+    io_uring_cq_advance(&uring->ring, ready);
+    return count;
+}
