@@ -1,11 +1,6 @@
 /* The simulated Proactor: a completion backend made of readiness and threads, for systems without a completion API and for
  * teaching. The Poller says that an operation is possible, a worker thread performs it, its completion is queued to the
- * loop's thread and reported from wait. Correct, not fast: what it costs is what this way costs (docs/proactor.md).
- *
- *   simulated.c              initiation, cancellation and reporting: the backend's functions
- *   simulated_descriptor.c   who waits for what on a descriptor, and in which order
- *   simulated_workers.c      the threads
- *   simulated_operation.c    what a worker does for each kind of operation */
+ * loop's thread and reported from wait. Correct, not fast: what it costs is what this way costs (docs/proactor.md). */
 #ifndef PROACTOR_SIMULATED_SIMULATED_H
 #define PROACTOR_SIMULATED_SIMULATED_H
 

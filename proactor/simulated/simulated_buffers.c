@@ -1,0 +1,65 @@
+/* The blocks that continuous receives receive into: taken when something is there to be received, and given back when that has
+ * been told. */
+#include "proactor/simulated/simulated_backend.h"
+
+#include <jinduo/error.h>
+
+static struct block *find_block(struct simulated *simulated)
+{
+    struct block *block = simulated->spare;
+
+    simulated->spare = NULL;
+    return block != NULL ? block : proactor_receive_block(simulated->backend.owner);
+}
+
+/* While blocks are out, one will come back; when there is none at all, whoever waits ends. */
+void simulated_serve_blockless(struct simulated *simulated)
+{
+    while (!list_is_empty(&simulated->blockless) && simulated->blocks_out < SIMULATED_BLOCKS_MAX) {
+        struct simulated_operation *operation = operation_of_queue(simulated->blockless.next);
+        struct block *block = find_block(simulated);
+
+        if (block == NULL && simulated->blocks_out > 0)
+            return;
+        list_remove(&operation->queue);
+        if (block == NULL) {
+            simulated->out_of_memory = true;
+            simulated_complete(simulated, operation, JD_ENOBUFS);
+            continue;
+        }
+        simulated->blocks_out++;
+        operation->block = block;
+        simulated_give_to_workers(simulated, operation);
+    }
+}
+
+void simulated_put_block(struct simulated *simulated, struct block *block)
+{
+    simulated->blocks_out--;
+    if (block != NULL && simulated->spare == NULL) {
+        block->begin = block->end = 0;
+        simulated->spare = block;
+    } else if (block != NULL) {
+        block_put(block);
+    }
+    simulated_serve_blockless(simulated);
+}
+
+void simulated_put_block_of(struct simulated *simulated, struct simulated_operation *operation)
+{
+    struct block *block = operation->block;
+
+    if (block == NULL)
+        return;
+    operation->block = NULL;
+    simulated_put_block(simulated, block);
+}
+
+void simulated_look_for_memory(struct simulated *simulated)
+{
+    if (!simulated->out_of_memory)
+        return;
+    if (simulated->spare == NULL)
+        simulated->spare = proactor_receive_block(simulated->backend.owner);
+    simulated->out_of_memory = simulated->spare == NULL;
+}

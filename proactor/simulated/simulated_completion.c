@@ -1,0 +1,148 @@
+/* Completions: what the Poller and the workers report becomes an operation's result, which is told to the owner. */
+#include "proactor/simulated/simulated_backend.h"
+
+#include <jinduo/error.h>
+
+/* ---- events ---- */
+
+struct readiness {
+    struct simulated *simulated;
+    uint32_t events; /* epoll's, and poll's: the numbers are the same (Linux, include/uapi/linux/eventpoll.h) */
+};
+
+static void operation_ready(struct simulated_operation *operation, void *arg)
+{
+    const struct readiness *readiness = arg;
+    struct simulated *simulated = readiness->simulated;
+    uint32_t told = readiness->events & (operation->interest | EPOLLERR | EPOLLHUP);
+
+    if (told == 0)
+        return;
+    if (operation_is_poll(operation->kind)) {
+        simulated_complete(simulated, operation, told);
+    } else if (operation->kind == OPERATION_RECEIVE_MANY) {
+        operation->state = OPERATION_BLOCKLESS;
+        list_append(&simulated->blockless, &operation->queue);
+    } else {
+        simulated_give_to_workers(simulated, operation);
+    }
+}
+
+static void descriptor_ready(struct simulated *simulated, struct simulated_descriptor *descriptor, uint32_t events)
+{
+    struct readiness readiness = { .simulated = simulated, .events = events };
+
+    simulated_descriptor_narrow(&simulated->descriptors, descriptor, events);
+    simulated_descriptor_each_waiting(descriptor, operation_ready, &readiness);
+}
+
+void simulated_dispatch(struct simulated *simulated, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct epoll_event *event = &simulated->descriptors.poller.events[i];
+        struct simulated_descriptor *descriptor =
+            simulated_descriptor_by_token(&simulated->descriptors, event->data.u64);
+        if (descriptor != NULL) /* else the wake-up, or one that is gone */
+            descriptor_ready(simulated, descriptor, event->events);
+    }
+}
+
+/* ---- what the workers have done ---- */
+
+static void worked(struct simulated *simulated, struct simulated_operation *operation)
+{
+    if (operation->finished) {
+        simulated_complete(simulated, operation, operation->result);
+        return;
+    }
+    simulated_put_block_of(simulated, operation);
+    if (operation->cancelled)
+        simulated_complete(simulated, operation, JD_ECANCELED);
+    else
+        simulated_wait_or_complete(simulated, operation);
+}
+
+void simulated_collect(struct simulated *simulated)
+{
+    struct link done;
+
+    simulated_workers_collect(&simulated->workers, &done);
+    while (!list_is_empty(&done)) {
+        struct simulated_operation *operation = operation_of_queue(done.next);
+        list_remove(&operation->queue);
+        worked(simulated, operation);
+    }
+}
+
+/* ---- completions ---- */
+
+static bool is_final(const struct simulated_operation *operation)
+{
+    if (!operation_is_continuous(operation->kind) || operation->cancelled || operation->result < 0)
+        return true;
+    return operation->kind == OPERATION_RECEIVE_MANY && operation->result == 0;
+}
+
+/* Forgets it before its completion is told, whose receiver may close the descriptor. */
+static void end_operation(struct simulated *simulated, struct simulated_operation *operation)
+{
+    struct simulated_descriptor *descriptor = operation->descriptor;
+    struct simulated_operation *next = simulated_descriptor_remove(operation);
+
+    if (next != NULL) {
+        int result = simulated_begin(simulated, next);
+        if (result < 0)
+            simulated_complete(simulated, next, result);
+    }
+    simulated_descriptor_forget(&simulated->descriptors, descriptor);
+    simulated_free_operation(simulated, operation);
+}
+
+static void report(struct simulated *simulated, struct simulated_operation *operation)
+{
+    struct block *block = operation->result > 0 ? operation->block : NULL;
+    bool had_block = block != NULL;
+    struct completion completion = {
+        .token = operation->token,
+        .result = operation->result,
+        .more = !is_final(operation),
+        .block = had_block ? &block : NULL,
+    };
+
+    if (had_block)
+        operation->block = NULL;
+    else
+        simulated_put_block_of(simulated, operation);
+    operation->state = OPERATION_IN_CALLBACK;
+    if (!completion.more)
+        end_operation(simulated, operation);
+    proactor_completed(simulated->backend.owner, &completion);
+    if (had_block)
+        simulated_put_block(simulated, block);
+    if (!completion.more)
+        return;
+    if (operation->cancelled)
+        simulated_complete(simulated, operation, JD_ECANCELED);
+    else if (operation->kind == OPERATION_POLL_MANY)
+        operation->state = OPERATION_WAITING; /* armed anew it would be told the same again */
+    else
+        simulated_wait_or_complete(simulated, operation);
+}
+
+/* Those that are complete now; what completes meanwhile waits for the next turn. */
+int simulated_report_completions(struct simulated *simulated)
+{
+    struct link reported;
+    int count = 0;
+
+    list_move_all(&simulated->completed, &reported);
+    while (!list_is_empty(&reported)) {
+        struct simulated_operation *operation = operation_of_queue(reported.next);
+        list_remove(&operation->queue);
+        report(simulated, operation);
+        count++;
+    }
+    if (!list_is_empty(&simulated->completed))
+        simulated_wake(&simulated->backend); /* for those who wait for pollable_fd */
+    return count;
+}

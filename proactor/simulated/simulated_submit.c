@@ -1,0 +1,173 @@
+/* Beginning and cancelling operations: each waits for its descriptor to be ready, or is with the workers. */
+#include "base/memory.h"
+#include "proactor/simulated/simulated_backend.h"
+
+#include <jinduo/error.h>
+#include <string.h>
+
+enum { UNUSED_MAX = 64 }; /* operations' memory that is kept */
+
+/* ---- operations' memory ---- */
+
+static struct simulated_operation *take_unused(struct simulated *simulated)
+{
+    struct simulated_operation *operation = operation_of_queue(simulated->unused.next);
+
+    list_remove(&operation->queue);
+    simulated->unused_count--;
+    memset(operation, 0, sizeof(*operation));
+    return operation;
+}
+
+void simulated_free_operation(struct simulated *simulated, struct simulated_operation *operation)
+{
+    simulated_operation_release(operation);
+    if (simulated->unused_count == UNUSED_MAX) {
+        memory_release(operation, sizeof(*operation));
+        return;
+    }
+    list_append(&simulated->unused, &operation->queue);
+    simulated->unused_count++;
+}
+
+void simulated_free_unused(struct simulated *simulated)
+{
+    while (!list_is_empty(&simulated->unused))
+        memory_release(take_unused(simulated), sizeof(struct simulated_operation));
+}
+
+/* ---- the way of an operation: waiting, working, completed ---- */
+
+void simulated_complete(struct simulated *simulated, struct simulated_operation *operation, int64_t result)
+{
+    operation->state = OPERATION_COMPLETED;
+    operation->result = result;
+    list_append(&simulated->completed, &operation->queue);
+}
+
+/* Stored first, then armed. */
+static int wait_until_ready(struct simulated *simulated, struct simulated_operation *operation)
+{
+    operation->state = OPERATION_WAITING;
+    proactor_entered(simulated->backend.owner);
+    return simulated_descriptor_arm(&simulated->descriptors, operation->descriptor);
+}
+
+void simulated_wait_or_complete(struct simulated *simulated, struct simulated_operation *operation)
+{
+    int result = wait_until_ready(simulated, operation);
+
+    if (result < 0)
+        simulated_complete(simulated, operation, result);
+}
+
+void simulated_give_to_workers(struct simulated *simulated, struct simulated_operation *operation)
+{
+    operation->state = OPERATION_WORKING;
+    simulated_workers_give(&simulated->workers, operation);
+}
+
+/* The first of its direction now. What is mostly possible at once is tried without asking: a socket has room to send, and
+ * files are never told of by epoll (epoll_ctl(2), EPERM). */
+int simulated_begin(struct simulated *simulated, struct simulated_operation *operation)
+{
+    switch (operation->kind) {
+    case OPERATION_CONNECT:
+    case OPERATION_SEND:
+    case OPERATION_READ:
+    case OPERATION_WRITE:
+        simulated_give_to_workers(simulated, operation);
+        return 0;
+    default:
+        return wait_until_ready(simulated, operation);
+    }
+}
+
+/* ---- submitting and cancelling ---- */
+
+static int make_operation(struct simulated *simulated, const struct operation_request *request,
+                          struct simulated_operation **made)
+{
+    struct simulated_operation *operation;
+    int result;
+
+    if (list_is_empty(&simulated->unused))
+        operation = memory_allocate_zeroed(sizeof(*operation));
+    else
+        operation = take_unused(simulated);
+    if (operation == NULL)
+        return JD_ENOMEM;
+    result = simulated_operation_init(operation, request);
+    if (result < 0)
+        simulated_free_operation(simulated, operation);
+    else
+        *made = operation;
+    return result;
+}
+
+int simulated_submit(struct backend *backend, const struct operation_request *request)
+{
+    struct simulated *simulated = simulated_of(backend);
+    struct simulated_descriptor *descriptor;
+    struct simulated_operation *operation;
+    int result = !operation_is_poll(request->kind) ? simulated_workers_start(&simulated->workers) : 0;
+
+    if (request->timeout_ms > 0)
+        return JD_ENOTSUP;
+    if (result < 0)
+        return result;
+    result = simulated_descriptor_get(&simulated->descriptors, request->fd, &descriptor);
+    if (result < 0)
+        return result;
+    result = make_operation(simulated, request, &operation);
+    if (result < 0)
+        goto forget_descriptor;
+    if (simulated_descriptor_add(descriptor, operation))
+        result = simulated_begin(simulated, operation);
+    if (result == 0)
+        return 0;
+
+    simulated_descriptor_remove(operation);
+    simulated_free_operation(simulated, operation);
+forget_descriptor:
+    simulated_descriptor_forget(&simulated->descriptors, descriptor);
+    return result;
+}
+
+/* Stops an operation that nothing has been done for. Returns false if it is too late for that. */
+static bool stop(struct simulated *simulated, struct simulated_operation *operation)
+{
+    switch (operation->state) {
+    case OPERATION_BEHIND:
+    case OPERATION_WAITING:
+        return true;
+    case OPERATION_BLOCKLESS:
+        list_remove(&operation->queue);
+        return true;
+    case OPERATION_WORKING: /* what a worker has begun with, its memory above all, is the worker's until it is done */
+        return simulated_workers_take_back(&simulated->workers, operation);
+    case OPERATION_COMPLETED:
+    case OPERATION_IN_CALLBACK:
+        break;
+    }
+    return false;
+}
+
+void simulated_cancel(struct backend *backend, int fd, uint64_t token)
+{
+    struct simulated *simulated = simulated_of(backend);
+    struct simulated_operation *operation = simulated_descriptor_find(&simulated->descriptors, fd, token);
+
+    if (operation == NULL)
+        return;
+    operation->cancelled = true;
+    if (!stop(simulated, operation))
+        return;
+    simulated_complete(simulated, operation, JD_ECANCELED);
+    simulated_wake(backend);
+}
+
+/* Nothing waits here to be pushed: a submitted operation is with the Poller or with the workers already. */
+void simulated_push(struct backend *backend)
+{
+}
