@@ -123,18 +123,6 @@ static bool simulated_prepare_poll(struct backend *backend)
     return !list_is_empty(&simulated_of(backend)->completed);
 }
 
-/* ---- for tests ---- */
-
-unsigned simulated_at_work(const struct backend *backend)
-{
-    return simulated_of(backend)->workers.given;
-}
-
-size_t simulated_kept_bytes(const struct backend *backend)
-{
-    return simulated_of(backend)->unused_count * sizeof(struct simulated_operation);
-}
-
 /* ---- the backend's functions ---- */
 
 const struct backend_ops simulated_backend = {

@@ -8,10 +8,4 @@
 
 extern const struct backend_ops simulated_backend;
 
-/* How many operations the workers have, or have done since the last wait: tests that want quiet wait for none. */
-unsigned simulated_at_work(const struct backend *backend);
-
-/* Memory of operations that are over, kept for the next: how much depends on how many there ever were at a time. */
-size_t simulated_kept_bytes(const struct backend *backend);
-
 #endif

@@ -6,7 +6,7 @@
 #include "proactor/io_uring/io_uring_backend.h"
 #endif
 #include "proactor/engine/proactor_engine.h"
-#include "proactor/simulated/simulated.h"
+#include "proactor/simulated/simulated_backend.h"
 #include "tests/behaviour/recorder.h"
 #include "tests/support/late_engine.h"
 #include "tests/support/ring_calls.h"
@@ -140,17 +140,23 @@ static bool ring_has_submissions(void)
 #endif
 }
 
+static const struct simulated *the_simulated(void)
+{
+    return simulated_of(proactor_of_loop(the_loop)->backend);
+}
+
 /* What another thread is about to do for the loop has not happened yet, however long the loop has had nothing to do. */
 static bool is_at_work(void)
 {
     if (ring_option_is("sqpoll"))
         return ring_has_submissions();
-    return engine_is("simulated") && simulated_at_work(proactor_of_loop(the_loop)->backend) > 0;
+    return engine_is("simulated") && the_simulated()->workers.given > 0;
 }
 
+/* Less that of operations that are over, kept for the next: how much depends on how many there ever were at a time. */
 size_t memory_in_use(void)
 {
-    size_t kept = engine_is("simulated") ? simulated_kept_bytes(proactor_of_loop(the_loop)->backend) : 0;
+    size_t kept = engine_is("simulated") ? the_simulated()->unused_count * sizeof(struct simulated_operation) : 0;
 
     return jd_memory_in_use() - kept;
 }
