@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""CONTRIBUTING.md is true: the files that it names exist, and its list for a new engine is complete.
+"""CONTRIBUTING.md is true: the files that it names exist, and its list for a new engine is complete; and so is the page on the
+architecture: it names each source file.
 
 Argument: the source directory.
 """
@@ -75,6 +76,21 @@ def commands_and_options_that_are_named_exist():
     commands = re.findall(r"`\./dev ([a-z]+)", page())
     missing = sorted(command for command in set(commands) if f"\n  {command}" not in helped)
     assert commands and not missing, missing
+
+
+def unnamed_sources(page_text):
+    """Sources of the library that the page does not name."""
+    sources = [path for room in ("base", "net", "proactor") for path in sorted((ROOT / room).rglob("*.c"))]
+    assert len(sources) > 80, "too few sources are seen"
+    return [str(path.relative_to(ROOT)) for path in sources if f"`{path.relative_to(ROOT)}`" not in page_text]
+
+
+@tap.test
+def the_architecture_page_says_what_each_source_file_is_for():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    missing = [path for path in named_in(text) if path.startswith(tuple(f"{room}/" for room in ROOMS)) and not exists(path)]
+    assert not unnamed_sources(text) and not missing, (unnamed_sources(text), missing)
+    assert len(unnamed_sources(text.replace("`base/endpoint.c`", ""))) == 1
 
 
 # ---- that these checks find what they are for ----
