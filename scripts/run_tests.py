@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the tests of a build directory, prints a table of its suites and what failed, and appends "PASSED FAILED" to a
-tally. A suite is one test program; its tests are its TAP test points, one if it does not speak TAP."""
+"""Runs the tests of a build directory, prints a table of its suites and what failed, and appends "PASSED FAILED UNSTABLE"
+to a tally. A suite is one test program; its tests are its TAP test points, one if it does not speak TAP.
+
+A suite that fails is run again alone, twice, after all others. If both runs pass, the suite is unstable: it is reported, with
+the first failure's output, and does not fail the run. No second chance for a suite that hung, crashed or was stopped by a
+sanitizer. More than three unstable suites in a tally fail the run. The tally and the file of unstable suites may hold earlier
+builds' lines: a run is all of them."""
 
 import argparse
 import fnmatch
@@ -10,50 +15,34 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 
-ENGINES = ("reactor", "io_uring", "old_uring", "simulated", "late")  # the last word of a suite's name, where the suite runs on each of them
-LATE = "late"                  # of the tests' own, so it need not have them all
-ALONE = "completion"           # of meson's suites: tests of what completion engines alone have
+from test_results import failure_text, judge, name_of, suite_of
+
+LATE = "late"                  # an engine of the tests' own, so it need not have all tests
 RING_SINCE = (6, 1)            # Linux; from then on the engine io_uring has to be there
 PROGRESS_SECONDS = 2
-OUTPUT_LINES = 60              # shown of a failed suite, at most
+UNSTABLE_AT_MOST = 3
+SECOND_RUNS = 2
+SECOND_CHANCES_AT_MOST = 8     # so many suites do not fail by bad luck
+
+# Suites that not all engines run say so by a suite of meson's; those of one kind have the same tests on each of their engines.
+ENGINE_KINDS = {
+    None: "tests on each engine",
+    "completion": "of completion engines alone",
+    "ring": "of engines with a ring alone",
+    "unit": "of loops by themselves",
+}
 
 MESON_LINE = re.compile(r"\s*(\d+)/(\d+) (.*)")
-TAP_SKIP = re.compile(r"^1\.\.0\s*#\s*skip", re.IGNORECASE | re.MULTILINE)
-TAP_POINT = re.compile(r"(not )?ok\b(?:\s+\d+)?\s*(?:-\s*)?([^#]*)(?:#\s*(skip|todo)\b.*)?", re.IGNORECASE)
-
-
-@dataclass
-class Suite:
-    name: str
-    seconds: float
-    result: str
-    output: str
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    @property
-    def tests(self):
-        return self.passed + self.failed + self.skipped
-
-    @property
-    def base(self):
-        return self.name.rsplit(" ", 1)[0] if self.engine else self.name
-
-    @property
-    def engine(self):
-        last = self.name.rsplit(" ", 1)[-1]
-        return last if last in ENGINES and last != self.name else None
 
 
 def read_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", help="build directory")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only suites that match, with * and ?, or contain it")
     parser.add_argument("--label", help="what to call the build")
     parser.add_argument("--tally", required=True, help="file to append the counts to")
+    parser.add_argument("--unstable", required=True, help="file to append what unstable suites printed to")
     parser.add_argument("--jobs", default="2", help="suites that run at a time")
     parser.add_argument("--patience", default="1", help="factor for the suites' time limits")
     return parser.parse_args()
@@ -89,12 +78,12 @@ class Progress:
             print("\r\033[K", end="", flush=True)
 
 
-def run_meson(arguments, names):
+def run_meson(arguments, names, jobs, log_name="testlog"):
     """Returns what meson logged of each suite."""
-    log = os.path.join(arguments.build, "meson-logs", "testlog.json")
+    log = os.path.join(arguments.build, "meson-logs", f"{log_name}.json")
     if os.path.exists(log):
         os.remove(log)
-    command = ["meson", "test", "-C", arguments.build, "--no-rebuild", "--num-processes", arguments.jobs,
+    command = ["meson", "test", "-C", arguments.build, "--no-rebuild", "--logbase", log_name, "--num-processes", jobs,
                "--timeout-multiplier", arguments.patience, *names]
     progress = Progress(arguments.label)
     said = []
@@ -112,44 +101,71 @@ def run_meson(arguments, names):
         return [json.loads(line) for line in lines]
 
 
-def count_points(suite, text):
-    for line in text.splitlines():
-        match = TAP_POINT.fullmatch(line.strip())
-        if not match:
-            continue
-        if match[3]:
-            suite.skipped += 1
-        elif match[1]:
-            suite.failed += 1
-        else:
-            suite.passed += 1
+def run_suites(arguments, tests, names):
+    records = run_meson(arguments, names, arguments.jobs) if names else []
+    suites = [judge(record, tests[name_of(record)]) for record in records]
+    suites += [suite_of(tests[name]) for name in set(names) - {suite.name for suite in suites}]
+    order = list(tests)
+    return sorted(suites, key=lambda suite: order.index(suite.name))
 
 
-def name_of(record):
-    """Without meson's "PROJECT:SUITE / " in front."""
-    return record["name"].rsplit(" / ", 1)[-1]
+# ---- second chances ----
+
+def passes_again(arguments, test):
+    """Returns the last of the runs alone if all pass, else None."""
+    for _ in range(SECOND_RUNS):
+        records = run_meson(arguments, [test["name"]], "1", "second-chance")
+        again = judge(records[0], test) if records else suite_of(test)
+        if again.failed > 0:
+            return None
+    return again
 
 
-def judge(record, protocol):
-    """The suite's counts; one that crashed, ran out of time or ran no test has failed, whatever its points say."""
-    suite = Suite(name_of(record), record["duration"], record["result"],
-                  "\n".join(filter(None, (record.get("stdout"), record.get("stderr")))))
-    if protocol == "tap":
-        count_points(suite, record.get("stdout") or "")
-    elif suite.result == "OK":
-        suite.passed = 1
-    if suite.result == "SKIP" and suite.tests == 0 and (protocol != "tap" or TAP_SKIP.search(suite.output)):
-        suite.skipped = 1
-    if os.environ.get("CI") == "true":
-        suite.failed, suite.skipped = suite.failed + suite.skipped, 0
-    good = suite.result in ("OK", "SKIP") and suite.tests > 0
-    if not good and suite.failed == 0:
-        suite.failed = 1
-    return suite
+def note_unstable(arguments, suite):
+    with open(arguments.unstable, "a", encoding="utf-8") as unstable:
+        print(f"unstable: {suite.name} ({arguments.label})\n{failure_text(suite)}", file=unstable)
 
 
-def is_alone(test):
-    return any(name.rpartition(":")[2] == ALONE for name in test["suite"])
+def give_second_chances(arguments, tests, suites):
+    """Replaces what passes again. Returns the unstable suites, as they failed."""
+    candidates = [suite for suite in suites if suite.failed > 0 and suite.no_chance is None]
+    unstable = []
+    if len(candidates) > SECOND_CHANCES_AT_MOST:
+        print(f"{arguments.label}: {len(candidates)} suites failed, too many to run them again", flush=True)
+        return unstable
+    for suite in candidates:
+        print(f"{arguments.label}: {suite.name} failed, runs again alone", flush=True)
+        again = passes_again(arguments, tests[suite.name])
+        if again is not None:
+            again.unstable = True
+            suites[suites.index(suite)] = again
+            unstable.append(suite)
+            note_unstable(arguments, suite)
+    return unstable
+
+
+def unstable_before(tally):
+    """How many the run's other builds had."""
+    if not os.path.exists(tally):
+        return 0
+    with open(tally, encoding="utf-8") as lines:
+        return sum(int((line.split() + ["0", "0", "0"])[2]) for line in lines)
+
+
+def too_many_unstable(before, now):
+    """Told once, of the build that has the first one too many."""
+    if before <= UNSTABLE_AT_MOST < before + now:
+        yield f"{before + now} unstable suites, more than {UNSTABLE_AT_MOST}"
+
+
+# ---- engines ----
+
+def kind_of(suite):
+    return next((kind for kind in ENGINE_KINDS if kind in suite.markers), None)
+
+
+def engines_of(suites):
+    return list(dict.fromkeys(suite.engine for suite in suites if suite.engine))
 
 
 def engine_counts(suites, engines):
@@ -157,33 +173,37 @@ def engine_counts(suites, engines):
 
 
 def text_of_counts(counts):
-    return ", ".join(f"{engine} {count}" for engine, count in counts.items())
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 class Engines:
-    """Which engines ran which suites: all run all, but for those of the completion engines alone."""
+    """Which engines ran which suites: of a kind of suites all of its engines run all."""
 
-    def __init__(self, suites, tests):
-        self.shared = [suite for suite in suites if suite.engine and not is_alone(tests[suite.name])]
-        self.alone = [suite for suite in suites if suite.engine and is_alone(tests[suite.name])]
+    def __init__(self, suites):
+        self.kinds = {kind: [suite for suite in suites if suite.engine and not suite.option and kind_of(suite) == kind]
+                      for kind in ENGINE_KINDS}
+        self.of_options = [suite for suite in suites if suite.option]
 
     @staticmethod
     def differences_in(suites):
-        engines = [engine for engine in ENGINES if engine != LATE and any(suite.engine == engine for suite in suites)]
-        for base in sorted({suite.base for suite in suites}):
-            counts = engine_counts([suite for suite in suites if suite.base == base], engines)
+        engines = [engine for engine in engines_of(suites) if engine != LATE]
+        for row in sorted({suite.row for suite in suites}):
+            counts = engine_counts([suite for suite in suites if suite.row == row], engines)
             if len(set(counts.values())) > 1:
-                yield f"{base}: not the same tests on each engine: {text_of_counts(counts)}"
+                yield f"{row}: not the same tests on each engine: {text_of_counts(counts)}"
 
     def differences(self):
-        yield from self.differences_in(self.shared)
-        yield from self.differences_in(self.alone)
+        for suites in self.kinds.values():
+            yield from self.differences_in(suites)
 
     def print_counts(self):
-        for title, suites in (("tests on each engine", self.shared), ("of completion engines alone", self.alone)):
-            engines = [engine for engine in ENGINES if any(suite.engine == engine for suite in suites)]
-            if engines:
-                print(f"{title}: {text_of_counts(engine_counts(suites, engines))}")
+        for kind, suites in self.kinds.items():
+            if suites:
+                print(f"{ENGINE_KINDS[kind]}: {text_of_counts(engine_counts(suites, engines_of(suites)))}")
+        if self.of_options:
+            options = dict.fromkeys(suite.option for suite in self.of_options)
+            counts = {option: sum(suite.tests for suite in self.of_options if suite.option == option) for option in options}
+            print(f"with each option of the ring: {text_of_counts(counts)}")
 
 
 def missing_ring(build):
@@ -199,28 +219,29 @@ def missing_ring(build):
     return None if told == "available" else f"io_uring on Linux {os.uname().release}: {told}"
 
 
+# ---- the report ----
+
 def print_table(label, suites):
-    engines = [engine for engine in ENGINES if any(suite.engine == engine for suite in suites)]
-    width = max([len(label)] + [len(suite.base) for suite in suites]) + 2
+    engines = engines_of(suites)
+    width = max([len(label)] + [len(suite.row) for suite in suites]) + 2
     print(f"\n{label:<{width}}{'tests':>7}" + "".join(f"{engine:>11}" for engine in engines) +
           f"{'failed':>8}{'skipped':>9}{'seconds':>9}")
-    for base in sorted({suite.base for suite in suites}):
-        row = [suite for suite in suites if suite.base == base]
-        cells = [sum(suite.tests for suite in row if suite.engine == engine) for engine in engines]
+    for title in sorted({suite.row for suite in suites}):
+        row = [suite for suite in suites if suite.row == title]
+        cells = engine_counts(row, engines).values()
         failed, skipped = sum(suite.failed for suite in row), sum(suite.skipped for suite in row)
-        print(f"{base:<{width}}{sum(suite.tests for suite in row):>7}" +
+        print(f"{title:<{width}}{sum(suite.tests for suite in row):>7}" +
               "".join(f"{cell or '':>11}" for cell in cells) +
               f"{failed or '-':>8}{skipped or '-':>9}{sum(suite.seconds for suite in row):>9.1f}")
 
 
-def print_failure(suite):
-    print(f"\n{suite.name}: {suite.result}")
-    lines = suite.output.splitlines()
-    for line in (line for line in lines if line.startswith("not ok")):
-        print(f"  {line}")
-    print("  ---- the last lines of its output")
-    for line in lines[-OUTPUT_LINES:]:
-        print(f"  {line}")
+def print_failures(suites, unstable):
+    for suite in suites:
+        if suite.failed:
+            reason = f", no second chance: {suite.no_chance}" if suite.no_chance else ""
+            print(f"\n{suite.name}: {suite.result}{reason}\n{failure_text(suite)}", end="")
+    for suite in unstable:
+        print(f"\n{suite.name}: {suite.result}, then passed {SECOND_RUNS} times alone\n{failure_text(suite)}", end="")
 
 
 def main():
@@ -228,12 +249,12 @@ def main():
     arguments.label = arguments.label or os.path.basename(arguments.build)
     tests = tests_of(arguments.build)
     names = [name for name in tests if wanted(name, arguments.names)]
-    records = run_meson(arguments, names) if names else []
-    suites = [judge(record, tests[name_of(record)]["protocol"]) for record in records]
-    silent = sorted(set(names) - {suite.name for suite in suites})
-    suites += [Suite(name, 0, "did not run", "", failed=1) for name in silent]
-    engines = Engines(suites, tests)
-    faults = [] if arguments.names else list(filter(None, [missing_ring(arguments.build), *engines.differences()]))
+    suites = run_suites(arguments, tests, names)
+    unstable = give_second_chances(arguments, tests, suites)
+    engines = Engines(suites)
+    faults = list(too_many_unstable(unstable_before(arguments.tally), len(unstable)))
+    if not arguments.names:
+        faults += filter(None, [missing_ring(arguments.build), *engines.differences()])
     passed = sum(suite.passed for suite in suites)
     failed = sum(suite.failed for suite in suites) + len(faults)
     if suites:
@@ -242,15 +263,15 @@ def main():
         failed += 1
         print(f"{arguments.label}: no suite matches {' '.join(arguments.names)}; there are:\n  " +
               "\n  ".join(sorted(tests)) if tests else f"{arguments.label}: there are no suites")
-    for suite in suites:
-        if suite.failed:
-            print_failure(suite)
+    print_failures(suites, unstable)
     engines.print_counts()
+    for suite in unstable:
+        print(f"unstable: {suite.name}")
     for fault in faults:
         print(f"FAILED {fault}")
     print(f"{arguments.label}: {len(suites)} suites, {passed + failed} tests, {failed} of them failed\n", flush=True)
     with open(arguments.tally, "a", encoding="utf-8") as tally:
-        print(passed, failed, file=tally)
+        print(passed, failed, len(unstable), file=tally)
 
 
 if __name__ == "__main__":
