@@ -61,7 +61,7 @@ static void leave_stale_path(void)
 static void start(void)
 {
     leave_stale_path();
-    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0", path_endpoint } });
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0), path_endpoint } });
     run_peers();
     run_destroy_server();
     unlink(path_endpoint + strlen("unix:"));
@@ -71,7 +71,7 @@ static void exchange(void)
 {
     struct run_peer *peer;
 
-    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0" }, .send_buffer_bytes = SEND_BUFFER_BYTES });
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0) }, .send_buffer_bytes = SEND_BUFFER_BYTES });
     peer = run_connect(PEER_SHUTS_DOWN);
     run_send_frame(peer, ORDER_ECHO, SMALL_BYTES);
     run_send_frame(peer, ORDER_ECHO, big_bytes());
@@ -86,7 +86,7 @@ static void exchange(void)
 
 static void io_threads(void)
 {
-    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0" }, .io_threads = 2 });
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0) }, .io_threads = 2 });
     for (int i = 0; i < FEW; i++) {
         struct run_peer *peer = run_connect(PEER_SHUTS_DOWN);
         run_send_frame(peer, i % 2 == 0 ? ORDER_ECHO : ORDER_ECHO_FROM_AFAR, SMALL_BYTES);
@@ -102,7 +102,7 @@ static void lend(void)
     static const enum run_order orders[] = { ORDER_SHARED, ORDER_OWNED, ORDER_FILE };
     struct run_peer *peer;
 
-    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0" }, .send_buffer_bytes = SEND_BUFFER_BYTES });
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0) }, .send_buffer_bytes = SEND_BUFFER_BYTES });
     for (int i = 0; i < 2; i++) {
         peer = run_connect(i == 0 ? PEER_SHUTS_DOWN : PEER_WAITS);
         for (int k = 0; k < 3; k++)
@@ -119,8 +119,8 @@ static void lend_roughly(void)
     static const enum run_order orders[] = { ORDER_SHARED_FROM_AFAR, ORDER_OWNED_FROM_AFAR, ORDER_FILE_FROM_AFAR };
     struct run_peer *peer;
 
-    run_serve(
-        &(struct run_server){ .listen = { "127.0.0.1:0" }, .send_buffer_bytes = SEND_BUFFER_BYTES, .io_threads = 2 });
+    run_serve(&(struct run_server){
+        .listen = { own_tcp_endpoint(0) }, .send_buffer_bytes = SEND_BUFFER_BYTES, .io_threads = 2 });
     for (int i = 0; i < 3; i++) {
         peer = run_connect(i == 0 ? PEER_SHUTS_DOWN : i == 1 ? PEER_STAYS : PEER_RESETS);
         for (int k = 0; k < 3; k++)
@@ -136,7 +136,7 @@ static void rough_ends(void)
 {
     struct run_peer *peer;
 
-    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0" } });
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0) } });
     peer = run_connect(PEER_SHUTS_DOWN);
     run_send_frame(peer, ORDER_PAUSE, SMALL_BYTES);
     run_send_frame(peer, ORDER_ECHO, big_bytes());
@@ -158,7 +158,7 @@ static void drain(void)
 {
     struct run_peer *peer;
 
-    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0" }, .send_buffer_bytes = SEND_BUFFER_BYTES });
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0) }, .send_buffer_bytes = SEND_BUFFER_BYTES });
     for (int i = 0; i < 2; i++) {
         peer = run_connect(PEER_READS_LATE);
         run_send_frame(peer, ORDER_ECHO, big_bytes());
@@ -173,7 +173,7 @@ static void drain_deadline(void)
 {
     struct run_peer *peer;
 
-    run_serve(&(struct run_server){ .listen = { "127.0.0.1:0" }, .send_buffer_bytes = SEND_BUFFER_BYTES });
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0) }, .send_buffer_bytes = SEND_BUFFER_BYTES });
     peer = run_connect(PEER_NEVER_READS);
     for (int i = 0; i < FEW; i++)
         run_send_frame(peer, ORDER_ECHO, big_bytes());
