@@ -1,5 +1,6 @@
 /* Every call of the table of system calls failing with every error of its man page, at every call that a scenario makes;
  * and every allocation failing. */
+#include "tests/behaviour/faults/fault_part.h"
 #include "tests/behaviour/faults/fault_run.h"
 #include "tests/behaviour/harness.h"
 #include "tests/support/checking_memory.h"
@@ -14,16 +15,8 @@
 
 const char *const suite_name = "faults";
 
-/* Under a sanitizer, which looks at each run more closely and takes several times as long, fewer do. */
-#if defined(__SANITIZE_THREAD__)
-enum { EACH_UP_TO = 4 };
-#elif defined(__SANITIZE_ADDRESS__)
-enum { EACH_UP_TO = 8 };
-#else
-enum { EACH_UP_TO = 32 }; /* every one of the first calls fails; beyond, as many again, evenly spaced */
-#endif
-
 enum {
+    EACH_UP_TO = 32, /* every one of the first calls fails; beyond, as many again, evenly spaced */
     FEW = 4,
     CALLS_IN_A_ROW = 2,
     ALLOCATIONS_IN_A_ROW = 8,
@@ -313,8 +306,18 @@ static unsigned next_number(unsigned number, unsigned calls)
 }
 
 struct tally {
-    unsigned planned, struck, sampled;
+    unsigned places, tried, struck, sampled;
 };
+
+/* Tries the sweep's next place, if the part that is to be swept has it. */
+static void try_place(const struct scenario *scenario, const struct fault *fault, unsigned number, unsigned count,
+                      struct tally *tally)
+{
+    if (!fault_part_has(tally->places++))
+        return;
+    tally->tried++;
+    tally->struck += run_scenario(scenario, fault, number, count) > 0;
+}
 
 /* Pauses of accepting take their time: what one error shows in every place and in a row, the others show in the first. */
 static bool is_one_of_many(const struct fault *fault)
@@ -327,10 +330,8 @@ static void fail_each(const struct scenario *scenario, const struct fault *fault
     if (is_one_of_many(fault) && calls > 0)
         calls = 1;
     tally->sampled += calls > 2 * EACH_UP_TO;
-    for (unsigned number = next_number(0, calls); number > 0; number = next_number(number, calls)) {
-        tally->planned++;
-        tally->struck += run_scenario(scenario, fault, number, 1) > 0;
-    }
+    for (unsigned number = next_number(0, calls); number > 0; number = next_number(number, calls))
+        try_place(scenario, fault, number, 1, tally);
 }
 
 /* From a few calls on. */
@@ -341,23 +342,20 @@ static void fail_in_a_row(const struct scenario *scenario, const struct fault *f
 
     if (is_one_of_many(fault))
         return;
-    for (unsigned number = 1; number <= calls; number += step) {
-        tally->planned++;
-        tally->struck += run_scenario(scenario, fault, number, count) > 0;
-    }
+    for (unsigned number = 1; number <= calls; number += step)
+        try_place(scenario, fault, number, count, tally);
 }
 
 static void fail_allocations_in_a_row(const struct scenario *scenario, unsigned allocations, struct tally *tally)
 {
-    for (unsigned number = next_number(0, allocations); number > 0; number = next_number(number, allocations)) {
-        tally->planned++;
-        tally->struck += run_scenario(scenario, NULL, number, ALLOCATIONS_IN_A_ROW) > 0;
-    }
+    for (unsigned number = next_number(0, allocations); number > 0; number = next_number(number, allocations))
+        try_place(scenario, NULL, number, ALLOCATIONS_IN_A_ROW, tally);
 }
 
 static void print_tally(const struct scenario *scenario, const char *what, const struct tally *tally)
 {
-    printf("# %s, %s: %u faults tried, %u reached", scenario->name, what, tally->planned, tally->struck);
+    printf("# %s, %s: %u of %u faults tried, %u reached", scenario->name, what, tally->tried, tally->places,
+           tally->struck);
     if (tally->sampled > 0)
         printf("; beyond the first %d calls %d at most, evenly spaced", EACH_UP_TO, EACH_UP_TO);
     printf("\n");
