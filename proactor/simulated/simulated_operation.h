@@ -50,7 +50,7 @@ static inline void list_move_all(struct link *from, struct link *to)
 
 /* ---- operations ---- */
 
-enum simulated_operation_state {
+enum simulated_state {
     OPERATION_BEHIND,     /* another of the same direction on its descriptor comes first */
     OPERATION_WAITING,    /* until its descriptor is ready */
     OPERATION_BLOCKLESS,  /* ready, but there is no block to receive into yet */
@@ -71,7 +71,7 @@ struct simulated_operation {
     int64_t result;
     int fd;
     enum operation_kind kind;
-    enum simulated_operation_state state;
+    enum simulated_state state;
     bool queued;       /* among the jobs, no worker has it yet; under the workers' lock */
     bool finished;     /* performed, with a result; else it would have blocked */
     bool cancelled;    /* too late to stop it: there is no other completion after the one to come */
