@@ -268,7 +268,7 @@ static void on_accepted(jd_operation *operation, int64_t result, void *arg)
 
 static void accept_connections(struct listening *listening)
 {
-    int result = jd_async_accept_many(listening->server->program.loop, &listening->operation, listening->handle,
+    int result = jd_async_accept_multishot(listening->server->program.loop, &listening->operation, listening->handle,
                                       on_accepted, listening);
 
     if (result < 0)

@@ -16,7 +16,7 @@ const char program_common_help[] =
     "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path, unix:@name; may be given several times;\n"
     "                            port 0 picks a free one (default 127.0.0.1:8000)\n"
     "  -t, --threads N           sub-Reactors with a thread each; 0: all on one loop (default 0)\n"
-    "      --hand-over HOW       which of them gets a connection: round-robin (default), least (the one with the "
+    "      --load-balance HOW       which of them gets a connection: round-robin (default), least (the one with the "
     "fewest),\n"
     "                            peer (always the same one for a peer's address)\n"
     "      --reuse-port          several sockets may share the port: of the threads, each has one; other processes "
@@ -66,16 +66,16 @@ static void add_endpoint(struct program *program, const char *text)
     program->endpoint_count++;
 }
 
-static jd_hand_over hand_over(const struct program *program, const char *value)
+static jd_load_balance load_balance(const struct program *program, const char *value)
 {
-    static const char *const names[] = { [JD_HAND_OVER_ROUND_ROBIN] = "round-robin",
-                                         [JD_HAND_OVER_LEAST_CONNECTIONS] = "least",
-                                         [JD_HAND_OVER_PEER_ADDRESS] = "peer" };
+    static const char *const names[] = { [JD_LOAD_BALANCE_ROUND_ROBIN] = "round-robin",
+                                         [JD_LOAD_BALANCE_LEAST_CONNECTIONS] = "least",
+                                         [JD_LOAD_BALANCE_PEER_ADDRESS] = "peer" };
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], value) == 0)
-            return (jd_hand_over)i;
-    program_usage_error(program, "--hand-over '%s': not round-robin, least or peer", value);
+            return (jd_load_balance)i;
+    program_usage_error(program, "--load-balance '%s': not round-robin, least or peer", value);
 }
 
 void program_option(struct program *program, int option, const char *value)
@@ -96,7 +96,7 @@ void program_option(struct program *program, int option, const char *value)
             (uint32_t)program_number(program, "--busy-poll", value, 0, BUSY_POLL_MAX_US);
         break;
     case PROGRAM_OPTION_HAND_OVER:
-        program->server_options.hand_over = hand_over(program, value);
+        program->server_options.load_balance = load_balance(program, value);
         break;
     case PROGRAM_OPTION_REUSE_PORT:
         program->server_options.reuse_port = true;

@@ -21,20 +21,20 @@
 struct backend;
 struct proactor_engine;
 
-enum operation_kind {
-    OPERATION_ACCEPT,       /* result: the socket, non-blocking and close-on-exec */
-    OPERATION_ACCEPT_MANY,  /* continuous */
-    OPERATION_CONNECT,      /* result: 0 */
-    OPERATION_RECEIVE,      /* into pieces; result: bytes, 0 at the end */
-    OPERATION_RECEIVE_MANY, /* continuous, into blocks of the backend's; JD_ENOBUFS ends it when there are none left */
-    OPERATION_SEND,         /* of pieces; result: bytes, perhaps fewer than asked for */
-    OPERATION_READ,         /* a file's bytes at offset, into pieces */
-    OPERATION_WRITE,        /* pieces into a file at offset */
-    OPERATION_POLL,         /* readiness for poll_events, once; result: what the descriptor is ready for */
-    OPERATION_POLL_MANY, /* continuous: what is ready now, then whenever something more has become so (as epoll(7), EPOLLET) */
+enum backend_opcode {
+    OPCODE_ACCEPT,       /* result: the socket, non-blocking and close-on-exec */
+    OPCODE_ACCEPT_MULTISHOT,  /* continuous */
+    OPCODE_CONNECT,      /* result: 0 */
+    OPCODE_RECEIVE,      /* into pieces; result: bytes, 0 at the end */
+    OPCODE_RECEIVE_MULTISHOT, /* continuous, into blocks of the backend's; JD_ENOBUFS ends it when there are none left */
+    OPCODE_SEND,         /* of pieces; result: bytes, perhaps fewer than asked for */
+    OPCODE_READ,         /* a file's bytes at offset, into pieces */
+    OPCODE_WRITE,        /* pieces into a file at offset */
+    OPCODE_POLL,         /* readiness for poll_events, once; result: what the descriptor is ready for */
+    OPCODE_POLL_MULTISHOT, /* continuous: what is ready now, then whenever something more has become so (as epoll(7), EPOLLET) */
 };
 
-/* What a descriptor is ready for, of an OPERATION_POLL. The numbers are those of poll(2) and epoll(7) on Linux, so that
+/* What a descriptor is ready for, of an OPCODE_POLL. The numbers are those of poll(2) and epoll(7) on Linux, so that
  * nothing is translated there; engines_compiled_in.c asserts it. */
 enum operation_readiness {
     READY_INPUT = 0x01,
@@ -43,17 +43,17 @@ enum operation_readiness {
 };
 
 struct operation_request {
-    enum operation_kind kind;
+    enum backend_opcode kind;
     uint64_t token;       /* below 2^63; two operations under way never have the same */
     int fd;               /* a socket, or a file */
     uint32_t poll_events; /* of operation_readiness; more may be told, READY_ERROR and READY_HANGUP always */
     const struct iovec *pieces;
     int piece_count;
-    bool lends;        /* OPERATION_SEND: without a copy, see completion.more (backend_ops.lends) */
-    bool more_follows; /* OPERATION_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
-    bool quiet;        /* OPERATION_SEND: nobody waits for the completion, which may be told some microseconds late */
-    bool unheard;      /* OPERATION_SEND: nor, if all is taken, some milliseconds */
-    uint32_t timeout_ms; /* OPERATION_RECEIVE: 0, or after that it ends with JD_ECANCELED; see submit */
+    bool lends;        /* OPCODE_SEND: without a copy, see completion.more (backend_ops.lends) */
+    bool more_follows; /* OPCODE_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
+    bool quiet;        /* OPCODE_SEND: nobody waits for the completion, which may be told some microseconds late */
+    bool unheard;      /* OPCODE_SEND: nor, if all is taken, some milliseconds */
+    uint32_t timeout_ms; /* OPCODE_RECEIVE: 0, or after that it ends with JD_ECANCELED; see submit */
     uint64_t offset;
     const struct sockaddr *address;
     socklen_t address_length;
@@ -64,7 +64,7 @@ struct completion {
     int64_t result; /* >= 0, or a negative error */
     bool more; /* a continuous operation goes on; or a send that lends: result bytes are taken, but their memory is lent
                      * until the final completion, whose result means nothing. Other sends may come in between. */
-    /* OPERATION_RECEIVE_MANY with result > 0: *block's begin to end is what arrived. The receiver may keep that as
+    /* OPCODE_RECEIVE_MULTISHOT with result > 0: *block's begin to end is what arrived. The receiver may keep that as
      * stream_received says (net/engine/engine.h); otherwise it is the backend's again on return. */
     struct block **block;
 };
@@ -104,7 +104,7 @@ struct backend_ops {
     /* What was submitted goes to the kernel now, not only with the next wait. */
     void (*push)(struct backend *backend);
 
-    /* How many operations of OPERATION_RECEIVE_MANY could receive into a block of their own at this moment. */
+    /* How many operations of OPCODE_RECEIVE_MULTISHOT could receive into a block of their own at this moment. */
     unsigned (*receive_room)(const struct backend *backend);
 
     /* How many operations have been submitted, and how many of these have been tried once (modulo 2^32): what came of one that
@@ -113,7 +113,7 @@ struct backend_ops {
     unsigned (*tried)(const struct backend *backend);
 
     /* Whether a send that was submitted as unheard may be over without having been told. */
-    bool (*has_unheard)(const struct backend *backend);
+    bool (*has_unsignaled)(const struct backend *backend);
 
     /* For poll(2) in another loop: a descriptor, always the same, that becomes readable when completions come or wake is
      * called after prepare_poll, which comes before each poll, submits what is waiting, and returns whether wait has
@@ -134,7 +134,7 @@ struct backend {
 void proactor_woke(struct proactor_engine *owner);
 
 /* From wait, before proactor_woke: all sends submitted as unheard are told in this wait. */
-void proactor_hears_all(struct proactor_engine *owner);
+void proactor_unsignaled_reported(struct proactor_engine *owner);
 
 /* The timeout of a receive, nobody knows which, was not begun: the kernel had no memory. */
 void proactor_timeout_lost(struct proactor_engine *owner);
@@ -143,16 +143,16 @@ void proactor_timeout_lost(struct proactor_engine *owner);
 void proactor_completed(struct proactor_engine *owner, struct completion *completion);
 
 /* For the statistics: a queue was full. */
-void proactor_overflowed(struct proactor_engine *owner);
+void proactor_count_overflow(struct proactor_engine *owner);
 
 /* For the statistics: a call into the kernel to submit or to wait. */
-void proactor_entered(struct proactor_engine *owner);
+void proactor_count_enter(struct proactor_engine *owner);
 
 /* How many more completions it is worth to wait for a moment, as many connections are at work; 0 if few are. */
 unsigned proactor_worth_gathering(const struct proactor_engine *owner);
 
 /* From create, before it fails: what the system refuses, for the log. */
-void proactor_refused(struct proactor_engine *owner, const char *reason);
+void proactor_log_refusal(struct proactor_engine *owner, const char *reason);
 
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *proactor_receive_block(struct proactor_engine *owner);

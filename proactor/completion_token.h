@@ -14,7 +14,7 @@ enum completion_kind {
     COMPLETES_ACCEPT,
     COMPLETES_CONNECT,
     COMPLETES_CHANNELS,
-    COMPLETES_LENT, /* a send by the address of what is lent to it */
+    COMPLETES_ZERO_COPY, /* a send by the address of what is lent to it */
     COMPLETES_USER, /* an operation of the user's, by its address */
 };
 enum { COMPLETION_KIND_SHIFT = 56 };

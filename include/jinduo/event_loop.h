@@ -59,7 +59,7 @@ typedef struct jd_event_loop_options {
 
     /* The io_uring engine only (others ignore it): of connections over TCP, what is sent in one operation is not copied into
      * the kernel if it is so many bytes or more; 0 (default): everything is copied. The memory, also what
-     * jd_tcp_connection_send_owned and send_shared have lent, is then the kernel's until the peer has acknowledged the bytes.
+     * jd_tcp_connection_send_reference and send_shared have lent, is then the kernel's until the peer has acknowledged the bytes.
      * A connection that is closed before that goes down only then; when the peer acknowledges nothing for 5 s, the kernel gives
      * it up. Without CAP_IPC_LOCK what all processes of the user have lent so is bounded by RLIMIT_MEMLOCK
      * (getrlimit(2)); a connection whose send would exceed it copies from then on. Pays for large sends over real networks
@@ -196,7 +196,7 @@ typedef struct jd_event_loop_statistics {
 
     /* Why those that said down were closed: together, connections_closed. */
     uint64_t closed_by_peer;  /* the peer's FIN came first */
-    uint64_t closed_here;     /* shutdown, close, reset, or the server's stop came first */
+    uint64_t closed_locally;     /* shutdown, close, reset, or the server's stop came first */
     uint64_t closed_by_reset; /* the peer's RST */
     uint64_t closed_by_first_message_timeout;
     uint64_t closed_by_idle_timeout;

@@ -49,7 +49,7 @@ JD_API int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_hand
 
 /* Accepts connections until it is cancelled or an error ends it (JD_EMFILE, say). Result: a handle each time, as above; the
  * error comes last. */
-JD_API int jd_async_accept_many(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
+JD_API int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
                                 jd_completion_handler handler, void *arg);
 
 /* Makes a socket and connects it to endpoint, which must stay until the completion. Result: its handle, non-blocking and
@@ -62,22 +62,22 @@ JD_API int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const 
 JD_API int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t size,
                             uint32_t timeout_ms, jd_completion_handler handler, void *arg);
 
-/* The same, without a timeout, into 1 to JD_PIECES_MAX pieces, which are filled in turn. */
-enum { JD_PIECES_MAX = 64 };
-JD_API int jd_async_receive_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+/* The same, without a timeout, into 1 to JD_BUFFERS_MAX pieces, which are filled in turn. */
+enum { JD_BUFFERS_MAX = 64 };
+JD_API int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
                                    const struct iovec *pieces, int count, jd_completion_handler handler, void *arg);
 
 /* Receives until the end, an error, or until cancelled, into memory of the loop's own: no idle socket holds a buffer.
  * Result: bytes, which jd_operation_data gives; 0 at the end, or the error, comes last. Bytes that came before a cancel may be
  * told after it. When the loop's memory is used up it waits until some is back: nothing is lost. */
-JD_API int jd_async_receive_many(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+JD_API int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
                                  jd_completion_handler handler, void *arg);
 
-/* Sends what the kernel takes of length (>= 1) bytes of data, or of 1 to JD_PIECES_MAX pieces. Result: bytes, perhaps
+/* Sends what the kernel takes of length (>= 1) bytes of data, or of 1 to JD_BUFFERS_MAX pieces. Result: bytes, perhaps
  * fewer. SIGPIPE is not raised. */
 JD_API int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data,
                          size_t length, jd_completion_handler handler, void *arg);
-JD_API int jd_async_send_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+JD_API int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
                                 const struct iovec *pieces, int count, jd_completion_handler handler, void *arg);
 
 /* ---- files ---- */
@@ -124,11 +124,11 @@ JD_API int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_
                                const void *delimiter, size_t delimiter_length, size_t limit,
                                jd_completion_handler handler, void *arg);
 
-/* Sends all of length (>= 1) bytes of data, or of 1 to JD_PIECES_MAX pieces. Result: the number of bytes; after an error
+/* Sends all of length (>= 1) bytes of data, or of 1 to JD_BUFFERS_MAX pieces. Result: the number of bytes; after an error
  * jd_operation_transferred tells how many the kernel had taken. */
 JD_API int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data,
                               size_t length, jd_completion_handler handler, void *arg);
-JD_API int jd_async_write_all_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+JD_API int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
                                      const struct iovec *pieces, int count, jd_completion_handler handler, void *arg);
 
 /* ---- cancelling ---- */
@@ -148,9 +148,9 @@ JD_API int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle);
 
 /* Whether the handler of a continuous operation will be called again. When not, and always for a one-shot operation, this is
  * the last call, and the operation is the caller's again. */
-JD_API bool jd_operation_goes_on(const jd_operation *operation);
+JD_API bool jd_operation_has_more(const jd_operation *operation);
 
-/* The bytes that arrived (jd_async_receive_many, result > 0); valid during the handler. */
+/* The bytes that arrived (jd_async_receive_multishot, result > 0); valid during the handler. */
 JD_API const void *jd_operation_data(const jd_operation *operation);
 
 /* How many bytes a composed operation has transferred itself, also when its result is an error (of read_until without what

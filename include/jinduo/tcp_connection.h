@@ -70,15 +70,15 @@ JD_API int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_share
 
 /* Sends length bytes of the caller's memory. They count as if they had been copied (queued_bytes, output_limit,
  * watermarks). Returns what jd_tcp_connection_send does. */
-JD_API int jd_tcp_connection_send_owned(jd_tcp_connection *connection, const void *data, size_t length,
+JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *data, size_t length,
                                         jd_release release, void *arg);
 
 /* Sends length bytes (JD_TO_END: all that there are now) of a regular file from offset on, by sendfile(2) where there
  * is such a thing; fd's own position neither matters nor changes. The range takes no memory to speak of, so that it
  * counts as 128 bytes (queued_bytes, output_limit, watermarks) until it is sent, however long it is. fd is lent: not to
- * be closed before release. jd_close_descriptor as release makes it the library's:
+ * be closed before release. jd_release_close_fd as release makes it the library's:
  *
- *     result = jd_tcp_connection_send_file(connection, fd, 0, JD_TO_END, jd_close_descriptor, (void *)(intptr_t)fd);
+ *     result = jd_tcp_connection_send_file(connection, fd, 0, JD_TO_END, jd_release_close_fd, (void *)(intptr_t)fd);
  *     if (result < 0)
  *         close(fd);
  *
@@ -90,7 +90,7 @@ JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, int fd, in
                                        jd_release release, void *arg);
 
 /* For send_file's release: closes the descriptor whose number is the pointer's value. From any thread. */
-JD_API void jd_close_descriptor(void *descriptor);
+JD_API void jd_release_close_fd(void *descriptor);
 
 /* Ends the sending side: what is queued is sent, then FIN. Sending afterwards is an error; messages still come until
  * the peer ends its side too, then the connection closes. From any thread that may use connection. Returns 0,

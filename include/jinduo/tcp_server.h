@@ -8,13 +8,13 @@
 JD_BEGIN_DECLS
 
 /* Which io loop gets a connection that the server's own loop has accepted. */
-typedef enum jd_hand_over {
-    JD_HAND_OVER_ROUND_ROBIN,       /* each in turn */
-    JD_HAND_OVER_LEAST_CONNECTIONS, /* the one with the fewest, those on their way to it included; of equals the next in
+typedef enum jd_load_balance {
+    JD_LOAD_BALANCE_ROUND_ROBIN,       /* each in turn */
+    JD_LOAD_BALANCE_LEAST_CONNECTIONS, /* the one with the fewest, those on their way to it included; of equals the next in
                                      * turn */
-    JD_HAND_OVER_PEER_ADDRESS,      /* always the same one for a peer's IP address, whatever its port; peers without an
+    JD_LOAD_BALANCE_PEER_ADDRESS,      /* always the same one for a peer's IP address, whatever its port; peers without an
                                      * address (Unix-domain sockets) in turn */
-} jd_hand_over;
+} jd_load_balance;
 
 /* All zero is the default. Strings are copied. */
 typedef struct jd_tcp_server_options {
@@ -24,7 +24,7 @@ typedef struct jd_tcp_server_options {
     /* 0: connections live on the server's loop. N: the server makes N loops with a thread each, of the same engine and
      * options, and its own loop only accepts, handing connections over. At most 128. */
     unsigned io_threads;
-    jd_hand_over hand_over; /* to which of them */
+    jd_load_balance load_balance; /* to which of them */
 
     /* SO_REUSEPORT (socket(7)): several sockets share an address, and the kernel spreads the connections over them by a
      * hash of both ends' addresses and ports. With io_threads each io loop listens by itself, without a hand-over;

@@ -107,7 +107,7 @@ void connection_deliver_frames(jd_tcp_connection *connection, const struct block
     if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
         return;
     if (!connection_takes_input(connection))
-        connection_hold_input(connection, data + used, length - used);
+        connection_defer_input(connection, data + used, length - used);
     else if (connection_keep_input(connection, data + used, length - used))
         connection->input->searched = searched;
 }

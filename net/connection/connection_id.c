@@ -9,7 +9,7 @@ static jd_tcp_connection *find_on(const jd_event_loop *loop, jd_connection_id id
     jd_tcp_connection *connection =
         slot_map_find(&loop->connections.map, (uint32_t)(id >> 32) & (SLOT_MAP_MAX_SLOTS - 1), (uint32_t)id);
 
-    if (connection == NULL || !(connection->flags & CONNECTION_SEEN))
+    if (connection == NULL || !(connection->flags & CONNECTION_UP))
         return NULL;
     return connection_state(connection) < CONNECTION_DISCONNECTED ? connection : NULL;
 }

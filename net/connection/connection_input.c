@@ -53,12 +53,12 @@ bool connection_keep_input(jd_tcp_connection *connection, const void *data, size
 }
 
 /* Bytes that came although reading is paused: told at resume. */
-void connection_hold_input(jd_tcp_connection *connection, const void *data, size_t length)
+void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length)
 {
     if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING ||
         !connection_keep_input(connection, data, length))
         return;
-    connection->flags |= CONNECTION_INPUT_HELD;
+    connection->flags |= CONNECTION_INPUT_DEFERRED;
     check_input_limit(connection);
 }
 
@@ -107,7 +107,7 @@ static void deliver_message(jd_tcp_connection *connection, struct block *block)
         return;
     /* A handler that pauses with bytes left waits for resume, and no more bytes may ever come. */
     if (connection->flags & CONNECTION_ANY_PAUSE || connection->todo & TODO_INPUT)
-        connection->flags |= CONNECTION_INPUT_HELD;
+        connection->flags |= CONNECTION_INPUT_DEFERRED;
     check_input_limit(connection);
 }
 
@@ -123,8 +123,8 @@ void stream_received(struct stream *stream, struct block **block)
     connection->received_ms = loop->now_ms;
     if (connection_state(connection) >= CONNECTION_CLOSING || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
-    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
-        connection_hold_input(connection, (*block)->data + (*block)->begin, block_length(*block));
+    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_DEFERRED)) {
+        connection_defer_input(connection, (*block)->data + (*block)->begin, block_length(*block));
         return;
     }
     loop->delivery.answering = connection;
@@ -146,15 +146,15 @@ void stream_received(struct stream *stream, struct block **block)
     if (loop->ops->sends_at_once)
         connection_flush(connection);
     if (taken != NULL)
-        connection_return_loan(connection, taken);
+        connection_return_borrowed(connection, taken);
 }
 
 void stream_ended(struct stream *stream)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
-    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD)) {
-        connection->flags |= CONNECTION_END_HELD;
+    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_DEFERRED)) {
+        connection->flags |= CONNECTION_END_DEFERRED;
         return;
     }
     flush_before_callback(stream->loop);
@@ -163,10 +163,10 @@ void stream_ended(struct stream *stream)
 
 /* ---- pausing ---- */
 
-void connection_deliver_held(jd_tcp_connection *connection)
+void connection_deliver_deferred(jd_tcp_connection *connection)
 {
-    if (connection_takes_input(connection) && connection->flags & CONNECTION_INPUT_HELD) {
-        connection->flags &= (uint16_t)~CONNECTION_INPUT_HELD;
+    if (connection_takes_input(connection) && connection->flags & CONNECTION_INPUT_DEFERRED) {
+        connection->flags &= (uint16_t)~CONNECTION_INPUT_DEFERRED;
         if (connection->profile->codec != NULL)
             connection_cut_input(connection);
         else
@@ -174,12 +174,12 @@ void connection_deliver_held(jd_tcp_connection *connection)
         connection_drop_empty_input(connection);
         /* Paused again with bytes left, whole frames perhaps: they are held still. */
         if (connection->input != NULL && connection->flags & CONNECTION_ANY_PAUSE)
-            connection->flags |= CONNECTION_INPUT_HELD;
+            connection->flags |= CONNECTION_INPUT_DEFERRED;
     }
     if (!connection_takes_input(connection))
         return;
-    if (connection->flags & CONNECTION_END_HELD) {
-        connection->flags &= (uint16_t)~CONNECTION_END_HELD;
+    if (connection->flags & CONNECTION_END_DEFERRED) {
+        connection->flags &= (uint16_t)~CONNECTION_END_DEFERRED;
         connection_peer_ended(connection);
         return;
     }
@@ -188,9 +188,9 @@ void connection_deliver_held(jd_tcp_connection *connection)
 
 void connection_discard_input(jd_tcp_connection *connection)
 {
-    bool end_held = (connection->flags & CONNECTION_END_HELD) != 0;
+    bool end_held = (connection->flags & CONNECTION_END_DEFERRED) != 0;
 
-    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_INPUT_HELD | CONNECTION_END_HELD);
+    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_INPUT_DEFERRED | CONNECTION_END_DEFERRED);
     connection->flags |= CONNECTION_DISCARDS_INPUT;
     jd_buffer_destroy(connection->input);
     connection->input = NULL;

@@ -100,7 +100,7 @@ int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size
 
 /* Whether the output queue may have the receive block on loan instead of a copy. One that is well filled changes hands: a
  * quarter, as below that copying is cheap and a slow peer would pin much memory for few bytes. Any other just passes
- * through, when the kernel is about to take it; what it leaves is copied then (connection_return_loan). */
+ * through, when the kernel is about to take it; what it leaves is copied then (connection_return_borrowed). */
 static bool may_take_loan(const jd_tcp_connection *connection, const jd_buffer *buffer)
 {
     const jd_event_loop *loop = connection_loop(connection);
@@ -125,7 +125,7 @@ static bool take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
     return true;
 }
 
-void connection_return_loan(jd_tcp_connection *connection, const struct block *block)
+void connection_return_borrowed(jd_tcp_connection *connection, const struct block *block)
 {
     struct output_queue *output = &connection->stream.output;
     jd_event_loop *loop = connection_loop(connection);
@@ -188,9 +188,9 @@ void stream_sent(struct stream *stream, size_t length)
     count_sent(stream, length);
 }
 
-int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent)
+int stream_sent_zero_copy(struct stream *stream, size_t length, struct block_chain *lent)
 {
-    size_t dropped = output_queue_lend(&stream->output, &stream->loop->blocks.output, length, lent);
+    size_t dropped = output_queue_move_zero_copy(&stream->output, &stream->loop->blocks.output, length, lent);
 
     counter_add(&stream->loop->counters.bytes_dropped, dropped);
     count_sent(stream, length);
@@ -199,7 +199,7 @@ int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *l
 
 void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent)
 {
-    output_pools_take_back(&loop->blocks.output, lent);
+    output_pools_return(&loop->blocks.output, lent);
 }
 
 int stream_begin_read(struct stream *stream, size_t most, struct iovec *room)
@@ -218,22 +218,22 @@ int stream_read_file(struct stream *stream, size_t most)
 }
 
 /* Only what is so now: it may have risen and sunk in one turn. */
-void connection_tell_watermark(jd_tcp_connection *connection)
+void connection_invoke_watermark(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
     bool above = (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
-    bool told_above = (connection->flags & CONNECTION_TOLD_ABOVE) != 0;
+    bool told_above = (connection->flags & CONNECTION_REPORTED_ABOVE) != 0;
 
     if (above == told_above || connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    connection->flags ^= CONNECTION_TOLD_ABOVE;
+    connection->flags ^= CONNECTION_REPORTED_ABOVE;
     if (above && profile->on_high_watermark != NULL)
         profile->on_high_watermark(connection, queued_bytes(connection), profile->on_high_watermark_arg);
     if (!above && profile->on_low_watermark != NULL)
         profile->on_low_watermark(connection, queued_bytes(connection), profile->on_low_watermark_arg);
 }
 
-void connection_tell_write_complete(jd_tcp_connection *connection)
+void connection_invoke_write_complete(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
 

@@ -14,7 +14,7 @@ void connection_free_in_loop(jd_tcp_connection *connection)
 
     connection_free(connection);
     slot_map_free(&loop->connections.map, connection);
-    event_loop_release_shell(loop);
+    event_loop_unref_memory(loop);
 }
 
 static void queue_for_free(jd_tcp_connection *connection)
@@ -49,11 +49,11 @@ void jd_tcp_connection_unref(jd_tcp_connection *connection)
         return;
     }
     /* The loop may be ending: a reference on its shell keeps the queue, which then refuses, and the connection's slot. */
-    event_loop_keep_shell(loop);
+    event_loop_ref_memory(loop);
     connection->home.run = arrive_home;
     if (!event_loop_push(loop, &connection->home)) {
         connection_free(connection);
-        event_loop_release_shell(loop);
+        event_loop_unref_memory(loop);
     }
-    event_loop_release_shell(loop);
+    event_loop_unref_memory(loop);
 }

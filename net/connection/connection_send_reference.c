@@ -46,7 +46,7 @@ int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_shared *shar
     return result;
 }
 
-int jd_tcp_connection_send_owned(jd_tcp_connection *connection, const void *data, size_t length, jd_release release,
+int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *data, size_t length, jd_release release,
                                  void *arg)
 {
     const struct output_reference reference = {
@@ -67,7 +67,7 @@ int jd_tcp_connection_send_file(jd_tcp_connection *connection, int fd, int64_t o
     return result < 0 ? result : send_reference(connection, &reference);
 }
 
-void jd_close_descriptor(void *descriptor)
+void jd_release_close_fd(void *descriptor)
 {
     file_close((int)(intptr_t)descriptor);
 }

@@ -38,7 +38,7 @@ void connections_close(jd_event_loop *loop, const struct connection_profile *pro
         if (closing == CLOSING_DRAINED)
             close_drained(connection);
         else
-            connection_begin_close_for(connection, 0, closing == CLOSING_OVERDUE ? CLOSED_OVERDUE : CLOSED_HERE);
+            connection_begin_close_for(connection, 0, closing == CLOSING_OVERDUE ? CLOSED_OVERDUE : CLOSED_LOCALLY);
     }
 }
 

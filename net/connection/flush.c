@@ -131,11 +131,11 @@ static bool take_todo(jd_tcp_connection *connection, unsigned todo)
 static void settle(jd_tcp_connection *connection)
 {
     if (take_todo(connection, TODO_WATERMARK))
-        connection_tell_watermark(connection);
+        connection_invoke_watermark(connection);
     if (take_todo(connection, TODO_WRITE_COMPLETE))
-        connection_tell_write_complete(connection);
+        connection_invoke_write_complete(connection);
     if (take_todo(connection, TODO_INPUT))
-        connection_deliver_held(connection);
+        connection_deliver_deferred(connection);
     if (take_todo(connection, TODO_FINISH))
         connection_finish_output(connection);
     if (connection->todo & TODO_CLOSE) {
@@ -145,7 +145,7 @@ static void settle(jd_tcp_connection *connection)
     }
     if (connection->todo & TODO_DOWN) {
         connection->todo = 0; /* what was sent while closing has asked for more, which is too late */
-        connection_tell_down(connection);
+        connection_invoke_down(connection);
     }
 }
 

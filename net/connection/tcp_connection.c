@@ -25,7 +25,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
         connection->profile = profile;
         connection->peer = *peer;
         atomic_fetch_add_explicit(&profile->references, 1, memory_order_relaxed);
-        event_loop_keep_shell(loop);
+        event_loop_ref_memory(loop);
         atomic_store_explicit(&connection->references, 1, memory_order_relaxed);
         result = loop->ops->adopt(loop->engine, &connection->stream, socket);
         if (result < 0)
@@ -44,7 +44,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
         return result;
     }
     set_state(connection, CONNECTION_CONNECTED);
-    connection->flags |= CONNECTION_SEEN;
+    connection->flags |= CONNECTION_UP;
     counter_add(&loop->counters.connections_opened, 1);
     profile->owner->seen(profile->owner, connection, 1);
     if (profile->has_timeouts)
@@ -62,7 +62,7 @@ static enum close_reason reason_of(const jd_tcp_connection *connection, int erro
     switch (error) {
     case 0: /* whose FIN was first */
         return connection->flags & CONNECTION_PEER_ENDED && !(connection->flags & CONNECTION_FIN_SENT) ? CLOSED_BY_PEER
-                                                                                                       : CLOSED_HERE;
+                                                                                                       : CLOSED_LOCALLY;
     case JD_ECONNRESET:
     case JD_EPIPE: /* sent to after its reset */
         return CLOSED_BY_RESET;
@@ -158,7 +158,7 @@ void stream_closed(struct stream *stream)
     connection_touch(connection_of_stream(stream), TODO_DOWN);
 }
 
-void connection_tell_down(jd_tcp_connection *connection)
+void connection_invoke_down(jd_tcp_connection *connection)
 {
     struct connection_profile *profile = connection->profile;
     jd_event_loop *loop = connection_loop(connection);
@@ -168,7 +168,7 @@ void connection_tell_down(jd_tcp_connection *connection)
     connection->input = NULL;
     loop->connections.open--;
     event_loop_release_output(loop);
-    if (connection->flags & CONNECTION_SEEN) {
+    if (connection->flags & CONNECTION_UP) {
         counter_add(&loop->counters.connections_closed, 1);
         counter_add(&loop->counters.closed[connection->close_reason], 1);
         profile->owner->seen(profile->owner, connection, -1);

@@ -118,16 +118,16 @@ enum {
 enum {
     CONNECTION_TOUCHED = 1,          /* on the loop's list of connections with something to do */
     CONNECTION_PAUSED = 2,           /* by the user */
-    CONNECTION_INPUT_HELD = 4,       /* input arrived that the user has not been told of */
-    CONNECTION_END_HELD = 8,         /* and behind it the peer's FIN */
+    CONNECTION_INPUT_DEFERRED = 4,       /* input arrived that the user has not been told of */
+    CONNECTION_END_DEFERRED = 8,         /* and behind it the peer's FIN */
     CONNECTION_PEER_ENDED = 16,      /* the peer has sent its FIN */
     CONNECTION_FIN_SENT = 32,        /* we have */
     CONNECTION_CLOSE_DRAINED = 64,   /* close when the output is drained, instead of FIN */
     CONNECTION_RESET = 128,          /* close with RST */
-    CONNECTION_SEEN = 256,           /* the user has been told up */
+    CONNECTION_UP = 256,           /* the user has been told up */
     CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
     CONNECTION_ABOVE_WATERMARK = 1024,
-    CONNECTION_TOLD_ABOVE = 8192, /* and the user knows */
+    CONNECTION_REPORTED_ABOVE = 8192, /* and the user knows */
     CONNECTION_SPARED = 16384,    /* by an early flush, of output that was old */
     CONNECTION_PAUSED_BY_OUTPUT = 2048,
     CONNECTION_FIRST_MESSAGE = 4096, /* has not come yet, and must in time */
@@ -208,12 +208,12 @@ void connection_peer_text(const jd_tcp_connection *connection, char *text);
 void connection_peer_ended(jd_tcp_connection *connection);
 
 /* The steps of the turn's end, in their order. */
-void connection_tell_watermark(jd_tcp_connection *connection);
-void connection_tell_write_complete(jd_tcp_connection *connection);
-void connection_deliver_held(jd_tcp_connection *connection);
+void connection_invoke_watermark(jd_tcp_connection *connection);
+void connection_invoke_write_complete(jd_tcp_connection *connection);
+void connection_deliver_deferred(jd_tcp_connection *connection);
 void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
 void connection_close_stream(jd_tcp_connection *connection);
-void connection_tell_down(jd_tcp_connection *connection);
+void connection_invoke_down(jd_tcp_connection *connection);
 
 /* connection_timeouts.c: timeouts of less than 12 days, as 2^30 ms and their half again fit a signed 32-bit clock. */
 enum { CONNECTION_TIMEOUT_MAX_MS = (1 << 30) - 1 };
@@ -239,7 +239,7 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
 bool connection_keep_input(jd_tcp_connection *connection, const void *data, size_t length);
 
 /* The same for bytes that came although reading is paused: they are delivered at resume. */
-void connection_hold_input(jd_tcp_connection *connection, const void *data, size_t length);
+void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length);
 
 /* Frees the buffer when nothing is left in it. */
 void connection_drop_empty_input(jd_tcp_connection *connection);
@@ -258,7 +258,7 @@ void connection_discard_input(jd_tcp_connection *connection);
 
 /* After a flush: if block, taken from the engine by send_buffer, holds few bytes still, they are copied and it goes back to
  * its pool. */
-void connection_return_loan(jd_tcp_connection *connection, const struct block *block);
+void connection_return_borrowed(jd_tcp_connection *connection, const struct block *block);
 
 /* Sends the parts, length bytes in all, as one, as jd_tcp_connection_send. */
 int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length);

@@ -106,7 +106,7 @@ struct engine_ops {
     int (*listen)(struct listener *listener);
 
     /* Accepts, and pauses: the kernel goes on queueing. accept after listen makes the listener this engine's; whatever
-     * keeps it from accepting is no error but listener_starved. What the kernel has handed over already when accepting is
+     * keeps it from accepting is no error but listener_out_of_resources. What the kernel has handed over already when accepting is
      * paused is still reported. Both allowed inside accepted. */
     void (*accept)(struct engine *engine, struct listener *listener);
     void (*pause_accept)(struct engine *engine, struct listener *listener);

@@ -18,7 +18,7 @@ const jd_event_loop_options *event_loop_options(const jd_event_loop *loop);
 void event_loop_woke(jd_event_loop *loop);
 
 /* For the statistics: a call into the kernel to wait, or to hand over what was gathered. */
-void event_loop_entered(jd_event_loop *loop);
+void event_loop_count_enter(jd_event_loop *loop);
 
 /* Bytes have arrived: (*block)->begin to end. The receiver may keep them (block_keep), and sets *block to NULL if that
  * has given him the block itself; otherwise it is the engine's again on return. Only from wait. User callbacks run
@@ -35,7 +35,7 @@ void stream_sent(struct stream *stream, size_t length);
 /* The same, but the kernel still reads the memory: blocks that it has taken whole are appended to *lent, for
  * stream_blocks_returned when it does not any more, before stream_closed. Returns 0, or JD_ENOMEM: then the
  * rest of the block of which it has taken a part has been dropped. */
-int stream_sent_lent(struct stream *stream, size_t length, struct block_chain *lent);
+int stream_sent_zero_copy(struct stream *stream, size_t length, struct block_chain *lent);
 void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent);
 
 /* Whether something is to follow as soon as the output queue has been sent: a callback, the connection's end or, as it is near
@@ -63,16 +63,16 @@ void stream_closed(struct stream *stream);
 void listener_closed(struct listener *listener);
 
 /* Accepting stopped because descriptors or memory ran out; the engine tries again by itself. */
-void listener_starved(struct listener *listener, int error);
+void listener_out_of_resources(struct listener *listener, int error);
 
 /* For the statistics: a connection was accepted, and failed before it could be told. */
-void listener_lost(struct listener *listener);
+void listener_count_lost(struct listener *listener);
 
 /* For the statistics: a stream could not receive for want of blocks, and waits for some. */
-void event_loop_starved(jd_event_loop *loop);
+void event_loop_count_receive_pause(jd_event_loop *loop);
 
 /* For the statistics: a queue of the kernel's was full. */
-void event_loop_overflowed(jd_event_loop *loop);
+void event_loop_count_overflow(jd_event_loop *loop);
 
 /* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
 struct block *event_loop_receive_block(jd_event_loop *loop);

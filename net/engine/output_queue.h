@@ -136,11 +136,11 @@ void output_queue_copy_first(struct output_queue *queue, struct output_pools *po
 void output_queue_consume(struct output_queue *queue, struct output_pools *pools, size_t length);
 
 /* As output_queue_consume, but the blocks are not done with, as somebody still reads them: they are appended to *lent, and
- * output_pools_take_back ends that. What is left of a block that is taken in part goes into a block of its own; without
+ * output_pools_return ends that. What is left of a block that is taken in part goes into a block of its own; without
  * memory for that it is dropped. Returns how many bytes were. */
-size_t output_queue_lend(struct output_queue *queue, struct output_pools *pools, size_t length,
+size_t output_queue_move_zero_copy(struct output_queue *queue, struct output_pools *pools, size_t length,
                          struct block_chain *lent);
-void output_pools_take_back(struct output_pools *pools, struct block_chain *lent);
+void output_pools_return(struct output_pools *pools, struct block_chain *lent);
 
 /* Drops everything. Returns how many bytes that was, those in files included. */
 uint64_t output_queue_clear(struct output_queue *queue, struct output_pools *pools);

@@ -100,7 +100,7 @@ static size_t lend_part(struct output_queue *queue, struct output_pools *pools, 
     return 0;
 }
 
-size_t output_queue_lend(struct output_queue *queue, struct output_pools *pools, size_t length,
+size_t output_queue_move_zero_copy(struct output_queue *queue, struct output_pools *pools, size_t length,
                          struct block_chain *lent)
 {
     size_t bytes = output_queue_bytes(queue) - length, dropped = 0;
@@ -119,7 +119,7 @@ size_t output_queue_lend(struct output_queue *queue, struct output_pools *pools,
     return dropped;
 }
 
-void output_pools_take_back(struct output_pools *pools, struct block_chain *lent)
+void output_pools_return(struct output_pools *pools, struct block_chain *lent)
 {
     for (struct block *block = lent->first, *next; block != NULL; block = next) {
         next = block->next;

@@ -74,7 +74,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
         if (loop_services[i]->init != NULL)
             loop_services[i]->init(loop, first_generation);
     thread_mutex_init_recursive(&loop->handoff_lock); /* the holder may come to it again, from inside what it does */
-    atomic_init(&loop->shared.shell_references, 1);
+    atomic_init(&loop->shared.memory_refs, 1);
     block_pool_init(&loop->blocks.receive, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->blocks.output.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
     block_pool_init(&loop->blocks.output.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
@@ -239,14 +239,14 @@ static void finish_tasks(jd_event_loop *loop)
         task_run(&task);
 }
 
-void event_loop_keep_shell(jd_event_loop *loop)
+void event_loop_ref_memory(jd_event_loop *loop)
 {
-    atomic_fetch_add_explicit(&loop->shared.shell_references, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&loop->shared.memory_refs, 1, memory_order_relaxed);
 }
 
-void event_loop_release_shell(jd_event_loop *loop)
+void event_loop_unref_memory(jd_event_loop *loop)
 {
-    if (atomic_fetch_sub(&loop->shared.shell_references, 1) > 1)
+    if (atomic_fetch_sub(&loop->shared.memory_refs, 1) > 1)
         return;
     loop->connections.map.count = 0; /* those that outlived the loop end with it */
     slot_map_destroy(&loop->connections.map);
@@ -270,7 +270,7 @@ static void free_loop(jd_event_loop *loop)
     connections = slot_map_next_generation(&loop->connections.map);
     loop_registry_give_back(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);
     thread_mutex_destroy(&loop->handoff_lock);
-    event_loop_release_shell(loop);
+    event_loop_unref_memory(loop);
 }
 
 /* Channels that the engine has not let go of, operations of the user's. */

@@ -41,17 +41,17 @@ bool event_loop_takes_tasks(const jd_event_loop *loop)
     return !task_queue_is_closed(&loop->queue);
 }
 
-void event_loop_entered(jd_event_loop *loop)
+void event_loop_count_enter(jd_event_loop *loop)
 {
     counter_add(&loop->counters.enters, 1);
 }
 
-void event_loop_starved(jd_event_loop *loop)
+void event_loop_count_receive_pause(jd_event_loop *loop)
 {
     counter_add(&loop->counters.receive_pauses, 1);
 }
 
-void event_loop_overflowed(jd_event_loop *loop)
+void event_loop_count_overflow(jd_event_loop *loop)
 {
     counter_add(&loop->counters.queue_overflows, 1);
 }

@@ -117,9 +117,9 @@ bool event_loop_push_last(jd_event_loop *loop, struct task_node *task)
 {
     bool pushed;
 
-    event_loop_keep_shell(loop);
+    event_loop_ref_memory(loop);
     pushed = event_loop_push(loop, task);
-    event_loop_release_shell(loop);
+    event_loop_unref_memory(loop);
     return pushed;
 }
 
@@ -131,12 +131,12 @@ int event_loop_push_by_index(uint8_t index, struct task_node *task)
     thread_mutex_lock(&registry_lock);
     loop = registry[index].loop;
     if (loop != NULL)
-        event_loop_keep_shell(loop); /* keeps it from being freed meanwhile */
+        event_loop_ref_memory(loop); /* keeps it from being freed meanwhile */
     thread_mutex_unlock(&registry_lock);
     if (loop == NULL)
         return JD_ENOENT;
     pushed = event_loop_push(loop, task);
-    event_loop_release_shell(loop);
+    event_loop_unref_memory(loop);
     return pushed ? 0 : JD_ENOENT;
 }
 

@@ -41,7 +41,7 @@ void event_loop_wake(struct loop_wake *wake);
 
 /* What keeps a loop's memory and its queue, which refuses tasks once the loop has ended: the loop itself, each connection, and
  * whoever is about to push a task. From any thread. */
-void event_loop_keep_shell(jd_event_loop *loop);
-void event_loop_release_shell(jd_event_loop *loop);
+void event_loop_ref_memory(jd_event_loop *loop);
+void event_loop_unref_memory(jd_event_loop *loop);
 
 #endif

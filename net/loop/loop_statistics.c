@@ -49,7 +49,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ(receive_pauses),
         READ(queue_overflows),
         READ_CLOSED(closed_by_peer, CLOSED_BY_PEER),
-        READ_CLOSED(closed_here, CLOSED_HERE),
+        READ_CLOSED(closed_locally, CLOSED_LOCALLY),
         READ_CLOSED(closed_by_reset, CLOSED_BY_RESET),
         READ_CLOSED(closed_by_first_message_timeout, CLOSED_FIRST_MESSAGE),
         READ_CLOSED(closed_by_idle_timeout, CLOSED_IDLE),

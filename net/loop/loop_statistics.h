@@ -16,7 +16,7 @@ static inline void counter_add(loop_counter *counter, uint64_t count)
 /* Why a connection that the user has seen was closed. */
 enum close_reason {
     CLOSED_BY_PEER,
-    CLOSED_HERE,
+    CLOSED_LOCALLY,
     CLOSED_BY_RESET,
     CLOSED_FIRST_MESSAGE,
     CLOSED_IDLE,

@@ -56,7 +56,7 @@ static void end(struct pool_task *task, int error)
     }
     task->error = error;
     delivered = event_loop_push(loop, &task->delivery); /* from here on the task is the loop's */
-    event_loop_release_shell(loop);
+    event_loop_unref_memory(loop);
     if (!delivered)
         tell(task, JD_ECANCELED);
 }
@@ -147,7 +147,7 @@ static bool enqueue(jd_thread_pool *pool, jd_strand *strand, struct pool_task *t
     if (task->done == NULL)
         task->loop = NULL;
     if (task->loop != NULL)
-        event_loop_keep_shell(task->loop);
+        event_loop_ref_memory(task->loop);
     atomic_fetch_add(&pool->references, 1);
     pool->waiting++;
     if (strand != NULL && !strand_append(strand, task))

@@ -138,7 +138,7 @@ static int reactor_wait(struct engine *engine, int64_t timeout_ns)
     int count = poller_wait(&reactor->poller, time_to_wait(reactor, timeout_ns));
     unsigned more;
 
-    event_loop_entered(engine->loop);
+    event_loop_count_enter(engine->loop);
     event_loop_woke(engine->loop);
     /* What is left over from the last turn goes first, before new events can add to it. */
     more = reactor_run_ready(reactor) + acceptor_run_ready(reactor);

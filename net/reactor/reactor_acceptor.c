@@ -34,7 +34,7 @@ static void starve(struct reactor *reactor, struct listener *listener, int error
     reactor->descriptor_freed = false;
     listener_set_flag(listener, LISTENER_STARVED);
     put_on(&reactor->starved_listeners, listener);
-    listener_starved(listener, error);
+    listener_out_of_resources(listener, error);
 }
 
 /* Edge-triggered: what has come before is told as well, once (epoll(7)). */

@@ -55,7 +55,7 @@ struct handover {
 };
 
 /* Places for connections, when their number is limited. */
-struct server_places {
+struct server_admission {
     thread_mutex lock;
     size_t limit; /* 0: none, and nothing here is used */
     size_t taken;
@@ -73,7 +73,7 @@ struct jd_tcp_server {
     struct socket_options socket_options;
     struct server_endpoint *endpoints, **endpoints_link;
     unsigned io_threads;
-    jd_hand_over hand_over;
+    jd_load_balance load_balance;
     jd_thread_init_callback on_thread_init;
     void *on_thread_init_arg;
     struct server_loop own;
@@ -81,7 +81,7 @@ struct jd_tcp_server {
     struct server_loop *io_loops; /* one for each thread */
     thread_mutex threads_lock;
     unsigned next_io_loop;
-    struct server_places places;
+    struct server_admission places;
     _Atomic bool accepting_paused; /* by the user */
     enum server_state state;
     jd_timer_id drain_timer;
@@ -166,10 +166,10 @@ void server_wait_for_place(struct server_loop *at, struct handover *handover);
 bool server_loop_is_full(struct server_loop *at);
 
 /* A connection has left its place. From any thread. */
-void server_leave_place(jd_tcp_server *server);
+void server_release_place(jd_tcp_server *server);
 
 /* Those that wait for a place are closed, and no more come. */
-void server_close_places(jd_tcp_server *server);
+void server_close_admission(jd_tcp_server *server);
 
 /* ---- server_statistics.c ---- */
 

@@ -5,7 +5,7 @@
 
 enum place server_take_place(struct server_loop *at)
 {
-    struct server_places *places = &at->server->places;
+    struct server_admission *places = &at->server->places;
     enum place place = PLACE_FREE;
 
     if (places->limit == 0)
@@ -19,7 +19,7 @@ enum place server_take_place(struct server_loop *at)
     return place;
 }
 
-static struct handover *take_waiting(struct server_places *places)
+static struct handover *take_waiting(struct server_admission *places)
 {
     struct handover *first = places->waiting;
 
@@ -33,7 +33,7 @@ static struct handover *take_waiting(struct server_places *places)
 
 void server_wait_for_place(struct server_loop *at, struct handover *handover)
 {
-    struct server_places *places = &at->server->places;
+    struct server_admission *places = &at->server->places;
     bool closed, free;
 
     thread_mutex_lock(&places->lock);
@@ -56,9 +56,9 @@ void server_wait_for_place(struct server_loop *at, struct handover *handover)
     memory_release(handover, sizeof(*handover));
 }
 
-void server_leave_place(jd_tcp_server *server)
+void server_release_place(jd_tcp_server *server)
 {
-    struct server_places *places = &server->places;
+    struct server_admission *places = &server->places;
     struct handover *next;
     bool is_full;
 
@@ -77,7 +77,7 @@ void server_leave_place(jd_tcp_server *server)
 
 bool server_loop_is_full(struct server_loop *at)
 {
-    struct server_places *places = &at->server->places;
+    struct server_admission *places = &at->server->places;
     bool is_full;
 
     if (places->limit == 0 || places->refuses)
@@ -88,9 +88,9 @@ bool server_loop_is_full(struct server_loop *at)
     return is_full;
 }
 
-void server_close_places(jd_tcp_server *server)
+void server_close_admission(jd_tcp_server *server)
 {
-    struct server_places *places = &server->places;
+    struct server_admission *places = &server->places;
     struct handover *waiting;
 
     thread_mutex_lock(&places->lock);

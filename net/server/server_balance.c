@@ -71,9 +71,9 @@ static struct server_loop *choose(jd_tcp_server *server, const struct peer_addre
 {
     bool has_address = peer->family == AF_INET || peer->family == AF_INET6;
 
-    if (server->hand_over == JD_HAND_OVER_LEAST_CONNECTIONS)
+    if (server->load_balance == JD_LOAD_BALANCE_LEAST_CONNECTIONS)
         return take_turn(server, least_connections(server));
-    if (server->hand_over == JD_HAND_OVER_PEER_ADDRESS && has_address)
+    if (server->load_balance == JD_LOAD_BALANCE_PEER_ADDRESS && has_address)
         return &server->io_loops[hash_of(peer) % server->io_threads];
     return take_turn(server, server->next_io_loop);
 }
@@ -118,7 +118,7 @@ void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop,
 {
     jd_tcp_server *server = server_of_owner(owner);
 
-    server_leave_place(server);
+    server_release_place(server);
     server_count_out(server, loop);
 }
 
@@ -170,7 +170,7 @@ static void take_with(struct server_loop *at, socket_handle socket, const struct
     if (handover == NULL) {
         server_lose_socket(at, socket);
         if (place == PLACE_FREE)
-            server_leave_place(server);
+            server_release_place(server);
         server_count_out(server, to->loop);
     } else if (place == PLACE_FREE) {
         server_push_handover(handover);

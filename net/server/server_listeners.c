@@ -9,13 +9,13 @@ static const int64_t tell_again_after_ns = 10 * (int64_t)1000000000;
 
 /* ---- a listener's life ---- */
 
-void listener_lost(struct listener *listener)
+void listener_count_lost(struct listener *listener)
 {
     counter_add(&listener->loop->counters.connections_accepted, 1);
     counter_add(&listener->loop->counters.connections_failed, 1);
 }
 
-void listener_starved(struct listener *base, int error)
+void listener_out_of_resources(struct listener *base, int error)
 {
     struct server_listener *listener = (struct server_listener *)base;
     jd_timestamp now = jd_event_loop_now(base->loop);

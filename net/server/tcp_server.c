@@ -46,7 +46,7 @@ static void free_server(jd_tcp_server *server)
 static bool options_make_sense(const jd_tcp_server_options *options, const char *name,
                                const struct connection_options *connection_options, jd_endpoint *endpoint)
 {
-    if (options->io_threads > IO_THREADS_MAX || options->hand_over > JD_HAND_OVER_PEER_ADDRESS)
+    if (options->io_threads > IO_THREADS_MAX || options->load_balance > JD_LOAD_BALANCE_PEER_ADDRESS)
         return false;
     if (options->listen != NULL && jd_endpoint_parse(endpoint, options->listen, NULL) < 0)
         return false;
@@ -71,7 +71,7 @@ static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp
     server->loop = loop;
     server->endpoints_link = &server->endpoints;
     server->io_threads = options->io_threads;
-    server->hand_over = options->hand_over;
+    server->load_balance = options->load_balance;
     server->finish.run = run_finish;
     server->socket_options = connection_options->socket;
     server->socket_options.backlog = options->backlog;
@@ -315,7 +315,7 @@ static int stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callba
     server->state = SERVER_STOPPING;
     server->stopped = done;
     server->stopped_arg = arg;
-    server_close_places(server);
+    server_close_admission(server);
     stop_loops(server, drain ? CLOSING_DRAINED : CLOSING_NOW);
     server_release(server);
     return 0;

@@ -33,7 +33,7 @@ static void starve(struct proactor_engine *proactor, struct listener *listener, 
     proactor->accepting.retry_at = clock_now() + LISTEN_RETRY_NS;
     proactor->accepting.descriptor_freed = false;
     put_on_starved(proactor, listener);
-    listener_starved(listener, error);
+    listener_out_of_resources(listener, error);
 }
 
 static void take_from_starved(struct proactor_engine *proactor, struct listener *listener)
@@ -49,7 +49,7 @@ static void take_from_starved(struct proactor_engine *proactor, struct listener 
 static void begin(struct proactor_engine *proactor, struct listener *listener)
 {
     const struct operation_request request = {
-        .kind = OPERATION_ACCEPT_MANY,
+        .kind = OPCODE_ACCEPT_MULTISHOT,
         .token = token_of(listener),
         .fd = listener->socket,
     };
@@ -129,7 +129,7 @@ static void deliver(struct listener *listener, socket_handle socket)
     }
     socket_close(socket);
     if (!is_late)
-        listener_lost(listener);
+        listener_count_lost(listener);
 }
 
 /* Whether accepting goes on after this error: it is none, or one connection's. Too many of the second kind in a row are not. */

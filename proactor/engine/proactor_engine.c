@@ -76,7 +76,7 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
     const struct backend *backend = proactor->backend;
 
     if (timeout_ns == 0 || proactor_holds_blocks(proactor) ||
-        (proactor->awaits_sends && backend->ops->has_unheard(backend)))
+        (proactor->awaits_sends && backend->ops->has_unsignaled(backend)))
         return 0;
     return shorter(shorter(timeout_ns, proactor_receive_patience(proactor)), proactor_accept_patience(proactor));
 }
@@ -168,7 +168,7 @@ void proactor_woke(struct proactor_engine *owner)
     owner->told = proactor_tell_held(owner);
 }
 
-void proactor_hears_all(struct proactor_engine *owner)
+void proactor_unsignaled_reported(struct proactor_engine *owner)
 {
     owner->awaits_sends = false;
 }
@@ -178,17 +178,17 @@ void proactor_timeout_lost(struct proactor_engine *owner)
     operations_time(&owner->operations);
 }
 
-void proactor_overflowed(struct proactor_engine *owner)
+void proactor_count_overflow(struct proactor_engine *owner)
 {
-    event_loop_overflowed(owner->engine.loop);
+    event_loop_count_overflow(owner->engine.loop);
 }
 
-void proactor_entered(struct proactor_engine *owner)
+void proactor_count_enter(struct proactor_engine *owner)
 {
-    event_loop_entered(owner->engine.loop);
+    event_loop_count_enter(owner->engine.loop);
 }
 
-void proactor_refused(struct proactor_engine *owner, const char *reason)
+void proactor_log_refusal(struct proactor_engine *owner, const char *reason)
 {
     log_message(JD_LOG_ERROR, "%s: %s", owner->engine.ops->name, reason);
 }
@@ -239,8 +239,8 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
     case COMPLETES_CHANNELS:
         channels_polled(owner);
         break;
-    case COMPLETES_LENT:
-        proactor_lent_completed(owner, (struct lent_send *)(uintptr_t)proactor_token_value(completion->token),
+    case COMPLETES_ZERO_COPY:
+        proactor_zero_copy_completed(owner, (struct zero_copy_send *)(uintptr_t)proactor_token_value(completion->token),
                                 completion);
         break;
     case COMPLETES_USER:

@@ -23,7 +23,7 @@ bool proactor_no_stream_waits(const struct proactor_engine *proactor)
 static int receive(struct proactor_engine *proactor, struct stream *stream)
 {
     const struct operation_request request = {
-        .kind = OPERATION_RECEIVE_MANY,
+        .kind = OPCODE_RECEIVE_MULTISHOT,
         .token = token_of(stream, COMPLETES_RECEIVE),
         .fd = stream->socket,
     };
@@ -37,7 +37,7 @@ static int receive(struct proactor_engine *proactor, struct stream *stream)
 static int watch(struct proactor_engine *proactor, struct stream *stream)
 {
     const struct operation_request request = {
-        .kind = OPERATION_POLL_MANY,
+        .kind = OPCODE_POLL_MULTISHOT,
         .token = token_of(stream, COMPLETES_WATCH),
         .fd = stream->socket,
         .poll_events = READY_ERROR | READY_HANGUP,
@@ -235,7 +235,7 @@ static void starve(struct proactor_engine *proactor, struct stream *stream)
 {
     stream_list_append(has_flag(stream, STREAM_STARVED) ? &proactor->receiving.starved : &proactor->receiving.behind,
                        stream, STREAM_STARVED);
-    event_loop_starved(stream->loop);
+    event_loop_count_receive_pause(stream->loop);
 }
 
 static void tell_received(struct proactor_engine *proactor, struct stream *stream, struct completion *completion)

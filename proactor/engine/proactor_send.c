@@ -30,7 +30,7 @@ static int read_file(struct stream *stream)
     const struct output_reference *file = output_queue_first_file(&stream->output);
     struct iovec room;
     struct operation_request request = {
-        .kind = OPERATION_READ,
+        .kind = OPCODE_READ,
         .token = token_of(stream, COMPLETES_FILE),
         .fd = file->fd,
         .offset = (uint64_t)file->offset,
@@ -54,13 +54,13 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
 {
     struct proactor_engine *proactor = proactor_of_loop(stream->loop);
     size_t budget = stream_budget(stream), bytes = total < budget ? total : budget;
-    struct lent_send *lent = has_flag(stream, STREAM_COPIES) ? NULL : proactor_lend(proactor, stream, bytes);
+    struct zero_copy_send *lent = has_flag(stream, STREAM_COPIES) ? NULL : proactor_begin_zero_copy(proactor, stream, bytes);
     bool quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream);
     const struct operation_request request = {
-        .kind = OPERATION_SEND,
+        .kind = OPCODE_SEND,
         .lends = lent != NULL,
         .more_follows = more,
-        .token = lent != NULL ? proactor_lent_token(lent) : token_of(stream, COMPLETES_SEND),
+        .token = lent != NULL ? proactor_zero_copy_token(lent) : token_of(stream, COMPLETES_SEND),
         .fd = stream->socket,
         .pieces = pieces,
         .piece_count = cut_pieces(pieces, count, bytes),
@@ -73,7 +73,7 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
     if (result == 0)
         set_flag(stream, STREAM_SENDING);
     else if (lent != NULL)
-        proactor_end_lending(proactor, lent);
+        proactor_end_zero_copy(proactor, lent);
     return result;
 }
 
@@ -120,10 +120,10 @@ static void close_if_idle(struct proactor_engine *proactor, struct stream *strea
         return;
     if (!reset && !has_flag(stream, STREAM_FAILED))
         socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
-    proactor_limit_lending(proactor, stream);
+    proactor_limit_zero_copy(proactor, stream);
     socket_stream_close(stream, reset);
     proactor_descriptor_freed(proactor);
-    if (!proactor_has_lent(proactor, stream))
+    if (!proactor_has_zero_copy(proactor, stream))
         stream_closed(stream);
 }
 
@@ -137,10 +137,10 @@ bool proactor_is_closing(struct proactor_engine *proactor, struct stream *stream
 
 static void cancel_send(struct proactor_engine *proactor, struct stream *stream)
 {
-    const struct lent_send *lent = proactor_send_lent(proactor, stream);
+    const struct zero_copy_send *lent = proactor_send_zero_copy(proactor, stream);
 
     proactor_cancel(proactor, stream->socket,
-                    lent != NULL ? proactor_lent_token(lent) : token_of(stream, COMPLETES_SEND));
+                    lent != NULL ? proactor_zero_copy_token(lent) : token_of(stream, COMPLETES_SEND));
 }
 
 static void stream_close(struct stream *stream, bool reset)
@@ -162,7 +162,7 @@ static void stream_close(struct stream *stream, bool reset)
 static int tell_sent(struct stream *stream, int64_t result, struct block_chain *lent)
 {
     if (result > 0 && lent != NULL)
-        return stream_sent_lent(stream, (size_t)result, lent);
+        return stream_sent_zero_copy(stream, (size_t)result, lent);
     if (result > 0)
         stream_sent(stream, (size_t)result);
     return result < 0 ? (int)result : 0;

@@ -11,22 +11,22 @@
  * tcp(7)). */
 enum { LENT_AFTER_CLOSE_MS = 5000 };
 
-struct lent_send {
-    struct lent_send *next, **link;
+struct zero_copy_send {
+    struct zero_copy_send *next, **link;
     uint64_t stream; /* its token */
     struct block_chain blocks;
     bool taken; /* the first completion has come */
 };
 
-uint64_t proactor_lent_token(const struct lent_send *lent)
+uint64_t proactor_zero_copy_token(const struct zero_copy_send *lent)
 {
-    return proactor_token(COMPLETES_LENT, (uint64_t)(uintptr_t)lent);
+    return proactor_token(COMPLETES_ZERO_COPY, (uint64_t)(uintptr_t)lent);
 }
 
-struct lent_send *proactor_lend(struct proactor_engine *proactor, const struct stream *stream, size_t bytes)
+struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor, const struct stream *stream, size_t bytes)
 {
     uint32_t least = event_loop_options(proactor->engine.loop)->zero_copy_send_bytes;
-    struct lent_send *lent;
+    struct zero_copy_send *lent;
 
     if (least == 0 || bytes < least || !proactor->backend->ops->lends || stream->is_local)
         return NULL;
@@ -42,7 +42,7 @@ struct lent_send *proactor_lend(struct proactor_engine *proactor, const struct s
     return lent;
 }
 
-void proactor_end_lending(struct proactor_engine *proactor, struct lent_send *lent)
+void proactor_end_zero_copy(struct proactor_engine *proactor, struct zero_copy_send *lent)
 {
     stream_blocks_returned(proactor->engine.loop, &lent->blocks);
     *lent->link = lent->next;
@@ -52,9 +52,9 @@ void proactor_end_lending(struct proactor_engine *proactor, struct lent_send *le
 }
 
 /* The newest are first, so what is under way comes before what has been taken; nothing is lent where that is not asked for. */
-static struct lent_send *find(const struct proactor_engine *proactor, const struct stream *stream)
+static struct zero_copy_send *find(const struct proactor_engine *proactor, const struct stream *stream)
 {
-    struct lent_send *lent = proactor->lent;
+    struct zero_copy_send *lent = proactor->lent;
     uint64_t token = lent != NULL ? stream_token(stream) : 0;
 
     while (lent != NULL && lent->stream != token)
@@ -62,25 +62,25 @@ static struct lent_send *find(const struct proactor_engine *proactor, const stru
     return lent;
 }
 
-const struct lent_send *proactor_send_lent(const struct proactor_engine *proactor, const struct stream *stream)
+const struct zero_copy_send *proactor_send_zero_copy(const struct proactor_engine *proactor, const struct stream *stream)
 {
-    const struct lent_send *lent = find(proactor, stream);
+    const struct zero_copy_send *lent = find(proactor, stream);
 
     return lent != NULL && !lent->taken ? lent : NULL;
 }
 
-bool proactor_has_lent(const struct proactor_engine *proactor, const struct stream *stream)
+bool proactor_has_zero_copy(const struct proactor_engine *proactor, const struct stream *stream)
 {
     return find(proactor, stream) != NULL;
 }
 
-void proactor_limit_lending(const struct proactor_engine *proactor, const struct stream *stream)
+void proactor_limit_zero_copy(const struct proactor_engine *proactor, const struct stream *stream)
 {
-    if (proactor_has_lent(proactor, stream))
+    if (proactor_has_zero_copy(proactor, stream))
         socket_limit_unacknowledged(stream->socket, LENT_AFTER_CLOSE_MS);
 }
 
-void proactor_lent_completed(struct proactor_engine *proactor, struct lent_send *lent,
+void proactor_zero_copy_completed(struct proactor_engine *proactor, struct zero_copy_send *lent,
                              const struct completion *completion)
 {
     struct stream *stream = stream_by_token(proactor->engine.loop, lent->stream);
@@ -94,7 +94,7 @@ void proactor_lent_completed(struct proactor_engine *proactor, struct lent_send 
     /* Refused, it has been lent nothing. */
     if (is_first)
         proactor_sent(proactor, stream, completion, &lent->blocks);
-    proactor_end_lending(proactor, lent);
-    if (stream->socket == SOCKET_NONE && !proactor_has_lent(proactor, stream))
+    proactor_end_zero_copy(proactor, lent);
+    if (stream->socket == SOCKET_NONE && !proactor_has_zero_copy(proactor, stream))
         stream_closed(stream);
 }

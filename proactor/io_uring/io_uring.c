@@ -39,7 +39,7 @@ static int uring_create(struct backend **backend, struct proactor_engine *owner,
     }
     result = uring_setup(&uring->ring, &size, &reason);
     if (result < 0) {
-        proactor_refused(owner, reason);
+        proactor_log_refusal(owner, reason);
         goto close_wakeup;
     }
     result = uring_buffers_create(uring);
@@ -172,14 +172,14 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
     struct io_uring *ring = &uring->ring;
 
     if (timeout_ns != 0 && may_sleep(uring)) {
-        proactor_entered(uring->backend.owner);
+        proactor_count_enter(uring->backend.owner);
         return sleep_for(uring, uring_limit_silence(uring, timeout_ns));
     }
     if (uring_is_polled(uring))
         uring_push(&uring->backend);
     if (!uring_has_unsubmitted(uring) && !uring_kernel_has_more(ring))
         return 0;
-    proactor_entered(uring->backend.owner);
+    proactor_count_enter(uring->backend.owner);
     uring->quiet_sends = 0; /* have completed then */
     return uring_submit_and_get_events(uring);
 }
@@ -207,7 +207,7 @@ static int collect_more(struct io_uring_backend *uring)
         if ((!is_first && seen == before) || taken > uring->room / 4 * 3 || receives > RECEIVES_MAX ||
             ready > URING_COMPLETIONS / 2)
             return 0;
-        proactor_entered(uring->backend.owner);
+        proactor_count_enter(uring->backend.owner);
         result = uring_get_events(uring);
         if (result < 0)
             return result;
@@ -235,7 +235,7 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
     uring_poll_wakeup(uring);
     uring_buffers_refill(uring);
     if (uring_has_overflown(&uring->ring))
-        proactor_overflowed(uring->backend.owner);
+        proactor_count_overflow(uring->backend.owner);
     result = enter(uring, timeout_ns);
     more_result = collect_more(uring);
     return is_error(result) ? result : more_result;
@@ -274,7 +274,7 @@ static unsigned uring_tried(const struct backend *backend)
     return uring->ring.sq.sqe_tail - io_uring_sq_ready(&uring->ring);
 }
 
-static bool uring_has_unheard(const struct backend *backend)
+static bool uring_has_unsignaled(const struct backend *backend)
 {
     return uring_of(backend)->silent_count > 0;
 }
@@ -294,7 +294,7 @@ const struct backend_ops io_uring_backend = {
     .receive_room = uring_receive_room,
     .submitted = uring_submitted,
     .tried = uring_tried,
-    .has_unheard = uring_has_unheard,
+    .has_unsignaled = uring_has_unsignaled,
     .pollable_fd = uring_pollable_fd,
     .prepare_poll = uring_prepare_poll,
 };

@@ -59,7 +59,7 @@ const void *uring_copy_pieces(struct io_uring_backend *uring, const struct opera
 {
     if (request->piece_count <= 1)
         return NULL;
-    if (request->kind == OPERATION_RECEIVE || request->kind == OPERATION_SEND)
+    if (request->kind == OPCODE_RECEIVE || request->kind == OPCODE_SEND)
         return copy_message(uring, request);
     return copy_pieces(uring, request);
 }

@@ -51,7 +51,7 @@ void uring_submit_now(struct io_uring_backend *uring)
     }
     call_kernel(uring, count, 0, flags, NULL);
     uring->quiet_sends = 0; /* have completed by now */
-    proactor_entered(uring->backend.owner);
+    proactor_count_enter(uring->backend.owner);
 }
 
 void uring_push(struct backend *backend)

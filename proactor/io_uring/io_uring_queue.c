@@ -50,7 +50,7 @@ bool uring_keep_room_for_cancel(struct io_uring_backend *uring)
 static void wait_for_thread(struct io_uring_backend *uring)
 {
     while (io_uring_sq_space_left(&uring->ring) == 0) {
-        proactor_entered(uring->backend.owner);
+        proactor_count_enter(uring->backend.owner);
         if (io_uring_sqring_wait(&uring->ring) < 0)
             return;
     }
@@ -62,7 +62,7 @@ static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
 
     if (entry != NULL)
         return entry;
-    proactor_overflowed(uring->backend.owner);
+    proactor_count_overflow(uring->backend.owner);
     uring_submit_now(uring);
     if (uring_is_polled(uring) && uring->enabled)
         wait_for_thread(uring);

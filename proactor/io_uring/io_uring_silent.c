@@ -86,7 +86,7 @@ unsigned uring_silent_over(struct io_uring_backend *uring)
 
     if (uring->parked_count > 0 || io_uring_sq_ready(ring) > 0 || uring_has_overflown(ring))
         return 0;
-    proactor_hears_all(uring->backend.owner);
+    proactor_unsignaled_reported(uring->backend.owner);
     return uring->silent_count;
 }
 

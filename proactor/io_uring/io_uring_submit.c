@@ -36,25 +36,25 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
     bool single = data == NULL;
 
     switch (request->kind) {
-    case OPERATION_ACCEPT:
+    case OPCODE_ACCEPT:
         io_uring_prep_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         break;
-    case OPERATION_ACCEPT_MANY:
+    case OPCODE_ACCEPT_MULTISHOT:
         io_uring_prep_multishot_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         break;
-    case OPERATION_CONNECT:
+    case OPCODE_CONNECT:
         io_uring_prep_connect(entry, request->fd, request->address, request->address_length);
         break;
-    case OPERATION_RECEIVE:
+    case OPCODE_RECEIVE:
         if (single)
             io_uring_prep_recv(entry, request->fd, piece->iov_base, length_of(piece), 0);
         else
             io_uring_prep_recvmsg(entry, request->fd, (struct msghdr *)(uintptr_t)data, 0);
         break;
-    case OPERATION_RECEIVE_MANY:
+    case OPCODE_RECEIVE_MULTISHOT:
         prepare_receive_many(entry, request->fd);
         break;
-    case OPERATION_SEND:
+    case OPCODE_SEND:
         if (single)
             io_uring_prep_send(entry, request->fd, piece->iov_base, length_of(piece), send_flags(request));
         else
@@ -62,22 +62,22 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         if (request->lends)
             entry->opcode = single ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
         break;
-    case OPERATION_READ:
+    case OPCODE_READ:
         if (single)
             io_uring_prep_read(entry, request->fd, piece->iov_base, length_of(piece), request->offset);
         else
             io_uring_prep_readv(entry, request->fd, data, uring_pieces_of(request), request->offset);
         break;
-    case OPERATION_WRITE:
+    case OPCODE_WRITE:
         if (single)
             io_uring_prep_write(entry, request->fd, piece->iov_base, length_of(piece), request->offset);
         else
             io_uring_prep_writev(entry, request->fd, data, uring_pieces_of(request), request->offset);
         break;
-    case OPERATION_POLL:
+    case OPCODE_POLL:
         io_uring_prep_poll_add(entry, request->fd, request->poll_events);
         break;
-    case OPERATION_POLL_MANY:
+    case OPCODE_POLL_MULTISHOT:
         io_uring_prep_poll_multishot(entry, request->fd, request->poll_events);
         break;
     }

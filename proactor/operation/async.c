@@ -21,14 +21,14 @@ static int begin_plain(struct operation *operation)
     return operation_submit(operation, &request);
 }
 
-static const struct operation_sort accept_sort = { .begin = begin_plain, .kind = OPERATION_ACCEPT };
-static const struct operation_sort accept_many_sort = {
+static const struct operation_type accept_sort = { .begin = begin_plain, .kind = OPCODE_ACCEPT };
+static const struct operation_type accept_many_sort = {
     .begin = begin_plain,
-    .kind = OPERATION_ACCEPT_MANY,
+    .kind = OPCODE_ACCEPT_MULTISHOT,
     .is_continuous = true,
 };
 
-static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_sort *sort,
+static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_type *sort,
                            jd_handle handle, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .sort = sort, .handle = handle, .handler = handler, .arg = arg };
@@ -42,7 +42,7 @@ int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_handle list
     return begin_on_handle(loop, operation, &accept_sort, listener, handler, arg);
 }
 
-int jd_async_accept_many(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
+int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
                          jd_completion_handler handler, void *arg)
 {
     return begin_on_handle(loop, operation, &accept_many_sort, listener, handler, arg);
@@ -53,7 +53,7 @@ static int begin_connect(struct operation *operation)
 {
     struct backend *backend = operations_of(operation->loop)->backend;
     struct operation_request request = {
-        .kind = OPERATION_CONNECT,
+        .kind = OPCODE_CONNECT,
         .token = operation_token(operation),
         .address = endpoint_sockaddr(operation->endpoint),
         .address_length = operation->endpoint->length,
@@ -89,11 +89,11 @@ static void cancel_connect(struct operation *operation)
     backend->ops->cancel(backend, (int)operation->result, operation_token(operation));
 }
 
-static const struct operation_sort connect_sort = {
+static const struct operation_type connect_sort = {
     .begin = begin_connect,
     .advance = connected,
     .cancel = cancel_connect,
-    .kind = OPERATION_CONNECT,
+    .kind = OPCODE_CONNECT,
 };
 
 int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endpoint *endpoint,
@@ -110,32 +110,32 @@ int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endp
 
 static int begin_pieces(struct operation *operation)
 {
-    return operation_submit_pieces(operation, 0);
+    return operation_submit_buffers(operation, 0);
 }
 
-static const struct operation_sort receive_sort = { .begin = begin_pieces, .kind = OPERATION_RECEIVE };
-static const struct operation_sort send_sort = { .begin = begin_pieces, .kind = OPERATION_SEND };
-static const struct operation_sort read_sort = { .begin = begin_pieces, .kind = OPERATION_READ };
-static const struct operation_sort write_sort = { .begin = begin_pieces, .kind = OPERATION_WRITE };
-static const struct operation_sort receive_many_sort = {
+static const struct operation_type receive_sort = { .begin = begin_pieces, .kind = OPCODE_RECEIVE };
+static const struct operation_type send_sort = { .begin = begin_pieces, .kind = OPCODE_SEND };
+static const struct operation_type read_sort = { .begin = begin_pieces, .kind = OPCODE_READ };
+static const struct operation_type write_sort = { .begin = begin_pieces, .kind = OPCODE_WRITE };
+static const struct operation_type receive_many_sort = {
     .begin = begin_plain,
-    .kind = OPERATION_RECEIVE_MANY,
+    .kind = OPCODE_RECEIVE_MULTISHOT,
     .is_continuous = true,
 };
 
-int operation_begin_piece(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const void *data,
+int operation_begin_buffer(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const void *data,
                           size_t length)
 {
     wanted->piece = (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = length };
-    if (wanted->handle < 0 || !operation_pieces_make_sense(&wanted->piece, 1))
+    if (wanted->handle < 0 || !operation_buffers_are_valid(&wanted->piece, 1))
         return JD_EINVAL;
     return operation_begin(loop, memory, wanted);
 }
 
-int operation_begin_pieces(jd_event_loop *loop, jd_operation *memory, struct operation *wanted,
+int operation_begin_buffers(jd_event_loop *loop, jd_operation *memory, struct operation *wanted,
                            const struct iovec *pieces, int count)
 {
-    if (wanted->handle < 0 || !operation_pieces_make_sense(pieces, count))
+    if (wanted->handle < 0 || !operation_buffers_are_valid(pieces, count))
         return JD_EINVAL;
     wanted->pieces = pieces;
     wanted->piece_count = (uint8_t)count;
@@ -149,18 +149,18 @@ int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle han
         .sort = &receive_sort, .handle = handle, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
     };
 
-    return operation_begin_piece(loop, operation, &wanted, data, size);
+    return operation_begin_buffer(loop, operation, &wanted, data, size);
 }
 
-int jd_async_receive_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
+int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
                             int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .sort = &receive_sort, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_pieces(loop, operation, &wanted, pieces, count);
+    return operation_begin_buffers(loop, operation, &wanted, pieces, count);
 }
 
-int jd_async_receive_many(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
+int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
                           void *arg)
 {
     return begin_on_handle(loop, operation, &receive_many_sort, handle, handler, arg);
@@ -171,15 +171,15 @@ int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle
 {
     struct operation wanted = { .sort = &send_sort, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_piece(loop, operation, &wanted, data, length);
+    return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_send_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
+int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
                          int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .sort = &send_sort, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_pieces(loop, operation, &wanted, pieces, count);
+    return operation_begin_buffers(loop, operation, &wanted, pieces, count);
 }
 
 /* off_t is signed. */
@@ -189,7 +189,7 @@ static int begin_on_file(jd_event_loop *loop, jd_operation *operation, struct op
     if (offset > (uint64_t)INT64_MAX - length)
         return JD_EINVAL;
     wanted->offset = offset;
-    return operation_begin_piece(loop, operation, wanted, data, length);
+    return operation_begin_buffer(loop, operation, wanted, data, length);
 }
 
 int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, void *data,
@@ -228,7 +228,7 @@ static void cancel_timeout(struct operation *operation)
     operation_finish(operation, JD_ECANCELED);
 }
 
-static const struct operation_sort timeout_sort = { .begin = begin_timeout, .cancel = cancel_timeout };
+static const struct operation_type timeout_sort = { .begin = begin_timeout, .cancel = cancel_timeout };
 
 int jd_async_timeout_at(jd_event_loop *loop, jd_operation *operation, jd_timestamp when, jd_completion_handler handler,
                         void *arg)
@@ -253,5 +253,5 @@ int jd_async_timeout(jd_event_loop *loop, jd_operation *operation, uint64_t dela
 int jd_async_close(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
                    void *arg)
 {
-    return begin_on_handle(loop, operation, &operation_close_sort, handle, handler, arg);
+    return begin_on_handle(loop, operation, &operation_close_type, handle, handler, arg);
 }

@@ -21,7 +21,7 @@ static size_t wanted_bytes(const struct operation *operation)
 
 static int begin_rest(struct operation *operation)
 {
-    return operation_submit_pieces(operation, operation->transferred);
+    return operation_submit_buffers(operation, operation->transferred);
 }
 
 static bool transfer_rest(struct operation *operation, int64_t *result)
@@ -35,15 +35,15 @@ static bool transfer_rest(struct operation *operation, int64_t *result)
     return false;
 }
 
-static const struct operation_sort read_exactly_sort = {
+static const struct operation_type read_exactly_sort = {
     .begin = begin_rest,
     .advance = transfer_rest,
-    .kind = OPERATION_RECEIVE,
+    .kind = OPCODE_RECEIVE,
 };
-static const struct operation_sort write_all_sort = {
+static const struct operation_type write_all_sort = {
     .begin = begin_rest,
     .advance = transfer_rest,
-    .kind = OPERATION_SEND,
+    .kind = OPCODE_SEND,
 };
 
 int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t length,
@@ -51,7 +51,7 @@ int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_handl
 {
     struct operation wanted = { .sort = &read_exactly_sort, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_piece(loop, operation, &wanted, data, length);
+    return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
 int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
@@ -59,15 +59,15 @@ int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle h
 {
     struct operation wanted = { .sort = &write_all_sort, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_piece(loop, operation, &wanted, data, length);
+    return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_write_all_pieces(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
                               const struct iovec *pieces, int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .sort = &write_all_sort, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_pieces(loop, operation, &wanted, pieces, count);
+    return operation_begin_buffers(loop, operation, &wanted, pieces, count);
 }
 
 /* ---- read_until ---- */
@@ -121,10 +121,10 @@ static bool received_more(struct operation *operation, int64_t *result)
     return true; /* begin looks at it */
 }
 
-static const struct operation_sort read_until_sort = {
+static const struct operation_type read_until_sort = {
     .begin = begin_read_until,
     .advance = received_more,
-    .kind = OPERATION_RECEIVE,
+    .kind = OPCODE_RECEIVE,
 };
 
 int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_buffer *buffer,

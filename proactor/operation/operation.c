@@ -26,7 +26,7 @@ static void enter(struct operations *operations, struct operation *operation)
         (*first)->link = &operation->next;
     *first = operation;
     operations->count++;
-    operations->closing += operation->sort == &operation_close_sort;
+    operations->closing += operation->sort == &operation_close_type;
 }
 
 static void leave(struct operations *operations, struct operation *operation)
@@ -35,7 +35,7 @@ static void leave(struct operations *operations, struct operation *operation)
     if (operation->next != NULL)
         operation->next->link = operation->link;
     operations->count--;
-    operations->closing -= operation->sort == &operation_close_sort;
+    operations->closing -= operation->sort == &operation_close_type;
 }
 
 /* ---- the end ---- */
@@ -79,7 +79,7 @@ static void tell_last(struct operations *operations, struct operation *operation
     }
     leave(operations, operation);
     /* Not before: somebody else's descriptor may have its number from here on. */
-    if (operation->sort == &operation_close_sort && operation->result == 0)
+    if (operation->sort == &operation_close_type && operation->result == 0)
         socket_close(handle);
     operation_set_state(operation, OPERATION_IDLE);
     tell(operation, false, operation->result);
@@ -119,7 +119,7 @@ static bool is_unwanted(const struct operation *operation)
 static void start(struct operation *operation)
 {
     struct operations *operations = operations_of(operation->loop);
-    bool is_close = operation->sort == &operation_close_sort;
+    bool is_close = operation->sort == &operation_close_type;
     bool refused = (!is_close && is_unwanted(operation)) ||
                    (operation->handle != JD_HANDLE_NONE && operation_is_closing(operations, operation->handle));
     int result = refused ? JD_ECANCELED : 0;
@@ -163,11 +163,11 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
     return JD_ECANCELED;
 }
 
-bool operation_pieces_make_sense(const struct iovec *pieces, int count)
+bool operation_buffers_are_valid(const struct iovec *pieces, int count)
 {
     size_t bytes = 0;
 
-    if (pieces == NULL || count < 1 || count > JD_PIECES_MAX)
+    if (pieces == NULL || count < 1 || count > JD_BUFFERS_MAX)
         return false;
     for (int i = 0; i < count; i++) {
         if (pieces[i].iov_base == NULL && pieces[i].iov_len > 0)
@@ -185,7 +185,7 @@ static void timed_out(void *arg)
 
     operation->timer = 0;
     operation->timed_out = true;
-    operation_cancel_here(operation);
+    operation_cancel_in_loop(operation);
 }
 
 /* The backend ends it in time or, if it cannot, a timer of the loop does. */
@@ -224,11 +224,11 @@ int operation_submit(struct operation *operation, struct operation_request *requ
                                      : backend->ops->submit(backend, request);
 }
 
-int operation_submit_pieces(struct operation *operation, size_t skip)
+int operation_submit_buffers(struct operation *operation, size_t skip)
 {
     const struct iovec *all = operation->piece_count == 0 ? &operation->piece : operation->pieces;
     int all_count = operation->piece_count == 0 ? 1 : operation->piece_count;
-    struct iovec pieces[JD_PIECES_MAX];
+    struct iovec pieces[JD_BUFFERS_MAX];
     struct operation_request request = { .pieces = pieces, .offset = operation->offset };
 
     for (int i = 0; i < all_count; i++) {
@@ -272,7 +272,7 @@ void operation_leave_starved(struct operations *operations, struct operation *op
 /* One that has ended by itself (kernels do so now and then) is begun again. */
 static void completed_continuous(struct operation *operation, struct completion *completion)
 {
-    bool is_receive = operation->sort->kind == OPERATION_RECEIVE_MANY;
+    bool is_receive = operation->sort->kind == OPCODE_RECEIVE_MULTISHOT;
     bool is_last = completion->result < 0 || (is_receive && completion->result == 0);
 
     if (is_receive && completion->result == JD_ENOBUFS && !completion->more && !operation->cancelled) {
@@ -329,7 +329,7 @@ bool operations_before_wait(struct operations *operations)
 
 /* ---- in a handler ---- */
 
-bool jd_operation_goes_on(const jd_operation *operation)
+bool jd_operation_has_more(const jd_operation *operation)
 {
     return ((const struct operation *)operation)->more;
 }

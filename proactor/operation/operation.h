@@ -13,7 +13,7 @@
 struct operation;
 
 /* What distinguishes one sort of operation from another. */
-struct operation_sort {
+struct operation_type {
     /* Begins it. Returns 0, or an error that completes it. */
     int (*begin)(struct operation *operation);
 
@@ -24,7 +24,7 @@ struct operation_sort {
     /* Asks for its end; NULL: the backend is asked. */
     void (*cancel)(struct operation *operation);
 
-    enum operation_kind kind; /* the backend's, of each part */
+    enum backend_opcode kind; /* the backend's, of each part */
     bool is_continuous;
 };
 
@@ -51,7 +51,7 @@ struct operation {
     struct task_node start_task;    /* the first that is copied */
     struct operation *next, **link; /* in the account of those on its handle */
     struct operation *waiting_next; /* on the list of starved or of finished ones */
-    const struct operation_sort *sort;
+    const struct operation_type *sort;
     jd_completion_handler handler;
     void *arg;
     union {
@@ -132,26 +132,26 @@ static inline struct operation *operation_by_token(uint64_t token)
 /* Takes *wanted over into operation, and begins it in the loop's thread, now or soon. */
 int operation_begin(jd_event_loop *loop, jd_operation *operation, const struct operation *wanted);
 
-/* The same for one with a handle and a piece of memory, or 1 to JD_PIECES_MAX of them. */
-int operation_begin_piece(jd_event_loop *loop, jd_operation *operation, struct operation *wanted, const void *data,
+/* The same for one with a handle and a piece of memory, or 1 to JD_BUFFERS_MAX of them. */
+int operation_begin_buffer(jd_event_loop *loop, jd_operation *operation, struct operation *wanted, const void *data,
                           size_t length);
-int operation_begin_pieces(jd_event_loop *loop, jd_operation *operation, struct operation *wanted,
+int operation_begin_buffers(jd_event_loop *loop, jd_operation *operation, struct operation *wanted,
                            const struct iovec *pieces, int count);
 
-/* Whether pieces can be used: 1 to JD_PIECES_MAX of them, with bytes in all. */
-bool operation_pieces_make_sense(const struct iovec *pieces, int count);
+/* Whether pieces can be used: 1 to JD_BUFFERS_MAX of them, with bytes in all. */
+bool operation_buffers_are_valid(const struct iovec *pieces, int count);
 
 /* Submits a part; the request says what is not in the operation. */
 int operation_submit(struct operation *operation, struct operation_request *request);
 
 /* Submits a part of the operation's piece or pieces, less the first skip bytes. */
-int operation_submit_pieces(struct operation *operation, size_t skip);
+int operation_submit_buffers(struct operation *operation, size_t skip);
 
 /* It has come to its end, which is told in this turn's wait or the next's. */
 void operation_finish(struct operation *operation, int64_t result);
 
 /* Asks for its end. In the loop's thread. */
-void operation_cancel_here(struct operation *operation);
+void operation_cancel_in_loop(struct operation *operation);
 
 /* ---- for operation*.c ---- */
 
@@ -182,7 +182,7 @@ unsigned operations_cancel_on(struct operations *operations, jd_handle handle);
 
 /* ---- closing a handle (operation_close.c) ---- */
 
-extern const struct operation_sort operation_close_sort;
+extern const struct operation_type operation_close_type;
 
 /* The two below, where there is a close at all. */
 bool operation_close_waits(struct operations *operations, jd_handle handle);

@@ -5,7 +5,7 @@
 
 #include <jinduo/error.h>
 
-void operation_cancel_here(struct operation *operation)
+void operation_cancel_in_loop(struct operation *operation)
 {
     struct operations *operations = operations_of(operation->loop);
     enum operation_state state = operation_state_of(operation);
@@ -29,7 +29,7 @@ static void cancel_arrived(struct task_node *task)
     if (operation_state_of(operation) == OPERATION_HELD)
         operation_append_finished(operations_of(operation->loop), operation);
     else
-        operation_cancel_here(operation);
+        operation_cancel_in_loop(operation);
 }
 
 int jd_operation_cancel(jd_operation *memory)
@@ -41,7 +41,7 @@ int jd_operation_cancel(jd_operation *memory)
     if (state == OPERATION_IDLE)
         return JD_ENOENT;
     if (operation->loop != NULL && event_loop_current() == operation->loop) {
-        operation_cancel_here(operation);
+        operation_cancel_in_loop(operation);
         return state == OPERATION_FINISHED || state == OPERATION_HELD ? JD_ENOENT : 0;
     }
     /* Its end does not wait for cancels without end. */
@@ -63,10 +63,10 @@ unsigned operations_cancel_on(struct operations *operations, jd_handle handle)
 
     for (struct operation *next; operation != NULL; operation = next) {
         next = operation->next;
-        if (operation->handle != handle || operation->sort == &operation_close_sort ||
+        if (operation->handle != handle || operation->sort == &operation_close_type ||
             operation_state_of(operation) >= OPERATION_FINISHED)
             continue;
-        operation_cancel_here(operation);
+        operation_cancel_in_loop(operation);
         count++;
     }
     return count;
@@ -91,6 +91,6 @@ bool operations_end(struct operations *operations)
             if (operation_state_of(operation) == OPERATION_HELD)
                 operation_append_finished(operations, operation);
             else if (!operation->cancelled)
-                operation_cancel_here(operation);
+                operation_cancel_in_loop(operation);
     return operations->count > 0;
 }

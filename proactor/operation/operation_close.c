@@ -12,7 +12,7 @@ static struct operation *find_close(struct operations *operations, jd_handle han
          operation = operation->next) {
         if (operation->handle != handle)
             continue;
-        if (operation->sort == &operation_close_sort)
+        if (operation->sort == &operation_close_type)
             close = operation;
         else
             *is_used = true;
@@ -51,4 +51,4 @@ static void cancel_close(struct operation *operation)
 {
 }
 
-const struct operation_sort operation_close_sort = { .begin = begin_close, .cancel = cancel_close };
+const struct operation_type operation_close_type = { .begin = begin_close, .cancel = cancel_close };

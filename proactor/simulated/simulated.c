@@ -84,7 +84,7 @@ static int simulated_wait(struct backend *backend, int64_t timeout_ns)
     int events = poller_wait(&simulated->descriptors.poller, has_completed ? 0 : timeout_ns);
     int completions;
 
-    proactor_entered(backend->owner);
+    proactor_count_enter(backend->owner);
     proactor_woke(backend->owner);
     simulated_look_for_memory(simulated);
     simulated_dispatch(simulated, events);
@@ -107,7 +107,7 @@ static unsigned simulated_tried(const struct backend *backend)
     return 0;
 }
 
-static bool simulated_has_unheard(const struct backend *backend)
+static bool simulated_has_unsignaled(const struct backend *backend)
 {
     return false;
 }
@@ -139,7 +139,7 @@ const struct backend_ops simulated_backend = {
     .receive_room = simulated_receive_room,
     .submitted = simulated_tried,
     .tried = simulated_tried,
-    .has_unheard = simulated_has_unheard,
+    .has_unsignaled = simulated_has_unsignaled,
     .pollable_fd = simulated_pollable_fd,
     .prepare_poll = simulated_prepare_poll,
 };

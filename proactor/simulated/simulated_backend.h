@@ -24,7 +24,7 @@ struct simulated {
     struct simulated_workers workers;
     int wakeup;            /* an eventfd */
     struct link completed; /* to be reported */
-    struct link blockless; /* operations of OPERATION_RECEIVE_MANY that are ready, but wait for a block */
+    struct link blockless; /* operations of OPCODE_RECEIVE_MULTISHOT that are ready, but wait for a block */
     struct block *spare;   /* the block used last */
     unsigned blocks_out;   /* with operations */
     bool out_of_memory;    /* there was none for a block, and is none yet */

@@ -20,7 +20,7 @@ static void operation_ready(struct simulated_operation *operation, void *arg)
         return;
     if (operation_is_poll(operation->kind)) {
         simulated_complete(simulated, operation, told);
-    } else if (operation->kind == OPERATION_RECEIVE_MANY) {
+    } else if (operation->kind == OPCODE_RECEIVE_MULTISHOT) {
         operation->state = OPERATION_BLOCKLESS;
         list_append(&simulated->blockless, &operation->queue);
     } else {
@@ -80,7 +80,7 @@ static bool is_final(const struct simulated_operation *operation)
 {
     if (!operation_is_continuous(operation->kind) || operation->cancelled || operation->result < 0)
         return true;
-    return operation->kind == OPERATION_RECEIVE_MANY && operation->result == 0;
+    return operation->kind == OPCODE_RECEIVE_MULTISHOT && operation->result == 0;
 }
 
 /* Forgets it before its completion is told, whose receiver may close the descriptor. */
@@ -123,7 +123,7 @@ static void report(struct simulated *simulated, struct simulated_operation *oper
         return;
     if (operation->cancelled)
         simulated_complete(simulated, operation, JD_ECANCELED);
-    else if (operation->kind == OPERATION_POLL_MANY)
+    else if (operation->kind == OPCODE_POLL_MULTISHOT)
         operation->state = OPERATION_WAITING; /* armed anew it would be told the same again */
     else
         simulated_wait_or_complete(simulated, operation);

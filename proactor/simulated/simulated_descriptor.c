@@ -95,16 +95,16 @@ struct simulated_descriptor *simulated_descriptor_by_token(const struct simulate
 
 /* ---- its operations ---- */
 
-static struct link *direction(struct simulated_descriptor *descriptor, enum operation_kind kind)
+static struct link *direction(struct simulated_descriptor *descriptor, enum backend_opcode kind)
 {
     switch (kind) {
-    case OPERATION_ACCEPT:
-    case OPERATION_ACCEPT_MANY:
-    case OPERATION_RECEIVE:
-    case OPERATION_RECEIVE_MANY:
+    case OPCODE_ACCEPT:
+    case OPCODE_ACCEPT_MULTISHOT:
+    case OPCODE_RECEIVE:
+    case OPCODE_RECEIVE_MULTISHOT:
         return &descriptor->in;
-    case OPERATION_CONNECT:
-    case OPERATION_SEND:
+    case OPCODE_CONNECT:
+    case OPCODE_SEND:
         return &descriptor->out;
     default:
         return &descriptor->unordered;
@@ -188,7 +188,7 @@ static uint32_t wanted_events(struct simulated_descriptor *descriptor)
 
     for (struct link *link = descriptor->unordered.next; link != &descriptor->unordered; link = link->next) {
         const struct simulated_operation *operation = operation_of_link(link);
-        if (operation->state == OPERATION_WAITING || operation->kind == OPERATION_POLL_MANY)
+        if (operation->state == OPERATION_WAITING || operation->kind == OPCODE_POLL_MULTISHOT)
             wanted |= operation->interest;
     }
     return wanted;

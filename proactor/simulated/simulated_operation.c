@@ -30,16 +30,16 @@ static void copy_pieces(struct simulated_operation *operation, const struct iove
 static uint32_t interest_of(const struct operation_request *request)
 {
     switch (request->kind) {
-    case OPERATION_ACCEPT:
-    case OPERATION_ACCEPT_MANY:
-    case OPERATION_RECEIVE:
-    case OPERATION_RECEIVE_MANY:
+    case OPCODE_ACCEPT:
+    case OPCODE_ACCEPT_MULTISHOT:
+    case OPCODE_RECEIVE:
+    case OPCODE_RECEIVE_MULTISHOT:
         return EPOLLIN | EPOLLRDHUP;
-    case OPERATION_CONNECT:
-    case OPERATION_SEND:
+    case OPCODE_CONNECT:
+    case OPCODE_SEND:
         return EPOLLOUT;
-    case OPERATION_POLL:
-    case OPERATION_POLL_MANY:
+    case OPCODE_POLL:
+    case OPCODE_POLL_MULTISHOT:
         return (request->poll_events & POLL_EVENTS) | EPOLLERR | EPOLLHUP;
     default:
         return 0;
@@ -55,15 +55,15 @@ int simulated_operation_init(struct simulated_operation *operation, const struct
     operation->more_follows = request->more_follows;
     operation->interest = interest_of(request);
     switch (request->kind) {
-    case OPERATION_RECEIVE:
-    case OPERATION_SEND:
-    case OPERATION_READ:
-    case OPERATION_WRITE:
+    case OPCODE_RECEIVE:
+    case OPCODE_SEND:
+    case OPCODE_READ:
+    case OPCODE_WRITE:
         if (request->piece_count < 1)
             return JD_EINVAL;
         copy_pieces(operation, request->pieces, request->piece_count);
         return 0;
-    case OPERATION_CONNECT:
+    case OPCODE_CONNECT:
         if (request->address == NULL || request->address_length > sizeof(operation->address))
             return JD_EINVAL;
         memcpy(&operation->address, request->address, request->address_length);
@@ -155,34 +155,34 @@ void simulated_operation_perform(struct simulated_operation *operation)
     bool would_block = false;
 
     switch (operation->kind) {
-    case OPERATION_ACCEPT:
-    case OPERATION_ACCEPT_MANY:
+    case OPCODE_ACCEPT:
+    case OPCODE_ACCEPT_MULTISHOT:
         operation->result = perform_accept(operation);
         would_block = operation->result == JD_EAGAIN;
         break;
-    case OPERATION_CONNECT:
+    case OPCODE_CONNECT:
         operation->result = perform_connect(operation, &would_block);
         break;
-    case OPERATION_RECEIVE:
+    case OPCODE_RECEIVE:
         operation->result = perform_receive(operation);
         would_block = operation->result == JD_EAGAIN;
         break;
-    case OPERATION_RECEIVE_MANY:
+    case OPCODE_RECEIVE_MULTISHOT:
         operation->result = perform_receive_many(operation);
         would_block = operation->result == JD_EAGAIN;
         break;
-    case OPERATION_SEND:
+    case OPCODE_SEND:
         operation->result = perform_send(operation);
         would_block = operation->result == JD_EAGAIN;
         break;
-    case OPERATION_READ:
+    case OPCODE_READ:
         operation->result = perform_read(operation);
         break;
-    case OPERATION_WRITE:
+    case OPCODE_WRITE:
         operation->result = perform_write(operation);
         break;
-    case OPERATION_POLL:
-    case OPERATION_POLL_MANY: /* never a worker's */
+    case OPCODE_POLL:
+    case OPCODE_POLL_MULTISHOT: /* never a worker's */
         break;
     }
     operation->finished = !would_block;

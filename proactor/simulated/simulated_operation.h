@@ -70,7 +70,7 @@ struct simulated_operation {
     uint64_t token;
     int64_t result;
     int fd;
-    enum operation_kind kind;
+    enum backend_opcode kind;
     enum simulated_state state;
     bool queued;       /* among the jobs, no worker has it yet; under the workers' lock */
     bool finished;     /* performed, with a result; else it would have blocked */
@@ -81,7 +81,7 @@ struct simulated_operation {
     struct iovec *pieces; /* few, or allocated */
     uint64_t offset;
     bool more_follows;
-    struct block *block; /* of OPERATION_RECEIVE_MANY; never while it waits for readiness */
+    struct block *block; /* of OPCODE_RECEIVE_MULTISHOT; never while it waits for readiness */
     socklen_t address_length;
     union {
         struct iovec few[OPERATION_FEW_PIECES];
@@ -99,20 +99,20 @@ static inline struct simulated_operation *operation_of_queue(struct link *queue)
     return (struct simulated_operation *)((char *)queue - offsetof(struct simulated_operation, queue));
 }
 
-static inline bool operation_is_of_file(enum operation_kind kind)
+static inline bool operation_is_of_file(enum backend_opcode kind)
 {
-    return kind == OPERATION_READ || kind == OPERATION_WRITE;
+    return kind == OPCODE_READ || kind == OPCODE_WRITE;
 }
 
-static inline bool operation_is_continuous(enum operation_kind kind)
+static inline bool operation_is_continuous(enum backend_opcode kind)
 {
-    return kind == OPERATION_ACCEPT_MANY || kind == OPERATION_RECEIVE_MANY || kind == OPERATION_POLL_MANY;
+    return kind == OPCODE_ACCEPT_MULTISHOT || kind == OPCODE_RECEIVE_MULTISHOT || kind == OPCODE_POLL_MULTISHOT;
 }
 
 /* Done by the Poller alone. */
-static inline bool operation_is_poll(enum operation_kind kind)
+static inline bool operation_is_poll(enum backend_opcode kind)
 {
-    return kind == OPERATION_POLL || kind == OPERATION_POLL_MANY;
+    return kind == OPCODE_POLL || kind == OPCODE_POLL_MULTISHOT;
 }
 
 /* Takes over what the request says. Returns 0, or JD_EINVAL if it makes no sense. Of more pieces than fit, or than there

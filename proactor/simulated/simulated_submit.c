@@ -49,7 +49,7 @@ void simulated_complete(struct simulated *simulated, struct simulated_operation 
 static int wait_until_ready(struct simulated *simulated, struct simulated_operation *operation)
 {
     operation->state = OPERATION_WAITING;
-    proactor_entered(simulated->backend.owner);
+    proactor_count_enter(simulated->backend.owner);
     return simulated_descriptor_arm(&simulated->descriptors, operation->descriptor);
 }
 
@@ -72,10 +72,10 @@ void simulated_give_to_workers(struct simulated *simulated, struct simulated_ope
 int simulated_begin(struct simulated *simulated, struct simulated_operation *operation)
 {
     switch (operation->kind) {
-    case OPERATION_CONNECT:
-    case OPERATION_SEND:
-    case OPERATION_READ:
-    case OPERATION_WRITE:
+    case OPCODE_CONNECT:
+    case OPCODE_SEND:
+    case OPCODE_READ:
+    case OPCODE_WRITE:
         simulated_give_to_workers(simulated, operation);
         return 0;
     default:

@@ -19,7 +19,7 @@ from server import (DEADLINE_SECONDS, Barrier, Server, assert_echo, available_en
 
 ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
-COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--hand-over", "--reuse-port", "--processes", "--busy-poll",
+COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--load-balance", "--reuse-port", "--processes", "--busy-poll",
                   "--sqpoll", "--zero-copy", "--statistics", "--help"}
 FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
 OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
@@ -102,9 +102,9 @@ BAD_INPUT = (
     (["--threads", "129"], "'129'", "not a whole number from 0 to 128"),
     (["--threads", "1x"], "'1x'", "not a whole number from 0 to 128"),
     (["--threads", "99999999999999999999"], "'99999999999999999999'", "not a whole number from 0 to 128"),
-    (["--hand-over", "most"], "'most'", "not round-robin, least or peer"),
-    (["--hand-over", ""], "''", "not round-robin, least or peer"),
-    (["--hand-over"], "'--hand-over'", "needs a value"),
+    (["--load-balance", "most"], "'most'", "not round-robin, least or peer"),
+    (["--load-balance", ""], "''", "not round-robin, least or peer"),
+    (["--load-balance"], "'--load-balance'", "needs a value"),
     (["--reuse-port=yes"], "'--reuse-port=yes'", "takes no value"),
     (["--processes", "0"], "'0'", "not a whole number from 1 to 64"),
     (["--processes", "65"], "'65'", "not a whole number from 1 to 64"),

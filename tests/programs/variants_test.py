@@ -143,7 +143,7 @@ def signal_until_it_ends(server):
 # ---- threads ----
 
 @tap.test_for_each({" ".join(options): options for options in (
-    ("--hand-over", "round-robin"), ("--hand-over", "least"), ("--hand-over", "peer"), ("--reuse-port",))})
+    ("--load-balance", "round-robin"), ("--load-balance", "least"), ("--load-balance", "peer"), ("--reuse-port",))})
 def every_way_to_hand_over_serves(options):
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", "3", *options) as server:
         clients = connect_many(server.endpoint)
@@ -187,7 +187,7 @@ def threads_at_work(server, clients):
 @tap.test_for_each({"round-robin": ("round-robin", 3), "least": ("least", 3), "peer": ("peer", 1)})
 def connections_of_one_peer_are_on(setup):
     policy, expected = setup
-    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", "3", "--hand-over", policy) as server:
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", "3", "--load-balance", policy) as server:
         clients = connect_many(server.endpoint, 12)
         try:
             for client in clients:

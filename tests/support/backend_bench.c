@@ -35,12 +35,12 @@ void proactor_woke(struct proactor_engine *engine)
     woken = true;
 }
 
-void proactor_entered(struct proactor_engine *engine)
+void proactor_count_enter(struct proactor_engine *engine)
 {
     ck_assert_ptr_eq(engine, &owner);
 }
 
-void proactor_refused(struct proactor_engine *engine, const char *reason)
+void proactor_log_refusal(struct proactor_engine *engine, const char *reason)
 {
     ck_abort_msg("refused: %s", reason);
 }
@@ -60,9 +60,9 @@ void bench_put_block(struct block *block)
     bench_blocks_out--;
 }
 
-static bool is_continuous(enum operation_kind kind)
+static bool is_continuous(enum backend_opcode kind)
 {
-    return kind == OPERATION_ACCEPT_MANY || kind == OPERATION_RECEIVE_MANY || kind == OPERATION_POLL_MANY;
+    return kind == OPCODE_ACCEPT_MULTISHOT || kind == OPCODE_RECEIVE_MULTISHOT || kind == OPCODE_POLL_MULTISHOT;
 }
 
 void proactor_completed(struct proactor_engine *engine, struct completion *completion)
@@ -79,7 +79,7 @@ void proactor_completed(struct proactor_engine *engine, struct completion *compl
     operation->ended = !completion->more;
     operation->result = completion->result;
     operation->order = ++bench_completions;
-    if (operation->kind == OPERATION_RECEIVE_MANY && completion->result > 0) {
+    if (operation->kind == OPCODE_RECEIVE_MULTISHOT && completion->result > 0) {
         const struct block *block = *completion->block;
         ck_assert_uint_eq(block_length(block), (size_t)completion->result);
         operation->received += block_length(block);
@@ -158,12 +158,12 @@ uint64_t bench_submit(const struct operation_request *request)
     return bench_try(request, NULL);
 }
 
-uint64_t bench_simple(enum operation_kind kind, int fd)
+uint64_t bench_simple(enum backend_opcode kind, int fd)
 {
     return bench_submit(&(struct operation_request){ .kind = kind, .fd = fd });
 }
 
-uint64_t bench_file(enum operation_kind kind, int fd, void *data, size_t size, uint64_t offset)
+uint64_t bench_file(enum backend_opcode kind, int fd, void *data, size_t size, uint64_t offset)
 {
     struct iovec piece = { data, size };
 
@@ -173,15 +173,15 @@ uint64_t bench_file(enum operation_kind kind, int fd, void *data, size_t size, u
 
 uint64_t bench_receive(int fd, void *data, size_t size)
 {
-    return bench_file(OPERATION_RECEIVE, fd, data, size, 0);
+    return bench_file(OPCODE_RECEIVE, fd, data, size, 0);
 }
 
 uint64_t bench_send(int fd, const void *data, size_t size)
 {
-    return bench_file(OPERATION_SEND, fd, (void *)(uintptr_t)data, size, 0);
+    return bench_file(OPCODE_SEND, fd, (void *)(uintptr_t)data, size, 0);
 }
 
-uint64_t bench_poll(enum operation_kind kind, int fd, uint32_t events)
+uint64_t bench_poll(enum backend_opcode kind, int fd, uint32_t events)
 {
     return bench_submit(&(struct operation_request){ .kind = kind, .fd = fd, .poll_events = events });
 }

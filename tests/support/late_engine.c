@@ -264,7 +264,7 @@ static void accept_ahead(struct late *late, struct listener *listener)
             listener_set_flag(listener, LISTENER_STARVED);
             late->streams.descriptor_freed = false;
             late->retry_accept_at = late_now(&late->engine) + ACCEPT_RETRY_NS;
-            listener_starved(listener, result);
+            listener_out_of_resources(listener, result);
             return;
         }
         late->accepted = must(malloc(sizeof(accept)));

@@ -47,7 +47,7 @@ int send_owned(jd_tcp_connection *connection, size_t offset, size_t length)
     void *number = next_number();
 
     is_calling = true;
-    return called(jd_tcp_connection_send_owned(connection, pattern + offset, length, give_back, number));
+    return called(jd_tcp_connection_send_reference(connection, pattern + offset, length, give_back, number));
 }
 
 int send_file(jd_tcp_connection *connection, size_t offset, size_t length)

@@ -120,7 +120,7 @@ static void send_to_the_end(jd_tcp_connection *connection, void *arg)
 
     ck_assert_int_eq(write(file, pattern, 2000), 2000);
     ck_assert_int_eq(
-        jd_tcp_connection_send_file(connection, file, 1000, JD_TO_END, jd_close_descriptor, (void *)(intptr_t)file), 0);
+        jd_tcp_connection_send_file(connection, file, 1000, JD_TO_END, jd_release_close_fd, (void *)(intptr_t)file), 0);
     ck_assert_int_eq(jd_shared_create(&shared, pattern, 3000), 0);
     ck_assert_int_eq(jd_tcp_connection_send_shared(connection, shared, 2000, JD_TO_END), 0);
     jd_shared_unref(shared);
@@ -215,7 +215,7 @@ static void stream_on(void *connection)
         return;
     streamed += STREAM_PIECE;
     is_calling = true;
-    ck_assert_int_eq(jd_tcp_connection_send_owned(connection, pattern + offset, STREAM_PIECE, stream_on, connection),
+    ck_assert_int_eq(jd_tcp_connection_send_reference(connection, pattern + offset, STREAM_PIECE, stream_on, connection),
                      0);
     is_calling = false;
 }
@@ -382,7 +382,7 @@ static void try_wrong_things(jd_tcp_connection *connection, void *arg)
     try_wrong_files(connection, arg);
     try_wrong_ranges(connection, arg);
     ck_assert_int_eq(send_owned(connection, 0, 10 * KIB + 1), JD_ENOBUFS);
-    ck_assert_int_eq(jd_tcp_connection_send_owned(connection, pattern, SIZE_MAX, give_back, NULL), JD_ENOBUFS);
+    ck_assert_int_eq(jd_tcp_connection_send_reference(connection, pattern, SIZE_MAX, give_back, NULL), JD_ENOBUFS);
     jd_tcp_connection_close(connection);
     ck_assert_int_eq(send_owned(connection, 0, 10), JD_ENOTCONN);
     ck_assert_int_eq(send_owned(connection, 0, 0), JD_ENOTCONN);

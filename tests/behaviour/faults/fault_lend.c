@@ -25,7 +25,7 @@ static void give_back(void *memory)
 static void give_back_file(void *descriptor)
 {
     atomic_fetch_sub(&lent, 1);
-    jd_close_descriptor(descriptor);
+    jd_release_close_fd(descriptor);
 }
 
 /* What the library has taken may be back before the call returns, in another thread. */
@@ -72,7 +72,7 @@ static int send_owned(jd_tcp_connection *connection, const void *data, size_t le
     int result;
 
     lend_begin();
-    result = lend_end(jd_tcp_connection_send_owned(connection, copy, length, give_back, copy));
+    result = lend_end(jd_tcp_connection_send_reference(connection, copy, length, give_back, copy));
     if (result < 0)
         free(copy);
     return result;

@@ -125,7 +125,7 @@ static void note_back(void *arg)
 
 static void lend_it(jd_tcp_connection *connection, void *arg)
 {
-    ck_assert_int_eq(jd_tcp_connection_send_owned(connection, lent_memory, LENT_BYTES, note_back, NULL), 0);
+    ck_assert_int_eq(jd_tcp_connection_send_reference(connection, lent_memory, LENT_BYTES, note_back, NULL), 0);
 }
 
 static void close_it(jd_tcp_connection *connection, void *arg)

@@ -170,7 +170,7 @@ static void answer_from_own_memory(jd_tcp_connection *connection, jd_buffer *inp
 {
     static const char answer[OUTPUT_COPY_BYTES + 1] = "not copied";
 
-    ck_assert_int_eq(jd_tcp_connection_send_owned(connection, answer, sizeof(answer), give_back, NULL), 0);
+    ck_assert_int_eq(jd_tcp_connection_send_reference(connection, answer, sizeof(answer), give_back, NULL), 0);
 }
 
 START_TEST(memory_that_was_lent_comes_back_at_once)

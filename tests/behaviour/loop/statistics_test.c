@@ -172,9 +172,9 @@ static const struct {
     size_t reason;
 } ends[] = {
     { end_by_peer, REASON(closed_by_peer) },
-    { end_by_close, REASON(closed_here) },
-    { end_by_shutdown, REASON(closed_here) },
-    { end_by_stop, REASON(closed_here) },
+    { end_by_close, REASON(closed_locally) },
+    { end_by_shutdown, REASON(closed_locally) },
+    { end_by_stop, REASON(closed_locally) },
     { end_by_reset, REASON(closed_by_reset) },
     { end_by_first_message_timeout, REASON(closed_by_first_message_timeout) },
     { end_by_idle_timeout, REASON(closed_by_idle_timeout) },
@@ -189,7 +189,7 @@ static const struct {
 
 static uint64_t all_reasons(const jd_event_loop_statistics *now)
 {
-    return now->closed_by_peer + now->closed_here + now->closed_by_reset + now->closed_by_first_message_timeout +
+    return now->closed_by_peer + now->closed_locally + now->closed_by_reset + now->closed_by_first_message_timeout +
            now->closed_by_idle_timeout + now->closed_by_read_timeout + now->closed_by_write_timeout +
            now->closed_by_frame_error + now->closed_by_drain_deadline + now->closed_by_input_limit +
            now->closed_out_of_memory + now->closed_otherwise;
@@ -357,7 +357,7 @@ START_TEST(another_thread_may_look_at_any_time_in_a_servers_life)
     ck_assert_uint_eq(last.bytes_sent, CLIENTS * BYTES);
     ck_assert_uint_eq(last.connections_accepted, CLIENTS);
     ck_assert_uint_eq(last.connections_opened, CLIENTS);
-    ck_assert_uint_eq(last.closed_here, CLIENTS);
+    ck_assert_uint_eq(last.closed_locally, CLIENTS);
     ck_assert_uint_gt(last.turns, 0);
     ck_assert_uint_gt(last.events, 0);
 }

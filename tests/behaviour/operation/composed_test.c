@@ -234,7 +234,7 @@ START_TEST(write_all_delivers_more_than_the_kernel_takes_at_once)
     size_t taken = 0;
 
     pieces[2].iov_len = MUCH_BYTES - 3 - MUCH_BYTES / 2;
-    jd_async_write_all_pieces(the_loop, &record.operation, ends.ours, pieces, 3, note_completion, &record);
+    jd_async_write_all_buffers(the_loop, &record.operation, ends.ours, pieces, 3, note_completion, &record);
     PUMP_UNTIL(take_some(got, &taken));
 
     ck_assert_int_eq(record.results[0], MUCH_BYTES);

@@ -70,7 +70,7 @@ START_TEST(a_cancelled_continuous_receive_loses_nothing_that_it_has_taken)
     char rest[64];
     ssize_t left;
 
-    jd_async_receive_many(the_loop, &records[0].operation, ends.ours, note_completion, &records[0]);
+    jd_async_receive_multishot(the_loop, &records[0].operation, ends.ours, note_completion, &records[0]);
     write_to(ends.theirs, "abc");
     PUMP_UNTIL(records[0].data_bytes == 3);
     jd_operation_cancel(&records[0].operation);
@@ -89,7 +89,7 @@ START_TEST(cancel_all_ends_what_is_under_way_on_that_handle_and_nothing_else)
     static char other_data[4];
 
     begin_receive(&records[0]);
-    jd_async_receive_many(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
+    jd_async_receive_multishot(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
     jd_async_receive(the_loop, &records[2].operation, other.ours, other_data, 4, 0, note_completion, &records[2]);
     pump_turns(3);
 
@@ -202,7 +202,7 @@ END_TEST
 START_TEST(close_ends_what_is_under_way_first_and_then_closes)
 {
     begin_receive(&records[0]);
-    jd_async_receive_many(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
+    jd_async_receive_multishot(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
     pump_turns(3);
 
     ck_assert_int_eq(jd_async_close(the_loop, &records[2].operation, ends.ours, note_completion, &records[2]), 0);
@@ -236,7 +236,7 @@ START_TEST(a_descriptor_number_may_be_used_again_after_its_close_completes)
 
         memset(record, 0, sizeof(*record));
         memset(closing, 0, sizeof(*closing));
-        jd_async_receive_many(the_loop, &record->operation, next.ours, note_completion, record);
+        jd_async_receive_multishot(the_loop, &record->operation, next.ours, note_completion, record);
         if (round % 3 > 0)
             pump_turns(1);
         write_to(next.theirs, "mine");
@@ -324,7 +324,7 @@ END_TEST
 START_TEST(a_loop_that_is_destroyed_cancels_what_is_under_way)
 {
     begin_receive(&records[0]);
-    jd_async_receive_many(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
+    jd_async_receive_multishot(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
     jd_async_timeout(the_loop, &records[2].operation, 1000000, note_completion, &records[2]);
     pump_turns(3);
     jd_async_timeout(the_loop, &records[3].operation, 1000000, note_completion, &records[3]); /* in the queue still */

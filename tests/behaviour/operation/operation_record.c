@@ -15,7 +15,7 @@ void note_completion(jd_operation *operation, int64_t result, void *arg)
     if (record->told < RECORD_TELLINGS)
         record->results[record->told] = result;
     record->told++;
-    record->over = !jd_operation_goes_on(operation);
+    record->over = !jd_operation_has_more(operation);
     if (jd_operation_data(operation) == NULL)
         return;
     ck_assert_int_ge(result, 1);

@@ -69,7 +69,7 @@ START_TEST(a_receive_fills_pieces_in_turn)
     struct iovec pieces[] = { { .iov_base = head, .iov_len = 3 }, { .iov_base = body, .iov_len = 15 } };
 
     write_to(ends.theirs, "abcdefg");
-    jd_async_receive_pieces(the_loop, &first.operation, ends.ours, pieces, 2, note_completion, &first);
+    jd_async_receive_buffers(the_loop, &first.operation, ends.ours, pieces, 2, note_completion, &first);
 
     ck_assert_int_eq(await(&first), 7);
     ck_assert_str_eq(head, "abc");
@@ -82,7 +82,7 @@ START_TEST(a_continuous_receive_brings_everything_and_then_the_end)
 {
     struct socket_ends ends = tcp_ends();
 
-    ck_assert_int_eq(jd_async_receive_many(the_loop, &first.operation, ends.ours, note_completion, &first), 0);
+    ck_assert_int_eq(jd_async_receive_multishot(the_loop, &first.operation, ends.ours, note_completion, &first), 0);
     write_to(ends.theirs, "one ");
     PUMP_UNTIL(first.data_bytes == 4);
     write_to(ends.theirs, "two");
@@ -188,7 +188,7 @@ START_TEST(a_gathered_send_delivers_its_pieces_in_order)
     char text[] = "abcde";
     struct iovec pieces[] = { { text, 2 }, { text, 0 }, { text + 2, 3 } };
 
-    jd_async_send_pieces(the_loop, &first.operation, ends.ours, pieces, 3, note_completion, &first);
+    jd_async_send_buffers(the_loop, &first.operation, ends.ours, pieces, 3, note_completion, &first);
 
     ck_assert_int_eq(await(&first), 5);
     client_expect(ends.theirs, "abcde", 5);
@@ -263,7 +263,7 @@ START_TEST(a_continuous_accept_goes_on_until_it_is_cancelled)
     jd_handle listener = listen_somewhere(&bound);
     int clients[3];
 
-    jd_async_accept_many(the_loop, &first.operation, listener, note_completion, &first);
+    jd_async_accept_multishot(the_loop, &first.operation, listener, note_completion, &first);
     for (unsigned i = 0; i < 3; i++) {
         clients[i] = client_connect_to(&bound);
         PUMP_UNTIL(first.told == i + 1);
@@ -543,8 +543,8 @@ START_TEST(arguments_that_make_no_sense_are_refused)
     ck_assert_int_eq(jd_async_receive(the_loop, operation, 0, NULL, 4, 0, note_completion, &first), JD_EINVAL);
     ck_assert_int_eq(jd_async_receive(the_loop, operation, 0, data, 0, 0, note_completion, &first), JD_EINVAL);
     ck_assert_int_eq(jd_async_receive(the_loop, operation, 0, data, 4, 0, NULL, &first), JD_EINVAL);
-    ck_assert_int_eq(jd_async_send_pieces(the_loop, operation, 0, empty, 2, note_completion, &first), JD_EINVAL);
-    ck_assert_int_eq(jd_async_send_pieces(the_loop, operation, 0, empty, JD_PIECES_MAX + 1, note_completion, &first),
+    ck_assert_int_eq(jd_async_send_buffers(the_loop, operation, 0, empty, 2, note_completion, &first), JD_EINVAL);
+    ck_assert_int_eq(jd_async_send_buffers(the_loop, operation, 0, empty, JD_BUFFERS_MAX + 1, note_completion, &first),
                      JD_EINVAL);
     ck_assert_int_eq(jd_async_write(the_loop, operation, 0, UINT64_MAX, data, 4, note_completion, &first), JD_EINVAL);
     ck_assert_int_eq(jd_async_connect(the_loop, operation, NULL, note_completion, &first), JD_EINVAL);

@@ -76,7 +76,7 @@ START_TEST(the_loop_with_the_fewest_connections_gets_the_next)
 {
     int clients[2 * THREADS];
     unsigned closed;
-    serve(&(struct service){ .options = { .io_threads = THREADS, .hand_over = JD_HAND_OVER_LEAST_CONNECTIONS },
+    serve(&(struct service){ .options = { .io_threads = THREADS, .load_balance = JD_LOAD_BALANCE_LEAST_CONNECTIONS },
                              .on_up = note_loop });
     for (int i = 0; i < 2 * THREADS; i++)
         clients[i] = connect_one();
@@ -117,7 +117,7 @@ static void block_the_first(jd_tcp_connection *connection, void *arg)
 START_TEST(connections_on_their_way_to_a_busy_loop_count)
 {
     ck_assert_int_eq(sem_init(&may_go_on, 0, 0), 0);
-    serve(&(struct service){ .options = { .io_threads = 2, .hand_over = JD_HAND_OVER_LEAST_CONNECTIONS },
+    serve(&(struct service){ .options = { .io_threads = 2, .load_balance = JD_LOAD_BALANCE_LEAST_CONNECTIONS },
                              .on_up = block_the_first });
     client_connect();
     PUMP_UNTIL(is_blocked);
@@ -141,7 +141,7 @@ START_TEST(a_peer_always_gets_the_same_loop)
     enum { PEERS = 32 };
     jd_endpoint server;
     char text[32];
-    serve(&(struct service){ .options = { .io_threads = THREADS, .hand_over = JD_HAND_OVER_PEER_ADDRESS },
+    serve(&(struct service){ .options = { .io_threads = THREADS, .load_balance = JD_LOAD_BALANCE_PEER_ADDRESS },
                              .on_up = note_loop });
     server = *server_endpoint();
 
@@ -167,7 +167,7 @@ START_TEST(a_peer_that_comes_over_an_ipv6_socket_is_the_same_by_its_ipv4_address
     jd_endpoint everywhere = parsed("*:0"), bound, source, plain, mapped;
     char text[32];
     jd_tcp_server *server = serve(&(struct service){
-        .options = { .io_threads = THREADS, .hand_over = JD_HAND_OVER_PEER_ADDRESS }, .on_up = note_loop });
+        .options = { .io_threads = THREADS, .load_balance = JD_LOAD_BALANCE_PEER_ADDRESS }, .on_up = note_loop });
     ck_assert_int_eq(jd_tcp_server_listen(server, &everywhere, &bound), 0);
     plain = *server_endpoint();
     snprintf(text, sizeof(text), "127.0.0.1:%u", jd_endpoint_port(&bound));
@@ -189,7 +189,7 @@ START_TEST(peers_without_an_address_are_handed_over_in_turn)
 {
     serve(&(struct service){ .options = { .listen = own_unix_endpoint("@jinduo-test-"),
                                           .io_threads = THREADS,
-                                          .hand_over = JD_HAND_OVER_PEER_ADDRESS },
+                                          .load_balance = JD_LOAD_BALANCE_PEER_ADDRESS },
                              .on_up = note_loop });
 
     for (int i = 0; i < 2 * THREADS; i++)
@@ -203,7 +203,7 @@ END_TEST
 
 START_TEST(an_unknown_policy_is_refused)
 {
-    jd_tcp_server_options options = { .hand_over = (jd_hand_over)(JD_HAND_OVER_PEER_ADDRESS + 1) };
+    jd_tcp_server_options options = { .load_balance = (jd_load_balance)(JD_LOAD_BALANCE_PEER_ADDRESS + 1) };
     jd_tcp_server *server = NULL;
 
     ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), JD_EINVAL);

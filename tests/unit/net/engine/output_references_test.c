@@ -499,7 +499,7 @@ END_TEST
 
 static void take_back(struct block_chain *lent)
 {
-    output_pools_take_back(&pools, lent);
+    output_pools_return(&pools, lent);
     give_back_released();
 }
 
@@ -508,12 +508,12 @@ START_TEST(memory_that_is_read_in_two_sends_is_given_back_when_both_are_done_wit
     struct block_chain first = { 0 }, second = { 0 };
     ck_assert_int_eq(lend_memory(0, bytes, 5000), 0);
 
-    ck_assert_uint_eq(output_queue_lend(&queue, &pools, 2000, &first), 0);
+    ck_assert_uint_eq(output_queue_move_zero_copy(&queue, &pools, 2000, &first), 0);
     ck_assert_uint_eq(output_queue_bytes(&queue), 3000);
     if (_i == 0) /* by copying */
         assert_sends(bytes + 2000, 3000);
     else
-        ck_assert_uint_eq(output_queue_lend(&queue, &pools, 3000, &second), 0);
+        ck_assert_uint_eq(output_queue_move_zero_copy(&queue, &pools, 3000, &second), 0);
     give_back_released();
     ck_assert_uint_eq(given_back[0], 0);
 
@@ -535,7 +535,7 @@ START_TEST(memory_that_is_read_in_very_many_sends_takes_no_more_than_in_two)
 
     for (int i = 0; i < SENDS; i++) {
         ck_assert_uint_eq(given_back[0], 0);
-        ck_assert_uint_eq(output_queue_lend(&queue, &pools, 1, &lent), 0);
+        ck_assert_uint_eq(output_queue_move_zero_copy(&queue, &pools, 1, &lent), 0);
         ck_assert_uint_le(atomic_load(&pools.references.blocks_out), MOST_BLOCKS);
         take_back(&lent);
     }
@@ -552,7 +552,7 @@ START_TEST(bytes_that_are_read_stay_as_they_are_while_the_rest_is_sent_and_more_
     ck_assert_int_eq(append(bytes, 3000), 0);
     block = queue.first;
 
-    ck_assert_uint_eq(output_queue_lend(&queue, &pools, 1000, &lent), 0);
+    ck_assert_uint_eq(output_queue_move_zero_copy(&queue, &pools, 1000, &lent), 0);
     ck_assert_int_eq(append(bytes + 3000, 50 * 1000), 0);
 
     ck_assert_ptr_eq(lent.first, block);
@@ -579,7 +579,7 @@ START_TEST(without_memory_for_the_rest_of_what_is_read_that_is_dropped)
         block_put(other);
     }
 
-    ck_assert_uint_eq(output_queue_lend(&queue, &pools, 2000, &lent), 3000);
+    ck_assert_uint_eq(output_queue_move_zero_copy(&queue, &pools, 2000, &lent), 3000);
 
     checking_memory_fail(1, 0);
     ck_assert_uint_eq(output_queue_bytes(&queue), 0);

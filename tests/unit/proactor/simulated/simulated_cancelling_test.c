@@ -59,7 +59,7 @@ static void put(int fd, const char *text)
 
 START_TEST(an_operation_that_waits_is_cancelled)
 {
-    static const enum operation_kind kinds[] = { OPERATION_RECEIVE_MANY, OPERATION_ACCEPT, OPERATION_ACCEPT_MANY };
+    static const enum backend_opcode kinds[] = { OPCODE_RECEIVE_MULTISHOT, OPCODE_ACCEPT, OPCODE_ACCEPT_MULTISHOT };
     uint64_t token = bench_simple(kinds[_i], ends[0]);
     bench_turns();
 
@@ -175,8 +175,8 @@ static void cancel_the_other(uint64_t token, struct completion *completion)
 /* Both are complete when the first is told of: the cancel comes too late. */
 START_TEST(a_cancel_that_loses_the_race_leaves_the_result)
 {
-    uint64_t first = bench_poll(OPERATION_POLL, ends[0], POLLOUT);
-    to_cancel = bench_poll(OPERATION_POLL, ends[0], POLLOUT);
+    uint64_t first = bench_poll(OPCODE_POLL, ends[0], POLLOUT);
+    to_cancel = bench_poll(OPCODE_POLL, ends[0], POLLOUT);
     uint64_t second = to_cancel;
     bench_on_completion = cancel_the_other;
 
@@ -193,7 +193,7 @@ static void cancel_it(uint64_t token, struct completion *completion)
 
 START_TEST(a_continuous_receive_cancelled_in_its_own_callback_ends)
 {
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
     bench_on_completion = cancel_it;
 
     put(ends[1], "abc");
@@ -207,7 +207,7 @@ END_TEST
 START_TEST(a_continuous_receive_cancelled_while_a_worker_receives_ends_with_what_has_come)
 {
     gate_close();
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
     put(ends[1], "abc");
     gate_wait_for_arrivals(1);
 
@@ -223,9 +223,9 @@ END_TEST
 
 START_TEST(what_is_not_under_way_is_not_cancelled)
 {
-    uint64_t done = bench_poll(OPERATION_POLL, ends[0], POLLOUT), receive;
+    uint64_t done = bench_poll(OPCODE_POLL, ends[0], POLLOUT), receive;
     bench_result(done);
-    receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
 
     bench_cancel(done);                                                 /* over */
     bench_backend->ops->cancel(bench_backend, ends[0], receive + 1000); /* never was */
@@ -320,8 +320,8 @@ START_TEST(ten_thousand_descriptors_with_the_same_numbers_are_not_mistaken_for_e
     for (int round = 0; round < REUSES / REUSE_PAIRS; round++) {
         for (int i = 0; i < REUSE_PAIRS; i++) {
             unsigned char mark = (unsigned char)(pairs[i][0] % 100 + 1);
-            receives[i] = bench_simple(OPERATION_RECEIVE_MANY, pairs[i][0]);
-            watches[i] = bench_poll(OPERATION_POLL_MANY, pairs[i][0], POLLERR | POLLHUP);
+            receives[i] = bench_simple(OPCODE_RECEIVE_MULTISHOT, pairs[i][0]);
+            watches[i] = bench_poll(OPCODE_POLL_MULTISHOT, pairs[i][0], POLLERR | POLLHUP);
             if ((round + i) % 3 != 0)
                 ck_assert_int_eq(write(pairs[i][1], &mark, 1), 1);
         }

@@ -85,7 +85,7 @@ START_TEST(a_receive_gets_what_came_before_it_was_submitted)
     ck_assert_int_eq(bench_result(bench_receive(pair.server, data, sizeof(data))), 5);
 
     /* And while the descriptor is known for another reason. */
-    uint64_t watch = bench_poll(OPERATION_POLL, pair.server, POLLPRI);
+    uint64_t watch = bench_poll(OPCODE_POLL, pair.server, POLLPRI);
     client_writes("again");
     wait_for(pair.server, POLLIN);
     bench_turns();
@@ -116,7 +116,7 @@ START_TEST(a_receive_fills_several_pieces_in_order)
     client_writes("onetwo!and more");
 
     uint64_t receive = bench_submit(&(struct operation_request){
-        .kind = OPERATION_RECEIVE, .fd = pair.server, .pieces = pieces, .piece_count = 2 });
+        .kind = OPCODE_RECEIVE, .fd = pair.server, .pieces = pieces, .piece_count = 2 });
 
     ck_assert_int_eq(bench_result(receive), 7);
     ck_assert_mem_eq(first, "one", 3);
@@ -163,7 +163,7 @@ END_TEST
 
 START_TEST(a_continuous_receive_goes_on_until_the_end)
 {
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, pair.server);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, pair.server);
 
     client_writes("abc");
     BENCH_UNTIL(bench_of(receive)->received == 3);
@@ -186,7 +186,7 @@ START_TEST(a_send_of_many_pieces_arrives_whole)
         pieces[i] = (struct iovec){ (void *)(uintptr_t)(bench_pattern() + i * 10), 10 };
 
     uint64_t send = bench_submit(&(struct operation_request){
-        .kind = OPERATION_SEND, .fd = pair.server, .pieces = pieces, .piece_count = MANY_PIECES });
+        .kind = OPCODE_SEND, .fd = pair.server, .pieces = pieces, .piece_count = MANY_PIECES });
 
     ck_assert_int_eq(bench_result(send), MANY_PIECES * 10);
     client_reads(bench_pattern(), MANY_PIECES * 10);
@@ -298,7 +298,7 @@ END_TEST
 static struct operation_request connect_request(int fd, const jd_endpoint *endpoint)
 {
     return (struct operation_request){
-        .kind = OPERATION_CONNECT,
+        .kind = OPCODE_CONNECT,
         .fd = fd,
         .address = endpoint_sockaddr(endpoint),
         .address_length = endpoint->length,
@@ -318,7 +318,7 @@ START_TEST(connecting_completes_and_what_is_sent_behind_it_goes_after_it)
     int fd = new_socket();
     struct operation_request request = connect_request(fd, &pair.bound);
     uint64_t connecting = bench_submit(&request), send = bench_send(fd, "hi", 2);
-    uint64_t accepting = bench_simple(OPERATION_ACCEPT, pair.listener);
+    uint64_t accepting = bench_simple(OPCODE_ACCEPT, pair.listener);
 
     ck_assert_int_eq(bench_result(connecting), 0);
     ck_assert_int_eq(bench_result(send), 2);
@@ -361,7 +361,7 @@ START_TEST(a_continuous_accept_tells_each_connection_once)
 {
     int clients[CONNECTIONS], before = open_descriptors();
     bench_on_completion = note_accepted;
-    uint64_t accepting = bench_simple(OPERATION_ACCEPT_MANY, pair.listener);
+    uint64_t accepting = bench_simple(OPCODE_ACCEPT_MULTISHOT, pair.listener);
 
     for (int i = 0; i < CONNECTIONS; i++)
         clients[i] = connect_client(&pair.bound);
@@ -389,10 +389,10 @@ START_TEST(without_descriptors_a_continuous_accept_ends_and_may_begin_again)
 {
     int client = connect_client(&pair.bound);
     system_calls.accept4 = no_descriptors;
-    ck_assert_int_eq(bench_result(bench_simple(OPERATION_ACCEPT_MANY, pair.listener)), JD_EMFILE);
+    ck_assert_int_eq(bench_result(bench_simple(OPCODE_ACCEPT_MULTISHOT, pair.listener)), JD_EMFILE);
     system_calls_reset();
 
-    int socket = (int)bench_result(bench_simple(OPERATION_ACCEPT, pair.listener));
+    int socket = (int)bench_result(bench_simple(OPCODE_ACCEPT, pair.listener));
 
     ck_assert_int_ge(socket, 0);
     close(socket);
@@ -404,8 +404,8 @@ END_TEST
 
 START_TEST(a_poll_tells_what_is_ready)
 {
-    uint64_t in = bench_poll(OPERATION_POLL, pair.server, POLLIN);
-    ck_assert_int_eq(bench_result(bench_poll(OPERATION_POLL, pair.server, POLLOUT | POLLIN)), POLLOUT);
+    uint64_t in = bench_poll(OPCODE_POLL, pair.server, POLLIN);
+    ck_assert_int_eq(bench_result(bench_poll(OPCODE_POLL, pair.server, POLLOUT | POLLIN)), POLLOUT);
     ck_assert(!bench_of(in)->ended);
     client_writes("x");
     ck_assert_int_eq(bench_result(in), POLLIN);
@@ -414,13 +414,13 @@ START_TEST(a_poll_tells_what_is_ready)
     pair.client = dup(pair.listener);
     ck_assert_int_eq(shutdown(pair.server, SHUT_WR), 0);
     wait_for(pair.server, POLLHUP);
-    ck_assert_int_eq(bench_result(bench_poll(OPERATION_POLL, pair.server, 0)) & POLLHUP, POLLHUP);
+    ck_assert_int_eq(bench_result(bench_poll(OPCODE_POLL, pair.server, 0)) & POLLHUP, POLLHUP);
 }
 END_TEST
 
 START_TEST(a_continuous_poll_tells_changes_and_what_stays_it_tells_no_more)
 {
-    uint64_t watch = bench_poll(OPERATION_POLL_MANY, pair.server, POLLIN | POLLRDHUP);
+    uint64_t watch = bench_poll(OPCODE_POLL_MULTISHOT, pair.server, POLLIN | POLLRDHUP);
     client_writes("x");
     BENCH_UNTIL(bench_of(watch)->completions == 1);
     ck_assert_int_eq(bench_of(watch)->result, POLLIN);
@@ -441,8 +441,8 @@ END_TEST
 
 START_TEST(a_poll_beside_a_receive_leaves_it_its_bytes)
 {
-    uint64_t watch = bench_poll(OPERATION_POLL_MANY, pair.server, POLLERR | POLLHUP);
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, pair.server);
+    uint64_t watch = bench_poll(OPCODE_POLL_MULTISHOT, pair.server, POLLERR | POLLHUP);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, pair.server);
     client_writes("abc");
 
     BENCH_UNTIL(bench_of(receive)->received == 3);
@@ -472,15 +472,15 @@ START_TEST(files_are_written_and_read_at_an_offset)
 
     for (int i = 3; i >= 0; i--)
         writes[i] =
-            bench_file(OPERATION_WRITE, fd, (void *)(uintptr_t)(bench_pattern() + i * 2500), 2500, (uint64_t)i * 2500);
+            bench_file(OPCODE_WRITE, fd, (void *)(uintptr_t)(bench_pattern() + i * 2500), 2500, (uint64_t)i * 2500);
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(bench_result(writes[i]), 2500);
 
-    ck_assert_int_eq(bench_result(bench_file(OPERATION_READ, fd, data, sizeof(data), 0)), FILE_BYTES);
+    ck_assert_int_eq(bench_result(bench_file(OPCODE_READ, fd, data, sizeof(data), 0)), FILE_BYTES);
     ck_assert_mem_eq(data, bench_pattern(), FILE_BYTES);
-    ck_assert_int_eq(bench_result(bench_file(OPERATION_READ, fd, data, 1000, FILE_BYTES - 10)), 10);
+    ck_assert_int_eq(bench_result(bench_file(OPCODE_READ, fd, data, 1000, FILE_BYTES - 10)), 10);
     ck_assert_mem_eq(data, bench_pattern() + FILE_BYTES - 10, 10);
-    ck_assert_int_eq(bench_result(bench_file(OPERATION_READ, fd, data, 1000, FILE_BYTES)), 0);
+    ck_assert_int_eq(bench_result(bench_file(OPCODE_READ, fd, data, 1000, FILE_BYTES)), 0);
     close(fd);
 }
 END_TEST
@@ -494,22 +494,22 @@ START_TEST(what_makes_no_sense_is_refused_or_fails)
     struct iovec piece = { data, sizeof(data) };
     close(closed);
 
-    bench_try(&(struct operation_request){ .kind = OPERATION_RECEIVE_MANY, .fd = closed }, &error);
+    bench_try(&(struct operation_request){ .kind = OPCODE_RECEIVE_MULTISHOT, .fd = closed }, &error);
     ck_assert_int_eq(error, -EBADF);
-    bench_try(&(struct operation_request){ .kind = OPERATION_RECEIVE_MANY, .fd = -1 }, &error);
+    bench_try(&(struct operation_request){ .kind = OPCODE_RECEIVE_MULTISHOT, .fd = -1 }, &error);
     ck_assert_int_eq(error, -EBADF);
     bench_try(
-        &(struct operation_request){ .kind = OPERATION_READ, .fd = INT32_MAX, .pieces = &piece, .piece_count = 1 },
+        &(struct operation_request){ .kind = OPCODE_READ, .fd = INT32_MAX, .pieces = &piece, .piece_count = 1 },
         &error);
     ck_assert_int_eq(error, -EBADF);
-    bench_try(&(struct operation_request){ .kind = OPERATION_SEND, .fd = pair.server }, &error);
+    bench_try(&(struct operation_request){ .kind = OPCODE_SEND, .fd = pair.server }, &error);
     ck_assert_int_eq(error, JD_EINVAL);
-    bench_try(&(struct operation_request){ .kind = OPERATION_CONNECT, .fd = pair.server }, &error);
+    bench_try(&(struct operation_request){ .kind = OPCODE_CONNECT, .fd = pair.server }, &error);
     ck_assert_int_eq(error, JD_EINVAL);
     /* epoll knows no files (epoll_ctl(2)). */
-    bench_try(&(struct operation_request){ .kind = OPERATION_POLL, .fd = file, .poll_events = POLLIN }, &error);
+    bench_try(&(struct operation_request){ .kind = OPCODE_POLL, .fd = file, .poll_events = POLLIN }, &error);
     ck_assert_int_eq(error, JD_EPERM);
-    ck_assert_int_eq(bench_result(bench_file(OPERATION_READ, pair.server, data, sizeof(data), 0)), -ESPIPE);
+    ck_assert_int_eq(bench_result(bench_file(OPCODE_READ, pair.server, data, sizeof(data), 0)), -ESPIPE);
     ck_assert_int_eq(bench_result(bench_send(file, "x", 1)), -ENOTSOCK);
     close(file);
 }

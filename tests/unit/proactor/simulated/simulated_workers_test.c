@@ -99,7 +99,7 @@ static void check_that_signals_are_blocked(const char *status)
 
 START_TEST(threads_are_started_when_there_is_work_and_take_no_signals)
 {
-    uint64_t watch = bench_poll(OPERATION_POLL, ends[0], POLLIN);
+    uint64_t watch = bench_poll(OPCODE_POLL, ends[0], POLLIN);
     ck_assert_uint_eq(other_threads(NULL), 0);
 
     for (int i = 0; i < CROWD; i++)
@@ -120,7 +120,7 @@ START_TEST(files_that_block_hold_up_no_socket_and_are_all_read)
     ck_assert_int_eq(write(file, bench_pattern(), CROWD), CROWD);
     gate_close();
     for (int i = 0; i < CROWD; i++)
-        reads[i] = bench_file(OPERATION_READ, file, &data[i], 1, (uint64_t)i);
+        reads[i] = bench_file(OPCODE_READ, file, &data[i], 1, (uint64_t)i);
     gate_wait_for_arrivals(1);
 
     ck_assert_int_eq(bench_result(bench_send(ends[1], "abcd", 4)), 4);
@@ -142,8 +142,8 @@ END_TEST
 START_TEST(nothing_is_waited_for_busily)
 {
     char byte;
-    uint64_t waits, watch = bench_poll(OPERATION_POLL_MANY, ends[0], POLLERR | POLLHUP);
-    uint64_t idle = bench_poll(OPERATION_POLL, ends[1], POLLPRI);
+    uint64_t waits, watch = bench_poll(OPCODE_POLL_MULTISHOT, ends[0], POLLERR | POLLHUP);
+    uint64_t idle = bench_poll(OPCODE_POLL, ends[1], POLLPRI);
 
     waits = bench_waits;
     for (int i = 0; i < EXCHANGES; i++) {
@@ -181,7 +181,7 @@ static void wake_in_handler(int number)
 START_TEST(a_wait_is_ended_from_other_threads_signal_handlers_and_beforehand)
 {
     pthread_t thread;
-    uint64_t watch = bench_poll(OPERATION_POLL, ends[0], POLLIN);
+    uint64_t watch = bench_poll(OPCODE_POLL, ends[0], POLLIN);
 
     bench_backend->ops->wake(bench_backend);
     ck_assert_uint_eq(bench_wait_ms(-1), 0);
@@ -249,7 +249,7 @@ static void put_kept_blocks(void)
 
 START_TEST(an_idle_socket_holds_no_block)
 {
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
     bench_turns();
     ck_assert_uint_eq(bench_blocks_out, 0);
 
@@ -262,7 +262,7 @@ END_TEST
 
 START_TEST(a_kept_block_stays_as_it_was)
 {
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
     bench_on_completion = keep_block;
 
     ck_assert_int_eq(write(ends[1], "first", 5), 5);
@@ -286,7 +286,7 @@ START_TEST(many_ready_sockets_share_a_few_blocks)
     gate_close();
     for (int i = 0; i < CROWD; i++) {
         new_pair(pairs[i]);
-        receives[i] = bench_simple(OPERATION_RECEIVE_MANY, pairs[i][0]);
+        receives[i] = bench_simple(OPCODE_RECEIVE_MULTISHOT, pairs[i][0]);
         ck_assert_int_eq(write(pairs[i][1], "x", 1), 1);
     }
     bench_turns();
@@ -312,7 +312,7 @@ END_TEST
 
 START_TEST(without_any_block_a_continuous_receive_ends_and_may_begin_again_when_there_is_room)
 {
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
     bench_blocks_max = 0;
     ck_assert_int_eq(write(ends[1], "x", 1), 1);
 
@@ -322,7 +322,7 @@ START_TEST(without_any_block_a_continuous_receive_ends_and_may_begin_again_when_
 
     bench_blocks_max = 1;
     BENCH_UNTIL(bench_backend->ops->receive_room(bench_backend) > 0);
-    receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
     BENCH_UNTIL(bench_of(receive)->received == 1);
     bench_cancel(receive);
 }
@@ -343,8 +343,8 @@ static unsigned some_operations(void)
     for (int i = 0; i < 2; i++) {
         new_pair(pairs[i]);
         for (int j = 0; j < 4; j++) {
-            static const enum operation_kind kinds[] = { OPERATION_SEND, OPERATION_RECEIVE, OPERATION_RECEIVE_MANY,
-                                                         OPERATION_POLL };
+            static const enum backend_opcode kinds[] = { OPCODE_SEND, OPCODE_RECEIVE, OPCODE_RECEIVE_MULTISHOT,
+                                                         OPCODE_POLL };
             int error;
             for (int k = 0; k < 12; k++)
                 pieces[k] = (struct iovec){ &data[i * 4 + j][k], 1 };
@@ -423,7 +423,7 @@ END_TEST
 START_TEST(an_operation_that_cannot_wait_any_more_ends_with_the_reason)
 {
     system_calls.epoll_ctl = failing_control;
-    uint64_t receive = bench_simple(OPERATION_RECEIVE_MANY, ends[0]);
+    uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
     control_calls = 0;
     failing_call = 1;
 
