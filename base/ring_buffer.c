@@ -27,19 +27,19 @@ static size_t larger(size_t a, size_t b)
 /* Without memory the mask is SIZE_MAX, so that the capacity is 0 and the first write makes memory. */
 static size_t ring_capacity(const jd_buffer *buffer)
 {
-    return buffer->loan != NULL ? 0 : buffer->mask + 1;
+    return buffer->borrowed != NULL ? 0 : buffer->mask + 1;
 }
 
 /* Bytes that can be written before the ring must grow; none in a view. */
 static size_t room(const jd_buffer *buffer)
 {
-    return buffer->loan != NULL ? 0 : ring_capacity(buffer) - jd_buffer_readable(buffer);
+    return buffer->borrowed != NULL ? 0 : ring_capacity(buffer) - jd_buffer_readable(buffer);
 }
 
 /* Bytes from position to where the memory wraps around, which is out of reach in a view. */
 static size_t bytes_to_wrap(const jd_buffer *buffer, size_t position)
 {
-    return buffer->loan != NULL ? SIZE_MAX : ring_capacity(buffer) - (position & buffer->mask);
+    return buffer->borrowed != NULL ? SIZE_MAX : ring_capacity(buffer) - (position & buffer->mask);
 }
 
 static void copy_from(const jd_buffer *buffer, size_t position, uint8_t *data, size_t length)
@@ -86,14 +86,14 @@ static int relocate(jd_buffer *buffer, size_t capacity, size_t first)
     if (data == NULL)
         return JD_ENOMEM;
     copy_from(buffer, buffer->head, data + first, readable);
-    if (buffer->loan == NULL)
+    if (buffer->borrowed == NULL)
         memory_release(buffer->data, ring_capacity(buffer));
     buffer->data = data;
     buffer->mask = capacity - 1;
     buffer->head = first;
     buffer->tail = first + readable;
     buffer->reserved = 0;
-    buffer->loan = NULL;
+    buffer->borrowed = NULL;
     return 0;
 }
 
@@ -109,7 +109,7 @@ void ring_buffer_init(jd_buffer *buffer)
 
 void ring_buffer_clear(jd_buffer *buffer)
 {
-    if (buffer->loan == NULL)
+    if (buffer->borrowed == NULL)
         memory_release(buffer->data, ring_capacity(buffer));
     ring_buffer_init(buffer);
 }
@@ -120,7 +120,7 @@ void ring_buffer_view(jd_buffer *buffer, struct block *block)
     ring_buffer_clear(buffer);
     buffer->data = block->data + block->begin;
     buffer->tail = block_length(block);
-    buffer->loan = block;
+    buffer->borrowed = block;
 }
 
 int ring_buffer_move(jd_buffer *to, jd_buffer *from)
@@ -128,7 +128,7 @@ int ring_buffer_move(jd_buffer *to, jd_buffer *from)
     struct iovec pieces[2];
     int count;
 
-    if (jd_buffer_readable(to) == 0 && from->loan == NULL) {
+    if (jd_buffer_readable(to) == 0 && from->borrowed == NULL) {
         ring_buffer_clear(to);
         *to = *from;
         to->reserved = 0;
@@ -149,7 +149,7 @@ int ring_buffer_move(jd_buffer *to, jd_buffer *from)
 int ring_buffer_make_contiguous(jd_buffer *buffer, size_t capacity)
 {
     size_t readable = jd_buffer_readable(buffer);
-    size_t in_one_piece = buffer->loan != NULL ? readable : bytes_to_wrap(buffer, buffer->head);
+    size_t in_one_piece = buffer->borrowed != NULL ? readable : bytes_to_wrap(buffer, buffer->head);
 
     if (capacity <= in_one_piece)
         return 0;

@@ -1,5 +1,5 @@
 /* Ring buffer: what is behind jd_buffer. Its memory is a ring whose capacity is a power of two; or it is a view of a
- * receive block on loan, which has no end to wrap around, so that one arithmetic serves both. */
+ * borrowed receive block, which has no end to wrap around, so that one arithmetic serves both. */
 #ifndef BASE_RING_BUFFER_H
 #define BASE_RING_BUFFER_H
 
@@ -17,7 +17,7 @@ struct jd_buffer {
     size_t reserved;   /* room after tail that jd_buffer_reserve promised */
     size_t searched;   /* bytes from head on that a codec has searched already */
     const void *searched_by; /* which codec, where there may be several */
-    struct block *loan;      /* the block of a view, else NULL */
+    struct block *borrowed;  /* the block of a view, else NULL */
 };
 
 /* An empty buffer in memory of the caller's. */

@@ -269,7 +269,7 @@ static void on_accepted(jd_operation *operation, int64_t result, void *arg)
 static void accept_connections(struct listening *listening)
 {
     int result = jd_async_accept_multishot(listening->server->program.loop, &listening->operation, listening->handle,
-                                      on_accepted, listening);
+                                           on_accepted, listening);
 
     if (result < 0)
         program_fail(&listening->server->program, "accepting", result);

@@ -95,7 +95,7 @@ void program_option(struct program *program, int option, const char *value)
         program->loop_options.busy_poll_us =
             (uint32_t)program_number(program, "--busy-poll", value, 0, BUSY_POLL_MAX_US);
         break;
-    case PROGRAM_OPTION_HAND_OVER:
+    case PROGRAM_OPTION_LOAD_BALANCE:
         program->server_options.load_balance = load_balance(program, value);
         break;
     case PROGRAM_OPTION_REUSE_PORT:

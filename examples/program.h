@@ -34,7 +34,7 @@ struct program {
 
 /* Values of the options without a letter. */
 enum {
-    PROGRAM_OPTION_HAND_OVER = 27,
+    PROGRAM_OPTION_LOAD_BALANCE = 27,
     PROGRAM_OPTION_REUSE_PORT,
     PROGRAM_OPTION_PROCESSES,
     PROGRAM_OPTION_SQPOLL,
@@ -52,7 +52,7 @@ enum {
     { "threads", required_argument, NULL, 't' },                        \
     { "busy-poll", required_argument, NULL, 'b' },                      \
     { "statistics", no_argument, NULL, 's' },                           \
-    { "hand-over", required_argument, NULL, PROGRAM_OPTION_HAND_OVER }, \
+    { "load-balance", required_argument, NULL, PROGRAM_OPTION_LOAD_BALANCE }, \
     { "reuse-port", no_argument, NULL, PROGRAM_OPTION_REUSE_PORT },     \
     { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }, \
     { "sqpoll", required_argument, NULL, PROGRAM_OPTION_SQPOLL },         \

@@ -22,15 +22,15 @@ struct backend;
 struct proactor_engine;
 
 enum backend_opcode {
-    OPCODE_ACCEPT,       /* result: the socket, non-blocking and close-on-exec */
+    OPCODE_ACCEPT,            /* result: the socket, non-blocking and close-on-exec */
     OPCODE_ACCEPT_MULTISHOT,  /* continuous */
-    OPCODE_CONNECT,      /* result: 0 */
-    OPCODE_RECEIVE,      /* into pieces; result: bytes, 0 at the end */
+    OPCODE_CONNECT,           /* result: 0 */
+    OPCODE_RECEIVE,           /* into pieces; result: bytes, 0 at the end */
     OPCODE_RECEIVE_MULTISHOT, /* continuous, into blocks of the backend's; JD_ENOBUFS ends it when there are none left */
-    OPCODE_SEND,         /* of pieces; result: bytes, perhaps fewer than asked for */
-    OPCODE_READ,         /* a file's bytes at offset, into pieces */
-    OPCODE_WRITE,        /* pieces into a file at offset */
-    OPCODE_POLL,         /* readiness for poll_events, once; result: what the descriptor is ready for */
+    OPCODE_SEND,              /* of pieces; result: bytes, perhaps fewer than asked for */
+    OPCODE_READ,              /* a file's bytes at offset, into pieces */
+    OPCODE_WRITE,             /* pieces into a file at offset */
+    OPCODE_POLL,              /* readiness for poll_events, once; result: what the descriptor is ready for */
     OPCODE_POLL_MULTISHOT, /* continuous: what is ready now, then whenever something more has become so (as epoll(7), EPOLLET) */
 };
 
@@ -43,17 +43,18 @@ enum operation_readiness {
 };
 
 struct operation_request {
-    enum backend_opcode kind;
+    enum backend_opcode opcode;
     uint64_t token;       /* below 2^63; two operations under way never have the same */
     int fd;               /* a socket, or a file */
     uint32_t poll_events; /* of operation_readiness; more may be told, READY_ERROR and READY_HANGUP always */
-    const struct iovec *pieces;
-    int piece_count;
-    bool lends;        /* OPCODE_SEND: without a copy, see completion.more (backend_ops.lends) */
+    const struct iovec *buffers;
+    int buffer_count;
+    bool zero_copy;    /* OPCODE_SEND: without a copy, see completion.more (backend_ops.zero_copy) */
     bool more_follows; /* OPCODE_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
-    bool quiet;        /* OPCODE_SEND: nobody waits for the completion, which may be told some microseconds late */
-    bool unheard;      /* OPCODE_SEND: nor, if all is taken, some milliseconds */
-    uint32_t timeout_ms; /* OPCODE_RECEIVE: 0, or after that it ends with JD_ECANCELED; see submit */
+    bool
+        completion_optional; /* OPCODE_SEND: nobody waits for the completion, which may be told some microseconds late */
+    bool unsignaled;         /* OPCODE_SEND: nor, if all is taken, some milliseconds */
+    uint32_t timeout_ms;     /* OPCODE_RECEIVE: 0, or after that it ends with JD_ECANCELED; see submit */
     uint64_t offset;
     const struct sockaddr *address;
     socklen_t address_length;
@@ -73,8 +74,8 @@ struct backend_ops {
     jd_engine id;
     const char *name;
 
-    /* Whether request.lends is looked at. */
-    bool lends;
+    /* Whether request.zero_copy is looked at. */
+    bool zero_copy;
 
     /* 0, or a negative error with *reason (a static string, or one of the calling thread's until its next call) saying why
      * this backend cannot be used here. */

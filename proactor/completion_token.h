@@ -15,7 +15,7 @@ enum completion_kind {
     COMPLETES_CONNECT,
     COMPLETES_CHANNELS,
     COMPLETES_ZERO_COPY, /* a send by the address of what is lent to it */
-    COMPLETES_USER, /* an operation of the user's, by its address */
+    COMPLETES_USER,      /* an operation of the user's, by its address */
 };
 enum { COMPLETION_KIND_SHIFT = 56 };
 

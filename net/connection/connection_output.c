@@ -98,27 +98,27 @@ int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size
     return connection_send_parts(connection, &part, 1, length);
 }
 
-/* Whether the output queue may have the receive block on loan instead of a copy. One that is well filled changes hands: a
+/* Whether the output queue may have the borrowed receive block instead of a copy. One that is well filled changes hands: a
  * quarter, as below that copying is cheap and a slow peer would pin much memory for few bytes. Any other just passes
  * through, when the kernel is about to take it; what it leaves is copied then (connection_return_borrowed). */
-static bool may_take_loan(const jd_tcp_connection *connection, const jd_buffer *buffer)
+static bool may_take_borrowed(const jd_tcp_connection *connection, const jd_buffer *buffer)
 {
     const jd_event_loop *loop = connection_loop(connection);
     bool passes_through = loop->ops->sends_at_once && loop->delivery.answering == connection &&
                           output_queue_bytes(&connection->stream.output) == 0;
 
-    if (buffer != &loop->delivery.view || buffer->loan == NULL || jd_buffer_readable(buffer) == 0)
+    if (buffer != &loop->delivery.view || buffer->borrowed == NULL || jd_buffer_readable(buffer) == 0)
         return false;
-    return passes_through || jd_buffer_readable(buffer) >= block_held_bytes(buffer->loan) / 4;
+    return passes_through || jd_buffer_readable(buffer) >= block_held_bytes(buffer->borrowed) / 4;
 }
 
-static bool take_loan(jd_tcp_connection *connection, jd_buffer *buffer)
+static bool take_borrowed(jd_tcp_connection *connection, jd_buffer *buffer)
 {
-    struct block *block = block_keep(buffer->loan);
+    struct block *block = block_keep(buffer->borrowed);
 
     if (block == NULL)
         return false;
-    connection_loop(connection)->delivery.view_taken = block == buffer->loan;
+    connection_loop(connection)->delivery.view_taken = block == buffer->borrowed;
     block->begin = block->end - (uint32_t)jd_buffer_readable(buffer);
     ring_buffer_clear(buffer);
     output_queue_append_block(&connection->stream.output, block);
@@ -144,7 +144,7 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
     if (result < 0)
         return result;
     before = output_queue_bytes(&connection->stream.output);
-    if (mine && may_take_loan(connection, buffer) && take_loan(connection, buffer)) {
+    if (mine && may_take_borrowed(connection, buffer) && take_borrowed(connection, buffer)) {
         connection_output_added(connection, before, length);
         return 0;
     }

@@ -47,7 +47,7 @@ int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_shared *shar
 }
 
 int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *data, size_t length, jd_release release,
-                                 void *arg)
+                                     void *arg)
 {
     const struct output_reference reference = {
         .kind = OUTPUT_MEMORY, .release = release, .arg = arg, .length = length, .data = data

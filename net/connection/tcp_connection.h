@@ -118,17 +118,17 @@ enum {
 enum {
     CONNECTION_TOUCHED = 1,          /* on the loop's list of connections with something to do */
     CONNECTION_PAUSED = 2,           /* by the user */
-    CONNECTION_INPUT_DEFERRED = 4,       /* input arrived that the user has not been told of */
-    CONNECTION_END_DEFERRED = 8,         /* and behind it the peer's FIN */
+    CONNECTION_INPUT_DEFERRED = 4,   /* input arrived that the user has not been told of */
+    CONNECTION_END_DEFERRED = 8,     /* and behind it the peer's FIN */
     CONNECTION_PEER_ENDED = 16,      /* the peer has sent its FIN */
     CONNECTION_FIN_SENT = 32,        /* we have */
     CONNECTION_CLOSE_DRAINED = 64,   /* close when the output is drained, instead of FIN */
     CONNECTION_RESET = 128,          /* close with RST */
-    CONNECTION_UP = 256,           /* the user has been told up */
+    CONNECTION_UP = 256,             /* the user has been told up */
     CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
     CONNECTION_ABOVE_WATERMARK = 1024,
     CONNECTION_REPORTED_ABOVE = 8192, /* and the user knows */
-    CONNECTION_SPARED = 16384,    /* by an early flush, of output that was old */
+    CONNECTION_SPARED = 16384,        /* by an early flush, of output that was old */
     CONNECTION_PAUSED_BY_OUTPUT = 2048,
     CONNECTION_FIRST_MESSAGE = 4096, /* has not come yet, and must in time */
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT,

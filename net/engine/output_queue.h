@@ -139,7 +139,7 @@ void output_queue_consume(struct output_queue *queue, struct output_pools *pools
  * output_pools_return ends that. What is left of a block that is taken in part goes into a block of its own; without
  * memory for that it is dropped. Returns how many bytes were. */
 size_t output_queue_move_zero_copy(struct output_queue *queue, struct output_pools *pools, size_t length,
-                         struct block_chain *lent);
+                                   struct block_chain *lent);
 void output_pools_return(struct output_pools *pools, struct block_chain *lent);
 
 /* Drops everything. Returns how many bytes that was, those in files included. */

@@ -101,7 +101,7 @@ static size_t lend_part(struct output_queue *queue, struct output_pools *pools, 
 }
 
 size_t output_queue_move_zero_copy(struct output_queue *queue, struct output_pools *pools, size_t length,
-                         struct block_chain *lent)
+                                   struct block_chain *lent)
 {
     size_t bytes = output_queue_bytes(queue) - length, dropped = 0;
 

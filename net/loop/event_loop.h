@@ -73,7 +73,7 @@ struct loop_shared {
     _Atomic bool quit;
     _Atomic uint64_t pending_signals;
     _Atomic uint64_t wakeups_sent;
-    _Atomic uint32_t committed;        /* on an io loop of a server: connections on it and on their way to it */
+    _Atomic uint32_t committed;   /* on an io loop of a server: connections on it and on their way to it */
     _Atomic uint32_t memory_refs; /* event_loop_ref_memory */
     char distance_behind[CACHE_LINE_BYTES];
 };

@@ -49,7 +49,7 @@ static void channels_close(struct proactor_channels *channels)
 static int channels_poll(struct proactor_channels *channels)
 {
     const struct operation_request request = {
-        .kind = OPCODE_POLL,
+        .opcode = OPCODE_POLL,
         .token = poll_token(),
         .fd = channels->poller.epoll,
         .poll_events = READY_INPUT,

@@ -49,7 +49,7 @@ static void take_from_starved(struct proactor_engine *proactor, struct listener 
 static void begin(struct proactor_engine *proactor, struct listener *listener)
 {
     const struct operation_request request = {
-        .kind = OPCODE_ACCEPT_MULTISHOT,
+        .opcode = OPCODE_ACCEPT_MULTISHOT,
         .token = token_of(listener),
         .fd = listener->socket,
     };

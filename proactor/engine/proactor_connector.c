@@ -19,7 +19,7 @@ int proactor_connect(struct engine *engine, struct connector *connector)
 {
     struct proactor_engine *proactor = proactor_of(engine);
     struct operation_request request = {
-        .kind = OPCODE_CONNECT,
+        .opcode = OPCODE_CONNECT,
         .token = token_of(connector),
         .address = endpoint_sockaddr(&connector->endpoint),
         .address_length = connector->endpoint.length,

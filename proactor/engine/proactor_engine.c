@@ -241,7 +241,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
         break;
     case COMPLETES_ZERO_COPY:
         proactor_zero_copy_completed(owner, (struct zero_copy_send *)(uintptr_t)proactor_token_value(completion->token),
-                                completion);
+                                     completion);
         break;
     case COMPLETES_USER:
         operation_completed(operation_by_token(completion->token), completion);

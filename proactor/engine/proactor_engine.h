@@ -54,7 +54,7 @@ struct proactor_engine {
     struct receive_waiters receiving;
     struct receive_budget budget;
     struct accept_waiters accepting;
-    struct zero_copy_send *lent;       /* by proactor_zero_copy.c */
+    struct zero_copy_send *lent;  /* by proactor_zero_copy.c */
     struct operations operations; /* the user's */
 
     /* The user's descriptors. */
@@ -136,14 +136,16 @@ unsigned proactor_tell_held(struct proactor_engine *proactor);
 /* ---- proactor_zero_copy.c ---- */
 
 /* For a send of so many bytes; NULL: by copying. Ended when it could not be begun, else by its completions. */
-struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor, const struct stream *stream, size_t bytes);
+struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor, const struct stream *stream,
+                                                size_t bytes);
 void proactor_end_zero_copy(struct proactor_engine *proactor, struct zero_copy_send *lent);
 void proactor_zero_copy_completed(struct proactor_engine *proactor, struct zero_copy_send *lent,
-                             const struct completion *completion);
+                                  const struct completion *completion);
 uint64_t proactor_zero_copy_token(const struct zero_copy_send *lent);
 
 /* The one that the stream's send under way is, or NULL. */
-const struct zero_copy_send *proactor_send_zero_copy(const struct proactor_engine *proactor, const struct stream *stream);
+const struct zero_copy_send *proactor_send_zero_copy(const struct proactor_engine *proactor,
+                                                     const struct stream *stream);
 
 /* Whether the kernel still reads memory of the stream's. */
 bool proactor_has_zero_copy(const struct proactor_engine *proactor, const struct stream *stream);

@@ -23,7 +23,7 @@ bool proactor_no_stream_waits(const struct proactor_engine *proactor)
 static int receive(struct proactor_engine *proactor, struct stream *stream)
 {
     const struct operation_request request = {
-        .kind = OPCODE_RECEIVE_MULTISHOT,
+        .opcode = OPCODE_RECEIVE_MULTISHOT,
         .token = token_of(stream, COMPLETES_RECEIVE),
         .fd = stream->socket,
     };
@@ -37,7 +37,7 @@ static int receive(struct proactor_engine *proactor, struct stream *stream)
 static int watch(struct proactor_engine *proactor, struct stream *stream)
 {
     const struct operation_request request = {
-        .kind = OPCODE_POLL_MULTISHOT,
+        .opcode = OPCODE_POLL_MULTISHOT,
         .token = token_of(stream, COMPLETES_WATCH),
         .fd = stream->socket,
         .poll_events = READY_ERROR | READY_HANGUP,

@@ -30,12 +30,12 @@ static int read_file(struct stream *stream)
     const struct output_reference *file = output_queue_first_file(&stream->output);
     struct iovec room;
     struct operation_request request = {
-        .kind = OPCODE_READ,
+        .opcode = OPCODE_READ,
         .token = token_of(stream, COMPLETES_FILE),
         .fd = file->fd,
         .offset = (uint64_t)file->offset,
-        .pieces = &room,
-        .piece_count = 1,
+        .buffers = &room,
+        .buffer_count = 1,
     };
     int result = stream_begin_read(stream, stream_budget(stream), &room);
 
@@ -54,19 +54,20 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
 {
     struct proactor_engine *proactor = proactor_of_loop(stream->loop);
     size_t budget = stream_budget(stream), bytes = total < budget ? total : budget;
-    struct zero_copy_send *lent = has_flag(stream, STREAM_COPIES) ? NULL : proactor_begin_zero_copy(proactor, stream, bytes);
+    struct zero_copy_send *lent =
+        has_flag(stream, STREAM_COPIES) ? NULL : proactor_begin_zero_copy(proactor, stream, bytes);
     bool quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream);
     const struct operation_request request = {
-        .kind = OPCODE_SEND,
-        .lends = lent != NULL,
+        .opcode = OPCODE_SEND,
+        .zero_copy = lent != NULL,
         .more_follows = more,
         .token = lent != NULL ? proactor_zero_copy_token(lent) : token_of(stream, COMPLETES_SEND),
         .fd = stream->socket,
-        .pieces = pieces,
-        .piece_count = cut_pieces(pieces, count, bytes),
-        .quiet = quiet,
+        .buffers = pieces,
+        .buffer_count = cut_pieces(pieces, count, bytes),
+        .completion_optional = quiet,
         /* What was lent is to come back at once; and the socket may be full if this is the rest. */
-        .unheard = quiet && !is_rest && output_queue_only_block(&stream->output) != NULL,
+        .unsignaled = quiet && !is_rest && output_queue_only_block(&stream->output) != NULL,
     };
     int result = proactor_submit(proactor, &request);
 

@@ -23,12 +23,13 @@ uint64_t proactor_zero_copy_token(const struct zero_copy_send *lent)
     return proactor_token(COMPLETES_ZERO_COPY, (uint64_t)(uintptr_t)lent);
 }
 
-struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor, const struct stream *stream, size_t bytes)
+struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor, const struct stream *stream,
+                                                size_t bytes)
 {
     uint32_t least = event_loop_options(proactor->engine.loop)->zero_copy_send_bytes;
     struct zero_copy_send *lent;
 
-    if (least == 0 || bytes < least || !proactor->backend->ops->lends || stream->is_local)
+    if (least == 0 || bytes < least || !proactor->backend->ops->zero_copy || stream->is_local)
         return NULL;
     lent = memory_allocate_zeroed(sizeof(*lent));
     if (lent == NULL)
@@ -62,7 +63,8 @@ static struct zero_copy_send *find(const struct proactor_engine *proactor, const
     return lent;
 }
 
-const struct zero_copy_send *proactor_send_zero_copy(const struct proactor_engine *proactor, const struct stream *stream)
+const struct zero_copy_send *proactor_send_zero_copy(const struct proactor_engine *proactor,
+                                                     const struct stream *stream)
 {
     const struct zero_copy_send *lent = find(proactor, stream);
 
@@ -81,7 +83,7 @@ void proactor_limit_zero_copy(const struct proactor_engine *proactor, const stru
 }
 
 void proactor_zero_copy_completed(struct proactor_engine *proactor, struct zero_copy_send *lent,
-                             const struct completion *completion)
+                                  const struct completion *completion)
 {
     struct stream *stream = stream_by_token(proactor->engine.loop, lent->stream);
     bool is_first = !lent->taken;

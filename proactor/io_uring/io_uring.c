@@ -101,7 +101,7 @@ static bool may_sleep(const struct io_uring_backend *uring)
  * long (Linux 6.12): a send may find its socket full, and messages be far between. Where few are, all would wait for each other. */
 static unsigned completions_to_gather(struct io_uring_backend *uring)
 {
-    unsigned more, sends = uring->quiet_sends + uring->silent_count;
+    unsigned more, sends = uring->optional_sends + uring->unsignaled_count;
 
     if (sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
         return 0;
@@ -110,7 +110,7 @@ static unsigned completions_to_gather(struct io_uring_backend *uring)
         more = URING_GATHER_MOST;
     if (more > 2 * sends)
         more = 2 * sends;
-    if (more == 1 && uring->quiet_sends == 0)
+    if (more == 1 && uring->optional_sends == 0)
         return 0; /* each wait is for one */
     if (more == 0 || uring->gathering_skips == 0)
         return more;
@@ -132,7 +132,7 @@ static void note_gathering(struct io_uring_backend *uring, bool pays)
 
 static int sleep_once(struct io_uring_backend *uring, int64_t timeout_ns)
 {
-    unsigned quiet = uring->quiet_sends, more = completions_to_gather(uring);
+    unsigned quiet = uring->optional_sends, more = completions_to_gather(uring);
     int result = uring_enter(uring, more > 0 ? quiet + more : 1,
                              more > 0 ? URING_GATHER_US + more * URING_GATHER_EACH_US : 0, timeout_ns);
 
@@ -180,7 +180,7 @@ static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
     if (!uring_has_unsubmitted(uring) && !uring_kernel_has_more(ring))
         return 0;
     proactor_count_enter(uring->backend.owner);
-    uring->quiet_sends = 0; /* have completed then */
+    uring->optional_sends = 0; /* have completed then */
     return uring_submit_and_get_events(uring);
 }
 
@@ -245,7 +245,7 @@ static int uring_wait(struct backend *backend, int64_t timeout_ns)
 {
     struct io_uring_backend *uring = uring_of(backend);
     int result = submit_and_wait(uring, timeout_ns);
-    unsigned count, silent = uring_silent_over(uring);
+    unsigned count, silent = uring_unsignaled_over(uring);
 
     proactor_woke(backend->owner);
     count = uring_tell_all(uring, silent);
@@ -276,13 +276,13 @@ static unsigned uring_tried(const struct backend *backend)
 
 static bool uring_has_unsignaled(const struct backend *backend)
 {
-    return uring_of(backend)->silent_count > 0;
+    return uring_of(backend)->unsignaled_count > 0;
 }
 
 const struct backend_ops io_uring_backend = {
     .id = JD_ENGINE_IO_URING,
     .name = "io_uring",
-    .lends = true,
+    .zero_copy = true,
     .available = uring_available,
     .create = uring_create,
     .destroy = uring_destroy,

@@ -26,7 +26,7 @@ void *uring_arena_take(struct io_uring_backend *uring, size_t bytes)
 
 unsigned uring_pieces_of(const struct operation_request *request)
 {
-    return (unsigned)(request->piece_count < IOV_MAX ? request->piece_count : IOV_MAX);
+    return (unsigned)(request->buffer_count < IOV_MAX ? request->buffer_count : IOV_MAX);
 }
 
 static const struct iovec *copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
@@ -34,32 +34,32 @@ static const struct iovec *copy_pieces(struct io_uring_backend *uring, const str
     struct iovec *pieces = uring_arena_take(uring, uring_pieces_of(request) * sizeof(*pieces));
 
     if (pieces != NULL)
-        memcpy(pieces, request->pieces, uring_pieces_of(request) * sizeof(*pieces));
+        memcpy(pieces, request->buffers, uring_pieces_of(request) * sizeof(*pieces));
     return pieces;
 }
 
 struct message {
     struct msghdr header;
-    struct iovec pieces[];
+    struct iovec buffers[];
 };
 
 static const struct msghdr *copy_message(struct io_uring_backend *uring, const struct operation_request *request)
 {
     unsigned count = uring_pieces_of(request);
-    struct message *message = uring_arena_take(uring, sizeof(*message) + count * sizeof(*message->pieces));
+    struct message *message = uring_arena_take(uring, sizeof(*message) + count * sizeof(*message->buffers));
 
     if (message == NULL)
         return NULL;
-    memcpy(message->pieces, request->pieces, count * sizeof(*message->pieces));
-    message->header = (struct msghdr){ .msg_iov = message->pieces, .msg_iovlen = count };
+    memcpy(message->buffers, request->buffers, count * sizeof(*message->buffers));
+    message->header = (struct msghdr){ .msg_iov = message->buffers, .msg_iovlen = count };
     return &message->header;
 }
 
 const void *uring_copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
 {
-    if (request->piece_count <= 1)
+    if (request->buffer_count <= 1)
         return NULL;
-    if (request->kind == OPCODE_RECEIVE || request->kind == OPCODE_SEND)
+    if (request->opcode == OPCODE_RECEIVE || request->opcode == OPCODE_SEND)
         return copy_message(uring, request);
     return copy_pieces(uring, request);
 }

@@ -8,7 +8,7 @@
  *   io_uring_enter.c       calls into the kernel
  *   io_uring_completion.c  completions told
  *   io_uring_buffers.c     blocks that the kernel receives into
- *   io_uring_silent.c      sends that need no completion
+ *   io_uring_unsignaled.c  sends that need no completion
  *   io_uring_pollable.c    loops that another loop waits for */
 #ifndef PROACTOR_IO_URING_IO_URING_BACKEND_H
 #define PROACTOR_IO_URING_IO_URING_BACKEND_H
@@ -43,11 +43,11 @@ _Static_assert(URING_SMALL_BLOCKS <= URING_BUFFERS, "each block needs an entry")
 /* user_data of what is no operation of the owner's. */
 static const uint64_t uring_wakeup_token = UINT64_MAX;
 static const uint64_t uring_ignored_token = UINT64_MAX - 1;
-static const uint64_t uring_silence_token = UINT64_MAX - 2;
+static const uint64_t uring_barrier_token = UINT64_MAX - 2;
 static const uint64_t uring_timeout_token = UINT64_MAX - 3; /* a linked timeout's */
 
-/* A send that completes only if it was not taken whole (io_uring_silent.c). */
-struct silent_send {
+/* A send that completes only if it was not taken whole (io_uring_unsignaled.c). */
+struct unsignaled_send {
     uint64_t token; /* 0: it has completed */
     size_t bytes;
 };
@@ -66,10 +66,10 @@ struct io_uring_backend {
 
     bool fd_registered; /* io_uring_register_ring_fd(3) */
 
-    unsigned quiet_sends; /* in the submission queue, that complete */
-    struct silent_send silent[URING_SILENT_MOST];
-    unsigned silent_count; /* not told yet, in the order in which they were submitted */
-    bool silence_limited;  /* a timeout is under way */
+    unsigned optional_sends; /* in the submission queue, that complete */
+    struct unsignaled_send silent[URING_SILENT_MOST];
+    unsigned unsignaled_count; /* not told yet, in the order in which they were submitted */
+    bool silence_limited;      /* a timeout is under way */
     unsigned gathering_pause, gathering_skips;
 
     /* The blocks that the kernel receives into: a buffer's number is its index here. */
@@ -142,24 +142,25 @@ size_t uring_buffer_taken(const struct io_uring_backend *uring, const struct io_
 /* Tries again for memory where there was none. */
 void uring_buffers_refill(struct io_uring_backend *uring);
 
-/* ---- io_uring_silent.c ---- */
+/* ---- io_uring_unsignaled.c ---- */
 
 /* Whether the send that is asked for, of all its pieces, may be silent; then its prepared entry is made so. */
-bool uring_may_be_silent(const struct io_uring_backend *uring, const struct operation_request *request);
-void uring_silence(struct io_uring_backend *uring, struct io_uring_sqe *entry, const struct operation_request *request);
+bool uring_may_be_unsignaled(const struct io_uring_backend *uring, const struct operation_request *request);
+void uring_unsignaled(struct io_uring_backend *uring, struct io_uring_sqe *entry,
+                      const struct operation_request *request);
 
 /* A silent one's completion, and what it was submitted as. */
-bool uring_is_silent(uint64_t user_data);
-uint64_t uring_silent_token(uint64_t user_data);
+bool uring_is_unsignaled(uint64_t user_data);
+uint64_t uring_unsignaled_token(uint64_t user_data);
 
 /* Before it sleeps: that it wakes for those that are over. Returns how long it may sleep. */
 int64_t uring_limit_silence(struct io_uring_backend *uring, int64_t timeout_ns);
 
 /* Before anything is told: how many of those that were not told yet are over, the first ones. */
-unsigned uring_silent_over(struct io_uring_backend *uring);
+unsigned uring_unsignaled_over(struct io_uring_backend *uring);
 
 /* Tells these, but for those that have a completion among those that are ready: they are told by that, behind them. */
-void uring_tell_silent(struct io_uring_backend *uring, unsigned over, unsigned ready);
+void uring_report_unsignaled(struct io_uring_backend *uring, unsigned over, unsigned ready);
 
 /* ---- io_uring_pollable.c ---- */
 int uring_pollable_fd(struct backend *backend);

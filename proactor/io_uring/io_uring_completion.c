@@ -6,7 +6,7 @@
 static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
 {
     struct completion completion = {
-        .token = uring_is_silent(entry->user_data) ? uring_silent_token(entry->user_data) : entry->user_data,
+        .token = uring_is_unsignaled(entry->user_data) ? uring_unsignaled_token(entry->user_data) : entry->user_data,
         .result = entry->res,
         .more = (entry->flags & IORING_CQE_F_MORE) != 0,
     };
@@ -14,7 +14,7 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
 
     if (entry->user_data == uring_ignored_token)
         return 0;
-    if (entry->user_data == uring_silence_token) {
+    if (entry->user_data == uring_barrier_token) {
         uring->silence_limited = false;
         return 0;
     }
@@ -40,7 +40,7 @@ unsigned uring_tell_all(struct io_uring_backend *uring, unsigned silent)
     unsigned ready = io_uring_cq_ready(&uring->ring);
     unsigned count = 0;
 
-    uring_tell_silent(uring, silent, ready);
+    uring_report_unsignaled(uring, silent, ready);
     for (unsigned i = 0; i < ready; i++) {
         const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
         count += tell(uring, &entry);

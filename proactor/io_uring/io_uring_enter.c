@@ -50,7 +50,7 @@ void uring_submit_now(struct io_uring_backend *uring)
         flags |= IORING_ENTER_SQ_WAKEUP;
     }
     call_kernel(uring, count, 0, flags, NULL);
-    uring->quiet_sends = 0; /* have completed by now */
+    uring->optional_sends = 0; /* have completed by now */
     proactor_count_enter(uring->backend.owner);
 }
 
@@ -75,7 +75,7 @@ int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_leas
         timeout = (struct __kernel_timespec){ .tv_sec = DAY_S };
     if (timeout_ns >= 0 || at_least_us > 0)
         argument.ts = (uintptr_t)&timeout;
-    uring->quiet_sends = 0;
+    uring->optional_sends = 0;
     return call_kernel(uring, submissions, count, flags, &argument);
 }
 

@@ -32,10 +32,10 @@ static unsigned length_of(const struct iovec *piece)
 /* data: the request's pieces, copied; NULL: only the first one counts. */
 static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data)
 {
-    const struct iovec *piece = request->pieces;
+    const struct iovec *piece = request->buffers;
     bool single = data == NULL;
 
-    switch (request->kind) {
+    switch (request->opcode) {
     case OPCODE_ACCEPT:
         io_uring_prep_accept(entry, request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         break;
@@ -59,7 +59,7 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
             io_uring_prep_send(entry, request->fd, piece->iov_base, length_of(piece), send_flags(request));
         else
             io_uring_prep_sendmsg(entry, request->fd, data, (unsigned)send_flags(request));
-        if (request->lends)
+        if (request->zero_copy)
             entry->opcode = single ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
         break;
     case OPCODE_READ:
@@ -102,7 +102,7 @@ static void link_timeout(struct io_uring_backend *uring, struct io_uring_sqe *en
 
 static int submit_timed(struct io_uring_backend *uring, const struct operation_request *request)
 {
-    struct __kernel_timespec *limit = request->piece_count == 1 ? uring_arena_take(uring, sizeof(*limit)) : NULL;
+    struct __kernel_timespec *limit = request->buffer_count == 1 ? uring_arena_take(uring, sizeof(*limit)) : NULL;
     struct io_uring_sqe *entry;
 
     if (limit == NULL || !uring_has_room_for_two(uring))
@@ -125,15 +125,15 @@ int uring_submit(struct backend *backend, const struct operation_request *reques
     if (request->timeout_ms > 0)
         return submit_timed(uring, request);
     data = uring_copy_pieces(uring, request);
-    of_all = data != NULL ? request->piece_count <= IOV_MAX : request->piece_count == 1;
+    of_all = data != NULL ? request->buffer_count <= IOV_MAX : request->buffer_count == 1;
     entry = uring_keep_room_for_cancel(uring) ? uring_next_entry(uring) : NULL;
     if (entry == NULL)
         return JD_ENOMEM;
     prepare(entry, request, data);
-    if (of_all && uring_may_be_silent(uring, request))
-        uring_silence(uring, entry, request);
+    if (of_all && uring_may_be_unsignaled(uring, request))
+        uring_unsignaled(uring, entry, request);
     else
-        uring->quiet_sends += request->quiet;
+        uring->optional_sends += request->completion_optional;
     return 0;
 }
 

@@ -21,17 +21,17 @@ static int begin_plain(struct operation *operation)
     return operation_submit(operation, &request);
 }
 
-static const struct operation_type accept_sort = { .begin = begin_plain, .kind = OPCODE_ACCEPT };
-static const struct operation_type accept_many_sort = {
+static const struct operation_type accept_type = { .begin = begin_plain, .opcode = OPCODE_ACCEPT };
+static const struct operation_type accept_multishot_type = {
     .begin = begin_plain,
-    .kind = OPCODE_ACCEPT_MULTISHOT,
+    .opcode = OPCODE_ACCEPT_MULTISHOT,
     .is_continuous = true,
 };
 
-static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_type *sort,
+static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_type *type,
                            jd_handle handle, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = sort, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = type, .handle = handle, .handler = handler, .arg = arg };
 
     return handle < 0 ? JD_EINVAL : operation_begin(loop, memory, &wanted);
 }
@@ -39,13 +39,13 @@ static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const stru
 int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_handle listener, jd_completion_handler handler,
                     void *arg)
 {
-    return begin_on_handle(loop, operation, &accept_sort, listener, handler, arg);
+    return begin_on_handle(loop, operation, &accept_type, listener, handler, arg);
 }
 
 int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
-                         jd_completion_handler handler, void *arg)
+                              jd_completion_handler handler, void *arg)
 {
-    return begin_on_handle(loop, operation, &accept_many_sort, listener, handler, arg);
+    return begin_on_handle(loop, operation, &accept_multishot_type, listener, handler, arg);
 }
 
 /* The socket is not the caller's before it is connected: it is kept as the result to be. */
@@ -53,7 +53,7 @@ static int begin_connect(struct operation *operation)
 {
     struct backend *backend = operations_of(operation->loop)->backend;
     struct operation_request request = {
-        .kind = OPCODE_CONNECT,
+        .opcode = OPCODE_CONNECT,
         .token = operation_token(operation),
         .address = endpoint_sockaddr(operation->endpoint),
         .address_length = operation->endpoint->length,
@@ -89,18 +89,18 @@ static void cancel_connect(struct operation *operation)
     backend->ops->cancel(backend, (int)operation->result, operation_token(operation));
 }
 
-static const struct operation_type connect_sort = {
+static const struct operation_type connect_type = {
     .begin = begin_connect,
     .advance = connected,
     .cancel = cancel_connect,
-    .kind = OPCODE_CONNECT,
+    .opcode = OPCODE_CONNECT,
 };
 
 int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endpoint *endpoint,
                      jd_completion_handler handler, void *arg)
 {
     struct operation wanted = {
-        .sort = &connect_sort, .handle = JD_HANDLE_NONE, .endpoint = endpoint, .handler = handler, .arg = arg
+        .type = &connect_type, .handle = JD_HANDLE_NONE, .endpoint = endpoint, .handler = handler, .arg = arg
     };
 
     return endpoint == NULL || endpoint->length == 0 ? JD_EINVAL : operation_begin(loop, operation, &wanted);
@@ -113,18 +113,18 @@ static int begin_pieces(struct operation *operation)
     return operation_submit_buffers(operation, 0);
 }
 
-static const struct operation_type receive_sort = { .begin = begin_pieces, .kind = OPCODE_RECEIVE };
-static const struct operation_type send_sort = { .begin = begin_pieces, .kind = OPCODE_SEND };
-static const struct operation_type read_sort = { .begin = begin_pieces, .kind = OPCODE_READ };
-static const struct operation_type write_sort = { .begin = begin_pieces, .kind = OPCODE_WRITE };
-static const struct operation_type receive_many_sort = {
+static const struct operation_type receive_type = { .begin = begin_pieces, .opcode = OPCODE_RECEIVE };
+static const struct operation_type send_type = { .begin = begin_pieces, .opcode = OPCODE_SEND };
+static const struct operation_type read_type = { .begin = begin_pieces, .opcode = OPCODE_READ };
+static const struct operation_type write_type = { .begin = begin_pieces, .opcode = OPCODE_WRITE };
+static const struct operation_type receive_multishot_type = {
     .begin = begin_plain,
-    .kind = OPCODE_RECEIVE_MULTISHOT,
+    .opcode = OPCODE_RECEIVE_MULTISHOT,
     .is_continuous = true,
 };
 
 int operation_begin_buffer(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const void *data,
-                          size_t length)
+                           size_t length)
 {
     wanted->piece = (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = length };
     if (wanted->handle < 0 || !operation_buffers_are_valid(&wanted->piece, 1))
@@ -133,12 +133,12 @@ int operation_begin_buffer(jd_event_loop *loop, jd_operation *memory, struct ope
 }
 
 int operation_begin_buffers(jd_event_loop *loop, jd_operation *memory, struct operation *wanted,
-                           const struct iovec *pieces, int count)
+                            const struct iovec *pieces, int count)
 {
     if (wanted->handle < 0 || !operation_buffers_are_valid(pieces, count))
         return JD_EINVAL;
-    wanted->pieces = pieces;
-    wanted->piece_count = (uint8_t)count;
+    wanted->buffers = pieces;
+    wanted->buffer_count = (uint8_t)count;
     return operation_begin(loop, memory, wanted);
 }
 
@@ -146,38 +146,38 @@ int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle han
                      uint32_t timeout_ms, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = {
-        .sort = &receive_sort, .handle = handle, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
+        .type = &receive_type, .handle = handle, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
     };
 
     return operation_begin_buffer(loop, operation, &wanted, data, size);
 }
 
 int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
-                            int count, jd_completion_handler handler, void *arg)
+                             int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &receive_sort, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &receive_type, .handle = handle, .handler = handler, .arg = arg };
 
     return operation_begin_buffers(loop, operation, &wanted, pieces, count);
 }
 
-int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
-                          void *arg)
+int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+                               jd_completion_handler handler, void *arg)
 {
-    return begin_on_handle(loop, operation, &receive_many_sort, handle, handler, arg);
+    return begin_on_handle(loop, operation, &receive_multishot_type, handle, handler, arg);
 }
 
 int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
                   jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &send_sort, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &send_type, .handle = handle, .handler = handler, .arg = arg };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
 int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
-                         int count, jd_completion_handler handler, void *arg)
+                          int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &send_sort, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &send_type, .handle = handle, .handler = handler, .arg = arg };
 
     return operation_begin_buffers(loop, operation, &wanted, pieces, count);
 }
@@ -195,7 +195,7 @@ static int begin_on_file(jd_event_loop *loop, jd_operation *operation, struct op
 int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, void *data,
                   size_t size, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &read_sort, .handle = file, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &read_type, .handle = file, .handler = handler, .arg = arg };
 
     return begin_on_file(loop, operation, &wanted, offset, data, size);
 }
@@ -203,7 +203,7 @@ int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_handle file, 
 int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, const void *data,
                    size_t length, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &write_sort, .handle = file, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &write_type, .handle = file, .handler = handler, .arg = arg };
 
     return begin_on_file(loop, operation, &wanted, offset, data, length);
 }
@@ -228,13 +228,13 @@ static void cancel_timeout(struct operation *operation)
     operation_finish(operation, JD_ECANCELED);
 }
 
-static const struct operation_type timeout_sort = { .begin = begin_timeout, .cancel = cancel_timeout };
+static const struct operation_type timeout_type = { .begin = begin_timeout, .cancel = cancel_timeout };
 
 int jd_async_timeout_at(jd_event_loop *loop, jd_operation *operation, jd_timestamp when, jd_completion_handler handler,
                         void *arg)
 {
     struct operation wanted = {
-        .sort = &timeout_sort, .handle = JD_HANDLE_NONE, .when = when, .handler = handler, .arg = arg
+        .type = &timeout_type, .handle = JD_HANDLE_NONE, .when = when, .handler = handler, .arg = arg
     };
 
     return operation_begin(loop, operation, &wanted);

@@ -12,10 +12,10 @@ static size_t wanted_bytes(const struct operation *operation)
 {
     size_t bytes = 0;
 
-    if (operation->piece_count == 0)
+    if (operation->buffer_count == 0)
         return operation->piece.iov_len;
-    for (int i = 0; i < operation->piece_count; i++)
-        bytes += operation->pieces[i].iov_len;
+    for (int i = 0; i < operation->buffer_count; i++)
+        bytes += operation->buffers[i].iov_len;
     return bytes;
 }
 
@@ -35,21 +35,21 @@ static bool transfer_rest(struct operation *operation, int64_t *result)
     return false;
 }
 
-static const struct operation_type read_exactly_sort = {
+static const struct operation_type read_exactly_type = {
     .begin = begin_rest,
     .advance = transfer_rest,
-    .kind = OPCODE_RECEIVE,
+    .opcode = OPCODE_RECEIVE,
 };
-static const struct operation_type write_all_sort = {
+static const struct operation_type write_all_type = {
     .begin = begin_rest,
     .advance = transfer_rest,
-    .kind = OPCODE_SEND,
+    .opcode = OPCODE_SEND,
 };
 
 int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t length,
                           jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &read_exactly_sort, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &read_exactly_type, .handle = handle, .handler = handler, .arg = arg };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
@@ -57,15 +57,15 @@ int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_handl
 int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
                        jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &write_all_sort, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &write_all_type, .handle = handle, .handler = handler, .arg = arg };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
 int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                              const struct iovec *pieces, int count, jd_completion_handler handler, void *arg)
+                               const struct iovec *pieces, int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .sort = &write_all_sort, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &write_all_type, .handle = handle, .handler = handler, .arg = arg };
 
     return operation_begin_buffers(loop, operation, &wanted, pieces, count);
 }
@@ -90,7 +90,7 @@ static int receive_more(struct operation *operation)
 {
     size_t left = operation->limit - jd_buffer_readable(operation->buffer);
     struct iovec room = { .iov_len = left < RECEIVE_BYTES ? left : RECEIVE_BYTES };
-    struct operation_request request = { .pieces = &room, .piece_count = 1 };
+    struct operation_request request = { .buffers = &room, .buffer_count = 1 };
     int result;
 
     room.iov_base = jd_buffer_reserve(operation->buffer, room.iov_len);
@@ -121,10 +121,10 @@ static bool received_more(struct operation *operation, int64_t *result)
     return true; /* begin looks at it */
 }
 
-static const struct operation_type read_until_sort = {
+static const struct operation_type read_until_type = {
     .begin = begin_read_until,
     .advance = received_more,
-    .kind = OPCODE_RECEIVE,
+    .opcode = OPCODE_RECEIVE,
 };
 
 int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_buffer *buffer,
@@ -132,7 +132,7 @@ int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_handle 
                         void *arg)
 {
     struct operation wanted = {
-        .sort = &read_until_sort, .handle = handle, .buffer = buffer, .limit = limit, .handler = handler, .arg = arg
+        .type = &read_until_type, .handle = handle, .buffer = buffer, .limit = limit, .handler = handler, .arg = arg
     };
 
     if (handle < 0 || buffer == NULL || delimiter == NULL)

@@ -26,7 +26,7 @@ static void enter(struct operations *operations, struct operation *operation)
         (*first)->link = &operation->next;
     *first = operation;
     operations->count++;
-    operations->closing += operation->sort == &operation_close_type;
+    operations->closing += operation->type == &operation_close_type;
 }
 
 static void leave(struct operations *operations, struct operation *operation)
@@ -35,7 +35,7 @@ static void leave(struct operations *operations, struct operation *operation)
     if (operation->next != NULL)
         operation->next->link = operation->link;
     operations->count--;
-    operations->closing -= operation->sort == &operation_close_type;
+    operations->closing -= operation->type == &operation_close_type;
 }
 
 /* ---- the end ---- */
@@ -79,7 +79,7 @@ static void tell_last(struct operations *operations, struct operation *operation
     }
     leave(operations, operation);
     /* Not before: somebody else's descriptor may have its number from here on. */
-    if (operation->sort == &operation_close_type && operation->result == 0)
+    if (operation->type == &operation_close_type && operation->result == 0)
         socket_close(handle);
     operation_set_state(operation, OPERATION_IDLE);
     tell(operation, false, operation->result);
@@ -103,7 +103,7 @@ void operations_tell_finished(struct operations *operations)
 
 static void begin_part(struct operation *operation)
 {
-    int result = operation->sort->begin(operation);
+    int result = operation->type->begin(operation);
 
     if (result < 0)
         operation_finish(operation, result);
@@ -119,7 +119,7 @@ static bool is_unwanted(const struct operation *operation)
 static void start(struct operation *operation)
 {
     struct operations *operations = operations_of(operation->loop);
-    bool is_close = operation->sort == &operation_close_type;
+    bool is_close = operation->type == &operation_close_type;
     bool refused = (!is_close && is_unwanted(operation)) ||
                    (operation->handle != JD_HANDLE_NONE && operation_is_closing(operations, operation->handle));
     int result = refused ? JD_ECANCELED : 0;
@@ -217,7 +217,7 @@ int operation_submit(struct operation *operation, struct operation_request *requ
 {
     struct backend *backend = operations_of(operation->loop)->backend;
 
-    request->kind = operation->sort->kind;
+    request->opcode = operation->type->opcode;
     request->token = operation_token(operation);
     request->fd = operation->handle;
     return operation->timeout_ms > 0 ? submit_timed(operation, backend, request)
@@ -226,16 +226,16 @@ int operation_submit(struct operation *operation, struct operation_request *requ
 
 int operation_submit_buffers(struct operation *operation, size_t skip)
 {
-    const struct iovec *all = operation->piece_count == 0 ? &operation->piece : operation->pieces;
-    int all_count = operation->piece_count == 0 ? 1 : operation->piece_count;
+    const struct iovec *all = operation->buffer_count == 0 ? &operation->piece : operation->buffers;
+    int all_count = operation->buffer_count == 0 ? 1 : operation->buffer_count;
     struct iovec pieces[JD_BUFFERS_MAX];
-    struct operation_request request = { .pieces = pieces, .offset = operation->offset };
+    struct operation_request request = { .buffers = pieces, .offset = operation->offset };
 
     for (int i = 0; i < all_count; i++) {
         size_t skipped = skip < all[i].iov_len ? skip : all[i].iov_len;
         skip -= skipped;
         if (all[i].iov_len > skipped)
-            pieces[request.piece_count++] =
+            pieces[request.buffer_count++] =
                 (struct iovec){ .iov_base = (char *)all[i].iov_base + skipped, .iov_len = all[i].iov_len - skipped };
     }
     return operation_submit(operation, &request);
@@ -272,7 +272,7 @@ void operation_leave_starved(struct operations *operations, struct operation *op
 /* One that has ended by itself (kernels do so now and then) is begun again. */
 static void completed_continuous(struct operation *operation, struct completion *completion)
 {
-    bool is_receive = operation->sort->kind == OPCODE_RECEIVE_MULTISHOT;
+    bool is_receive = operation->type->opcode == OPCODE_RECEIVE_MULTISHOT;
     bool is_last = completion->result < 0 || (is_receive && completion->result == 0);
 
     if (is_receive && completion->result == JD_ENOBUFS && !completion->more && !operation->cancelled) {
@@ -298,13 +298,13 @@ void operation_completed(struct operation *operation, struct completion *complet
 {
     int64_t result = completion->result;
 
-    if (operation->sort->is_continuous) {
+    if (operation->type->is_continuous) {
         completed_continuous(operation, completion);
         return;
     }
     if (result == JD_ECANCELED && operation->is_timed && !operation->cancelled)
         operation->timed_out = true;
-    if (operation->sort->advance != NULL && operation->sort->advance(operation, &result)) {
+    if (operation->type->advance != NULL && operation->type->advance(operation, &result)) {
         if (!operation->cancelled) {
             begin_part(operation);
             return;

@@ -24,7 +24,7 @@ struct operation_type {
     /* Asks for its end; NULL: the backend is asked. */
     void (*cancel)(struct operation *operation);
 
-    enum backend_opcode kind; /* the backend's, of each part */
+    enum backend_opcode opcode; /* the backend's, of each part */
     bool is_continuous;
 };
 
@@ -51,11 +51,11 @@ struct operation {
     struct task_node start_task;    /* the first that is copied */
     struct operation *next, **link; /* in the account of those on its handle */
     struct operation *waiting_next; /* on the list of starved or of finished ones */
-    const struct operation_type *sort;
+    const struct operation_type *type;
     jd_completion_handler handler;
     void *arg;
     union {
-        const struct iovec *pieces;
+        const struct iovec *buffers;
         const jd_endpoint *endpoint;
         jd_buffer *buffer;
     };
@@ -74,7 +74,7 @@ struct operation {
     jd_timer_id timer;
     uint32_t timeout_ms;
     jd_handle handle;
-    uint8_t piece_count; /* 0: piece is the only one */
+    uint8_t buffer_count; /* 0: piece is the only one */
     uint8_t delimiter_length;
     uint8_t delimiter[JD_DELIMITER_MAX];
     bool more, cancelled, timed_out, is_timed; /* is_timed: by the backend */
@@ -134,9 +134,9 @@ int operation_begin(jd_event_loop *loop, jd_operation *operation, const struct o
 
 /* The same for one with a handle and a piece of memory, or 1 to JD_BUFFERS_MAX of them. */
 int operation_begin_buffer(jd_event_loop *loop, jd_operation *operation, struct operation *wanted, const void *data,
-                          size_t length);
+                           size_t length);
 int operation_begin_buffers(jd_event_loop *loop, jd_operation *operation, struct operation *wanted,
-                           const struct iovec *pieces, int count);
+                            const struct iovec *pieces, int count);
 
 /* Whether pieces can be used: 1 to JD_BUFFERS_MAX of them, with bytes in all. */
 bool operation_buffers_are_valid(const struct iovec *pieces, int count);

@@ -14,8 +14,8 @@ void operation_cancel_in_loop(struct operation *operation)
     if (state == OPERATION_STARVED) {
         operation_leave_starved(operations, operation);
         operation_finish(operation, JD_ECANCELED);
-    } else if (state == OPERATION_UNDER_WAY && operation->sort->cancel != NULL) {
-        operation->sort->cancel(operation);
+    } else if (state == OPERATION_UNDER_WAY && operation->type->cancel != NULL) {
+        operation->type->cancel(operation);
     } else if (state == OPERATION_UNDER_WAY) {
         operations->backend->ops->cancel(operations->backend, operation->handle, operation_token(operation));
     }
@@ -63,7 +63,7 @@ unsigned operations_cancel_on(struct operations *operations, jd_handle handle)
 
     for (struct operation *next; operation != NULL; operation = next) {
         next = operation->next;
-        if (operation->handle != handle || operation->sort == &operation_close_type ||
+        if (operation->handle != handle || operation->type == &operation_close_type ||
             operation_state_of(operation) >= OPERATION_FINISHED)
             continue;
         operation_cancel_in_loop(operation);

@@ -12,7 +12,7 @@ static struct operation *find_close(struct operations *operations, jd_handle han
          operation = operation->next) {
         if (operation->handle != handle)
             continue;
-        if (operation->sort == &operation_close_type)
+        if (operation->type == &operation_close_type)
             close = operation;
         else
             *is_used = true;

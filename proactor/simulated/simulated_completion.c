@@ -18,9 +18,9 @@ static void operation_ready(struct simulated_operation *operation, void *arg)
 
     if (told == 0)
         return;
-    if (operation_is_poll(operation->kind)) {
+    if (operation_is_poll(operation->opcode)) {
         simulated_complete(simulated, operation, told);
-    } else if (operation->kind == OPCODE_RECEIVE_MULTISHOT) {
+    } else if (operation->opcode == OPCODE_RECEIVE_MULTISHOT) {
         operation->state = OPERATION_BLOCKLESS;
         list_append(&simulated->blockless, &operation->queue);
     } else {
@@ -78,9 +78,9 @@ void simulated_collect(struct simulated *simulated)
 
 static bool is_final(const struct simulated_operation *operation)
 {
-    if (!operation_is_continuous(operation->kind) || operation->cancelled || operation->result < 0)
+    if (!operation_is_continuous(operation->opcode) || operation->cancelled || operation->result < 0)
         return true;
-    return operation->kind == OPCODE_RECEIVE_MULTISHOT && operation->result == 0;
+    return operation->opcode == OPCODE_RECEIVE_MULTISHOT && operation->result == 0;
 }
 
 /* Forgets it before its completion is told, whose receiver may close the descriptor. */
@@ -123,7 +123,7 @@ static void report(struct simulated *simulated, struct simulated_operation *oper
         return;
     if (operation->cancelled)
         simulated_complete(simulated, operation, JD_ECANCELED);
-    else if (operation->kind == OPCODE_POLL_MULTISHOT)
+    else if (operation->opcode == OPCODE_POLL_MULTISHOT)
         operation->state = OPERATION_WAITING; /* armed anew it would be told the same again */
     else
         simulated_wait_or_complete(simulated, operation);

@@ -95,9 +95,9 @@ struct simulated_descriptor *simulated_descriptor_by_token(const struct simulate
 
 /* ---- its operations ---- */
 
-static struct link *direction(struct simulated_descriptor *descriptor, enum backend_opcode kind)
+static struct link *direction(struct simulated_descriptor *descriptor, enum backend_opcode opcode)
 {
-    switch (kind) {
+    switch (opcode) {
     case OPCODE_ACCEPT:
     case OPCODE_ACCEPT_MULTISHOT:
     case OPCODE_RECEIVE:
@@ -135,7 +135,7 @@ struct simulated_operation *simulated_descriptor_find(const struct simulated_des
 
 bool simulated_descriptor_add(struct simulated_descriptor *descriptor, struct simulated_operation *operation)
 {
-    struct link *list = direction(descriptor, operation->kind);
+    struct link *list = direction(descriptor, operation->opcode);
 
     operation->descriptor = descriptor;
     operation->state = OPERATION_BEHIND;
@@ -145,7 +145,7 @@ bool simulated_descriptor_add(struct simulated_descriptor *descriptor, struct si
 
 struct simulated_operation *simulated_descriptor_remove(struct simulated_operation *operation)
 {
-    struct link *list = direction(operation->descriptor, operation->kind);
+    struct link *list = direction(operation->descriptor, operation->opcode);
     struct simulated_operation *first;
 
     list_remove(&operation->link);
@@ -188,7 +188,7 @@ static uint32_t wanted_events(struct simulated_descriptor *descriptor)
 
     for (struct link *link = descriptor->unordered.next; link != &descriptor->unordered; link = link->next) {
         const struct simulated_operation *operation = operation_of_link(link);
-        if (operation->state == OPERATION_WAITING || operation->kind == OPCODE_POLL_MULTISHOT)
+        if (operation->state == OPERATION_WAITING || operation->opcode == OPCODE_POLL_MULTISHOT)
             wanted |= operation->interest;
     }
     return wanted;

@@ -14,22 +14,22 @@ enum { POLL_EVENTS = 0xffff }; /* epoll's flags are above (linux/eventpoll.h) */
 
 static void copy_pieces(struct simulated_operation *operation, const struct iovec *pieces, int count)
 {
-    operation->pieces = operation->few;
-    operation->piece_count = count < IOV_MAX ? count : IOV_MAX;
-    if (operation->piece_count > OPERATION_FEW_PIECES) {
-        operation->pieces = memory_allocate((size_t)operation->piece_count * sizeof(*pieces));
-        if (operation->pieces == NULL) {
-            operation->pieces = operation->few;
-            operation->piece_count = OPERATION_FEW_PIECES;
+    operation->buffers = operation->few;
+    operation->buffer_count = count < IOV_MAX ? count : IOV_MAX;
+    if (operation->buffer_count > OPERATION_FEW_PIECES) {
+        operation->buffers = memory_allocate((size_t)operation->buffer_count * sizeof(*pieces));
+        if (operation->buffers == NULL) {
+            operation->buffers = operation->few;
+            operation->buffer_count = OPERATION_FEW_PIECES;
         }
     }
-    memcpy(operation->pieces, pieces, (size_t)operation->piece_count * sizeof(*pieces));
+    memcpy(operation->buffers, pieces, (size_t)operation->buffer_count * sizeof(*pieces));
 }
 
 /* EPOLLERR and EPOLLHUP are told in any case. */
 static uint32_t interest_of(const struct operation_request *request)
 {
-    switch (request->kind) {
+    switch (request->opcode) {
     case OPCODE_ACCEPT:
     case OPCODE_ACCEPT_MULTISHOT:
     case OPCODE_RECEIVE:
@@ -50,18 +50,18 @@ int simulated_operation_init(struct simulated_operation *operation, const struct
 {
     operation->token = request->token;
     operation->fd = request->fd;
-    operation->kind = request->kind;
+    operation->opcode = request->opcode;
     operation->offset = request->offset;
     operation->more_follows = request->more_follows;
     operation->interest = interest_of(request);
-    switch (request->kind) {
+    switch (request->opcode) {
     case OPCODE_RECEIVE:
     case OPCODE_SEND:
     case OPCODE_READ:
     case OPCODE_WRITE:
-        if (request->piece_count < 1)
+        if (request->buffer_count < 1)
             return JD_EINVAL;
-        copy_pieces(operation, request->pieces, request->piece_count);
+        copy_pieces(operation, request->buffers, request->buffer_count);
         return 0;
     case OPCODE_CONNECT:
         if (request->address == NULL || request->address_length > sizeof(operation->address))
@@ -76,8 +76,8 @@ int simulated_operation_init(struct simulated_operation *operation, const struct
 
 void simulated_operation_release(struct simulated_operation *operation)
 {
-    if (operation->pieces != NULL && operation->pieces != operation->few)
-        memory_release(operation->pieces, (size_t)operation->piece_count * sizeof(*operation->pieces));
+    if (operation->buffers != NULL && operation->buffers != operation->few)
+        memory_release(operation->buffers, (size_t)operation->buffer_count * sizeof(*operation->buffers));
 }
 
 /* ---- performing it ---- */
@@ -93,15 +93,15 @@ static int64_t perform_accept(struct simulated_operation *operation)
 
 static int64_t perform_receive(struct simulated_operation *operation)
 {
-    if (operation->piece_count == 1)
-        return socket_receive(operation->fd, operation->pieces->iov_base, operation->pieces->iov_len);
-    return socket_receive_pieces(operation->fd, operation->pieces, operation->piece_count);
+    if (operation->buffer_count == 1)
+        return socket_receive(operation->fd, operation->buffers->iov_base, operation->buffers->iov_len);
+    return socket_receive_pieces(operation->fd, operation->buffers, operation->buffer_count);
 }
 
 static int64_t perform_send(struct simulated_operation *operation)
 {
-    return operation->more_follows ? socket_send_more(operation->fd, operation->pieces, operation->piece_count)
-                                   : socket_send(operation->fd, operation->pieces, operation->piece_count);
+    return operation->more_follows ? socket_send_more(operation->fd, operation->buffers, operation->buffer_count)
+                                   : socket_send(operation->fd, operation->buffers, operation->buffer_count);
 }
 
 static int64_t perform_receive_many(struct simulated_operation *operation)
@@ -134,7 +134,8 @@ static int64_t perform_read(struct simulated_operation *operation)
     ssize_t count;
 
     do
-        count = system_calls.preadv(operation->fd, operation->pieces, operation->piece_count, (off_t)operation->offset);
+        count =
+            system_calls.preadv(operation->fd, operation->buffers, operation->buffer_count, (off_t)operation->offset);
     while (count < 0 && errno == EINTR);
     return count < 0 ? -errno : count;
 }
@@ -145,7 +146,7 @@ static int64_t perform_write(struct simulated_operation *operation)
 
     do
         count =
-            system_calls.pwritev(operation->fd, operation->pieces, operation->piece_count, (off_t)operation->offset);
+            system_calls.pwritev(operation->fd, operation->buffers, operation->buffer_count, (off_t)operation->offset);
     while (count < 0 && errno == EINTR);
     return count < 0 ? -errno : count;
 }
@@ -154,7 +155,7 @@ void simulated_operation_perform(struct simulated_operation *operation)
 {
     bool would_block = false;
 
-    switch (operation->kind) {
+    switch (operation->opcode) {
     case OPCODE_ACCEPT:
     case OPCODE_ACCEPT_MULTISHOT:
         operation->result = perform_accept(operation);

@@ -70,15 +70,15 @@ struct simulated_operation {
     uint64_t token;
     int64_t result;
     int fd;
-    enum backend_opcode kind;
+    enum backend_opcode opcode;
     enum simulated_state state;
     bool queued;       /* among the jobs, no worker has it yet; under the workers' lock */
     bool finished;     /* performed, with a result; else it would have blocked */
     bool cancelled;    /* too late to stop it: there is no other completion after the one to come */
     bool connecting;   /* connect(2) has been called */
     uint32_t interest; /* while it waits: the readiness that it waits for, epoll's bits */
-    int piece_count;
-    struct iovec *pieces; /* few, or allocated */
+    int buffer_count;
+    struct iovec *buffers; /* few, or allocated */
     uint64_t offset;
     bool more_follows;
     struct block *block; /* of OPCODE_RECEIVE_MULTISHOT; never while it waits for readiness */
@@ -99,20 +99,20 @@ static inline struct simulated_operation *operation_of_queue(struct link *queue)
     return (struct simulated_operation *)((char *)queue - offsetof(struct simulated_operation, queue));
 }
 
-static inline bool operation_is_of_file(enum backend_opcode kind)
+static inline bool operation_is_of_file(enum backend_opcode opcode)
 {
-    return kind == OPCODE_READ || kind == OPCODE_WRITE;
+    return opcode == OPCODE_READ || opcode == OPCODE_WRITE;
 }
 
-static inline bool operation_is_continuous(enum backend_opcode kind)
+static inline bool operation_is_continuous(enum backend_opcode opcode)
 {
-    return kind == OPCODE_ACCEPT_MULTISHOT || kind == OPCODE_RECEIVE_MULTISHOT || kind == OPCODE_POLL_MULTISHOT;
+    return opcode == OPCODE_ACCEPT_MULTISHOT || opcode == OPCODE_RECEIVE_MULTISHOT || opcode == OPCODE_POLL_MULTISHOT;
 }
 
 /* Done by the Poller alone. */
-static inline bool operation_is_poll(enum backend_opcode kind)
+static inline bool operation_is_poll(enum backend_opcode opcode)
 {
-    return kind == OPCODE_POLL || kind == OPCODE_POLL_MULTISHOT;
+    return opcode == OPCODE_POLL || opcode == OPCODE_POLL_MULTISHOT;
 }
 
 /* Takes over what the request says. Returns 0, or JD_EINVAL if it makes no sense. Of more pieces than fit, or than there

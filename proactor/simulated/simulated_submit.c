@@ -71,7 +71,7 @@ void simulated_give_to_workers(struct simulated *simulated, struct simulated_ope
  * files are never told of by epoll (epoll_ctl(2), EPERM). */
 int simulated_begin(struct simulated *simulated, struct simulated_operation *operation)
 {
-    switch (operation->kind) {
+    switch (operation->opcode) {
     case OPCODE_CONNECT:
     case OPCODE_SEND:
     case OPCODE_READ:
@@ -110,7 +110,7 @@ int simulated_submit(struct backend *backend, const struct operation_request *re
     struct simulated *simulated = simulated_of(backend);
     struct simulated_descriptor *descriptor;
     struct simulated_operation *operation;
-    int result = !operation_is_poll(request->kind) ? simulated_workers_start(&simulated->workers) : 0;
+    int result = !operation_is_poll(request->opcode) ? simulated_workers_start(&simulated->workers) : 0;
 
     if (request->timeout_ms > 0)
         return JD_ENOTSUP;

@@ -20,7 +20,7 @@ static struct simulated_operation *next_job(struct simulated_workers *workers)
     list_remove(&operation->queue);
     operation->queued = false;
     workers->waiting_jobs--;
-    workers->files_at_work += operation_is_of_file(operation->kind);
+    workers->files_at_work += operation_is_of_file(operation->opcode);
     return operation;
 }
 
@@ -42,7 +42,7 @@ static void hand_back(struct simulated_workers *workers, struct simulated_operat
 {
     bool is_first = list_is_empty(&workers->done);
 
-    workers->files_at_work -= operation_is_of_file(operation->kind);
+    workers->files_at_work -= operation_is_of_file(operation->opcode);
     list_append(&workers->done, &operation->queue);
     if (!is_first)
         return;
@@ -108,7 +108,8 @@ void simulated_workers_give(struct simulated_workers *workers, struct simulated_
 
     workers->given++;
     pthread_mutex_lock(&workers->lock);
-    list_append(operation_is_of_file(operation->kind) ? &workers->file_jobs : &workers->socket_jobs, &operation->queue);
+    list_append(operation_is_of_file(operation->opcode) ? &workers->file_jobs : &workers->socket_jobs,
+                &operation->queue);
     operation->queued = true;
     workers->waiting_jobs++;
     too_few = workers->waiting_jobs > workers->idle;

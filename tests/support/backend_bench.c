@@ -60,9 +60,9 @@ void bench_put_block(struct block *block)
     bench_blocks_out--;
 }
 
-static bool is_continuous(enum backend_opcode kind)
+static bool is_continuous(enum backend_opcode opcode)
 {
-    return kind == OPCODE_ACCEPT_MULTISHOT || kind == OPCODE_RECEIVE_MULTISHOT || kind == OPCODE_POLL_MULTISHOT;
+    return opcode == OPCODE_ACCEPT_MULTISHOT || opcode == OPCODE_RECEIVE_MULTISHOT || opcode == OPCODE_POLL_MULTISHOT;
 }
 
 void proactor_completed(struct proactor_engine *engine, struct completion *completion)
@@ -74,12 +74,12 @@ void proactor_completed(struct proactor_engine *engine, struct completion *compl
     ck_assert_uint_ge(completion->token, 1);
     ck_assert_uint_le(completion->token, last_token);
     ck_assert_msg(!operation->ended, "operation %u ended twice", (unsigned)completion->token);
-    ck_assert(!completion->more || is_continuous(operation->kind));
+    ck_assert(!completion->more || is_continuous(operation->opcode));
     operation->completions++;
     operation->ended = !completion->more;
     operation->result = completion->result;
     operation->order = ++bench_completions;
-    if (operation->kind == OPCODE_RECEIVE_MULTISHOT && completion->result > 0) {
+    if (operation->opcode == OPCODE_RECEIVE_MULTISHOT && completion->result > 0) {
         const struct block *block = *completion->block;
         ck_assert_uint_eq(block_length(block), (size_t)completion->result);
         operation->received += block_length(block);
@@ -121,18 +121,18 @@ void bench_close(void)
 uint64_t bench_try(const struct operation_request *request, int *error)
 {
     struct operation_request *copy = malloc(sizeof(*copy));
-    size_t bytes = (size_t)request->piece_count * sizeof(*request->pieces);
+    size_t bytes = (size_t)request->buffer_count * sizeof(*request->buffers);
     struct iovec *pieces = malloc(bytes + 1);
     struct sockaddr_storage *address = malloc(sizeof(*address));
     uint64_t completions = bench_completions;
     int result;
 
     ck_assert_uint_lt(++last_token, BENCH_OPERATIONS_MAX);
-    operations[last_token] = (struct bench_operation){ .fd = request->fd, .kind = request->kind };
+    operations[last_token] = (struct bench_operation){ .fd = request->fd, .opcode = request->opcode };
     *copy = *request;
     copy->token = last_token;
-    if (request->pieces != NULL)
-        copy->pieces = memcpy(pieces, request->pieces, bytes);
+    if (request->buffers != NULL)
+        copy->buffers = memcpy(pieces, request->buffers, bytes);
     if (request->address != NULL)
         copy->address = memcpy(address, request->address, request->address_length);
     result = bench_backend->ops->submit(bench_backend, copy);
@@ -158,17 +158,17 @@ uint64_t bench_submit(const struct operation_request *request)
     return bench_try(request, NULL);
 }
 
-uint64_t bench_simple(enum backend_opcode kind, int fd)
+uint64_t bench_simple(enum backend_opcode opcode, int fd)
 {
-    return bench_submit(&(struct operation_request){ .kind = kind, .fd = fd });
+    return bench_submit(&(struct operation_request){ .opcode = opcode, .fd = fd });
 }
 
-uint64_t bench_file(enum backend_opcode kind, int fd, void *data, size_t size, uint64_t offset)
+uint64_t bench_file(enum backend_opcode opcode, int fd, void *data, size_t size, uint64_t offset)
 {
     struct iovec piece = { data, size };
 
-    return bench_submit(
-        &(struct operation_request){ .kind = kind, .fd = fd, .pieces = &piece, .piece_count = 1, .offset = offset });
+    return bench_submit(&(struct operation_request){
+        .opcode = opcode, .fd = fd, .buffers = &piece, .buffer_count = 1, .offset = offset });
 }
 
 uint64_t bench_receive(int fd, void *data, size_t size)
@@ -181,9 +181,9 @@ uint64_t bench_send(int fd, const void *data, size_t size)
     return bench_file(OPCODE_SEND, fd, (void *)(uintptr_t)data, size, 0);
 }
 
-uint64_t bench_poll(enum backend_opcode kind, int fd, uint32_t events)
+uint64_t bench_poll(enum backend_opcode opcode, int fd, uint32_t events)
 {
-    return bench_submit(&(struct operation_request){ .kind = kind, .fd = fd, .poll_events = events });
+    return bench_submit(&(struct operation_request){ .opcode = opcode, .fd = fd, .poll_events = events });
 }
 
 const struct bench_operation *bench_of(uint64_t token)

@@ -17,7 +17,7 @@ enum { BENCH_OPERATIONS_MAX = 1 << 18, BENCH_BLOCK_BYTES = 4096 };
 /* What has been told of an operation. */
 struct bench_operation {
     int fd;
-    enum backend_opcode kind;
+    enum backend_opcode opcode;
     unsigned completions;
     bool ended, cancelled;
     int64_t result;  /* the last */
@@ -36,11 +36,11 @@ void bench_close(void);
 uint64_t bench_try(const struct operation_request *request, int *error);
 uint64_t bench_submit(const struct operation_request *request);
 
-uint64_t bench_simple(enum backend_opcode kind, int fd);
+uint64_t bench_simple(enum backend_opcode opcode, int fd);
 uint64_t bench_receive(int fd, void *data, size_t size);
 uint64_t bench_send(int fd, const void *data, size_t size);
-uint64_t bench_poll(enum backend_opcode kind, int fd, uint32_t events);
-uint64_t bench_file(enum backend_opcode kind, int fd, void *data, size_t size, uint64_t offset);
+uint64_t bench_poll(enum backend_opcode opcode, int fd, uint32_t events);
+uint64_t bench_file(enum backend_opcode opcode, int fd, void *data, size_t size, uint64_t offset);
 
 const struct bench_operation *bench_of(uint64_t token);
 void bench_cancel(uint64_t token);

@@ -215,8 +215,8 @@ static void stream_on(void *connection)
         return;
     streamed += STREAM_PIECE;
     is_calling = true;
-    ck_assert_int_eq(jd_tcp_connection_send_reference(connection, pattern + offset, STREAM_PIECE, stream_on, connection),
-                     0);
+    ck_assert_int_eq(
+        jd_tcp_connection_send_reference(connection, pattern + offset, STREAM_PIECE, stream_on, connection), 0);
     is_calling = false;
 }
 

@@ -66,7 +66,7 @@ START_TEST(a_view_ends_when_it_is_emptied)
     ck_assert_uint_eq(jd_buffer_consume(&buffer, 5), 5);
     block_put(block);
 
-    ck_assert_ptr_null(buffer.loan);
+    ck_assert_ptr_null(buffer.borrowed);
     put_text(&buffer, "next");
     assert_text(&buffer, "next");
     ring_buffer_clear(&buffer);
@@ -120,7 +120,7 @@ START_TEST(the_first_write_to_a_view_copies_it_and_leaves_the_block_untouched)
     ck_assert_mem_eq(block->data, before, block->capacity);
     ck_assert_uint_eq(block_length(block), 12);
     block_put(block);
-    ck_assert_ptr_null(buffer.loan);
+    ck_assert_ptr_null(buffer.borrowed);
     assert_text(&buffer, write_cases[_i].expected);
     ck_assert_uint_eq(buffer.searched, write_cases[_i].write == prepend_to ? 0 : 3);
     ring_buffer_clear(&buffer);
@@ -137,7 +137,7 @@ START_TEST(a_write_of_nothing_leaves_a_view_a_view)
     ck_assert_int_eq(jd_buffer_append(&buffer, "", 0), 0);
     ck_assert_int_eq(jd_buffer_prepend(&buffer, "", 0), 0);
 
-    ck_assert_ptr_eq(buffer.loan, block);
+    ck_assert_ptr_eq(buffer.borrowed, block);
     ring_buffer_clear(&buffer);
     block_put(block);
 }

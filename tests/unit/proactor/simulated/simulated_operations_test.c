@@ -116,7 +116,7 @@ START_TEST(a_receive_fills_several_pieces_in_order)
     client_writes("onetwo!and more");
 
     uint64_t receive = bench_submit(&(struct operation_request){
-        .kind = OPCODE_RECEIVE, .fd = pair.server, .pieces = pieces, .piece_count = 2 });
+        .opcode = OPCODE_RECEIVE, .fd = pair.server, .buffers = pieces, .buffer_count = 2 });
 
     ck_assert_int_eq(bench_result(receive), 7);
     ck_assert_mem_eq(first, "one", 3);
@@ -186,7 +186,7 @@ START_TEST(a_send_of_many_pieces_arrives_whole)
         pieces[i] = (struct iovec){ (void *)(uintptr_t)(bench_pattern() + i * 10), 10 };
 
     uint64_t send = bench_submit(&(struct operation_request){
-        .kind = OPCODE_SEND, .fd = pair.server, .pieces = pieces, .piece_count = MANY_PIECES });
+        .opcode = OPCODE_SEND, .fd = pair.server, .buffers = pieces, .buffer_count = MANY_PIECES });
 
     ck_assert_int_eq(bench_result(send), MANY_PIECES * 10);
     client_reads(bench_pattern(), MANY_PIECES * 10);
@@ -298,7 +298,7 @@ END_TEST
 static struct operation_request connect_request(int fd, const jd_endpoint *endpoint)
 {
     return (struct operation_request){
-        .kind = OPCODE_CONNECT,
+        .opcode = OPCODE_CONNECT,
         .fd = fd,
         .address = endpoint_sockaddr(endpoint),
         .address_length = endpoint->length,
@@ -494,20 +494,20 @@ START_TEST(what_makes_no_sense_is_refused_or_fails)
     struct iovec piece = { data, sizeof(data) };
     close(closed);
 
-    bench_try(&(struct operation_request){ .kind = OPCODE_RECEIVE_MULTISHOT, .fd = closed }, &error);
+    bench_try(&(struct operation_request){ .opcode = OPCODE_RECEIVE_MULTISHOT, .fd = closed }, &error);
     ck_assert_int_eq(error, -EBADF);
-    bench_try(&(struct operation_request){ .kind = OPCODE_RECEIVE_MULTISHOT, .fd = -1 }, &error);
+    bench_try(&(struct operation_request){ .opcode = OPCODE_RECEIVE_MULTISHOT, .fd = -1 }, &error);
     ck_assert_int_eq(error, -EBADF);
     bench_try(
-        &(struct operation_request){ .kind = OPCODE_READ, .fd = INT32_MAX, .pieces = &piece, .piece_count = 1 },
+        &(struct operation_request){ .opcode = OPCODE_READ, .fd = INT32_MAX, .buffers = &piece, .buffer_count = 1 },
         &error);
     ck_assert_int_eq(error, -EBADF);
-    bench_try(&(struct operation_request){ .kind = OPCODE_SEND, .fd = pair.server }, &error);
+    bench_try(&(struct operation_request){ .opcode = OPCODE_SEND, .fd = pair.server }, &error);
     ck_assert_int_eq(error, JD_EINVAL);
-    bench_try(&(struct operation_request){ .kind = OPCODE_CONNECT, .fd = pair.server }, &error);
+    bench_try(&(struct operation_request){ .opcode = OPCODE_CONNECT, .fd = pair.server }, &error);
     ck_assert_int_eq(error, JD_EINVAL);
     /* epoll knows no files (epoll_ctl(2)). */
-    bench_try(&(struct operation_request){ .kind = OPCODE_POLL, .fd = file, .poll_events = POLLIN }, &error);
+    bench_try(&(struct operation_request){ .opcode = OPCODE_POLL, .fd = file, .poll_events = POLLIN }, &error);
     ck_assert_int_eq(error, JD_EPERM);
     ck_assert_int_eq(bench_result(bench_file(OPCODE_READ, pair.server, data, sizeof(data), 0)), -ESPIPE);
     ck_assert_int_eq(bench_result(bench_send(file, "x", 1)), -ENOTSOCK);

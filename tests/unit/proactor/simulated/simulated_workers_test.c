@@ -338,7 +338,7 @@ static unsigned some_operations(void)
     uint64_t tokens[8];
     unsigned count = 0, refused = 0;
     int pairs[2][2];
-    struct operation_request request = { .pieces = pieces, .piece_count = 12 };
+    struct operation_request request = { .buffers = pieces, .buffer_count = 12 };
 
     for (int i = 0; i < 2; i++) {
         new_pair(pairs[i]);
@@ -348,7 +348,7 @@ static unsigned some_operations(void)
             int error;
             for (int k = 0; k < 12; k++)
                 pieces[k] = (struct iovec){ &data[i * 4 + j][k], 1 };
-            request.kind = kinds[j];
+            request.opcode = kinds[j];
             request.fd = pairs[i][j == 0];
             request.poll_events = POLLIN;
             tokens[count] = bench_try(&request, &error);

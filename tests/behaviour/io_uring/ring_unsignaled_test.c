@@ -1,11 +1,11 @@
-/* Sends of whose success io_uring says nothing (proactor/io_uring/io_uring_silent.c): who must hear of it does, and nothing waits. */
+/* Sends of whose success io_uring says nothing (proactor/io_uring/io_uring_unsignaled.c): who must hear of it does, and nothing waits. */
 #include "net/connection/tcp_connection.h"
 #include "net/loop/event_loop.h"
 #include "tests/behaviour/io_uring/the_ring.h"
 
 #include <string.h>
 
-const char *const suite_name = "ring_silence";
+const char *const suite_name = "ring_unsignaled";
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
@@ -65,7 +65,7 @@ START_TEST(a_loop_that_sleeps_wakes_to_count_what_it_sent)
     client_expect(client, "hello", 5);
     pump_until_quiet();
     ck_assert_uint_eq(statistics().bytes_sent, 5);
-    ck_assert_uint_eq(the_ring()->silent_count, 0);
+    ck_assert_uint_eq(the_ring()->unsignaled_count, 0);
 }
 END_TEST
 
@@ -95,7 +95,7 @@ static void echo_and_think_again(jd_tcp_connection *connection, jd_buffer *input
 {
     echo_and_remember(connection, input, received, arg);
     connection_flush_early(connection);
-    ck_assert_uint_eq(the_ring()->silent_count, can_be_silent());
+    ck_assert_uint_eq(the_ring()->unsignaled_count, can_be_silent());
     afterthoughts[*(int *)arg].ask();
 }
 
@@ -130,7 +130,7 @@ START_TEST(silent_sends_are_told_in_the_next_turn_while_others_are_held_back)
 
     for (unsigned turn = 0; turn < TURNS; turn++) {
         uint64_t sent = statistics().bytes_sent;
-        bool is_silent = the_ring()->silent_count > 0;
+        bool is_silent = the_ring()->unsignaled_count > 0;
         while (client_send_some(flooder, flood, sizeof(flood)) > 0)
             continue;
         client_send_some(client, "!", 1);
@@ -154,7 +154,7 @@ START_TEST(much_of_the_output_limit_is_not_sent_in_silence)
 
     PUMP_UNTIL(answering != NULL);
 
-    ck_assert_uint_eq(the_ring()->silent_count, 0);
+    ck_assert_uint_eq(the_ring()->unsignaled_count, 0);
     client_expect_pattern(client, 0, sizeof(data));
 }
 END_TEST
@@ -210,7 +210,7 @@ END_TEST
 
 void suite_add_tests(Suite *suite)
 {
-    TCase *tests = harness_case(suite, "ring_silence");
+    TCase *tests = harness_case(suite, "ring_unsignaled");
 
     tcase_add_test(tests, no_completion_tells_of_an_answer_that_was_taken);
     tcase_add_test(tests, a_loop_that_sleeps_wakes_to_count_what_it_sent);

@@ -7,40 +7,42 @@
 #include <string.h>
 
 /* In user_data, where requests' tokens have nothing. */
-static const uint64_t silent_bit = (uint64_t)1 << 63;
+static const uint64_t unsignaled_bit = (uint64_t)1 << 63;
 
-bool uring_is_silent(uint64_t user_data)
+bool uring_is_unsignaled(uint64_t user_data)
 {
-    return (user_data & silent_bit) != 0 && user_data < uring_timeout_token;
+    return (user_data & unsignaled_bit) != 0 && user_data < uring_timeout_token;
 }
 
-uint64_t uring_silent_token(uint64_t user_data)
+uint64_t uring_unsignaled_token(uint64_t user_data)
 {
-    return user_data & ~silent_bit;
+    return user_data & ~unsignaled_bit;
 }
 
 static size_t bytes_of(const struct operation_request *request)
 {
     size_t bytes = 0;
 
-    for (int i = 0; i < request->piece_count; i++)
-        bytes += request->pieces[i].iov_len;
+    for (int i = 0; i < request->buffer_count; i++)
+        bytes += request->buffers[i].iov_len;
     return bytes;
 }
 
 /* Where the kernel's thread submits, nobody knows when it has; and the descriptor for other loops has to signal each end. */
-bool uring_may_be_silent(const struct io_uring_backend *uring, const struct operation_request *request)
+bool uring_may_be_unsignaled(const struct io_uring_backend *uring, const struct operation_request *request)
 {
-    return request->unheard && !request->lends && uring->incremental && !uring_is_polled(uring) &&
-           uring->silent_count < URING_SILENT_MOST && uring->pollable == SOCKET_NONE;
+    return request->unsignaled && !request->zero_copy && uring->incremental && !uring_is_polled(uring) &&
+           uring->unsignaled_count < URING_SILENT_MOST && uring->pollable == SOCKET_NONE;
 }
 
-void uring_silence(struct io_uring_backend *uring, struct io_uring_sqe *entry, const struct operation_request *request)
+void uring_unsignaled(struct io_uring_backend *uring, struct io_uring_sqe *entry,
+                      const struct operation_request *request)
 {
     entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
     entry->msg_flags |= MSG_DONTWAIT | MSG_WAITALL;
-    io_uring_sqe_set_data64(entry, request->token | silent_bit);
-    uring->silent[uring->silent_count++] = (struct silent_send){ .token = request->token, .bytes = bytes_of(request) };
+    io_uring_sqe_set_data64(entry, request->token | unsignaled_bit);
+    uring->silent[uring->unsignaled_count++] =
+        (struct unsignaled_send){ .token = request->token, .bytes = bytes_of(request) };
 }
 
 /* By a timeout of its own that goes on while messages come and go: one for each wait would cost as much as a call. */
@@ -49,13 +51,13 @@ int64_t uring_limit_silence(struct io_uring_backend *uring, int64_t timeout_ns)
     static struct __kernel_timespec limit = { .tv_nsec = URING_SILENCE_NS };
     struct io_uring_sqe *entry;
 
-    if (uring->silent_count == 0 || uring->silence_limited)
+    if (uring->unsignaled_count == 0 || uring->silence_limited)
         return timeout_ns;
     entry = io_uring_get_sqe(&uring->ring);
     if (entry == NULL)
         return timeout_ns < 0 || timeout_ns > URING_SILENCE_NS ? URING_SILENCE_NS : timeout_ns;
     io_uring_prep_timeout(entry, &limit, 0, 0);
-    io_uring_sqe_set_data64(entry, uring_silence_token);
+    io_uring_sqe_set_data64(entry, uring_barrier_token);
     uring->silence_limited = true;
     return timeout_ns;
 }
@@ -67,11 +69,11 @@ static void drop_failed(struct io_uring_backend *uring, unsigned ready)
 
     for (unsigned i = 0; i < ready; i++) {
         uint64_t user_data = uring_completion_at(&uring->ring, i)->user_data;
-        if (!uring_is_silent(user_data))
+        if (!uring_is_unsignaled(user_data))
             continue;
-        for (unsigned tries = 0; tries < uring->silent_count; tries++, place++) {
-            struct silent_send *silent = &uring->silent[place % uring->silent_count];
-            if (silent->token == uring_silent_token(user_data)) {
+        for (unsigned tries = 0; tries < uring->unsignaled_count; tries++, place++) {
+            struct unsignaled_send *silent = &uring->silent[place % uring->unsignaled_count];
+            if (silent->token == uring_unsignaled_token(user_data)) {
                 silent->token = 0;
                 break;
             }
@@ -80,19 +82,19 @@ static void drop_failed(struct io_uring_backend *uring, unsigned ready)
 }
 
 /* All that were submitted: none while the kernel has entries to take still, or completions for which the queue has no room. */
-unsigned uring_silent_over(struct io_uring_backend *uring)
+unsigned uring_unsignaled_over(struct io_uring_backend *uring)
 {
     const struct io_uring *ring = &uring->ring;
 
     if (uring->parked_count > 0 || io_uring_sq_ready(ring) > 0 || uring_has_overflown(ring))
         return 0;
     proactor_unsignaled_reported(uring->backend.owner);
-    return uring->silent_count;
+    return uring->unsignaled_count;
 }
 
-void uring_tell_silent(struct io_uring_backend *uring, unsigned over, unsigned ready)
+void uring_report_unsignaled(struct io_uring_backend *uring, unsigned over, unsigned ready)
 {
-    if (uring->silent_count == 0)
+    if (uring->unsignaled_count == 0)
         return;
     drop_failed(uring, ready);
     for (unsigned i = 0; i < over; i++) {
@@ -101,6 +103,6 @@ void uring_tell_silent(struct io_uring_backend *uring, unsigned over, unsigned r
             proactor_completed(uring->backend.owner, &completion);
     }
     /* What these went on with is behind them. */
-    uring->silent_count -= over;
-    memmove(uring->silent, uring->silent + over, uring->silent_count * sizeof(*uring->silent));
+    uring->unsignaled_count -= over;
+    memmove(uring->silent, uring->silent + over, uring->unsignaled_count * sizeof(*uring->silent));
 }
