@@ -125,7 +125,7 @@ void ring_buffer_view(jd_buffer *buffer, struct block *block)
 
 int ring_buffer_move(jd_buffer *to, jd_buffer *from)
 {
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
     int count;
 
     if (jd_buffer_readable(to) == 0 && from->borrowed == NULL) {
@@ -141,7 +141,7 @@ int ring_buffer_move(jd_buffer *to, jd_buffer *from)
         to->searched = from->searched;
     count = jd_buffer_peek_iov(from, pieces);
     for (int i = 0; i < count; i++)
-        jd_buffer_append(to, pieces[i].iov_base, pieces[i].iov_len);
+        jd_buffer_append(to, pieces[i].data, pieces[i].length);
     ring_buffer_clear(from);
     return 0;
 }
@@ -189,17 +189,17 @@ const void *jd_buffer_peek(jd_buffer *buffer, size_t length)
     return buffer->data + (buffer->head & buffer->mask);
 }
 
-int jd_buffer_peek_iov(const jd_buffer *buffer, struct iovec pieces[2])
+int jd_buffer_peek_iov(const jd_buffer *buffer, jd_iovec pieces[2])
 {
     size_t readable = jd_buffer_readable(buffer);
     size_t first = smaller(readable, bytes_to_wrap(buffer, buffer->head));
 
     if (readable == 0)
         return 0;
-    pieces[0] = (struct iovec){ .iov_base = buffer->data + (buffer->head & buffer->mask), .iov_len = first };
+    pieces[0] = (jd_iovec){ .data = buffer->data + (buffer->head & buffer->mask), .length = first };
     if (first == readable)
         return 1;
-    pieces[1] = (struct iovec){ .iov_base = buffer->data, .iov_len = readable - first };
+    pieces[1] = (jd_iovec){ .data = buffer->data, .length = readable - first };
     return 2;
 }
 
@@ -294,7 +294,7 @@ static bool matches_at(const jd_buffer *buffer, size_t offset, const uint8_t *ne
 }
 
 /* In the bytes from offset from up to end, which lie in one piece. */
-static ssize_t find_in_piece(const jd_buffer *buffer, const void *needle, size_t length, size_t from, size_t end)
+static ptrdiff_t find_in_piece(const jd_buffer *buffer, const void *needle, size_t length, size_t from, size_t end)
 {
     const uint8_t *piece, *found;
 
@@ -302,14 +302,14 @@ static ssize_t find_in_piece(const jd_buffer *buffer, const void *needle, size_t
         return JD_ENOENT;
     piece = buffer->data + ((buffer->head + from) & buffer->mask);
     found = memmem(piece, end - from, needle, length);
-    return found != NULL ? (ssize_t)from + (found - piece) : JD_ENOENT;
+    return found != NULL ? (ptrdiff_t)from + (found - piece) : JD_ENOENT;
 }
 
-ssize_t jd_buffer_find(const jd_buffer *buffer, const void *needle, size_t length, size_t from)
+ptrdiff_t jd_buffer_find(const jd_buffer *buffer, const void *needle, size_t length, size_t from)
 {
     size_t readable = jd_buffer_readable(buffer);
     size_t wrap = smaller(readable, bytes_to_wrap(buffer, buffer->head));
-    ssize_t found;
+    ptrdiff_t found;
 
     if (length == 0)
         return JD_EINVAL;
@@ -322,7 +322,7 @@ ssize_t jd_buffer_find(const jd_buffer *buffer, const void *needle, size_t lengt
     from = larger(from, wrap - smaller(wrap, length - 1));
     for (; from < wrap && length <= readable - from; from++) {
         if (matches_at(buffer, from, needle, length))
-            return (ssize_t)from;
+            return (ptrdiff_t)from;
     }
     return find_in_piece(buffer, needle, length, larger(from, wrap), readable);
 }

@@ -47,7 +47,7 @@ struct operation_request {
     uint64_t token;       /* below 2^63; two operations under way never have the same */
     int fd;               /* a socket, or a file */
     uint32_t poll_events; /* of operation_readiness; more may be told, READY_ERROR and READY_HANGUP always */
-    const struct iovec *buffers;
+    const jd_iovec *buffers;
     int buffer_count;
     bool zero_copy;    /* OPCODE_SEND: without a copy, see completion.more (backend_ops.zero_copy) */
     bool more_follows; /* OPCODE_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */

@@ -7,6 +7,18 @@
 
 #include <sys/uio.h>
 
+/* One layout: arrays of jd_iovec are handed to the system's calls as they are. */
+_Static_assert(sizeof(jd_iovec) == sizeof(struct iovec) &&
+                   offsetof(jd_iovec, data) == offsetof(struct iovec, iov_base) &&
+                   offsetof(jd_iovec, length) == offsetof(struct iovec, iov_len),
+               "jd_iovec is not laid out as struct iovec");
+
+/* The same array, for the system's calls, which do not change it. */
+static inline struct iovec *socket_iovec(const jd_iovec *buffers)
+{
+    return (struct iovec *)(uintptr_t)buffers;
+}
+
 typedef int socket_handle;
 enum { SOCKET_NONE = -1 };
 
@@ -65,16 +77,16 @@ int socket_peer_address(socket_handle handle, struct peer_address *peer);
 ssize_t socket_receive(socket_handle handle, void *data, size_t size);
 
 /* The same into count (1 to IOV_MAX) pieces, one after the other. */
-ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, int count);
+ssize_t socket_receive_pieces(socket_handle handle, const jd_iovec *pieces, int count);
 
 /* Bytes the kernel took of count (>= 1) pieces, of which it looks at IOV_MAX at most; or a negative error. */
-ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count);
+ssize_t socket_send(socket_handle handle, const jd_iovec *pieces, int count);
 
 /* The same of one piece. */
 ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size);
 
 /* As socket_send, and more is sent next: what does not fill a segment may wait for it a moment (tcp(7), MSG_MORE in send(2)). */
-ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count);
+ssize_t socket_send_more(socket_handle handle, const jd_iovec *pieces, int count);
 
 /* Bytes the kernel took of the size bytes at offset of a file, 0 if the file ends there; or a negative error: JD_EINVAL
  * or JD_ENOSYS if this kind of file has to be read and sent instead (sendfile(2)). */

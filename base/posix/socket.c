@@ -174,13 +174,13 @@ ssize_t socket_receive(socket_handle handle, void *data, size_t size)
     return received < 0 ? -errno : received;
 }
 
-ssize_t socket_receive_pieces(socket_handle handle, const struct iovec *pieces, int count)
+ssize_t socket_receive_pieces(socket_handle handle, const jd_iovec *pieces, int count)
 {
     ssize_t received;
 
     do {
         /* msg_iov is not const, as sendmsg(2) shares the struct; neither changes the pieces. */
-        struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)count };
+        struct msghdr message = { .msg_iov = socket_iovec(pieces), .msg_iovlen = (size_t)count };
         received = system_calls.recvmsg(handle, &message, MSG_DONTWAIT);
     } while (received < 0 && errno == EINTR);
     return received < 0 ? -errno : received;
@@ -196,10 +196,10 @@ static ssize_t send_bytes(socket_handle handle, const void *data, size_t size, i
     return sent < 0 ? -errno : sent;
 }
 
-static ssize_t send_message(socket_handle handle, const struct iovec *pieces, int count, int flags)
+static ssize_t send_message(socket_handle handle, const jd_iovec *pieces, int count, int flags)
 {
     /* msg_iov is not const, as recvmsg(2) shares the struct; sendmsg does not change the pieces. */
-    const struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces,
+    const struct msghdr message = { .msg_iov = socket_iovec(pieces),
                                     .msg_iovlen = (size_t)(count < IOV_MAX ? count : IOV_MAX) };
     ssize_t sent;
 
@@ -210,13 +210,13 @@ static ssize_t send_message(socket_handle handle, const struct iovec *pieces, in
 }
 
 /* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
-static ssize_t send_pieces(socket_handle handle, const struct iovec *pieces, int count, int flags)
+static ssize_t send_pieces(socket_handle handle, const jd_iovec *pieces, int count, int flags)
 {
-    return count == 1 ? send_bytes(handle, pieces->iov_base, pieces->iov_len, flags)
+    return count == 1 ? send_bytes(handle, pieces->data, pieces->length, flags)
                       : send_message(handle, pieces, count, flags);
 }
 
-ssize_t socket_send(socket_handle handle, const struct iovec *pieces, int count)
+ssize_t socket_send(socket_handle handle, const jd_iovec *pieces, int count)
 {
     return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -226,7 +226,7 @@ ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size)
     return send_bytes(handle, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-ssize_t socket_send_more(socket_handle handle, const struct iovec *pieces, int count)
+ssize_t socket_send_more(socket_handle handle, const jd_iovec *pieces, int count)
 {
     return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
 }

@@ -10,8 +10,6 @@
 #define JINDUO_BUFFER_H
 
 #include <jinduo/types.h>
-#include <sys/types.h>
-#include <sys/uio.h>
 
 JD_BEGIN_DECLS
 
@@ -33,7 +31,7 @@ JD_API const void *jd_buffer_peek(jd_buffer *buffer, size_t length);
 
 /* The readable bytes where they lie, in order. Fills at most two pieces and returns how many (0 when empty). Valid
  * until the next call that changes the buffer. */
-JD_API int jd_buffer_peek_iov(const jd_buffer *buffer, struct iovec pieces[2]);
+JD_API int jd_buffer_peek_iov(const jd_buffer *buffer, jd_iovec pieces[2]);
 
 /* Copies length readable bytes from offset into data, consuming nothing. Returns 0, or JD_EAGAIN if there are not as
  * many. */
@@ -57,7 +55,7 @@ JD_API int jd_buffer_commit(jd_buffer *buffer, size_t length);
 
 /* Where needle (length >= 1 bytes) first begins, searching from offset from. Returns the offset, JD_ENOENT if it is not
  * there, JD_EINVAL for an empty needle. */
-JD_API ssize_t jd_buffer_find(const jd_buffer *buffer, const void *needle, size_t length, size_t from);
+JD_API ptrdiff_t jd_buffer_find(const jd_buffer *buffer, const void *needle, size_t length, size_t from);
 
 /* Unsigned integers of 1 to 8 bytes. peek reads at an offset, read consumes, both return JD_EAGAIN when there are not
  * enough bytes; append and prepend return JD_ENOMEM, and JD_ERANGE if value needs more bytes. JD_EINVAL for another

@@ -14,14 +14,14 @@ enum {
 };
 
 /* events: what is ready, of JD_READABLE, JD_WRITABLE, JD_HANGUP. */
-typedef void (*jd_channel_callback)(jd_channel *channel, int fd, unsigned events, void *arg);
+typedef void (*jd_channel_callback)(jd_channel *channel, jd_handle handle, unsigned events, void *arg);
 
 /* Calls callback in the loop's thread whenever fd is ready for one of events (0: only JD_HANGUP). fd stays the
  * caller's: it is never read, written, closed or switched to non-blocking here, and must stay open until
  * jd_channel_destroy. In the loop's thread. Returns 0, JD_EINVAL, JD_EPERM (wrong thread, or fd is a plain file),
  * JD_EEXIST (fd is already watched by this loop), JD_ENOMEM, JD_ECANCELED (the loop is being destroyed), -EBADF (fd is
  * not open). */
-JD_API int jd_channel_create(jd_channel **channel, jd_event_loop *loop, int fd, unsigned events,
+JD_API int jd_channel_create(jd_channel **channel, jd_event_loop *loop, jd_handle handle, unsigned events,
                              jd_channel_callback callback, void *arg);
 
 /* Changes what is waited for. In the loop's thread. Returns 0, JD_EINVAL, JD_EPERM, JD_ENOMEM. */

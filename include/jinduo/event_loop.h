@@ -196,7 +196,7 @@ typedef struct jd_event_loop_statistics {
 
     /* Why those that said down were closed: together, connections_closed. */
     uint64_t closed_by_peer;  /* the peer's FIN came first */
-    uint64_t closed_locally;     /* shutdown, close, reset, or the server's stop came first */
+    uint64_t closed_locally;  /* shutdown, close, reset, or the server's stop came first */
     uint64_t closed_by_reset; /* the peer's RST */
     uint64_t closed_by_first_message_timeout;
     uint64_t closed_by_idle_timeout;

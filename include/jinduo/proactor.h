@@ -50,7 +50,7 @@ JD_API int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_hand
 /* Accepts connections until it is cancelled or an error ends it (JD_EMFILE, say). Result: a handle each time, as above; the
  * error comes last. */
 JD_API int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
-                                jd_completion_handler handler, void *arg);
+                                     jd_completion_handler handler, void *arg);
 
 /* Makes a socket and connects it to endpoint, which must stay until the completion. Result: its handle, non-blocking and
  * close-on-exec, which is the caller's from then on; there is none after an error. */
@@ -65,20 +65,20 @@ JD_API int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_han
 /* The same, without a timeout, into 1 to JD_BUFFERS_MAX pieces, which are filled in turn. */
 enum { JD_BUFFERS_MAX = 64 };
 JD_API int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                                   const struct iovec *pieces, int count, jd_completion_handler handler, void *arg);
+                                    const jd_iovec *pieces, int count, jd_completion_handler handler, void *arg);
 
 /* Receives until the end, an error, or until cancelled, into memory of the loop's own: no idle socket holds a buffer.
  * Result: bytes, which jd_operation_data gives; 0 at the end, or the error, comes last. Bytes that came before a cancel may be
  * told after it. When the loop's memory is used up it waits until some is back: nothing is lost. */
 JD_API int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                                 jd_completion_handler handler, void *arg);
+                                      jd_completion_handler handler, void *arg);
 
 /* Sends what the kernel takes of length (>= 1) bytes of data, or of 1 to JD_BUFFERS_MAX pieces. Result: bytes, perhaps
  * fewer. SIGPIPE is not raised. */
 JD_API int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data,
                          size_t length, jd_completion_handler handler, void *arg);
-JD_API int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                                const struct iovec *pieces, int count, jd_completion_handler handler, void *arg);
+JD_API int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
+                                 int count, jd_completion_handler handler, void *arg);
 
 /* ---- files ---- */
 
@@ -129,7 +129,7 @@ JD_API int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_
 JD_API int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data,
                               size_t length, jd_completion_handler handler, void *arg);
 JD_API int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                                     const struct iovec *pieces, int count, jd_completion_handler handler, void *arg);
+                                      const jd_iovec *pieces, int count, jd_completion_handler handler, void *arg);
 
 /* ---- cancelling ---- */
 

@@ -71,7 +71,7 @@ JD_API int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_share
 /* Sends length bytes of the caller's memory. They count as if they had been copied (queued_bytes, output_limit,
  * watermarks). Returns what jd_tcp_connection_send does. */
 JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *data, size_t length,
-                                        jd_release release, void *arg);
+                                            jd_release release, void *arg);
 
 /* Sends length bytes (JD_TO_END: all that there are now) of a regular file from offset on, by sendfile(2) where there
  * is such a thing; fd's own position neither matters nor changes. The range takes no memory to speak of, so that it
@@ -86,7 +86,7 @@ JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const
  * the connection with JD_ENODATA, as what was promised to the peer cannot be sent; bytes changed meanwhile, or soon
  * after, may be sent either way. Returns what jd_tcp_connection_send does; JD_EINVAL if fd is no regular file open for
  * reading or offset is negative; JD_ERANGE if the file is shorter; -EBADF and the like. */
-JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, int fd, int64_t offset, uint64_t length,
+JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int64_t offset, uint64_t length,
                                        jd_release release, void *arg);
 
 /* For send_file's release: closes the descriptor whose number is the pointer's value. From any thread. */
@@ -141,9 +141,10 @@ JD_API size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection
 JD_API int jd_tcp_connection_local_endpoint(const jd_tcp_connection *connection, jd_endpoint *endpoint);
 JD_API int jd_tcp_connection_peer_endpoint(const jd_tcp_connection *connection, jd_endpoint *endpoint);
 
-/* The socket, for setsockopt(2) and the like. It stays the library's: not to be read, written or closed. A duplicate
- * (dup(2), fork(2)) may outlive the connection. In the loop's thread. JD_ENOTCONN once closed. */
-JD_API int jd_tcp_connection_native_handle(jd_tcp_connection *connection);
+/* Sets *handle to the connection's socket, for setsockopt(2) and the like. The library owns the socket: do not read, write or
+ * close it. A duplicate (dup(2), fork(2)) may outlive the connection. In the loop's thread. Returns 0, or JD_ENOTCONN once the
+ * connection is closed. */
+JD_API int jd_tcp_connection_native_handle(jd_tcp_connection *connection, jd_socket *handle);
 
 /* Takes and gives back a reference. ref: wherever the caller holds one already or is in a callback of the connection.
  * unref: from any thread; the last one frees the connection, in its loop's thread. References may outlive the loop:

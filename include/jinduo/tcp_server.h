@@ -12,7 +12,7 @@ typedef enum jd_load_balance {
     JD_LOAD_BALANCE_ROUND_ROBIN,       /* each in turn */
     JD_LOAD_BALANCE_LEAST_CONNECTIONS, /* the one with the fewest, those on their way to it included; of equals the next in
                                      * turn */
-    JD_LOAD_BALANCE_PEER_ADDRESS,      /* always the same one for a peer's IP address, whatever its port; peers without an
+    JD_LOAD_BALANCE_PEER_ADDRESS, /* always the same one for a peer's IP address, whatever its port; peers without an
                                      * address (Unix-domain sockets) in turn */
 } jd_load_balance;
 

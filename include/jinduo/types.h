@@ -24,9 +24,18 @@
 /* Nanoseconds on the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC). Only differences mean anything. */
 typedef int64_t jd_timestamp;
 
-/* A socket or file of the operating system's. */
+/* A socket and a file of the operating system's; and either of the two. */
+typedef int jd_socket;
+typedef int jd_file;
 typedef int jd_handle;
-enum { JD_HANDLE_NONE = -1 };
+enum { JD_HANDLE_NONE = -1, JD_SOCKET_NONE = -1 };
+
+/* A range of memory: one of the buffers of a gathered send or a scattered receive. On POSIX systems its layout is that of struct
+ * iovec (readv(2)). */
+typedef struct jd_iovec {
+    void *data;
+    size_t length;
+} jd_iovec;
 
 typedef struct jd_event_loop jd_event_loop;
 typedef struct jd_channel jd_channel;

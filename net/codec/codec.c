@@ -43,7 +43,7 @@ int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data,
 int jd_codec_encode(const jd_codec *codec, jd_buffer *buffer, const void *data, size_t length)
 {
     struct frame_addition addition;
-    struct iovec parts[FRAME_PARTS];
+    jd_iovec parts[FRAME_PARTS];
     int count = codec_parts(codec, data, length, &addition, parts);
 
     if (count < 0)
@@ -52,6 +52,6 @@ int jd_codec_encode(const jd_codec *codec, jd_buffer *buffer, const void *data, 
     if (jd_buffer_reserve(buffer, length + addition.length) == NULL)
         return JD_ENOMEM;
     for (int i = 0; i < count; i++)
-        jd_buffer_append(buffer, parts[i].iov_base, parts[i].iov_len);
+        jd_buffer_append(buffer, parts[i].data, parts[i].length);
     return 0;
 }

@@ -50,7 +50,7 @@ struct jd_codec {
 /* Fills parts (FRAME_PARTS) with the frame of a message; addition holds the bytes that the codec adds. Returns the number of
  * parts, or a negative error. */
 static inline int codec_parts(const jd_codec *codec, const void *data, size_t length, struct frame_addition *addition,
-                              struct iovec *parts)
+                              jd_iovec *parts)
 {
     uint8_t *message = (uint8_t *)(uintptr_t)data;
     int result = codec->encode(codec, length, addition), count = 0;
@@ -58,10 +58,10 @@ static inline int codec_parts(const jd_codec *codec, const void *data, size_t le
     if (result < 0)
         return result;
     if (addition->at > 0)
-        parts[count++] = (struct iovec){ .iov_base = message, .iov_len = addition->at };
-    parts[count++] = (struct iovec){ .iov_base = addition->bytes, .iov_len = addition->length };
+        parts[count++] = (jd_iovec){ .data = message, .length = addition->at };
+    parts[count++] = (jd_iovec){ .data = addition->bytes, .length = addition->length };
     if (length > addition->at)
-        parts[count++] = (struct iovec){ .iov_base = message + addition->at, .iov_len = length - addition->at };
+        parts[count++] = (jd_iovec){ .data = message + addition->at, .length = length - addition->at };
     return count;
 }
 

@@ -117,7 +117,7 @@ void connection_deliver_frames(jd_tcp_connection *connection, const struct block
 int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length)
 {
     struct frame_addition addition;
-    struct iovec parts[FRAME_PARTS];
+    jd_iovec parts[FRAME_PARTS];
     int count = codec_parts(codec, data, length, &addition, parts);
 
     return count < 0 ? count : connection_send_parts(connection, parts, count, length + addition.length);

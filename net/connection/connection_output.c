@@ -69,7 +69,7 @@ static bool is_behind_others(const jd_tcp_connection *connection, size_t queued_
            queued < connection_loop(connection)->flush.policy.bytes;
 }
 
-int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length)
+int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length)
 {
     jd_event_loop *loop = connection_loop(connection);
     size_t before = output_queue_bytes(&connection->stream.output);
@@ -93,7 +93,7 @@ int connection_send_parts(jd_tcp_connection *connection, const struct iovec *par
 
 int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length)
 {
-    struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = length };
+    jd_iovec part = { .data = (void *)(uintptr_t)data, .length = length };
 
     return connection_send_parts(connection, &part, 1, length);
 }
@@ -138,7 +138,7 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
 {
     bool mine = event_loop_is_mine(connection_loop(connection));
     size_t before, length = jd_buffer_readable(buffer);
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
     int result = mine ? connection_may_send(connection, length) : 0;
 
     if (result < 0)
@@ -202,7 +202,7 @@ void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent)
     output_pools_return(&loop->blocks.output, lent);
 }
 
-int stream_begin_read(struct stream *stream, size_t most, struct iovec *room)
+int stream_begin_read(struct stream *stream, size_t most, jd_iovec *room)
 {
     return output_queue_begin_read(&stream->output, &stream->loop->blocks.output, most, room);
 }

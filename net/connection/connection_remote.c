@@ -44,7 +44,7 @@ static void free_message(struct connection_message *message)
 
 static int append_bytes(jd_tcp_connection *connection, const struct connection_message *message)
 {
-    struct iovec part = { .iov_base = (void *)(uintptr_t)message->data, .iov_len = message->reserved };
+    jd_iovec part = { .data = (void *)(uintptr_t)message->data, .length = message->reserved };
 
     return output_queue_append(&connection->stream.output, &connection_loop(connection)->blocks.output, &part, 1,
                                message->reserved, 0);
@@ -153,7 +153,7 @@ static int push_reserved(struct connection_message *message, size_t counts)
     return result;
 }
 
-int connection_post_send(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length)
+int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length)
 {
     struct connection_message *message;
     uint8_t *end;
@@ -169,8 +169,8 @@ int connection_post_send(jd_tcp_connection *connection, const struct iovec *part
         return JD_ENOMEM;
     end = message->data;
     for (int i = 0; i < count; i++) {
-        memcpy(end, parts[i].iov_base, parts[i].iov_len);
-        end += parts[i].iov_len;
+        memcpy(end, parts[i].data, parts[i].length);
+        end += parts[i].length;
     }
     return push_reserved(message, length);
 }

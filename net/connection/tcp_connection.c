@@ -283,10 +283,11 @@ void connection_peer_text(const jd_tcp_connection *connection, char *text)
     jd_endpoint_format(&endpoint, text, JD_ENDPOINT_TEXT_BYTES);
 }
 
-int jd_tcp_connection_native_handle(jd_tcp_connection *connection)
+int jd_tcp_connection_native_handle(jd_tcp_connection *connection, jd_socket *handle)
 {
     if (connection->stream.socket == SOCKET_NONE)
         return JD_ENOTCONN;
     connection->stream.shared_descriptor = true;
-    return connection->stream.socket;
+    *handle = connection->stream.socket;
+    return 0;
 }

@@ -261,7 +261,7 @@ void connection_discard_input(jd_tcp_connection *connection);
 void connection_return_borrowed(jd_tcp_connection *connection, const struct block *block);
 
 /* Sends the parts, length bytes in all, as one, as jd_tcp_connection_send. */
-int connection_send_parts(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length);
+int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
 
 /* What one thread asks of a connection that belongs to another. */
 enum connection_order { ORDER_SEND, ORDER_SEND_REFERENCE, ORDER_SHUTDOWN, ORDER_CLOSE, ORDER_RESET, ORDER_FINISH };
@@ -273,7 +273,7 @@ void connection_free(jd_tcp_connection *connection);
 
 /* connection_remote.c: orders from other threads. */
 int connection_post_order(jd_tcp_connection *connection, enum connection_order order);
-int connection_post_send(jd_tcp_connection *connection, const struct iovec *parts, int count, size_t length);
+int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
 int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference, size_t counts);
 
 /* In the loop's thread. */

@@ -49,7 +49,7 @@ int stream_read_file(struct stream *stream, size_t most);
 
 /* The same for an engine that reads by itself: into *room, and then count bytes are there, or 0 at the file's end, or an
  * error. The second may come when the stream is closing. */
-int stream_begin_read(struct stream *stream, size_t most, struct iovec *room);
+int stream_begin_read(struct stream *stream, size_t most, jd_iovec *room);
 int stream_end_read(struct stream *stream, ssize_t count);
 
 /* The connection is broken; the engine goes on waiting for close. Further failures are ignored. */

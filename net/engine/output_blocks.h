@@ -36,7 +36,7 @@ static inline bool output_fits_small(size_t length)
 struct block *output_get_chain(struct block_pool *pool, size_t length, struct block **last);
 
 /* Copies into block and those behind it, which have the room. */
-void output_copy_to_blocks(struct block *block, const struct iovec *parts, int count);
+void output_copy_to_blocks(struct block *block, const jd_iovec *parts, int count);
 
 /* Puts a block behind the queue's last, where it counts for so many bytes. */
 void output_block_append(struct output_queue *queue, struct block *block, size_t counts);

@@ -72,11 +72,11 @@ static struct block *make_room(struct output_queue *queue, struct output_pools *
     return chain;
 }
 
-void output_copy_to_blocks(struct block *block, const struct iovec *parts, int count)
+void output_copy_to_blocks(struct block *block, const jd_iovec *parts, int count)
 {
     for (int i = 0; i < count; i++) {
-        const uint8_t *data = parts[i].iov_base;
-        size_t left = parts[i].iov_len;
+        const uint8_t *data = parts[i].data;
+        size_t left = parts[i].length;
 
         while (left > 0) {
             size_t piece = output_smaller(left, block_room(block));
@@ -90,7 +90,7 @@ void output_copy_to_blocks(struct block *block, const struct iovec *parts, int c
     }
 }
 
-int output_queue_grow(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,
+int output_queue_grow(struct output_queue *queue, struct output_pools *pools, const jd_iovec *parts, int count,
                       size_t length, size_t expected)
 {
     struct block *block = make_room(queue, pools, length, expected);
@@ -105,10 +105,10 @@ int output_queue_grow(struct output_queue *queue, struct output_pools *pools, co
 void output_queue_copy_first(struct output_queue *queue, struct output_pools *pools)
 {
     struct block *first = queue->first;
-    struct iovec part = { .iov_base = first->data + first->begin, .iov_len = block_length(first) };
+    jd_iovec part = { .data = first->data + first->begin, .length = block_length(first) };
     struct block *last;
     struct block *copy =
-        output_get_chain(output_fits_small(part.iov_len) ? &pools->small : &pools->large, part.iov_len, &last);
+        output_get_chain(output_fits_small(part.length) ? &pools->small : &pools->large, part.length, &last);
 
     if (copy == NULL)
         return;
@@ -131,16 +131,16 @@ void output_let_go(struct output_pools *pools, struct block *block)
 /* ---- what is sent ---- */
 
 /* Whether a reference is the next piece, which may be cut so that *total does not become too large. */
-static bool take_reference(const struct output_reference *reference, struct iovec *piece, size_t total)
+static bool take_reference(const struct output_reference *reference, jd_iovec *piece, size_t total)
 {
     if (reference->kind == OUTPUT_FILE || total >= OUTPUT_GATHER_BYTES)
         return false;
-    piece->iov_base = (void *)(uintptr_t)reference->data;
-    piece->iov_len = output_smaller(OUTPUT_GATHER_BYTES - total, reference->length);
+    piece->data = (void *)(uintptr_t)reference->data;
+    piece->length = output_smaller(OUTPUT_GATHER_BYTES - total, reference->length);
     return true;
 }
 
-int output_queue_pieces(const struct output_queue *queue, struct iovec *pieces, int count, size_t *total, bool *more)
+int output_queue_pieces(const struct output_queue *queue, jd_iovec *pieces, int count, size_t *total, bool *more)
 {
     struct block *block = queue->first;
     int used = 0;
@@ -148,13 +148,13 @@ int output_queue_pieces(const struct output_queue *queue, struct iovec *pieces, 
     *total = 0;
     for (; block != NULL && used < count; block = block->next) {
         if (block->kind == OUTPUT_BYTES) {
-            pieces[used].iov_base = block->data + block->begin;
-            pieces[used].iov_len = block_length(block);
+            pieces[used].data = block->data + block->begin;
+            pieces[used].length = block_length(block);
         } else if (!take_reference(output_reference_of(block), &pieces[used], *total)) {
             break;
         }
-        *total += pieces[used++].iov_len;
-        if (block->kind != OUTPUT_BYTES && pieces[used - 1].iov_len < output_reference_of(block)->length)
+        *total += pieces[used++].length;
+        if (block->kind != OUTPUT_BYTES && pieces[used - 1].length < output_reference_of(block)->length)
             break;
     }
     *more = block != NULL;

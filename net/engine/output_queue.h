@@ -81,12 +81,12 @@ static inline const struct block *output_queue_only_block(const struct output_qu
 }
 
 /* What output_queue_append does where the last block has not the room. */
-int output_queue_grow(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts, int count,
+int output_queue_grow(struct output_queue *queue, struct output_pools *pools, const jd_iovec *parts, int count,
                       size_t length, size_t expected);
 
 /* Copies the parts, length bytes in all (> 0), behind what is queued, whole or not at all. expected: how much more is
  * likely to come soon. Returns 0 or JD_ENOMEM. */
-static inline int output_queue_append(struct output_queue *queue, struct output_pools *pools, const struct iovec *parts,
+static inline int output_queue_append(struct output_queue *queue, struct output_pools *pools, const jd_iovec *parts,
                                       int count, size_t length, size_t expected)
 {
     struct block *block = queue->last;
@@ -95,11 +95,11 @@ static inline int output_queue_append(struct output_queue *queue, struct output_
     if (block == NULL || block_room(block) < length)
         return output_queue_grow(queue, pools, parts, count, length, expected);
     to = block->data + block->end;
-    for (int i = 0; i < count; to += parts[i].iov_len, i++)
-        if (parts[i].iov_len == sizeof(uint32_t)) /* most frames' length field: no call */
-            memcpy(to, parts[i].iov_base, sizeof(uint32_t));
+    for (int i = 0; i < count; to += parts[i].length, i++)
+        if (parts[i].length == sizeof(uint32_t)) /* most frames' length field: no call */
+            memcpy(to, parts[i].data, sizeof(uint32_t));
         else
-            memcpy(to, parts[i].iov_base, parts[i].iov_len);
+            memcpy(to, parts[i].data, parts[i].length);
     block->end += (uint32_t)length;
     output_queue_count(queue, output_queue_bytes(queue) + length);
     return 0;
@@ -115,7 +115,7 @@ int output_queue_append_reference(struct output_queue *queue, struct output_pool
 
 /* The first bytes in memory as at most count pieces; returns how many, none if a file is first, and their bytes in *total.
  * *more: whether something is queued behind them. */
-int output_queue_pieces(const struct output_queue *queue, struct iovec *pieces, int count, size_t *total, bool *more);
+int output_queue_pieces(const struct output_queue *queue, jd_iovec *pieces, int count, size_t *total, bool *more);
 
 /* The file that is first in the queue; NULL if none is. */
 const struct output_reference *output_queue_first_file(const struct output_queue *queue);
@@ -126,7 +126,7 @@ int output_queue_read_file(struct output_queue *queue, struct output_pools *pool
 
 /* The same in two steps, for one who reads by himself into *room: between them nothing else is done with what is first in
  * the queue. count: the bytes read, 0 at the file's end, or a negative error. */
-int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, struct iovec *room);
+int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, jd_iovec *room);
 int output_queue_end_read(struct output_queue *queue, struct output_pools *pools, ssize_t count);
 
 /* Replaces the first block, which is of bytes, by a copy of its bytes, if there is memory for that. */

@@ -27,9 +27,9 @@ bool output_next_released(struct block **released, struct output_reference *refe
 
 static int append_copy(struct output_queue *queue, struct output_pools *pools, const struct output_reference *reference)
 {
-    struct iovec part = { .iov_base = (void *)(uintptr_t)reference->data, .iov_len = reference->length };
+    jd_iovec part = { .data = (void *)(uintptr_t)reference->data, .length = reference->length };
 
-    return reference->length > 0 ? output_queue_append(queue, pools, &part, 1, part.iov_len, 0) : 0;
+    return reference->length > 0 ? output_queue_append(queue, pools, &part, 1, part.length, 0) : 0;
 }
 
 int output_queue_append_reference(struct output_queue *queue, struct output_pools *pools,
@@ -63,15 +63,15 @@ const struct output_reference *output_queue_first_file(const struct output_queue
 
 /* ---- files that are read ---- */
 
-int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, struct iovec *room)
+int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, jd_iovec *room)
 {
     const struct output_reference *file = output_queue_first_file(queue);
     struct block *block = block_pool_get(&pools->large);
 
     if (block == NULL)
         return JD_ENOMEM;
-    room->iov_base = block->data;
-    room->iov_len = output_smaller(output_smaller(most, block->capacity), file->length);
+    room->data = block->data;
+    room->length = output_smaller(output_smaller(most, block->capacity), file->length);
     block->next = queue->first;
     queue->first = block;
     return 0;
@@ -99,10 +99,10 @@ int output_queue_end_read(struct output_queue *queue, struct output_pools *pools
 int output_queue_read_file(struct output_queue *queue, struct output_pools *pools, size_t most)
 {
     const struct output_reference *file = output_queue_first_file(queue);
-    struct iovec room;
+    jd_iovec room;
     int result = output_queue_begin_read(queue, pools, most, &room);
 
     if (result < 0)
         return result;
-    return output_queue_end_read(queue, pools, file_read(file->fd, room.iov_base, room.iov_len, file->offset));
+    return output_queue_end_read(queue, pools, file_read(file->fd, room.data, room.length, file->offset));
 }

@@ -63,11 +63,11 @@ static struct block *rest_of_reference(struct output_pools *pools, struct block 
 
 static struct block *rest_of_bytes(struct output_pools *pools, const struct block *block, size_t length)
 {
-    struct iovec part = { .iov_base = (void *)(uintptr_t)(block->data + block->begin + length),
-                          .iov_len = block_length(block) - length };
+    jd_iovec part = { .data = (void *)(uintptr_t)(block->data + block->begin + length),
+                      .length = block_length(block) - length };
     struct block *last;
     struct block *rest =
-        output_get_chain(output_fits_small(part.iov_len) ? &pools->small : &pools->large, part.iov_len, &last);
+        output_get_chain(output_fits_small(part.length) ? &pools->small : &pools->large, part.length, &last);
 
     if (rest != NULL)
         output_copy_to_blocks(rest, &part, 1);

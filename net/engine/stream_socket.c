@@ -31,7 +31,7 @@ static ssize_t send_file(struct stream *stream, size_t most)
 ssize_t socket_stream_send(struct stream *stream, size_t most)
 {
     const struct block *only = output_queue_only_block(&stream->output);
-    struct iovec pieces[SEND_PIECES];
+    jd_iovec pieces[SEND_PIECES];
     size_t total;
     bool more;
     int count;

@@ -12,14 +12,14 @@ int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle s
 /* ---- sending ---- */
 
 /* Of the pieces so many that they make at most bytes. */
-static int cut_pieces(struct iovec *pieces, int count, size_t bytes)
+static int cut_pieces(jd_iovec *pieces, int count, size_t bytes)
 {
     for (int i = 0; i < count; i++) {
-        if (bytes <= pieces[i].iov_len) {
-            pieces[i].iov_len = bytes;
+        if (bytes <= pieces[i].length) {
+            pieces[i].length = bytes;
             return i + 1;
         }
-        bytes -= pieces[i].iov_len;
+        bytes -= pieces[i].length;
     }
     return count;
 }
@@ -28,7 +28,7 @@ static int cut_pieces(struct iovec *pieces, int count, size_t bytes)
 static int read_file(struct stream *stream)
 {
     const struct output_reference *file = output_queue_first_file(&stream->output);
-    struct iovec room;
+    jd_iovec room;
     struct operation_request request = {
         .opcode = OPCODE_READ,
         .token = token_of(stream, COMPLETES_FILE),
@@ -50,7 +50,7 @@ static int read_file(struct stream *stream)
 }
 
 /* total: bytes of the pieces. */
-static int send_pieces(struct stream *stream, struct iovec *pieces, int count, size_t total, bool more, bool is_rest)
+static int send_pieces(struct stream *stream, jd_iovec *pieces, int count, size_t total, bool more, bool is_rest)
 {
     struct proactor_engine *proactor = proactor_of_loop(stream->loop);
     size_t budget = stream_budget(stream), bytes = total < budget ? total : budget;
@@ -81,7 +81,7 @@ static int send_pieces(struct stream *stream, struct iovec *pieces, int count, s
 /* One at a time, or their order would be lost; it completes in a later turn, so a turn's budget is that of one send. */
 static void send_next(struct stream *stream, bool is_rest)
 {
-    struct iovec pieces[SEND_PIECES];
+    jd_iovec pieces[SEND_PIECES];
     size_t total;
     bool more;
     int count, result;

@@ -29,9 +29,9 @@ unsigned uring_pieces_of(const struct operation_request *request)
     return (unsigned)(request->buffer_count < IOV_MAX ? request->buffer_count : IOV_MAX);
 }
 
-static const struct iovec *copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
+static const jd_iovec *copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
 {
-    struct iovec *pieces = uring_arena_take(uring, uring_pieces_of(request) * sizeof(*pieces));
+    jd_iovec *pieces = uring_arena_take(uring, uring_pieces_of(request) * sizeof(*pieces));
 
     if (pieces != NULL)
         memcpy(pieces, request->buffers, uring_pieces_of(request) * sizeof(*pieces));
@@ -40,7 +40,7 @@ static const struct iovec *copy_pieces(struct io_uring_backend *uring, const str
 
 struct message {
     struct msghdr header;
-    struct iovec buffers[];
+    jd_iovec buffers[];
 };
 
 static const struct msghdr *copy_message(struct io_uring_backend *uring, const struct operation_request *request)
@@ -51,7 +51,7 @@ static const struct msghdr *copy_message(struct io_uring_backend *uring, const s
     if (message == NULL)
         return NULL;
     memcpy(message->buffers, request->buffers, count * sizeof(*message->buffers));
-    message->header = (struct msghdr){ .msg_iov = message->buffers, .msg_iovlen = count };
+    message->header = (struct msghdr){ .msg_iov = socket_iovec(message->buffers), .msg_iovlen = count };
     return &message->header;
 }
 

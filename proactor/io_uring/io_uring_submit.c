@@ -22,17 +22,17 @@ static int send_flags(const struct operation_request *request)
 }
 
 /* An entry's length has 32 bits, so that 4 GiB would be none; no call of the kernel's moves more than this (read(2), NOTES). */
-static unsigned length_of(const struct iovec *piece)
+static unsigned length_of(const jd_iovec *piece)
 {
     enum { CALL_MAX_BYTES = 0x7ffff000 };
 
-    return piece->iov_len < CALL_MAX_BYTES ? (unsigned)piece->iov_len : CALL_MAX_BYTES;
+    return piece->length < CALL_MAX_BYTES ? (unsigned)piece->length : CALL_MAX_BYTES;
 }
 
 /* data: the request's pieces, copied; NULL: only the first one counts. */
 static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data)
 {
-    const struct iovec *piece = request->buffers;
+    const jd_iovec *piece = request->buffers;
     bool single = data == NULL;
 
     switch (request->opcode) {
@@ -47,7 +47,7 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         break;
     case OPCODE_RECEIVE:
         if (single)
-            io_uring_prep_recv(entry, request->fd, piece->iov_base, length_of(piece), 0);
+            io_uring_prep_recv(entry, request->fd, piece->data, length_of(piece), 0);
         else
             io_uring_prep_recvmsg(entry, request->fd, (struct msghdr *)(uintptr_t)data, 0);
         break;
@@ -56,7 +56,7 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         break;
     case OPCODE_SEND:
         if (single)
-            io_uring_prep_send(entry, request->fd, piece->iov_base, length_of(piece), send_flags(request));
+            io_uring_prep_send(entry, request->fd, piece->data, length_of(piece), send_flags(request));
         else
             io_uring_prep_sendmsg(entry, request->fd, data, (unsigned)send_flags(request));
         if (request->zero_copy)
@@ -64,13 +64,13 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         break;
     case OPCODE_READ:
         if (single)
-            io_uring_prep_read(entry, request->fd, piece->iov_base, length_of(piece), request->offset);
+            io_uring_prep_read(entry, request->fd, piece->data, length_of(piece), request->offset);
         else
             io_uring_prep_readv(entry, request->fd, data, uring_pieces_of(request), request->offset);
         break;
     case OPCODE_WRITE:
         if (single)
-            io_uring_prep_write(entry, request->fd, piece->iov_base, length_of(piece), request->offset);
+            io_uring_prep_write(entry, request->fd, piece->data, length_of(piece), request->offset);
         else
             io_uring_prep_writev(entry, request->fd, data, uring_pieces_of(request), request->offset);
         break;

@@ -24,7 +24,7 @@ static size_t bytes_of(const struct operation_request *request)
     size_t bytes = 0;
 
     for (int i = 0; i < request->buffer_count; i++)
-        bytes += request->buffers[i].iov_len;
+        bytes += request->buffers[i].length;
     return bytes;
 }
 

@@ -126,14 +126,14 @@ static const struct operation_type receive_multishot_type = {
 int operation_begin_buffer(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const void *data,
                            size_t length)
 {
-    wanted->piece = (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = length };
+    wanted->piece = (jd_iovec){ .data = (void *)(uintptr_t)data, .length = length };
     if (wanted->handle < 0 || !operation_buffers_are_valid(&wanted->piece, 1))
         return JD_EINVAL;
     return operation_begin(loop, memory, wanted);
 }
 
-int operation_begin_buffers(jd_event_loop *loop, jd_operation *memory, struct operation *wanted,
-                            const struct iovec *pieces, int count)
+int operation_begin_buffers(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const jd_iovec *pieces,
+                            int count)
 {
     if (wanted->handle < 0 || !operation_buffers_are_valid(pieces, count))
         return JD_EINVAL;
@@ -152,7 +152,7 @@ int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle han
     return operation_begin_buffer(loop, operation, &wanted, data, size);
 }
 
-int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
+int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
                              int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &receive_type, .handle = handle, .handler = handler, .arg = arg };
@@ -174,7 +174,7 @@ int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const struct iovec *pieces,
+int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
                           int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &send_type, .handle = handle, .handler = handler, .arg = arg };

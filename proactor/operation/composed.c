@@ -13,9 +13,9 @@ static size_t wanted_bytes(const struct operation *operation)
     size_t bytes = 0;
 
     if (operation->buffer_count == 0)
-        return operation->piece.iov_len;
+        return operation->piece.length;
     for (int i = 0; i < operation->buffer_count; i++)
-        bytes += operation->buffers[i].iov_len;
+        bytes += operation->buffers[i].length;
     return bytes;
 }
 
@@ -62,8 +62,8 @@ int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle h
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                               const struct iovec *pieces, int count, jd_completion_handler handler, void *arg)
+int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
+                               int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &write_all_type, .handle = handle, .handler = handler, .arg = arg };
 
@@ -89,12 +89,12 @@ static int64_t look_for_delimiter(struct operation *operation)
 static int receive_more(struct operation *operation)
 {
     size_t left = operation->limit - jd_buffer_readable(operation->buffer);
-    struct iovec room = { .iov_len = left < RECEIVE_BYTES ? left : RECEIVE_BYTES };
+    jd_iovec room = { .length = left < RECEIVE_BYTES ? left : RECEIVE_BYTES };
     struct operation_request request = { .buffers = &room, .buffer_count = 1 };
     int result;
 
-    room.iov_base = jd_buffer_reserve(operation->buffer, room.iov_len);
-    if (room.iov_base == NULL)
+    room.data = jd_buffer_reserve(operation->buffer, room.length);
+    if (room.data == NULL)
         return JD_ENOMEM;
     result = operation_submit(operation, &request);
     if (result < 0)

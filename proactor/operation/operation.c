@@ -163,18 +163,18 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
     return JD_ECANCELED;
 }
 
-bool operation_buffers_are_valid(const struct iovec *pieces, int count)
+bool operation_buffers_are_valid(const jd_iovec *pieces, int count)
 {
     size_t bytes = 0;
 
     if (pieces == NULL || count < 1 || count > JD_BUFFERS_MAX)
         return false;
     for (int i = 0; i < count; i++) {
-        if (pieces[i].iov_base == NULL && pieces[i].iov_len > 0)
+        if (pieces[i].data == NULL && pieces[i].length > 0)
             return false;
-        if (pieces[i].iov_len > (size_t)INT64_MAX - bytes)
+        if (pieces[i].length > (size_t)INT64_MAX - bytes)
             return false;
-        bytes += pieces[i].iov_len;
+        bytes += pieces[i].length;
     }
     return bytes > 0;
 }
@@ -226,17 +226,17 @@ int operation_submit(struct operation *operation, struct operation_request *requ
 
 int operation_submit_buffers(struct operation *operation, size_t skip)
 {
-    const struct iovec *all = operation->buffer_count == 0 ? &operation->piece : operation->buffers;
+    const jd_iovec *all = operation->buffer_count == 0 ? &operation->piece : operation->buffers;
     int all_count = operation->buffer_count == 0 ? 1 : operation->buffer_count;
-    struct iovec pieces[JD_BUFFERS_MAX];
+    jd_iovec pieces[JD_BUFFERS_MAX];
     struct operation_request request = { .buffers = pieces, .offset = operation->offset };
 
     for (int i = 0; i < all_count; i++) {
-        size_t skipped = skip < all[i].iov_len ? skip : all[i].iov_len;
+        size_t skipped = skip < all[i].length ? skip : all[i].length;
         skip -= skipped;
-        if (all[i].iov_len > skipped)
+        if (all[i].length > skipped)
             pieces[request.buffer_count++] =
-                (struct iovec){ .iov_base = (char *)all[i].iov_base + skipped, .iov_len = all[i].iov_len - skipped };
+                (jd_iovec){ .data = (char *)all[i].data + skipped, .length = all[i].length - skipped };
     }
     return operation_submit(operation, &request);
 }

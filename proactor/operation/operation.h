@@ -55,11 +55,11 @@ struct operation {
     jd_completion_handler handler;
     void *arg;
     union {
-        const struct iovec *buffers;
+        const jd_iovec *buffers;
         const jd_endpoint *endpoint;
         jd_buffer *buffer;
     };
-    struct iovec piece; /* where there is but one */
+    jd_iovec piece; /* where there is but one */
     union {
         uint64_t offset;
         jd_timestamp when;
@@ -136,10 +136,10 @@ int operation_begin(jd_event_loop *loop, jd_operation *operation, const struct o
 int operation_begin_buffer(jd_event_loop *loop, jd_operation *operation, struct operation *wanted, const void *data,
                            size_t length);
 int operation_begin_buffers(jd_event_loop *loop, jd_operation *operation, struct operation *wanted,
-                            const struct iovec *pieces, int count);
+                            const jd_iovec *pieces, int count);
 
 /* Whether pieces can be used: 1 to JD_BUFFERS_MAX of them, with bytes in all. */
-bool operation_buffers_are_valid(const struct iovec *pieces, int count);
+bool operation_buffers_are_valid(const jd_iovec *pieces, int count);
 
 /* Submits a part; the request says what is not in the operation. */
 int operation_submit(struct operation *operation, struct operation_request *request);

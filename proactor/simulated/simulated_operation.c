@@ -12,7 +12,7 @@ enum { POLL_EVENTS = 0xffff }; /* epoll's flags are above (linux/eventpoll.h) */
 
 /* ---- what was asked for ---- */
 
-static void copy_pieces(struct simulated_operation *operation, const struct iovec *pieces, int count)
+static void copy_pieces(struct simulated_operation *operation, const jd_iovec *pieces, int count)
 {
     operation->buffers = operation->few;
     operation->buffer_count = count < IOV_MAX ? count : IOV_MAX;
@@ -94,7 +94,7 @@ static int64_t perform_accept(struct simulated_operation *operation)
 static int64_t perform_receive(struct simulated_operation *operation)
 {
     if (operation->buffer_count == 1)
-        return socket_receive(operation->fd, operation->buffers->iov_base, operation->buffers->iov_len);
+        return socket_receive(operation->fd, operation->buffers->data, operation->buffers->length);
     return socket_receive_pieces(operation->fd, operation->buffers, operation->buffer_count);
 }
 
@@ -134,8 +134,8 @@ static int64_t perform_read(struct simulated_operation *operation)
     ssize_t count;
 
     do
-        count =
-            system_calls.preadv(operation->fd, operation->buffers, operation->buffer_count, (off_t)operation->offset);
+        count = system_calls.preadv(operation->fd, socket_iovec(operation->buffers), operation->buffer_count,
+                                    (off_t)operation->offset);
     while (count < 0 && errno == EINTR);
     return count < 0 ? -errno : count;
 }
@@ -145,8 +145,8 @@ static int64_t perform_write(struct simulated_operation *operation)
     ssize_t count;
 
     do
-        count =
-            system_calls.pwritev(operation->fd, operation->buffers, operation->buffer_count, (off_t)operation->offset);
+        count = system_calls.pwritev(operation->fd, socket_iovec(operation->buffers), operation->buffer_count,
+                                     (off_t)operation->offset);
     while (count < 0 && errno == EINTR);
     return count < 0 ? -errno : count;
 }

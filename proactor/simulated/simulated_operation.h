@@ -78,13 +78,13 @@ struct simulated_operation {
     bool connecting;   /* connect(2) has been called */
     uint32_t interest; /* while it waits: the readiness that it waits for, epoll's bits */
     int buffer_count;
-    struct iovec *buffers; /* few, or allocated */
+    jd_iovec *buffers; /* few, or allocated */
     uint64_t offset;
     bool more_follows;
     struct block *block; /* of OPCODE_RECEIVE_MULTISHOT; never while it waits for readiness */
     socklen_t address_length;
     union {
-        struct iovec few[OPERATION_FEW_PIECES];
+        jd_iovec few[OPERATION_FEW_PIECES];
         struct sockaddr_storage address;
     };
 };

@@ -122,7 +122,7 @@ uint64_t bench_try(const struct operation_request *request, int *error)
 {
     struct operation_request *copy = malloc(sizeof(*copy));
     size_t bytes = (size_t)request->buffer_count * sizeof(*request->buffers);
-    struct iovec *pieces = malloc(bytes + 1);
+    jd_iovec *pieces = malloc(bytes + 1);
     struct sockaddr_storage *address = malloc(sizeof(*address));
     uint64_t completions = bench_completions;
     int result;
@@ -165,7 +165,7 @@ uint64_t bench_simple(enum backend_opcode opcode, int fd)
 
 uint64_t bench_file(enum backend_opcode opcode, int fd, void *data, size_t size, uint64_t offset)
 {
-    struct iovec piece = { data, size };
+    jd_iovec piece = { data, size };
 
     return bench_submit(&(struct operation_request){
         .opcode = opcode, .fd = fd, .buffers = &piece, .buffer_count = 1, .offset = offset });

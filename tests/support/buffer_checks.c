@@ -14,7 +14,7 @@ void assert_content(const jd_buffer *buffer, const void *expected, size_t length
 {
     const uint8_t *next = expected;
     uint8_t copy[8192];
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
     int count;
 
     ck_assert_uint_eq(jd_buffer_readable(buffer), length);
@@ -23,9 +23,9 @@ void assert_content(const jd_buffer *buffer, const void *expected, size_t length
         ck_assert_mem_eq(copy, expected, length);
     count = jd_buffer_peek_iov(buffer, pieces);
     for (int i = 0; i < count; i++) {
-        ck_assert_uint_gt(pieces[i].iov_len, 0);
-        ck_assert_mem_eq(pieces[i].iov_base, next, pieces[i].iov_len);
-        next += pieces[i].iov_len;
+        ck_assert_uint_gt(pieces[i].length, 0);
+        ck_assert_mem_eq(pieces[i].data, next, pieces[i].length);
+        next += pieces[i].length;
     }
     ck_assert_ptr_eq(next, (const uint8_t *)expected + length);
 }

@@ -135,14 +135,14 @@ static void read_ahead(struct late_stream *late_stream)
 
 /* ---- sending ---- */
 
-static int cut_pieces(struct iovec *pieces, int count, size_t bytes)
+static int cut_pieces(jd_iovec *pieces, int count, size_t bytes)
 {
     for (int i = 0; i < count; i++) {
-        if (bytes <= pieces[i].iov_len) {
-            pieces[i].iov_len = bytes;
+        if (bytes <= pieces[i].length) {
+            pieces[i].length = bytes;
             return i + 1;
         }
-        bytes -= pieces[i].iov_len;
+        bytes -= pieces[i].length;
     }
     return count;
 }
@@ -150,7 +150,7 @@ static int cut_pieces(struct iovec *pieces, int count, size_t bytes)
 static void send_some(struct late_streams *streams, struct late_stream *late_stream)
 {
     struct stream *stream = late_stream->stream;
-    struct iovec pieces[SEND_PIECES];
+    jd_iovec pieces[SEND_PIECES];
     size_t total;
     bool more;
     int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
@@ -192,7 +192,7 @@ static void shut_down(struct late_stream *late_stream)
 static void send_rest(struct late_stream *late_stream)
 {
     struct stream *stream = late_stream->stream;
-    struct iovec piece;
+    jd_iovec piece;
     size_t total;
     bool more;
     ssize_t sent = 0;

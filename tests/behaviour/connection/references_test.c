@@ -235,11 +235,11 @@ static int duplicate;
 
 static void take_duplicate(jd_tcp_connection *connection, void *arg)
 {
-    int handle = jd_tcp_connection_native_handle(connection);
+    jd_socket handle;
 
     if (connections_up() > 0)
         return;
-    ck_assert_int_ge(handle, 0);
+    ck_assert_int_eq(jd_tcp_connection_native_handle(connection, &handle), 0);
     duplicate = dup(handle);
     ck_assert_int_ge(duplicate, 0);
 }

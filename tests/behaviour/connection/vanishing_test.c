@@ -56,8 +56,10 @@ END_TEST
 
 static void set_option(jd_tcp_connection *connection, int name, int value)
 {
-    ck_assert_int_eq(setsockopt(jd_tcp_connection_native_handle(connection), IPPROTO_TCP, name, &value, sizeof(value)),
-                     0);
+    jd_socket handle;
+
+    ck_assert_int_eq(jd_tcp_connection_native_handle(connection, &handle), 0);
+    ck_assert_int_eq(setsockopt(handle, IPPROTO_TCP, name, &value, sizeof(value)), 0);
 }
 
 /* The shortest there are, in seconds (tcp(7)); the system's are hours. */

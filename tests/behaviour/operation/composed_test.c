@@ -230,10 +230,10 @@ static bool take_some(char *data, size_t *taken)
 START_TEST(write_all_delivers_more_than_the_kernel_takes_at_once)
 {
     char *data = pattern(), *got = malloc(MUCH_BYTES);
-    struct iovec pieces[] = { { data, 3 }, { data + 3, MUCH_BYTES / 2 }, { data + 3 + MUCH_BYTES / 2, 0 } };
+    jd_iovec pieces[] = { { data, 3 }, { data + 3, MUCH_BYTES / 2 }, { data + 3 + MUCH_BYTES / 2, 0 } };
     size_t taken = 0;
 
-    pieces[2].iov_len = MUCH_BYTES - 3 - MUCH_BYTES / 2;
+    pieces[2].length = MUCH_BYTES - 3 - MUCH_BYTES / 2;
     jd_async_write_all_buffers(the_loop, &record.operation, ends.ours, pieces, 3, note_completion, &record);
     PUMP_UNTIL(take_some(got, &taken));
 

@@ -66,7 +66,7 @@ START_TEST(a_receive_fills_pieces_in_turn)
 {
     struct socket_ends ends = tcp_ends();
     char head[4] = "", body[16] = "";
-    struct iovec pieces[] = { { .iov_base = head, .iov_len = 3 }, { .iov_base = body, .iov_len = 15 } };
+    jd_iovec pieces[] = { { .data = head, .length = 3 }, { .data = body, .length = 15 } };
 
     write_to(ends.theirs, "abcdefg");
     jd_async_receive_buffers(the_loop, &first.operation, ends.ours, pieces, 2, note_completion, &first);
@@ -186,7 +186,7 @@ START_TEST(a_gathered_send_delivers_its_pieces_in_order)
 {
     struct socket_ends ends = tcp_ends();
     char text[] = "abcde";
-    struct iovec pieces[] = { { text, 2 }, { text, 0 }, { text + 2, 3 } };
+    jd_iovec pieces[] = { { text, 2 }, { text, 0 }, { text + 2, 3 } };
 
     jd_async_send_buffers(the_loop, &first.operation, ends.ours, pieces, 3, note_completion, &first);
 
@@ -535,7 +535,7 @@ END_TEST
 
 START_TEST(arguments_that_make_no_sense_are_refused)
 {
-    struct iovec empty[2] = { { NULL, 0 }, { NULL, 0 } };
+    jd_iovec empty[2] = { { NULL, 0 }, { NULL, 0 } };
     char data[4];
     jd_operation *operation = &first.operation;
 

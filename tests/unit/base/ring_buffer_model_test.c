@@ -233,11 +233,11 @@ static void try_move(struct subject *subject, uint64_t *random)
 static void try_make_contiguous(struct subject *subject, uint64_t *random)
 {
     size_t capacity = random_below(random, MODEL_MAX_BYTES);
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
 
     ck_assert_int_eq(ring_buffer_make_contiguous(subject->buffer, capacity), 0);
     if (jd_buffer_peek_iov(subject->buffer, pieces) > 0)
-        ck_assert_uint_ge(pieces[0].iov_len, capacity < subject->model.length ? capacity : subject->model.length);
+        ck_assert_uint_ge(pieces[0].length, capacity < subject->model.length ? capacity : subject->model.length);
 }
 
 static void try_clear(struct subject *subject, uint64_t *random)

@@ -23,7 +23,7 @@ static jd_buffer *full_buffer(uint8_t content[RING_MIN_BYTES])
 START_TEST(a_new_buffer_is_empty_and_owns_no_memory_for_bytes)
 {
     jd_buffer *buffer;
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
 
     ck_assert_int_eq(jd_buffer_create(&buffer), 0);
 
@@ -103,11 +103,11 @@ END_TEST
 START_TEST(bytes_around_the_wrap_are_in_two_pieces_in_order)
 {
     jd_buffer *buffer = buffer_wrapped_at("abcdefgh", _i);
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
 
     ck_assert_int_eq(jd_buffer_peek_iov(buffer, pieces), 2);
 
-    ck_assert_uint_eq(pieces[0].iov_len, _i);
+    ck_assert_uint_eq(pieces[0].length, _i);
     assert_text(buffer, "abcdefgh");
     jd_buffer_destroy(buffer);
 }
@@ -199,10 +199,10 @@ END_TEST
 START_TEST(peek_copies_nothing_when_the_asked_bytes_do_not_wrap)
 {
     jd_buffer *buffer = buffer_wrapped_at("abcdefgh", 5);
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
     jd_buffer_peek_iov(buffer, pieces);
 
-    ck_assert_ptr_eq(jd_buffer_peek(buffer, 5), pieces[0].iov_base);
+    ck_assert_ptr_eq(jd_buffer_peek(buffer, 5), pieces[0].data);
 
     ck_assert_int_eq(jd_buffer_peek_iov(buffer, pieces), 2);
     jd_buffer_destroy(buffer);

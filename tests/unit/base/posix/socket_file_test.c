@@ -124,7 +124,7 @@ static ssize_t noting_send(int fd, const void *data, size_t size, int flags)
 START_TEST(bytes_before_a_file_wait_for_it)
 {
     struct socket_pair pair = connect_loopback();
-    struct iovec piece = { (char[]){ "header" }, 6 };
+    jd_iovec piece = { (char[]){ "header" }, 6 };
     system_calls.send = noting_send;
 
     ck_assert_int_eq(socket_send_more(pair.server, &piece, 1), 6);

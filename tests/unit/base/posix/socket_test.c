@@ -194,7 +194,7 @@ END_TEST
 START_TEST(one_piece_goes_by_the_cheaper_call)
 {
     struct socket_pair pair = connect_loopback();
-    struct iovec piece = { (char[]){ "jinduo" }, 6 };
+    jd_iovec piece = { (char[]){ "jinduo" }, 6 };
     char data[16];
 
     system_calls.sendmsg = forbidden_sendmsg;
@@ -209,7 +209,7 @@ END_TEST
 START_TEST(several_pieces_go_in_order_in_one_call)
 {
     struct socket_pair pair = connect_loopback();
-    struct iovec pieces[] = { { (char[]){ "jin" }, 3 }, { NULL, 0 }, { (char[]){ "duo" }, 3 } };
+    jd_iovec pieces[] = { { (char[]){ "jin" }, 3 }, { NULL, 0 }, { (char[]){ "duo" }, 3 } };
     char data[16];
 
     system_calls.send = forbidden_send;
@@ -223,11 +223,11 @@ END_TEST
 START_TEST(more_pieces_than_the_system_takes_are_sent_in_part)
 {
     struct socket_pair pair = connect_loopback();
-    static struct iovec pieces[IOV_MAX + 10];
+    static jd_iovec pieces[IOV_MAX + 10];
     char byte = 'x';
 
     for (int i = 0; i < IOV_MAX + 10; i++)
-        pieces[i] = (struct iovec){ &byte, 1 };
+        pieces[i] = (jd_iovec){ &byte, 1 };
 
     ck_assert_int_eq(socket_send(pair.server, pieces, IOV_MAX + 10), IOV_MAX);
 }
@@ -236,7 +236,7 @@ END_TEST
 START_TEST(an_interrupted_send_is_tried_again)
 {
     struct socket_pair pair = connect_loopback();
-    struct iovec pieces[] = { { (char[]){ "jin" }, 3 }, { (char[]){ "duo" }, 3 } };
+    jd_iovec pieces[] = { { (char[]){ "jin" }, 3 }, { (char[]){ "duo" }, 3 } };
 
     system_calls.send = faulty_send;
     system_calls.sendmsg = faulty_sendmsg;
@@ -256,7 +256,7 @@ END_TEST
 START_TEST(sending_never_asks_for_a_signal)
 {
     struct socket_pair pair = connect_loopback();
-    struct iovec pieces[] = { { (char[]){ "jin" }, 3 }, { (char[]){ "duo" }, 3 } };
+    jd_iovec pieces[] = { { (char[]){ "jin" }, 3 }, { (char[]){ "duo" }, 3 } };
 
     system_calls.send = faulty_send;
     system_calls.sendmsg = faulty_sendmsg;
@@ -274,7 +274,7 @@ END_TEST
 START_TEST(sending_after_the_writing_end_was_shut_is_an_error_and_no_signal)
 {
     struct socket_pair pair = connect_loopback();
-    struct iovec pieces[] = { { (char[]){ "jin" }, 3 }, { (char[]){ "duo" }, 3 } };
+    jd_iovec pieces[] = { { (char[]){ "jin" }, 3 }, { (char[]){ "duo" }, 3 } };
 
     signal(SIGPIPE, SIG_DFL);
     ck_assert_int_eq(socket_shutdown_write(pair.server), 0);
@@ -289,7 +289,7 @@ START_TEST(a_full_send_buffer_says_so)
 {
     struct socket_pair pair = connect_loopback();
     static char zeros[1 << 16];
-    struct iovec piece = { zeros, sizeof(zeros) };
+    jd_iovec piece = { zeros, sizeof(zeros) };
     ssize_t sent;
 
     do
@@ -358,7 +358,7 @@ END_TEST
 START_TEST(calls_on_a_closed_descriptor_return_the_error)
 {
     struct socket_pair pair = connect_loopback();
-    struct iovec piece = { (char[]){ "x" }, 1 };
+    jd_iovec piece = { (char[]){ "x" }, 1 };
     jd_endpoint endpoint;
     char byte;
 

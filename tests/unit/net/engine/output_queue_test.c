@@ -39,7 +39,7 @@ static void tear_down(void)
 
 static int append(const void *data, size_t length)
 {
-    struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = length };
+    jd_iovec part = { .data = (void *)(uintptr_t)data, .length = length };
 
     return output_queue_append(&queue, &pools, &part, 1, length, 0);
 }
@@ -47,7 +47,7 @@ static int append(const void *data, size_t length)
 /* By its count and by its pieces. */
 static void assert_queued(const uint8_t *expected, size_t length)
 {
-    struct iovec pieces[MANY_PIECES];
+    jd_iovec pieces[MANY_PIECES];
     size_t total, checked = 0;
     bool more;
     int count = output_queue_pieces(&queue, pieces, MANY_PIECES, &total, &more);
@@ -55,9 +55,9 @@ static void assert_queued(const uint8_t *expected, size_t length)
     ck_assert_uint_eq(output_queue_bytes(&queue), length);
     ck_assert_uint_eq(total, length);
     for (int i = 0; i < count; i++) {
-        ck_assert_uint_gt(pieces[i].iov_len, 0);
-        ck_assert_mem_eq(pieces[i].iov_base, expected + checked, pieces[i].iov_len);
-        checked += pieces[i].iov_len;
+        ck_assert_uint_gt(pieces[i].length, 0);
+        ck_assert_mem_eq(pieces[i].data, expected + checked, pieces[i].length);
+        checked += pieces[i].length;
     }
     ck_assert_uint_eq(checked, length);
 }
@@ -92,11 +92,11 @@ END_TEST
 
 START_TEST(the_parts_of_an_append_lie_behind_each_other_and_empty_ones_do_not_matter)
 {
-    struct iovec parts[] = {
-        { .iov_base = bytes, .iov_len = 4 },
-        { .iov_base = NULL, .iov_len = 0 },
-        { .iov_base = bytes + 4, .iov_len = LARGE_ROOM },
-        { .iov_base = bytes + 4 + LARGE_ROOM, .iov_len = 5 },
+    jd_iovec parts[] = {
+        { .data = bytes, .length = 4 },
+        { .data = NULL, .length = 0 },
+        { .data = bytes + 4, .length = LARGE_ROOM },
+        { .data = bytes + 4 + LARGE_ROOM, .length = 5 },
     };
 
     ck_assert_int_eq(output_queue_append(&queue, &pools, parts, 4, LARGE_ROOM + 9, 0), 0);
@@ -147,7 +147,7 @@ END_TEST
 
 START_TEST(queued_bytes_never_move_and_never_change_as_the_kernel_may_be_reading_them)
 {
-    struct iovec before[MANY_PIECES], after[MANY_PIECES];
+    jd_iovec before[MANY_PIECES], after[MANY_PIECES];
     size_t total;
     bool more;
     ck_assert_int_eq(append(bytes, SMALL_ROOM + 100), 0);
@@ -157,8 +157,8 @@ START_TEST(queued_bytes_never_move_and_never_change_as_the_kernel_may_be_reading
 
     output_queue_pieces(&queue, after, MANY_PIECES, &total, &more);
     for (int i = 0; i < count; i++) {
-        ck_assert_ptr_eq(after[i].iov_base, before[i].iov_base);
-        ck_assert_uint_ge(after[i].iov_len, before[i].iov_len);
+        ck_assert_ptr_eq(after[i].data, before[i].data);
+        ck_assert_uint_ge(after[i].length, before[i].length);
     }
     assert_queued(bytes, SMALL_ROOM + 100 + 2 * LARGE_ROOM);
 }
@@ -166,7 +166,7 @@ END_TEST
 
 START_TEST(pieces_are_at_most_as_many_as_asked_for_and_their_bytes_are_summed)
 {
-    struct iovec pieces[2];
+    jd_iovec pieces[2];
     size_t total;
     bool more;
     ck_assert_int_eq(append(bytes, 3 * LARGE_ROOM), 0);
@@ -295,7 +295,7 @@ static size_t random_length(uint64_t *random)
 
 static void try_append(uint64_t *random)
 {
-    struct iovec parts[3];
+    jd_iovec parts[3];
     uint8_t *end = model.bytes + model.length;
     size_t length = 0;
     int result;
@@ -306,7 +306,7 @@ static void try_append(uint64_t *random)
             part = 0;
         for (size_t j = 0; j < part; j++)
             end[length + j] = (uint8_t)random_next(random);
-        parts[i] = (struct iovec){ .iov_base = end + length, .iov_len = part };
+        parts[i] = (jd_iovec){ .data = end + length, .length = part };
         length += part;
     }
     if (length == 0)

@@ -62,7 +62,7 @@ static void tear_down(void)
 
 static int append(const void *data, size_t length)
 {
-    struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = length };
+    jd_iovec part = { .data = (void *)(uintptr_t)data, .length = length };
 
     return output_queue_append(&queue, &pools, &part, 1, length, 0);
 }
@@ -91,7 +91,7 @@ static size_t send_next(const uint8_t *expected, size_t most)
 {
     const struct output_reference *first_file = output_queue_first_file(&queue);
     static uint8_t from_file[FILE_BYTES];
-    struct iovec piece;
+    jd_iovec piece;
     size_t total;
     bool more;
 
@@ -103,9 +103,9 @@ static size_t send_next(const uint8_t *expected, size_t most)
     } else if (output_queue_pieces(&queue, &piece, 1, &total, &more) == 0) {
         return 0;
     } else {
-        if (most > piece.iov_len)
-            most = piece.iov_len;
-        ck_assert_mem_eq(piece.iov_base, expected, most);
+        if (most > piece.length)
+            most = piece.length;
+        ck_assert_mem_eq(piece.data, expected, most);
     }
     output_queue_consume(&queue, &pools, most);
     give_back_released();
@@ -126,7 +126,7 @@ static void assert_sends(const uint8_t *expected, size_t length)
 
 START_TEST(lent_memory_is_sent_from_where_it_lies)
 {
-    struct iovec piece;
+    jd_iovec piece;
     size_t total;
     bool more;
 
@@ -134,8 +134,8 @@ START_TEST(lent_memory_is_sent_from_where_it_lies)
 
     ck_assert_uint_eq(output_queue_bytes(&queue), 5000);
     ck_assert_int_eq(output_queue_pieces(&queue, &piece, 1, &total, &more), 1);
-    ck_assert_ptr_eq(piece.iov_base, bytes);
-    ck_assert_uint_eq(piece.iov_len, 5000);
+    ck_assert_ptr_eq(piece.data, bytes);
+    ck_assert_uint_eq(piece.length, 5000);
     ck_assert(!more);
     ck_assert_uint_eq(given_back[0], 0);
 }
@@ -214,7 +214,7 @@ START_TEST(long_memory_is_cut_to_what_one_send_may_take_and_goes_on_there)
 {
     enum { LONG = OUTPUT_GATHER_BYTES + 1000 };
     static uint8_t long_bytes[LONG];
-    struct iovec pieces[MANY_PIECES];
+    jd_iovec pieces[MANY_PIECES];
     size_t total;
     bool more;
     ck_assert_int_eq(append(bytes, 10), 0);
@@ -227,7 +227,7 @@ START_TEST(long_memory_is_cut_to_what_one_send_may_take_and_goes_on_there)
     ck_assert(more);
     output_queue_consume(&queue, &pools, total);
     ck_assert_int_eq(output_queue_pieces(&queue, pieces, MANY_PIECES, &total, &more), 2);
-    ck_assert_ptr_eq(pieces[0].iov_base, long_bytes + OUTPUT_GATHER_BYTES - 10);
+    ck_assert_ptr_eq(pieces[0].data, long_bytes + OUTPUT_GATHER_BYTES - 10);
     ck_assert_uint_eq(total, 1010 + 10);
     ck_assert(!more);
 }
@@ -237,7 +237,7 @@ END_TEST
 
 START_TEST(pieces_stop_before_a_file_and_none_come_while_it_is_first)
 {
-    struct iovec pieces[MANY_PIECES];
+    jd_iovec pieces[MANY_PIECES];
     size_t total;
     bool more;
     ck_assert_int_eq(append(bytes, 10), 0);
@@ -439,7 +439,7 @@ static void model_read(uint64_t *random)
     size_t offset = first != NULL ? (size_t)first->offset : 0;
     uint64_t before = first != NULL ? first->length : 0;
     size_t read;
-    struct iovec piece;
+    jd_iovec piece;
     bool more;
 
     if (first == NULL)
@@ -448,7 +448,7 @@ static void model_read(uint64_t *random)
     ck_assert_int_eq(output_queue_pieces(&queue, &piece, 1, &read, &more), 1);
     ck_assert_uint_gt(read, 0);
     ck_assert_uint_le(read, most < before ? most : before);
-    ck_assert_mem_eq(piece.iov_base, bytes + offset, read);
+    ck_assert_mem_eq(piece.data, bytes + offset, read);
     /* It counts as bytes now: sent at once, so that the model's segments stay simple. */
     while (read > 0) {
         size_t sent = send_next(model.bytes, read);

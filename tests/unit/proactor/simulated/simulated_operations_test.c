@@ -112,7 +112,7 @@ END_TEST
 START_TEST(a_receive_fills_several_pieces_in_order)
 {
     char first[3], second[4];
-    struct iovec pieces[] = { { first, 3 }, { second, 4 } };
+    jd_iovec pieces[] = { { first, 3 }, { second, 4 } };
     client_writes("onetwo!and more");
 
     uint64_t receive = bench_submit(&(struct operation_request){
@@ -181,9 +181,9 @@ END_TEST
 
 START_TEST(a_send_of_many_pieces_arrives_whole)
 {
-    struct iovec pieces[MANY_PIECES];
+    jd_iovec pieces[MANY_PIECES];
     for (int i = 0; i < MANY_PIECES; i++)
-        pieces[i] = (struct iovec){ (void *)(uintptr_t)(bench_pattern() + i * 10), 10 };
+        pieces[i] = (jd_iovec){ (void *)(uintptr_t)(bench_pattern() + i * 10), 10 };
 
     uint64_t send = bench_submit(&(struct operation_request){
         .opcode = OPCODE_SEND, .fd = pair.server, .buffers = pieces, .buffer_count = MANY_PIECES });
@@ -491,7 +491,7 @@ START_TEST(what_makes_no_sense_is_refused_or_fails)
 {
     int closed = new_socket(), file = new_file(), error = 0;
     char data[4];
-    struct iovec piece = { data, sizeof(data) };
+    jd_iovec piece = { data, sizeof(data) };
     close(closed);
 
     bench_try(&(struct operation_request){ .opcode = OPCODE_RECEIVE_MULTISHOT, .fd = closed }, &error);

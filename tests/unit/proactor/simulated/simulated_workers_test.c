@@ -334,7 +334,7 @@ END_TEST
 static unsigned some_operations(void)
 {
     static char data[8][12];
-    struct iovec pieces[12];
+    jd_iovec pieces[12];
     uint64_t tokens[8];
     unsigned count = 0, refused = 0;
     int pairs[2][2];
@@ -347,7 +347,7 @@ static unsigned some_operations(void)
                                                          OPCODE_POLL };
             int error;
             for (int k = 0; k < 12; k++)
-                pieces[k] = (struct iovec){ &data[i * 4 + j][k], 1 };
+                pieces[k] = (jd_iovec){ &data[i * 4 + j][k], 1 };
             request.opcode = kinds[j];
             request.fd = pairs[i][j == 0];
             request.poll_events = POLLIN;
