@@ -172,7 +172,7 @@ unsigned proactor_retry_accepting(struct proactor_engine *proactor)
     struct listener *listener = proactor->accepting.starved;
     unsigned count = 0;
 
-    if (listener == NULL || (!proactor->accepting.descriptor_freed && clock_now() < proactor->accepting.retry_at))
+    if (!proactor->accepting.descriptor_freed && clock_now() < proactor->accepting.retry_at)
         return 0;
     proactor->accepting.descriptor_freed = false;
     proactor->accepting.starved = NULL;
@@ -187,16 +187,7 @@ unsigned proactor_retry_accepting(struct proactor_engine *proactor)
 
 int64_t proactor_accept_patience(const struct proactor_engine *proactor)
 {
-    const struct accept_waiters *waiters = &proactor->accepting;
-    int64_t left_ns;
+    int64_t left_ns = proactor->accepting.descriptor_freed ? 0 : proactor->accepting.retry_at - clock_now();
 
-    if (waiters->starved == NULL)
-        return -1;
-    left_ns = waiters->descriptor_freed ? 0 : waiters->retry_at - clock_now();
     return left_ns > 0 ? left_ns : 0;
-}
-
-bool proactor_no_listener_waits(const struct proactor_engine *proactor)
-{
-    return proactor->accepting.starved == NULL;
 }

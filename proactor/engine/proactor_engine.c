@@ -36,8 +36,8 @@ void proactor_destroy(struct engine *engine)
 {
     struct proactor_engine *proactor = proactor_of(engine);
 
-    assert(proactor_no_stream_waits(proactor) && !proactor_holds_blocks(proactor));
-    assert(proactor_no_listener_waits(proactor));
+    assert(!proactor_receive_waits(proactor) && proactor->receiving.ended.first == NULL);
+    assert(!proactor_holds_blocks(proactor) && !proactor_accept_waits(proactor));
     proactor->backend->ops->destroy(proactor->backend);
     if (proactor->channels != NULL)
         proactor->channel_ops->close(proactor->channels);
@@ -63,11 +63,8 @@ jd_timestamp proactor_now(const struct engine *engine)
     return clock_now();
 }
 
-/* Negative: without end. */
 static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
 {
-    if (other_ns < 0)
-        return timeout_ns;
     return timeout_ns < 0 || other_ns < timeout_ns ? other_ns : timeout_ns;
 }
 
@@ -78,7 +75,11 @@ static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t time
     if (timeout_ns == 0 || proactor_holds_blocks(proactor) ||
         (proactor->awaits_sends && backend->ops->has_unsignaled(backend)))
         return 0;
-    return shorter(shorter(timeout_ns, proactor_receive_patience(proactor)), proactor_accept_patience(proactor));
+    if (proactor_receive_waits(proactor))
+        timeout_ns = shorter(timeout_ns, proactor_receive_patience(proactor));
+    if (proactor_accept_waits(proactor))
+        timeout_ns = shorter(timeout_ns, proactor_accept_patience(proactor));
+    return timeout_ns;
 }
 
 /* Returns how long to wait. */
@@ -113,7 +114,8 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
 
     timeout_ns = prepare_wait(proactor, timeout_ns);
     count = proactor->backend->ops->wait(proactor->backend, timeout_ns);
-    proactor->told += proactor_retry_accepting(proactor);
+    if (proactor_accept_waits(proactor))
+        proactor->told += proactor_retry_accepting(proactor);
     operations_tell_finished(&proactor->operations);
     proactor_receive_waited(proactor);
     if (count < 0 || proactor->error < 0)

@@ -17,7 +17,7 @@ extern const struct engine_ops simulated_engine;
 
 extern const struct stream_ops proactor_stream_ops;
 
-/* The engine's parts, each of which one file alone touches. */
+/* The engine's parts. Each is touched by one file alone, and by that file's inline functions below, which run in each turn. */
 
 /* proactor_receive.c: streams that wait, and receives that are being tried for them. */
 struct receive_waiters {
@@ -109,18 +109,33 @@ void proactor_received(struct proactor_engine *proactor, struct stream *stream, 
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion);
 
 void proactor_receive_init(struct proactor_engine *proactor);
-bool proactor_no_stream_waits(const struct proactor_engine *proactor);
 
 /* Before a wait: what has waited for that goes on. */
 void proactor_continue_streams(struct proactor_engine *proactor);
 
-/* How long a wait may be at most for the sake of those that wait for room to receive into, the user's operations among them;
- * negative: without end. */
+/* Whether a stream, or an operation of the user's, waits for room to receive into. */
+static inline bool proactor_receive_waits(const struct proactor_engine *proactor)
+{
+    return proactor->receiving.starved.first != NULL || proactor->receiving.behind.first != NULL ||
+           proactor->operations.starved != NULL;
+}
+
+/* If so: how long a wait may be at most for their sake. */
 int64_t proactor_receive_patience(const struct proactor_engine *proactor);
 
 /* When the waiting is over, before any completion; and behind the last. */
-void proactor_receive_woke(struct proactor_engine *proactor);
-void proactor_receive_waited(struct proactor_engine *proactor);
+static inline void proactor_receive_woke(struct proactor_engine *proactor)
+{
+    const struct backend *backend = proactor->backend;
+
+    proactor->receiving.tries_are_over = (int32_t)(backend->ops->tried(backend) - proactor->receiving.tried_by) >= 0;
+}
+
+static inline void proactor_receive_waited(struct proactor_engine *proactor)
+{
+    if (proactor->receiving.tries_are_over)
+        proactor->receiving.are_trying = false;
+}
 
 /* ---- proactor_receive_budget.c ---- */
 
@@ -128,7 +143,11 @@ void proactor_receive_waited(struct proactor_engine *proactor);
 extern unsigned proactor_gathering_share;
 
 void proactor_budget_init(struct proactor_engine *proactor);
-bool proactor_holds_blocks(const struct proactor_engine *proactor);
+
+static inline bool proactor_holds_blocks(const struct proactor_engine *proactor)
+{
+    return proactor->budget.holding.first != NULL;
+}
 
 /* When a turn begins: what was held back in the last is told. Returns for how many streams. */
 unsigned proactor_tell_held(struct proactor_engine *proactor);
@@ -159,12 +178,17 @@ void proactor_pause_accept(struct engine *engine, struct listener *listener);
 void proactor_unlisten(struct engine *engine, struct listener *listener);
 void proactor_accepted(struct proactor_engine *proactor, const struct completion *completion);
 
+/* Whether a listener waits for a descriptor or memory. */
+static inline bool proactor_accept_waits(const struct proactor_engine *proactor)
+{
+    return proactor->accepting.starved != NULL;
+}
+
+/* If so: how long a wait may be at most for their sake. */
+int64_t proactor_accept_patience(const struct proactor_engine *proactor);
+
 /* Tries again where descriptors had run out, when some are free or it is time. Returns how many listeners tried. */
 unsigned proactor_retry_accepting(struct proactor_engine *proactor);
-
-/* How long a wait may be at most for their sake; negative: without end. */
-int64_t proactor_accept_patience(const struct proactor_engine *proactor);
-bool proactor_no_listener_waits(const struct proactor_engine *proactor);
 
 /* A socket has been closed: one more may be accepted. */
 static inline void proactor_descriptor_freed(struct proactor_engine *proactor)

@@ -11,13 +11,6 @@ void proactor_receive_init(struct proactor_engine *proactor)
     stream_list_init(&proactor->receiving.ended);
 }
 
-bool proactor_no_stream_waits(const struct proactor_engine *proactor)
-{
-    const struct receive_waiters *waiters = &proactor->receiving;
-
-    return waiters->starved.first == NULL && waiters->behind.first == NULL && waiters->ended.first == NULL;
-}
-
 /* ---- receiving ---- */
 
 static int receive(struct proactor_engine *proactor, struct stream *stream)
@@ -165,26 +158,10 @@ static bool is_tried_elsewhere(const struct proactor_engine *proactor)
  * can bring memory. */
 int64_t proactor_receive_patience(const struct proactor_engine *proactor)
 {
-    const struct receive_waiters *waiters = &proactor->receiving;
-    bool are_behind = waiters->behind.first != NULL;
-
-    if (waiters->starved.first != NULL || proactor->operations.starved != NULL ||
-        (are_behind && !is_tried_elsewhere(proactor)))
+    if (proactor->receiving.starved.first != NULL || proactor->operations.starved != NULL ||
+        !is_tried_elsewhere(proactor))
         return proactor->backend->ops->receive_room(proactor->backend) > 0 ? 0 : STARVED_RETRY_NS;
-    return are_behind ? TRIED_RETRY_NS : -1;
-}
-
-void proactor_receive_woke(struct proactor_engine *proactor)
-{
-    const struct backend *backend = proactor->backend;
-
-    proactor->receiving.tries_are_over = (int32_t)(backend->ops->tried(backend) - proactor->receiving.tried_by) >= 0;
-}
-
-void proactor_receive_waited(struct proactor_engine *proactor)
-{
-    if (proactor->receiving.tries_are_over)
-        proactor->receiving.are_trying = false;
+    return TRIED_RETRY_NS;
 }
 
 void proactor_stop_receiving(struct proactor_engine *proactor, struct stream *stream)

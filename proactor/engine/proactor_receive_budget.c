@@ -9,11 +9,6 @@ void proactor_budget_init(struct proactor_engine *proactor)
     stream_list_init(&proactor->budget.holding);
 }
 
-bool proactor_holds_blocks(const struct proactor_engine *proactor)
-{
-    return proactor->budget.holding.first != NULL;
-}
-
 unsigned proactor_gathering_share = 32;
 
 /* A few of those at work: if it were most of them, they would wait for each other. How many are at work: each that received
