@@ -17,11 +17,30 @@ char noted[64];
 
 static int descriptors_before;
 
+/* JD_TEST_ENGINE names the engine; without it the default one is tested, whatever the user's environment asks for. */
+static void choose_engine(void)
+{
+    const char *engine = getenv("JD_TEST_ENGINE");
+
+    if (engine != NULL)
+        setenv("JINDUO_ENGINE", engine, 1);
+    else
+        unsetenv("JINDUO_ENGINE");
+}
+
+static void expect_engine_chosen(void)
+{
+    const char *engine = getenv("JD_TEST_ENGINE");
+
+    ck_assert_str_eq(jd_engine_name(jd_event_loop_engine(test_loop)), engine != NULL ? engine : "reactor");
+}
+
 void loop_fixture_set_up(void)
 {
-    unsetenv("JINDUO_ENGINE");
+    choose_engine();
     descriptors_before = open_descriptors();
     ck_assert_int_eq(jd_event_loop_create(&test_loop, NULL), 0);
+    expect_engine_chosen();
 }
 
 void loop_fixture_tear_down(void)

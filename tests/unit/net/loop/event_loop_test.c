@@ -274,10 +274,34 @@ static int wait_interrupted(int epoll, struct epoll_event *events, int size, int
     return epoll_wait(epoll, events, size, timeout_ms);
 }
 
+#if JD_WITH_IO_URING
+static int (*real_enter)(struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags,
+                         const void *argument, size_t argument_bytes);
+
+/* Only calls that wait are interrupted (io_uring_enter(2), EINTR). */
+static int enter_interrupted(struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags,
+                             const void *argument, size_t argument_bytes)
+{
+    if (completions > 0 && waits++ < 3)
+        return -EINTR;
+    return real_enter(ring, submissions, completions, flags, argument, argument_bytes);
+}
+
+static int enter_broken(struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags,
+                        const void *argument, size_t argument_bytes)
+{
+    return -EBADF;
+}
+#endif
+
 START_TEST(an_interrupted_wait_is_a_turn_without_events)
 {
     struct ready_pipe ready;
     system_calls.epoll_wait = wait_interrupted;
+#if JD_WITH_IO_URING
+    real_enter = system_calls.io_uring_enter;
+    system_calls.io_uring_enter = enter_interrupted;
+#endif
     ready_pipe_open(&ready);
 
     for (int i = 0; i < 3; i++)
@@ -298,6 +322,9 @@ static int wait_broken(int epoll, struct epoll_event *events, int size, int time
 START_TEST(an_engine_that_cannot_wait_ends_the_run_with_its_error)
 {
     system_calls.epoll_wait = wait_broken;
+#if JD_WITH_IO_URING
+    system_calls.io_uring_enter = enter_broken;
+#endif
 
     ck_assert_int_eq(jd_event_loop_run(test_loop), -EBADF);
     ck_assert_int_eq(jd_event_loop_run_once(test_loop, 0), -EBADF);
