@@ -1,11 +1,12 @@
-/* An attempt to connect: the name is looked up, its addresses are tried in turn, the connection comes and goes. */
+/* One attempt to connect: looks the name up, tries its addresses one after the other, and follows the connection until
+ * it is gone. */
 #include "net/client/tcp_client.h"
 
 #include <jinduo/error.h>
 
 enum { NS_PER_MS = 1000000 };
 
-/* Rounded up: never early. */
+/* The current time is rounded up to the millisecond: the timer is never early. */
 void client_start_timer(jd_tcp_client *client, uint64_t after_ms)
 {
     uint64_t now_ms = ((uint64_t)event_loop_clock(client->loop) + NS_PER_MS - 1) / NS_PER_MS;
@@ -13,20 +14,21 @@ void client_start_timer(jd_tcp_client *client, uint64_t after_ms)
     timer_start(&client->loop->timers.wheel, &client->timer, now_ms + after_ms);
 }
 
-static void stop_timer(jd_tcp_client *client)
+static void client_stop_timer(jd_tcp_client *client)
 {
     timer_cancel(&client->loop->timers.wheel, &client->timer);
 }
 
-static void release_lookup(jd_tcp_client *client)
+static void client_release_lookup(jd_tcp_client *client)
 {
     if (client->lookup != NULL)
         lookup_release(client->lookup);
     client->lookup = NULL;
 }
 
-/* Returns whether the user still wants what was under way. */
-static bool tell(jd_tcp_client *client, const jd_connect_report *report)
+/* Invokes the connect callback. Returns false if the client is being disconnected or destroyed afterwards: the attempt
+ * must not continue. */
+static bool client_report(jd_tcp_client *client, const jd_connect_report *report)
 {
     flush_before_callback(client->loop);
     if (client->on_connect != NULL)
@@ -36,14 +38,15 @@ static bool tell(jd_tcp_client *client, const jd_connect_report *report)
 
 /* ---- an attempt ---- */
 
-/* Waits for the next attempt if there is to be one. Returns how long, or -1. */
-static int64_t retry(jd_tcp_client *client)
+/* With reconnect, starts the wait for the next attempt and returns its length in milliseconds; otherwise the client is
+ * idle, and -1 is returned. */
+static int64_t client_schedule_retry(jd_tcp_client *client)
 {
     uint32_t wait_ms;
 
     if (!client->reconnect) {
         client->phase = CLIENT_IDLE;
-        client->wanted = false;
+        client->started = false;
         return -1;
     }
     wait_ms = client_schedule_wait_ms(&client->schedule);
@@ -52,8 +55,8 @@ static int64_t retry(jd_tcp_client *client)
     return wait_ms;
 }
 
-/* endpoint: NULL if the name was not found. */
-static void attempt_failed(jd_tcp_client *client, int error, const char *reason, const jd_endpoint *endpoint)
+/* Ends the attempt and reports it. endpoint: the address tried last; NULL if the name was not found. */
+static void client_fail_attempt(jd_tcp_client *client, int error, const char *reason, const jd_endpoint *endpoint)
 {
     jd_connect_report report = {
         .event = JD_CONNECT_FAILED,
@@ -65,18 +68,19 @@ static void attempt_failed(jd_tcp_client *client, int error, const char *reason,
     if (endpoint != NULL)
         report.endpoint = *endpoint;
     counter_add(&client->loop->counters.connects_failed, 1);
-    release_lookup(client);
-    report.retry_after_ms = retry(client);
-    tell(client, &report);
+    client_release_lookup(client);
+    report.retry_after_ms = client_schedule_retry(client);
+    client_report(client, &report);
 }
 
-static unsigned address_count(const jd_tcp_client *client)
+static unsigned client_address_count(const jd_tcp_client *client)
 {
     return client->lookup != NULL ? client->lookup->count : 1;
 }
 
-/* Returns whether another address is to be tried. */
-static bool address_failed(jd_tcp_client *client, int error)
+/* Reports that the current address failed. Returns whether another address must be tried; if not, the attempt has
+ * failed. */
+static bool client_fail_address(jd_tcp_client *client, int error)
 {
     const jd_connect_report report = {
         .event = JD_CONNECT_ADDRESS_FAILED,
@@ -86,28 +90,28 @@ static bool address_failed(jd_tcp_client *client, int error)
         .attempt = client->schedule.attempt,
     };
 
-    if (client->next_address == address_count(client) || event_loop_clock(client->loop) >= client->deadline) {
-        attempt_failed(client, error, report.reason, &report.endpoint);
+    if (client->next_address == client_address_count(client) || event_loop_clock(client->loop) >= client->deadline) {
+        client_fail_attempt(client, error, report.reason, &report.endpoint);
         return false;
     }
     counter_add(&client->loop->counters.connects_failed, 1);
-    return tell(client, &report);
+    return client_report(client, &report);
 }
 
-/* The next one's. */
-static uint64_t share_of_time_ms(const jd_tcp_client *client)
+/* The time that the next address may take: an equal share of what is left of the attempt's. */
+static uint64_t client_address_time_ms(const jd_tcp_client *client)
 {
     int64_t left_ns = client->deadline - event_loop_clock(client->loop);
     uint64_t left_ms = left_ns > 0 ? (uint64_t)left_ns / NS_PER_MS : 0;
 
-    return left_ms / (address_count(client) - client->next_address);
+    return left_ms / (client_address_count(client) - client->next_address);
 }
 
-static int try_address(jd_tcp_client *client)
+static int client_try_address(jd_tcp_client *client)
 {
     struct connector *connector = &client->connector;
     const struct lookup *lookup = client->lookup;
-    uint64_t share_ms = share_of_time_ms(client);
+    uint64_t share_ms = client_address_time_ms(client);
     int result;
 
     connector->endpoint = lookup != NULL ? lookup->addresses[client->next_address] : client->numeric;
@@ -122,30 +126,30 @@ static int try_address(jd_tcp_client *client)
     return 0;
 }
 
-static void try_addresses(jd_tcp_client *client)
+static void client_try_addresses(jd_tcp_client *client)
 {
     int result;
 
     do
-        result = try_address(client);
-    while (result < 0 && address_failed(client, result));
+        result = client_try_address(client);
+    while (result < 0 && client_fail_address(client, result));
 }
 
-void client_address_failed(jd_tcp_client *client)
+void client_try_next_address(jd_tcp_client *client)
 {
-    if (address_failed(client, client->error))
-        try_addresses(client);
+    if (client_fail_address(client, client->error))
+        client_try_addresses(client);
 }
 
-static void on_looked_up(struct lookup *lookup)
+static void client_lookup_done(struct lookup *lookup)
 {
     jd_tcp_client *client = lookup->arg;
 
-    stop_timer(client);
+    client_stop_timer(client);
     if (lookup->error < 0)
-        attempt_failed(client, lookup->error, lookup->reason, NULL);
+        client_fail_attempt(client, lookup->error, lookup->reason, NULL);
     else
-        try_addresses(client);
+        client_try_addresses(client);
 }
 
 void client_begin_attempt(jd_tcp_client *client)
@@ -156,19 +160,19 @@ void client_begin_attempt(jd_tcp_client *client)
     client->deadline = event_loop_clock(client->loop) + (int64_t)client->connect_timeout_ms * NS_PER_MS;
     client->next_address = 0;
     if (client->numeric.length > 0) {
-        try_addresses(client);
+        client_try_addresses(client);
         return;
     }
-    result = lookup_start(&client->lookup, client->loop, &client->name, on_looked_up, client);
+    result = lookup_start(&client->lookup, client->loop, &client->name, client_lookup_done, client);
     if (result < 0) {
-        attempt_failed(client, result, jd_strerror(result), NULL);
+        client_fail_attempt(client, result, jd_strerror(result), NULL);
         return;
     }
     client->phase = CLIENT_RESOLVING;
     client_start_timer(client, client->connect_timeout_ms);
 }
 
-static void abandon(jd_tcp_client *client)
+static void client_abandon_connector(jd_tcp_client *client)
 {
     if (client->abandoned)
         return;
@@ -178,10 +182,10 @@ static void abandon(jd_tcp_client *client)
 
 void client_end_attempt(jd_tcp_client *client)
 {
-    stop_timer(client);
-    release_lookup(client);
+    client_stop_timer(client);
+    client_release_lookup(client);
     if (client->connecting)
-        abandon(client);
+        client_abandon_connector(client);
 }
 
 void client_timer_expired(struct timer *timer)
@@ -190,13 +194,13 @@ void client_timer_expired(struct timer *timer)
 
     switch (client->phase) {
     case CLIENT_RESOLVING:
-        attempt_failed(client, JD_ETIMEDOUT, "looking the name up timed out", NULL);
+        client_fail_attempt(client, JD_ETIMEDOUT, "name lookup timed out: no answer within connect_timeout_ms", NULL);
         break;
     case CLIENT_CONNECTING:
         client->timed_out = true;
-        abandon(client);
+        client_abandon_connector(client);
         break;
-    case CLIENT_CONNECTED: /* the time to drain is over */
+    case CLIENT_CONNECTED: /* drain_ms have passed */
         if (client->connection != NULL)
             jd_tcp_connection_close(client->connection);
         break;
@@ -216,11 +220,11 @@ void client_connected(struct connector *connector, int error, socket_handle sock
     jd_tcp_client *client = (jd_tcp_client *)((char *)connector - offsetof(jd_tcp_client, connector));
 
     client->connecting = false;
-    stop_timer(client);
+    client_stop_timer(client);
     if (error == 0) {
         client->phase = CLIENT_CONNECTED;
         client->open = true;
-        client->seen = client->lost = false;
+        client->up = client->lost = false;
         connection_open(client->loop, client->profile, socket, peer);
         return;
     }
@@ -229,26 +233,26 @@ void client_connected(struct connector *connector, int error, socket_handle sock
     client_queue_proceed(client);
 }
 
-void client_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change)
+void client_connection_up_changed(struct connection_owner *owner, jd_tcp_connection *connection, int change)
 {
     jd_tcp_client *client = (jd_tcp_client *)((char *)owner - offsetof(jd_tcp_client, owner));
 
     if (change > 0) {
-        release_lookup(client);
+        client_release_lookup(client);
         client->connection = connection;
-        client->seen = true;
+        client->up = true;
         client->up_at = jd_event_loop_now(client->loop);
         return;
     }
     client->connection = NULL;
     if (client->disconnecting)
         return;
-    /* Not wanted any more unless the down callback starts it again. */
+    /* Without reconnect the client is no longer started, unless the down callback starts it again. */
     client->lost = client->reconnect;
-    client->wanted = client->reconnect;
+    client->started = client->reconnect;
 }
 
-static void connection_lost(jd_tcp_client *client, int error)
+static void client_report_lost(jd_tcp_client *client, int error)
 {
     struct client_schedule *schedule = &client->schedule;
     int64_t lasted_ms = (jd_event_loop_now(client->loop) - client->up_at) / NS_PER_MS;
@@ -262,8 +266,8 @@ static void connection_lost(jd_tcp_client *client, int error)
 
     if (lasted_ms >= client_schedule_longest_ms(schedule))
         schedule->attempt = 0;
-    report.retry_after_ms = retry(client);
-    tell(client, &report);
+    report.retry_after_ms = client_schedule_retry(client);
+    client_report(client, &report);
 }
 
 void client_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error)
@@ -271,13 +275,14 @@ void client_connection_gone(struct connection_owner *owner, jd_event_loop *loop,
     jd_tcp_client *client = (jd_tcp_client *)((char *)owner - offsetof(jd_tcp_client, owner));
 
     client->open = false;
-    stop_timer(client);
-    if (client->lost && client->wanted) {
-        connection_lost(client, error);
+    client_stop_timer(client);
+    if (client->lost && client->started) {
+        client_report_lost(client, error);
         return;
     }
-    /* It never came up, or has ended in whatever way nobody wants to be made up for. */
-    client->phase = client->seen ? CLIENT_IDLE : CLIENT_ADDRESS_FAILED;
+    /* Never up: the address has failed. Otherwise the connection ended and must not be made again: the client is idle,
+     * or was started again by the down callback. The proceed task continues. */
+    client->phase = client->up ? CLIENT_IDLE : CLIENT_ADDRESS_FAILED;
     client->error = error;
     client_queue_proceed(client);
 }

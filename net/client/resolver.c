@@ -1,3 +1,4 @@
+/* The process's look-ups: two lists under one lock, and the threads that work on them. */
 #include "net/client/resolver.h"
 
 #include "base/memory.h"
@@ -6,57 +7,63 @@
 
 #include <jinduo/error.h>
 
-/* Names are looked up side by side, so that one that times out does not hold up the others; so many at most. */
+/* Threads in the process: names are looked up in parallel, so that a name that times out does not delay the others. */
 enum { THREADS_MAX = 4 };
 
-enum lookup_state { LOOKUP_WAITING, LOOKUP_RUNNING, LOOKUP_RETURNING, LOOKUP_DONE };
+enum lookup_state {
+    LOOKUP_WAITING,   /* in the list waiting */
+    LOOKUP_RUNNING,   /* in the list running: a thread works on it */
+    LOOKUP_RETURNING, /* its task is in the loop's queue */
+    LOOKUP_DONE,      /* done has been called, or is about to be */
+};
 
-/* Guards all that is static here and the state of every lookup. */
-static thread_mutex lock = THREAD_MUTEX_INITIALIZER;
-static struct lookup *waiting, **waiting_end = &waiting;
+/* Guards the following variables, and state and abandoned of every lookup. */
+static thread_mutex resolver_lock = THREAD_MUTEX_INITIALIZER;
+static struct lookup *waiting, **waiting_link = &waiting;
 static struct lookup *running;
 static unsigned threads, in_use;
 
-static void free_lookup(struct lookup *lookup)
+static void lookup_free(struct lookup *lookup)
 {
     memory_release(lookup, sizeof(*lookup));
     in_use--;
 }
 
-static void add_waiting(struct lookup *lookup)
+static void lookup_enqueue(struct lookup *lookup)
 {
     lookup->state = LOOKUP_WAITING;
     lookup->next = NULL;
-    *waiting_end = lookup;
-    waiting_end = &lookup->next;
+    *waiting_link = lookup;
+    waiting_link = &lookup->next;
 }
 
-static void take_off(struct lookup **list, const struct lookup *lookup)
+static void lookup_unlink(struct lookup **list, const struct lookup *lookup)
 {
     while (*list != lookup)
         list = &(*list)->next;
     *list = lookup->next;
     if (waiting == NULL)
-        waiting_end = &waiting;
-    else if (waiting_end == &lookup->next)
-        waiting_end = list;
+        waiting_link = &waiting;
+    else if (waiting_link == &lookup->next)
+        waiting_link = list;
 }
 
 /* ---- fork ---- */
 
-/* A child has the lists but not the threads: what they were working on waits again. The handlers stay for good, as the
- * library does: it is linked so that dlclose(3) does not unload it, whose threads may be at work in it. */
-static void before_fork(void)
+/* A child of fork(2) has the lists but not the threads: there, lookups that were running wait again. The handlers are
+ * never removed, as the library is never unloaded: it is linked so that dlclose(3) keeps it, because its threads may be
+ * running. */
+static void resolver_before_fork(void)
 {
-    thread_mutex_lock(&lock);
+    thread_mutex_lock(&resolver_lock);
 }
 
-static void in_parent(void)
+static void resolver_after_fork_in_parent(void)
 {
-    thread_mutex_unlock(&lock);
+    thread_mutex_unlock(&resolver_lock);
 }
 
-static void in_child(void)
+static void resolver_after_fork_in_child(void)
 {
     struct lookup *lookup;
 
@@ -64,70 +71,71 @@ static void in_child(void)
     while ((lookup = running) != NULL) {
         running = lookup->next;
         if (lookup->abandoned)
-            free_lookup(lookup);
+            lookup_free(lookup);
         else
-            add_waiting(lookup);
+            lookup_enqueue(lookup);
     }
-    thread_mutex_unlock(&lock);
+    thread_mutex_unlock(&resolver_lock);
 }
 
-static void register_fork_handlers(void)
+static void resolver_register_fork_handlers(void)
 {
-    thread_at_fork(before_fork, in_parent, in_child);
+    thread_at_fork(resolver_before_fork, resolver_after_fork_in_parent, resolver_after_fork_in_child);
 }
 
-/* ---- in a thread of its own ---- */
+/* ---- in the resolver's threads ---- */
 
-static void run_done(struct task_node *task);
+static void lookup_run_done(struct task_node *task);
 
-/* The lock is held over the push: the loop does not end before its lookups are released, which waits for the lock. */
-static void give_back(struct lookup *lookup)
+/* Returns a lookup to its loop, or frees an abandoned one. The lock is held during the push: the loop does not end
+ * before its lookups are released, and releasing takes the lock. */
+static void lookup_return(struct lookup *lookup)
 {
-    take_off(&running, lookup);
+    lookup_unlink(&running, lookup);
     if (lookup->abandoned) {
-        free_lookup(lookup);
+        lookup_free(lookup);
         return;
     }
     lookup->state = LOOKUP_RETURNING;
-    lookup->task.run = run_done;
+    lookup->task.run = lookup_run_done;
     if (!event_loop_push(lookup->loop, &lookup->task))
-        free_lookup(lookup);
+        lookup_free(lookup);
 }
 
-static void *run_thread(void *arg)
+static void *resolver_run_thread(void *arg)
 {
     thread_set_name("jd-resolver");
-    thread_mutex_lock(&lock);
+    thread_mutex_lock(&resolver_lock);
     while (waiting != NULL) {
         struct lookup *lookup = waiting;
-        take_off(&waiting, lookup);
+        lookup_unlink(&waiting, lookup);
         lookup->state = LOOKUP_RUNNING;
         lookup->next = running;
         running = lookup;
-        thread_mutex_unlock(&lock);
+        thread_mutex_unlock(&resolver_lock);
         lookup->error =
             name_lookup(&lookup->name, lookup->addresses, RESOLVER_ADDRESSES_MAX, &lookup->count, &lookup->reason);
-        thread_mutex_lock(&lock);
-        give_back(lookup);
+        thread_mutex_lock(&resolver_lock);
+        lookup_return(lookup);
     }
     threads--;
-    thread_mutex_unlock(&lock);
+    thread_mutex_unlock(&resolver_lock);
     return NULL;
 }
 
 /* ---- in the loop's thread ---- */
 
-static void run_done(struct task_node *task)
+static void lookup_run_done(struct task_node *task)
 {
     struct lookup *lookup = (struct lookup *)task;
     bool abandoned;
 
-    thread_mutex_lock(&lock);
+    thread_mutex_lock(&resolver_lock);
     lookup->state = LOOKUP_DONE;
     abandoned = lookup->abandoned;
     if (abandoned)
-        free_lookup(lookup);
-    thread_mutex_unlock(&lock);
+        lookup_free(lookup);
+    thread_mutex_unlock(&resolver_lock);
     if (!abandoned)
         lookup->done(lookup);
 }
@@ -145,52 +153,53 @@ int lookup_start(struct lookup **out, jd_event_loop *loop, const struct host_por
     lookup->name = *name;
     lookup->done = done;
     lookup->arg = arg;
-    thread_once(&once, register_fork_handlers);
-    thread_mutex_lock(&lock);
+    thread_once(&once, resolver_register_fork_handlers);
+    thread_mutex_lock(&resolver_lock);
     in_use++;
-    add_waiting(lookup);
+    lookup_enqueue(lookup);
     if (threads < THREADS_MAX) {
-        result = thread_start_detached(run_thread, NULL); /* nobody waits for a name service that does not answer */
+        /* Detached: joining could wait for a name service that does not answer. */
+        result = thread_start_detached(resolver_run_thread, NULL);
         threads += result == 0;
     }
-    /* With another thread at work it only has to wait longer. */
+    /* If other threads exist, one of them serves this lookup later. */
     if (threads > 0)
         result = 0;
     if (result < 0) {
-        take_off(&waiting, lookup);
-        free_lookup(lookup);
+        lookup_unlink(&waiting, lookup);
+        lookup_free(lookup);
     } else {
         *out = lookup;
     }
-    thread_mutex_unlock(&lock);
+    thread_mutex_unlock(&resolver_lock);
     return result;
 }
 
 void lookup_release(struct lookup *lookup)
 {
-    thread_mutex_lock(&lock);
+    thread_mutex_lock(&resolver_lock);
     switch ((enum lookup_state)lookup->state) {
     case LOOKUP_WAITING:
-        take_off(&waiting, lookup);
-        free_lookup(lookup);
+        lookup_unlink(&waiting, lookup);
+        lookup_free(lookup);
         break;
     case LOOKUP_RUNNING:
     case LOOKUP_RETURNING:
         lookup->abandoned = true;
         break;
     case LOOKUP_DONE:
-        free_lookup(lookup);
+        lookup_free(lookup);
         break;
     }
-    thread_mutex_unlock(&lock);
+    thread_mutex_unlock(&resolver_lock);
 }
 
 unsigned lookups_in_use(void)
 {
     unsigned count;
 
-    thread_mutex_lock(&lock);
+    thread_mutex_lock(&resolver_lock);
     count = in_use;
-    thread_mutex_unlock(&lock);
+    thread_mutex_unlock(&resolver_lock);
     return count;
 }

@@ -1,5 +1,5 @@
-/* Resolver: looks names of hosts up off the loop, as getaddrinfo(3) may take its time. A few threads of the process do it,
- * which exist only while there is something to look up. */
+/* Resolver: looks host names up outside the loop, because getaddrinfo(3) blocks. At most four threads of the process do
+ * it; they exist only while lookups are pending. */
 #ifndef NET_CLIENT_RESOLVER_H
 #define NET_CLIENT_RESOLVER_H
 
@@ -8,34 +8,38 @@
 
 enum { RESOLVER_ADDRESSES_MAX = 16 };
 
+/* One name being looked up. Owned by the caller of lookup_start until lookup_release. */
 struct lookup {
-    struct task_node task; /* brings it back to the loop */
-    struct lookup *next;
+    struct task_node task; /* returns the lookup to its loop */
+    struct lookup *next;   /* resolver.c */
     jd_event_loop *loop;
     struct host_port name;
-    int state; /* resolver.c's */
-    bool abandoned;
+    int state;      /* resolver.c: enum lookup_state */
+    bool abandoned; /* released while a thread works on it, or its task is queued */
 
-    void (*done)(struct lookup *lookup); /* in the loop's thread, from its queue */
+    void (*done)(struct lookup *lookup); /* called in the loop's thread, from its task queue */
     void *arg;                           /* the caller's */
 
-    /* What was found, when done is called: 0 and at least one address, in the order of getaddrinfo, or an error. */
+    /* The result, valid from done on: error is 0 and there is at least one address, in getaddrinfo's order; or error is
+     * negative and reason says why (a static string). */
     int error;
-    const char *reason; /* static */
+    const char *reason;
     unsigned count;
     jd_endpoint addresses[RESOLVER_ADDRESSES_MAX];
 };
 
-/* Begins to look name up. In the loop's thread. Returns 0, and done is called exactly once unless the lookup is released
- * before; or JD_ENOMEM, JD_EAGAIN (no thread could be made). */
+/* Starts to look up name (copied). In the loop's thread. Returns 0 and sets *lookup: done is called exactly once, never
+ * from inside this call, unless the lookup is released before. Or returns JD_ENOMEM, or JD_EAGAIN (the system allows no
+ * thread). */
 int lookup_start(struct lookup **lookup, jd_event_loop *loop, const struct host_port *name,
                  void (*done)(struct lookup *lookup), void *arg);
 
-/* Gives it back, before or after done, in done too. In the loop's thread, before the loop's queue closes. Its memory is freed
- * when the thread that works on it has returned. */
+/* Ends the caller's ownership: before done (which is then not called), inside done, or after it. In the loop's thread,
+ * before the loop's queue closes. The memory is freed when no thread works on the lookup any more. */
 void lookup_release(struct lookup *lookup);
 
-/* Lookups that have been started and whose memory has not been freed, in the process. */
+/* Returns the number of lookups in the process that were started and whose memory has not been freed. From any thread;
+ * for tests. */
 unsigned lookups_in_use(void);
 
 #endif

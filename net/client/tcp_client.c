@@ -1,6 +1,5 @@
-/* The life of a client: what is under way is at most one of a lookup, a connector at the engine, a connection, and the wait
- * for the next attempt. When it ends, or somebody wants something else, a task of the client's own (proceed) decides what
- * comes next. So no callback of the user's comes from inside a call, and the client is freed nowhere else. */
+/* The life of a client: created, started, disconnected, destroyed; and the proceed task (tcp_client.h), the only place
+ * where a client is freed. */
 #include "net/client/tcp_client.h"
 
 #include "base/memory.h"
@@ -15,11 +14,11 @@ enum {
     RECONNECT_MAX_MS = 30 * 1000,
 };
 
-static const uint64_t drain_max_ms = (uint64_t)1 << 46; /* 2 000 years: the sum with any time does not overflow */
+static const uint64_t drain_max_ms = (uint64_t)1 << 46; /* 2 000 years: added to any time it does not overflow */
 
 /* ---- creation ---- */
 
-static bool read_target(jd_tcp_client *client, const char *connect)
+static bool client_read_target(jd_tcp_client *client, const char *connect)
 {
     if (connect == NULL)
         return false;
@@ -29,7 +28,7 @@ static bool read_target(jd_tcp_client *client, const char *connect)
            (jd_endpoint_port(&client->numeric) != 0 && !(client->numeric.flags & ENDPOINT_ALL));
 }
 
-static bool read_local(jd_tcp_client *client, const char *bind)
+static bool client_read_local(jd_tcp_client *client, const char *bind)
 {
     jd_endpoint *local = &client->connector.local;
 
@@ -44,7 +43,7 @@ static uint32_t or_default(uint32_t value, uint32_t default_value)
     return value != 0 ? value : default_value;
 }
 
-static bool read_times(jd_tcp_client *client, const jd_tcp_client_options *options)
+static bool client_read_times(jd_tcp_client *client, const jd_tcp_client_options *options)
 {
     struct client_schedule *schedule = &client->schedule;
 
@@ -53,13 +52,13 @@ static bool read_times(jd_tcp_client *client, const jd_tcp_client_options *optio
     schedule->initial_ms = or_default(options->reconnect_initial_ms, RECONNECT_INITIAL_MS);
     schedule->max_ms = or_default(options->reconnect_max_ms,
                                   schedule->initial_ms > RECONNECT_MAX_MS ? schedule->initial_ms : RECONNECT_MAX_MS);
-    /* For chance nobody relies on: clients differ in where they lie and when they were made. */
+    /* A seed that differs between clients is enough: their addresses in memory and creation times differ. */
     schedule->random = (uint64_t)(uintptr_t)client ^ (uint64_t)event_loop_clock(client->loop);
     return client->connect_timeout_ms <= CONNECTION_TIMEOUT_MAX_MS && schedule->max_ms <= CONNECTION_TIMEOUT_MAX_MS &&
            schedule->initial_ms <= schedule->max_ms;
 }
 
-static void link_client(jd_tcp_client *client)
+static void client_link(jd_tcp_client *client)
 {
     jd_event_loop *loop = client->loop;
 
@@ -69,7 +68,7 @@ static void link_client(jd_tcp_client *client)
     loop->clients = client;
 }
 
-static void unlink_client(jd_tcp_client *client)
+static void client_unlink(jd_tcp_client *client)
 {
     if (client->previous != NULL)
         client->previous->next = client->next;
@@ -79,21 +78,21 @@ static void unlink_client(jd_tcp_client *client)
         client->next->previous = client->previous;
 }
 
-static void run_proceed(struct task_node *task);
+static void client_run_proceed(struct task_node *task);
 
-static int fill(jd_tcp_client *client, const jd_tcp_client_options *options)
+static int client_init(jd_tcp_client *client, const jd_tcp_client_options *options)
 {
     struct connection_options connection_options = CONNECTION_OPTIONS_OF(options);
     const char *name = options->name != NULL ? options->name : "client";
 
-    client->owner = (struct connection_owner){ client_connection_seen, client_connection_gone };
+    client->owner = (struct connection_owner){ client_connection_up_changed, client_connection_gone };
     client->timer.kind = TIMER_CLIENT;
-    client->proceed.run = run_proceed;
+    client->proceed.run = client_run_proceed;
     client->connector.connected = client_connected;
     client->connector.options = connection_options.socket;
     client->connector.socket = SOCKET_NONE;
-    if (!read_target(client, options->connect) || !read_local(client, options->bind) || !read_times(client, options) ||
-        !connection_options_make_sense(name, &connection_options))
+    if (!client_read_target(client, options->connect) || !client_read_local(client, options->bind) ||
+        !client_read_times(client, options) || !connection_options_are_valid(name, &connection_options))
         return JD_EINVAL;
     client->profile = connection_profile_create(&client->owner, name, &connection_options);
     return client->profile != NULL ? 0 : JD_ENOMEM;
@@ -114,20 +113,20 @@ int jd_tcp_client_create(jd_tcp_client **out, jd_event_loop *loop, const jd_tcp_
     if (client == NULL)
         return JD_ENOMEM;
     client->loop = loop;
-    result = fill(client, options);
+    result = client_init(client, options);
     if (result < 0) {
         memory_release(client, sizeof(*client));
         return result;
     }
-    link_client(client);
+    client_link(client);
     *out = client;
     return 0;
 }
 
-/* To set it up: while the client is not started. */
+/* Callbacks may be set while the client is not started only. */
 static struct connection_profile *client_profile(jd_tcp_client *client)
 {
-    assert(!client->wanted && event_loop_is_mine(client->loop));
+    assert(!client->started && event_loop_is_mine(client->loop));
     return client->profile;
 }
 
@@ -135,7 +134,7 @@ DEFINE_SET_CALLBACKS(client)
 
 void jd_tcp_client_set_connect_callback(jd_tcp_client *client, jd_connect_callback callback, void *arg)
 {
-    assert(!client->wanted && event_loop_is_mine(client->loop));
+    assert(!client->started && event_loop_is_mine(client->loop));
     client->on_connect = callback;
     client->on_connect_arg = arg;
 }
@@ -150,7 +149,7 @@ jd_event_loop *jd_tcp_client_loop(const jd_tcp_client *client)
     return client->loop;
 }
 
-/* ---- start and end ---- */
+/* ---- start, disconnect, destroy ---- */
 
 void client_queue_proceed(jd_tcp_client *client)
 {
@@ -160,19 +159,19 @@ void client_queue_proceed(jd_tcp_client *client)
     event_loop_push(client->loop, &client->proceed);
 }
 
-static int start_in_loop(jd_tcp_client *client)
+static int client_start_in_loop(jd_tcp_client *client)
 {
     if (client->destroy_begun || atomic_load(&client->destroying) || client->loop->destroying)
         return JD_ECANCELED;
-    if (client->wanted)
+    if (client->started)
         return JD_EALREADY;
-    client->wanted = true;
+    client->started = true;
     client->schedule.attempt = 0;
     client_queue_proceed(client);
     return 0;
 }
 
-static void drain(jd_tcp_connection *connection, jd_tcp_client *client, uint64_t drain_ms)
+static void client_drain_connection(jd_tcp_connection *connection, jd_tcp_client *client, uint64_t drain_ms)
 {
     if (drain_ms == 0) {
         jd_tcp_connection_close(connection);
@@ -182,12 +181,12 @@ static void drain(jd_tcp_connection *connection, jd_tcp_client *client, uint64_t
     client_start_timer(client, drain_ms < drain_max_ms ? drain_ms : drain_max_ms);
 }
 
-static int disconnect_in_loop(jd_tcp_client *client, uint64_t drain_ms, jd_done_callback done, void *arg)
+static int client_disconnect_in_loop(jd_tcp_client *client, uint64_t drain_ms, jd_done_callback done, void *arg)
 {
-    bool was_wanted = client->wanted;
+    bool was_started = client->started;
 
-    client->wanted = false;
-    if (!was_wanted || client->disconnecting)
+    client->started = false;
+    if (!was_started || client->disconnecting)
         return JD_EALREADY;
     client->disconnecting = true;
     client->stopped = done;
@@ -195,33 +194,33 @@ static int disconnect_in_loop(jd_tcp_client *client, uint64_t drain_ms, jd_done_
     client->lost = false;
     client_end_attempt(client);
     if (client->connection != NULL)
-        drain(client->connection, client, drain_ms);
+        client_drain_connection(client->connection, client, drain_ms);
     client_queue_proceed(client);
     return 0;
 }
 
-static void destroy_in_loop(jd_tcp_client *client)
+static void client_destroy_in_loop(jd_tcp_client *client)
 {
     client->destroy_begun = true;
-    disconnect_in_loop(client, 0, NULL, NULL);
+    client_disconnect_in_loop(client, 0, NULL, NULL);
     if (client->connection != NULL) /* draining */
         jd_tcp_connection_close(client->connection);
     client_queue_proceed(client);
 }
 
-static void free_client(jd_tcp_client *client)
+static void client_free(jd_tcp_client *client)
 {
     jd_done_callback destroyed = client->destroyed;
     void *arg = client->destroyed_arg;
 
-    unlink_client(client);
+    client_unlink(client);
     connection_profile_release(client->profile);
     memory_release(client, sizeof(*client));
     if (destroyed != NULL)
         destroyed(arg);
 }
 
-static void end_disconnecting(jd_tcp_client *client)
+static void client_end_disconnecting(jd_tcp_client *client)
 {
     jd_done_callback stopped = client->stopped;
 
@@ -232,74 +231,76 @@ static void end_disconnecting(jd_tcp_client *client)
         stopped(client->stopped_arg);
 }
 
-static void run_proceed(struct task_node *task)
+static void client_run_proceed(struct task_node *task)
 {
     jd_tcp_client *client = (jd_tcp_client *)((char *)task - offsetof(jd_tcp_client, proceed));
 
     client->proceeding = false;
-    if (client->connecting || client->open) /* whose end comes here again */
+    if (client->connecting || client->open) /* their end queues this task again */
         return;
     if (client->disconnecting)
-        end_disconnecting(client);
+        client_end_disconnecting(client);
     if (client->proceeding)
         return;
     if (client->destroy_begun) {
-        /* What other threads have asked for meanwhile is behind this in the queue. */
-        if (atomic_load(&client->pending_orders) > 0)
+        /* Commands that other threads have queued meanwhile are behind this task: run them before the client is
+         * freed. */
+        if (atomic_load(&client->pending_commands) > 0)
             client_queue_proceed(client);
         else
-            free_client(client);
+            client_free(client);
         return;
     }
-    if (!client->wanted)
+    if (!client->started)
         return;
     if (client->phase == CLIENT_IDLE)
         client_begin_attempt(client);
     else if (client->phase == CLIENT_ADDRESS_FAILED)
-        client_address_failed(client);
+        client_try_next_address(client);
 }
 
 /* ---- from other threads ---- */
 
-struct order_task {
+struct command_task {
     struct task_node task;
     jd_tcp_client *client;
-    bool start; /* or disconnect: */
+    bool start; /* false: disconnect, with the following arguments */
     uint64_t drain_ms;
     jd_done_callback done;
     void *arg;
 };
 
-static void run_order(struct task_node *task)
+static void command_task_run(struct task_node *task)
 {
-    struct order_task order = *(struct order_task *)task;
+    struct command_task command = *(struct command_task *)task;
 
-    memory_release(task, sizeof(order));
-    atomic_fetch_sub(&order.client->pending_orders, 1);
-    if (order.start)
-        start_in_loop(order.client);
-    else if (disconnect_in_loop(order.client, order.drain_ms, order.done, order.arg) < 0 && order.done != NULL)
-        order.done(order.arg);
+    memory_release(task, sizeof(command));
+    atomic_fetch_sub(&command.client->pending_commands, 1);
+    if (command.start)
+        client_start_in_loop(command.client);
+    else if (client_disconnect_in_loop(command.client, command.drain_ms, command.done, command.arg) < 0 &&
+             command.done != NULL)
+        command.done(command.arg);
 }
 
-static int post_order(const struct order_task *order)
+static int client_post_command(const struct command_task *command)
 {
-    jd_tcp_client *client = order->client;
-    struct order_task *posted = memory_allocate(sizeof(*posted));
+    jd_tcp_client *client = command->client;
+    struct command_task *posted = memory_allocate(sizeof(*posted));
 
     if (posted == NULL)
         return JD_ENOMEM;
-    *posted = *order;
-    posted->task.run = run_order;
-    atomic_fetch_add(&client->pending_orders, 1);
+    *posted = *command;
+    posted->task.run = command_task_run;
+    atomic_fetch_add(&client->pending_commands, 1);
     if (event_loop_push_last(client->loop, &posted->task))
         return 0;
-    atomic_fetch_sub(&client->pending_orders, 1);
+    atomic_fetch_sub(&client->pending_commands, 1);
     memory_release(posted, sizeof(*posted));
     return JD_ECANCELED;
 }
 
-/* In each of the three: unlocked, another thread may run the loop, and end the client. */
+/* The following three read client->loop first: after end_work, another thread may run the loop and free the client. */
 
 int jd_tcp_client_start(jd_tcp_client *client)
 {
@@ -308,8 +309,8 @@ int jd_tcp_client_start(jd_tcp_client *client)
     int result;
 
     if (!event_loop_begin_work(loop, &locked))
-        return post_order(&(struct order_task){ .client = client, .start = true });
-    result = start_in_loop(client);
+        return client_post_command(&(struct command_task){ .client = client, .start = true });
+    result = client_start_in_loop(client);
     event_loop_end_work(loop, locked);
     return result;
 }
@@ -321,15 +322,16 @@ int jd_tcp_client_disconnect(jd_tcp_client *client, uint64_t drain_ms, jd_done_c
     int result;
 
     if (!event_loop_begin_work(loop, &locked))
-        return post_order(&(struct order_task){ .client = client, .drain_ms = drain_ms, .done = done, .arg = arg });
-    result = disconnect_in_loop(client, drain_ms, done, arg);
+        return client_post_command(
+            &(struct command_task){ .client = client, .drain_ms = drain_ms, .done = done, .arg = arg });
+    result = client_disconnect_in_loop(client, drain_ms, done, arg);
     event_loop_end_work(loop, locked);
     return result;
 }
 
-static void run_destroy(struct task_node *task)
+static void client_run_destroy(struct task_node *task)
 {
-    destroy_in_loop((jd_tcp_client *)((char *)task - offsetof(jd_tcp_client, destroy)));
+    client_destroy_in_loop((jd_tcp_client *)((char *)task - offsetof(jd_tcp_client, destroy)));
 }
 
 void jd_tcp_client_destroy(jd_tcp_client *client, jd_done_callback done, void *arg)
@@ -347,16 +349,16 @@ void jd_tcp_client_destroy(jd_tcp_client *client, jd_done_callback done, void *a
         return;
     client->destroyed = done;
     client->destroyed_arg = arg;
-    client->destroy.run = run_destroy;
+    client->destroy.run = client_run_destroy;
     if (event_loop_begin_work(loop, &locked)) {
-        destroy_in_loop(client);
+        client_destroy_in_loop(client);
         event_loop_end_work(loop, locked);
     } else {
         event_loop_push_last(loop, &client->destroy);
     }
 }
 
-static bool no_client_is_left(const jd_event_loop *loop)
+static bool clients_are_all_gone(const jd_event_loop *loop)
 {
     return loop->clients == NULL;
 }
@@ -365,7 +367,7 @@ static int clients_destroy_all(jd_event_loop *loop)
 {
     for (jd_tcp_client *client = loop->clients; client != NULL; client = client->next)
         jd_tcp_client_destroy(client, NULL, NULL);
-    return event_loop_turn_until(loop, no_client_is_left);
+    return event_loop_turn_until(loop, clients_are_all_gone);
 }
 
 const struct loop_service client_service = { .timer_expired = client_timer_expired, .end_all = clients_destroy_all };

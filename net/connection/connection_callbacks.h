@@ -1,11 +1,12 @@
-/* The functions by which a server's and a client's callbacks are set: for both the same, into the profile that their
- * connections share. */
+/* The public functions that set a server's and a client's callbacks: the same for both, stored in the profile that
+ * their connections share. A file that uses DEFINE_SET_CALLBACKS(OWNER) defines OWNER_profile(), which checks that
+ * callbacks may be set now and returns the profile. */
 #ifndef NET_CONNECTION_CONNECTION_CALLBACKS_H
 #define NET_CONNECTION_CONNECTION_CALLBACKS_H
 
 #include "net/connection/tcp_connection.h"
 
-/* jd_tcp_OWNER_set_NAME_callback, for each callback that has nothing to it but itself and its argument. */
+/* jd_tcp_OWNER_set_NAME_callback, for each callback that is set by itself and its argument alone. */
 #define DEFINE_SET_CALLBACK(owner, name, type)                                                                         \
     void jd_tcp_##owner##_set_##name##_callback(jd_tcp_##owner *object, type callback, void *arg)                      \
     {                                                                                                                  \

@@ -1,4 +1,5 @@
-/* Frames of a connection: cut from its input, where the engine received it if they lie there whole; and sent. */
+/* Frames of a connection: decoded from its input and delivered, and sent. A frame that is complete in the block that
+ * the engine received is delivered there, without a copy. */
 #include "base/log.h"
 #include "net/codec/codec.h"
 #include "net/connection/tcp_connection.h"
@@ -6,7 +7,7 @@
 #include <inttypes.h>
 #include <jinduo/error.h>
 
-static void refuse_frame(jd_tcp_connection *connection, int result, const struct frame *frame)
+static void connection_refuse_frame(jd_tcp_connection *connection, int result, const struct frame *frame)
 {
     const struct connection_profile *profile = connection->profile;
     const jd_frame_error error = {
@@ -19,34 +20,36 @@ static void refuse_frame(jd_tcp_connection *connection, int result, const struct
 
     if (loop_may_log(connection_loop(connection))) {
         connection_peer_text(connection, peer);
-        log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu: closing", profile->name, peer,
-                    error.reason, error.claimed_bytes, error.limit_bytes);
+        log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu; connection closed", profile->name,
+                    peer, error.reason, error.claimed_bytes, error.limit_bytes);
     }
     connection_begin_close_for(connection, result, CLOSED_FRAME);
     if (profile->on_frame_error != NULL)
         profile->on_frame_error(connection, &error, profile->on_frame_error_arg);
 }
 
-/* Cuts and delivers whole frames until one is incomplete or the connection takes no more. Returns the bytes used up. */
-static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, size_t length, size_t *searched)
+/* Decodes and delivers frames until one is incomplete or input may no longer be delivered. Returns the bytes
+ * consumed. */
+static size_t connection_decode_frames(jd_tcp_connection *connection, const uint8_t *data, size_t length,
+                                       size_t *searched)
 {
     const struct connection_profile *profile = connection->profile;
     const jd_codec *codec = profile->codec;
     jd_event_loop *loop = connection_loop(connection);
     size_t used = 0;
 
-    while (used < length && connection_takes_input(connection)) {
+    while (used < length && connection_may_deliver(connection)) {
         struct frame frame;
         int result = codec->decode(codec, data + used, length - used, searched, &frame);
         if (result == 0)
             break;
         if (result < 0) {
-            refuse_frame(connection, result, &frame);
+            connection_refuse_frame(connection, result, &frame);
             break;
         }
         *searched = 0;
         used += frame.whole;
-        connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
+        connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
         flush_before_callback(loop);
         if (profile->on_frame != NULL)
             profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
@@ -54,8 +57,7 @@ static size_t cut_frames(jd_tcp_connection *connection, const uint8_t *data, siz
     return used;
 }
 
-/* Cuts what is in the leftovers. */
-void connection_cut_input(jd_tcp_connection *connection)
+void connection_decode_input(jd_tcp_connection *connection)
 {
     jd_buffer *input = connection->input;
     size_t length = jd_buffer_readable(input);
@@ -67,19 +69,20 @@ void connection_cut_input(jd_tcp_connection *connection)
         connection_begin_close(connection, JD_ENOMEM);
         return;
     }
-    used = cut_frames(connection, data, length, &searched);
+    used = connection_decode_frames(connection, data, length, &searched);
     jd_buffer_consume(input, used);
     input->searched = searched;
     connection_drop_empty_input(connection);
 }
 
-/* With a part of a frame pending, just the bytes that it misses are copied to it. Returns the bytes used up. */
-static size_t complete_pending(jd_tcp_connection *connection, const uint8_t *data, size_t length)
+/* The input holds the beginning of a frame: only the bytes that it lacks are copied to it. Returns the bytes
+ * consumed. */
+static size_t connection_complete_pending_frame(jd_tcp_connection *connection, const uint8_t *data, size_t length)
 {
     const jd_codec *codec = connection->profile->codec;
     size_t used = 0;
 
-    while (used < length && connection->input != NULL && connection_takes_input(connection)) {
+    while (used < length && connection->input != NULL && connection_may_deliver(connection)) {
         size_t pending = jd_buffer_readable(connection->input);
         const uint8_t *head = jd_buffer_peek(connection->input, pending);
         size_t missing = head != NULL ? codec->missing(codec, head, pending, data + used, length - used) : 0;
@@ -87,10 +90,10 @@ static size_t complete_pending(jd_tcp_connection *connection, const uint8_t *dat
             connection_begin_close(connection, JD_ENOMEM);
             break;
         }
-        if (!connection_keep_input(connection, data + used, missing))
+        if (!connection_append_input(connection, data + used, missing))
             break;
         used += missing;
-        connection_cut_input(connection);
+        connection_decode_input(connection);
     }
     return used;
 }
@@ -99,16 +102,16 @@ void connection_deliver_frames(jd_tcp_connection *connection, const struct block
 {
     const uint8_t *data = block->data + block->begin;
     size_t length = block_length(block);
-    size_t used = connection->input != NULL ? complete_pending(connection, data, length) : 0;
+    size_t used = connection->input != NULL ? connection_complete_pending_frame(connection, data, length) : 0;
     size_t searched = 0;
 
-    if (used < length && connection_takes_input(connection))
-        used += cut_frames(connection, data + used, length - used, &searched);
+    if (used < length && connection_may_deliver(connection))
+        used += connection_decode_frames(connection, data + used, length - used, &searched);
     if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    if (!connection_takes_input(connection))
+    if (!connection_may_deliver(connection))
         connection_defer_input(connection, data + used, length - used);
-    else if (connection_keep_input(connection, data + used, length - used))
+    else if (connection_append_input(connection, data + used, length - used))
         connection->input->searched = searched;
 }
 

@@ -1,10 +1,11 @@
-/* Ids of connections, and the tokens by which engines know their streams: a slot of the loop's map and its generation. */
+/* Ids of connections, and the tokens of their streams that engines hand to the kernel. Both are a slot of the loop's
+ * slot map and its generation; an id also has the loop's index. So neither ever names a later connection. */
 #include "base/memory.h"
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
 
-static jd_tcp_connection *find_on(const jd_event_loop *loop, jd_connection_id id)
+static jd_tcp_connection *connection_find_on_loop(const jd_event_loop *loop, jd_connection_id id)
 {
     jd_tcp_connection *connection =
         slot_map_find(&loop->connections.map, (uint32_t)(id >> 32) & (SLOT_MAP_MAX_SLOTS - 1), (uint32_t)id);
@@ -43,7 +44,7 @@ jd_tcp_connection *jd_tcp_connection_find(jd_connection_id id)
 {
     const jd_event_loop *loop = event_loop_current();
 
-    return loop != NULL && loop->index == id >> 56 ? find_on(loop, id) : NULL;
+    return loop != NULL && loop->index == id >> 56 ? connection_find_on_loop(loop, id) : NULL;
 }
 
 struct id_task {
@@ -53,7 +54,7 @@ struct id_task {
     void *arg;
 };
 
-static void run_id_task(struct task_node *task)
+static void id_task_run(struct task_node *task)
 {
     struct id_task posted = *(struct id_task *)task;
 
@@ -68,7 +69,7 @@ int jd_tcp_connection_post(jd_connection_id id, jd_connection_task function, voi
 
     if (posted == NULL)
         return JD_ENOMEM;
-    *posted = (struct id_task){ .task.run = run_id_task, .id = id, .function = function, .arg = arg };
+    *posted = (struct id_task){ .task.run = id_task_run, .id = id, .function = function, .arg = arg };
     result = event_loop_push_by_index((uint8_t)(id >> 56), &posted->task);
     if (result < 0)
         memory_release(posted, sizeof(*posted));

@@ -1,5 +1,5 @@
-/* What arrives on a connection: handed to the user where the engine received it, whole frames in place; only what is left
- * over moves into the connection's ring buffer. */
+/* Input of a connection: delivered from the block in which the engine received it (the callback sees it borrowed). Only
+ * bytes that the callback leaves unconsumed are moved to the connection's ring buffer. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/connection/tcp_connection.h"
@@ -15,9 +15,9 @@ size_t stream_budget(const struct stream *stream)
     return connection->profile->budget_bytes;
 }
 
-/* ---- leftovers ---- */
+/* ---- unconsumed input ---- */
 
-static void check_input_limit(jd_tcp_connection *connection)
+static void connection_check_input_limit(jd_tcp_connection *connection)
 {
     size_t unread = jd_buffer_readable(connection->input);
     char peer[JD_ENDPOINT_TEXT_BYTES];
@@ -26,8 +26,9 @@ static void check_input_limit(jd_tcp_connection *connection)
         return;
     if (loop_may_log(connection_loop(connection))) {
         connection_peer_text(connection, peer);
-        log_message(JD_LOG_WARNING, "%s: %s: %zu bytes unread, the limit is %zu: closing", connection->profile->name,
-                    peer, unread, connection->profile->input_limit);
+        log_message(JD_LOG_WARNING,
+                    "%s: %s: %zu bytes of input are unread, the limit is %zu (input_limit); connection closed",
+                    connection->profile->name, peer, unread, connection->profile->input_limit);
     }
     connection_begin_close_for(connection, JD_ENOBUFS, CLOSED_INPUT_LIMIT);
 }
@@ -40,8 +41,7 @@ void connection_drop_empty_input(jd_tcp_connection *connection)
     connection->input = NULL;
 }
 
-/* Adds to the leftovers; a connection for which there is no memory ends. */
-bool connection_keep_input(jd_tcp_connection *connection, const void *data, size_t length)
+bool connection_append_input(jd_tcp_connection *connection, const void *data, size_t length)
 {
     int result = connection->input != NULL ? 0 : jd_buffer_create(&connection->input);
 
@@ -52,19 +52,18 @@ bool connection_keep_input(jd_tcp_connection *connection, const void *data, size
     return result == 0;
 }
 
-/* Bytes that came although reading is paused: told at resume. */
 void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length)
 {
     if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING ||
-        !connection_keep_input(connection, data, length))
+        !connection_append_input(connection, data, length))
         return;
     connection->flags |= CONNECTION_INPUT_DEFERRED;
-    check_input_limit(connection);
+    connection_check_input_limit(connection);
 }
 
 /* ---- messages ---- */
 
-static void tell_message(jd_tcp_connection *connection, jd_buffer *input)
+static void connection_invoke_message(jd_tcp_connection *connection, jd_buffer *input)
 {
     const struct connection_profile *profile = connection->profile;
     size_t before = jd_buffer_readable(input);
@@ -74,10 +73,11 @@ static void tell_message(jd_tcp_connection *connection, jd_buffer *input)
     else
         jd_buffer_consume(input, SIZE_MAX);
     if (jd_buffer_readable(input) < before)
-        connection->flags &= (uint16_t)~CONNECTION_FIRST_MESSAGE;
+        connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
 }
 
-static void keep_view(jd_tcp_connection *connection, jd_buffer *view)
+/* The callback has returned: moves the bytes that it left in the view to the connection's own buffer. */
+static void connection_keep_leftovers(jd_tcp_connection *connection, jd_buffer *view)
 {
     int result;
 
@@ -91,27 +91,27 @@ static void keep_view(jd_tcp_connection *connection, jd_buffer *view)
     ring_buffer_clear(view);
 }
 
-static void deliver_message(jd_tcp_connection *connection, struct block *block)
+static void connection_deliver_message(jd_tcp_connection *connection, struct block *block)
 {
     jd_buffer *view = &connection_loop(connection)->delivery.view;
 
     if (connection->input == NULL) {
         ring_buffer_view(view, block);
-        tell_message(connection, view);
-        keep_view(connection, view);
-    } else if (connection_keep_input(connection, block->data + block->begin, block_length(block))) {
-        tell_message(connection, connection->input);
+        connection_invoke_message(connection, view);
+        connection_keep_leftovers(connection, view);
+    } else if (connection_append_input(connection, block->data + block->begin, block_length(block))) {
+        connection_invoke_message(connection, connection->input);
     }
     connection_drop_empty_input(connection);
     if (connection->input == NULL)
         return;
-    /* A handler that pauses with bytes left waits for resume, and no more bytes may ever come. */
+    /* The callback paused and left bytes: resume must deliver them, as no further bytes may ever arrive. */
     if (connection->flags & CONNECTION_ANY_PAUSE || connection->todo & TODO_INPUT)
         connection->flags |= CONNECTION_INPUT_DEFERRED;
-    check_input_limit(connection);
+    connection_check_input_limit(connection);
 }
 
-/* ---- reports of the engine ---- */
+/* ---- reports from the engine ---- */
 
 void stream_received(struct stream *stream, struct block **block)
 {
@@ -133,7 +133,7 @@ void stream_received(struct stream *stream, struct block **block)
         connection_deliver_frames(connection, *block);
     } else {
         flush_before_callback(loop);
-        deliver_message(connection, *block);
+        connection_deliver_message(connection, *block);
     }
     if (loop->delivery.view_taken) {
         taken = *block;
@@ -141,8 +141,9 @@ void stream_received(struct stream *stream, struct block **block)
         loop->delivery.view_taken = false;
     }
     loop->delivery.answering = NULL;
-    /* Nothing more is coming to answer: waiting for the turn's end would only let the answer grow cold in the cache. An
-     * engine that gathers what it sends gets it with the others', so that it leaves by the same rules as theirs. */
+    /* The input of this connection has been processed: flushing now sends the response while it is in the cache. An
+     * engine that gathers its sends (!sends_at_once) gets the response at the turn's end, with those of other
+     * connections. */
     if (loop->ops->sends_at_once)
         connection_flush(connection);
     if (taken != NULL)
@@ -165,18 +166,18 @@ void stream_ended(struct stream *stream)
 
 void connection_deliver_deferred(jd_tcp_connection *connection)
 {
-    if (connection_takes_input(connection) && connection->flags & CONNECTION_INPUT_DEFERRED) {
+    if (connection_may_deliver(connection) && connection->flags & CONNECTION_INPUT_DEFERRED) {
         connection->flags &= (uint16_t)~CONNECTION_INPUT_DEFERRED;
         if (connection->profile->codec != NULL)
-            connection_cut_input(connection);
+            connection_decode_input(connection);
         else
-            tell_message(connection, connection->input);
+            connection_invoke_message(connection, connection->input);
         connection_drop_empty_input(connection);
-        /* Paused again with bytes left, whole frames perhaps: they are held still. */
+        /* The callback paused again and left bytes, perhaps complete frames: they stay deferred. */
         if (connection->input != NULL && connection->flags & CONNECTION_ANY_PAUSE)
             connection->flags |= CONNECTION_INPUT_DEFERRED;
     }
-    if (!connection_takes_input(connection))
+    if (!connection_may_deliver(connection))
         return;
     if (connection->flags & CONNECTION_END_DEFERRED) {
         connection->flags &= (uint16_t)~CONNECTION_END_DEFERRED;
@@ -188,25 +189,25 @@ void connection_deliver_deferred(jd_tcp_connection *connection)
 
 void connection_discard_input(jd_tcp_connection *connection)
 {
-    bool end_held = (connection->flags & CONNECTION_END_DEFERRED) != 0;
+    bool end_deferred = (connection->flags & CONNECTION_END_DEFERRED) != 0;
 
     connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_INPUT_DEFERRED | CONNECTION_END_DEFERRED);
     connection->flags |= CONNECTION_DISCARDS_INPUT;
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
     connection_loop(connection)->ops->stream->resume(&connection->stream);
-    if (end_held)
+    if (end_deferred)
         connection_peer_ended(connection);
 }
 
 void connection_end_pause(jd_tcp_connection *connection, unsigned pause)
 {
     connection->flags &= (uint16_t)~pause;
-    connection->received_ms = connection_loop(connection)->now_ms; /* while paused, the peer was not silent */
+    connection->received_ms = connection_loop(connection)->now_ms; /* a pause does not count for read_timeout_ms */
     connection_touch(connection, TODO_INPUT);
 }
 
-static int may_pause(const jd_tcp_connection *connection)
+static int connection_may_pause(const jd_tcp_connection *connection)
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return JD_ENOTCONN;
@@ -216,7 +217,7 @@ static int may_pause(const jd_tcp_connection *connection)
 int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)
 {
     jd_event_loop *loop = connection_loop(connection);
-    int result = may_pause(connection);
+    int result = connection_may_pause(connection);
 
     if (result < 0 || connection->flags & (CONNECTION_PAUSED | CONNECTION_DISCARDS_INPUT))
         return result;
@@ -227,7 +228,7 @@ int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)
 
 int jd_tcp_connection_resume_reading(jd_tcp_connection *connection)
 {
-    int result = may_pause(connection);
+    int result = connection_may_pause(connection);
 
     if (result < 0 || !(connection->flags & CONNECTION_PAUSED))
         return result;

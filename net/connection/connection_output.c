@@ -1,17 +1,17 @@
-/* What a connection sends: queued here, handed to the engine by flush.c. */
+/* Output of a connection: appended to the output queue here, handed to the engine by flush.c. */
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
 
-static size_t queued_bytes(const jd_tcp_connection *connection)
+static size_t connection_queued_bytes(const jd_tcp_connection *connection)
 {
     return output_queue_bytes(&connection->stream.output) +
-           atomic_load_explicit(&connection->queued_elsewhere, memory_order_relaxed);
+           atomic_load_explicit(&connection->queued_remotely, memory_order_relaxed);
 }
 
 size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection)
 {
-    return queued_bytes(connection);
+    return connection_queued_bytes(connection);
 }
 
 int connection_may_send(const jd_tcp_connection *connection, size_t length)
@@ -20,10 +20,10 @@ int connection_may_send(const jd_tcp_connection *connection, size_t length)
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
-    return length <= limit && queued_bytes(connection) <= limit - length ? 0 : JD_ENOBUFS;
+    return length <= limit && connection_queued_bytes(connection) <= limit - length ? 0 : JD_ENOBUFS;
 }
 
-static void rise_above_watermark(jd_tcp_connection *connection)
+static void connection_rise_above_watermark(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
 
@@ -35,7 +35,7 @@ static void rise_above_watermark(jd_tcp_connection *connection)
     connection_loop(connection)->ops->stream->pause(&connection->stream);
 }
 
-static void sink_to_watermark(jd_tcp_connection *connection)
+static void connection_sink_to_watermark(jd_tcp_connection *connection)
 {
     connection->flags &= (uint16_t)~CONNECTION_ABOVE_WATERMARK;
     connection_touch(connection, TODO_WATERMARK);
@@ -43,7 +43,7 @@ static void sink_to_watermark(jd_tcp_connection *connection)
         connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
 }
 
-/* Much output goes out while the handler is still making more of it. */
+/* Output of flush_bytes or more is sent at once, while the callback may still produce more. */
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length)
 {
     const struct connection_profile *profile = connection->profile;
@@ -53,15 +53,16 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
     counter_add(&connection_loop(connection)->counters.bytes_queued, length);
     connection_touch(connection, TODO_FLUSH);
     if (queued_before == 0 && profile->has_timeouts)
-        connection_expect_progress(connection);
+        connection_start_write_timeout(connection);
     if (queued >= connection_loop(connection)->flush.policy.bytes)
         connection_flush_early(connection);
     if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
-        rise_above_watermark(connection);
+        connection_rise_above_watermark(connection);
 }
 
-/* Behind other output that waits to be flushed some more changes nothing, up to a limit. */
-static bool is_behind_others(const jd_tcp_connection *connection, size_t queued_before, size_t length)
+/* Whether the flush is scheduled already and length more bytes cross neither flush_bytes nor the high watermark: then
+ * nothing but the count of bytes changes. */
+static bool output_joins_scheduled_flush(const jd_tcp_connection *connection, size_t queued_before, size_t length)
 {
     size_t queued = queued_before + length;
 
@@ -84,7 +85,7 @@ int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, 
                                  loop->delivery.answering == connection ? loop->delivery.arrived_bytes : 0);
     if (result < 0)
         return result;
-    if (is_behind_others(connection, before, length))
+    if (output_joins_scheduled_flush(connection, before, length))
         counter_add(&loop->counters.bytes_queued, length);
     else
         connection_output_added(connection, before, length);
@@ -98,10 +99,13 @@ int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size
     return connection_send_parts(connection, &part, 1, length);
 }
 
-/* Whether the output queue may have the borrowed receive block instead of a copy. One that is well filled changes hands: a
- * quarter, as below that copying is cheap and a slow peer would pin much memory for few bytes. Any other just passes
- * through, when the kernel is about to take it; what it leaves is copied then (connection_return_borrowed). */
-static bool may_take_borrowed(const jd_tcp_connection *connection, const jd_buffer *buffer)
+/* Whether the output queue may take the borrowed receive block instead of a copy of its bytes.
+ *
+ * - A block at least a quarter full: yes. Below that, copying is cheap, and a slow peer would pin much memory for few
+ *   bytes.
+ * - Any other: only if the flush follows at once, so that the kernel takes the bytes. Bytes that it does not take are
+ *   copied then (connection_return_borrowed). */
+static bool output_may_take_borrowed(const jd_tcp_connection *connection, const jd_buffer *buffer)
 {
     const jd_event_loop *loop = connection_loop(connection);
     bool passes_through = loop->ops->sends_at_once && loop->delivery.answering == connection &&
@@ -112,7 +116,7 @@ static bool may_take_borrowed(const jd_tcp_connection *connection, const jd_buff
     return passes_through || jd_buffer_readable(buffer) >= block_held_bytes(buffer->borrowed) / 4;
 }
 
-static bool take_borrowed(jd_tcp_connection *connection, jd_buffer *buffer)
+static bool output_take_borrowed(jd_tcp_connection *connection, jd_buffer *buffer)
 {
     struct block *block = block_keep(buffer->borrowed);
 
@@ -138,17 +142,17 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
 {
     bool mine = event_loop_is_mine(connection_loop(connection));
     size_t before, length = jd_buffer_readable(buffer);
-    jd_iovec pieces[2];
+    jd_iovec parts[2];
     int result = mine ? connection_may_send(connection, length) : 0;
 
     if (result < 0)
         return result;
     before = output_queue_bytes(&connection->stream.output);
-    if (mine && may_take_borrowed(connection, buffer) && take_borrowed(connection, buffer)) {
+    if (mine && output_may_take_borrowed(connection, buffer) && output_take_borrowed(connection, buffer)) {
         connection_output_added(connection, before, length);
         return 0;
     }
-    result = connection_send_parts(connection, pieces, jd_buffer_peek_iov(buffer, pieces), length);
+    result = connection_send_parts(connection, parts, jd_buffer_peek_iov(buffer, parts), length);
     if (result == 0)
         ring_buffer_clear(buffer);
     return result;
@@ -156,16 +160,16 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
 
 bool stream_is_awaited(const struct stream *stream)
 {
-    enum { MUCH = 8 }; /* one such part of the limit: other threads may be refused */
+    enum { LIMIT_PARTS = 8 }; /* above 1/8 of output_limit, sends of other threads may soon be refused */
     const jd_tcp_connection *connection = connection_of_stream((struct stream *)(uintptr_t)stream);
 
     return connection->profile->on_write_complete != NULL || connection->flags & CONNECTION_ABOVE_WATERMARK ||
            connection_state(connection) == CONNECTION_DISCONNECTING ||
-           output_queue_bytes(&stream->output) > connection->profile->output_limit / MUCH;
+           output_queue_bytes(&stream->output) > connection->profile->output_limit / LIMIT_PARTS;
 }
 
-/* They have left the queue. */
-static void count_sent(struct stream *stream, size_t length)
+/* The bytes have left the queue. */
+static void stream_count_sent(struct stream *stream, size_t length)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
@@ -173,7 +177,7 @@ static void count_sent(struct stream *stream, size_t length)
     connection->sent_ms = stream->loop->now_ms;
     if (connection->flags & CONNECTION_ABOVE_WATERMARK &&
         output_queue_bytes(&stream->output) <= connection->profile->low_watermark)
-        sink_to_watermark(connection);
+        connection_sink_to_watermark(connection);
     if (output_queue_bytes(&stream->output) > 0)
         return;
     if (connection_state(connection) == CONNECTION_DISCONNECTING)
@@ -185,21 +189,21 @@ static void count_sent(struct stream *stream, size_t length)
 void stream_sent(struct stream *stream, size_t length)
 {
     output_queue_consume(&stream->output, &stream->loop->blocks.output, length);
-    count_sent(stream, length);
+    stream_count_sent(stream, length);
 }
 
-int stream_sent_zero_copy(struct stream *stream, size_t length, struct block_chain *lent)
+int stream_sent_zero_copy(struct stream *stream, size_t length, struct block_chain *zero_copy)
 {
-    size_t dropped = output_queue_move_zero_copy(&stream->output, &stream->loop->blocks.output, length, lent);
+    size_t dropped = output_queue_move_zero_copy(&stream->output, &stream->loop->blocks.output, length, zero_copy);
 
     counter_add(&stream->loop->counters.bytes_dropped, dropped);
-    count_sent(stream, length);
+    stream_count_sent(stream, length);
     return dropped > 0 ? JD_ENOMEM : 0;
 }
 
-void stream_blocks_returned(jd_event_loop *loop, struct block_chain *lent)
+void stream_blocks_returned(jd_event_loop *loop, struct block_chain *zero_copy)
 {
-    output_pools_return(&loop->blocks.output, lent);
+    output_pools_return(&loop->blocks.output, zero_copy);
 }
 
 int stream_begin_read(struct stream *stream, size_t most, jd_iovec *room)
@@ -217,20 +221,20 @@ int stream_read_file(struct stream *stream, size_t most)
     return output_queue_read_file(&stream->output, &stream->loop->blocks.output, most);
 }
 
-/* Only what is so now: it may have risen and sunk in one turn. */
+/* Reports the current side of the watermarks only: output may have risen and sunk within one turn. */
 void connection_invoke_watermark(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
     bool above = (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
-    bool told_above = (connection->flags & CONNECTION_REPORTED_ABOVE) != 0;
+    bool reported_above = (connection->flags & CONNECTION_REPORTED_ABOVE) != 0;
 
-    if (above == told_above || connection_state(connection) >= CONNECTION_CLOSING)
+    if (above == reported_above || connection_state(connection) >= CONNECTION_CLOSING)
         return;
     connection->flags ^= CONNECTION_REPORTED_ABOVE;
     if (above && profile->on_high_watermark != NULL)
-        profile->on_high_watermark(connection, queued_bytes(connection), profile->on_high_watermark_arg);
+        profile->on_high_watermark(connection, connection_queued_bytes(connection), profile->on_high_watermark_arg);
     if (!above && profile->on_low_watermark != NULL)
-        profile->on_low_watermark(connection, queued_bytes(connection), profile->on_low_watermark_arg);
+        profile->on_low_watermark(connection, connection_queued_bytes(connection), profile->on_low_watermark_arg);
 }
 
 void connection_invoke_write_complete(jd_tcp_connection *connection)

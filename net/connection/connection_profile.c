@@ -1,5 +1,5 @@
-/* What all connections of a server or client have in common, one record for all: limits and timeouts from its options, and
- * the callbacks. */
+/* The record that all connections of a server or client share: limits and timeouts from the options, and the
+ * callbacks. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/codec/codec.h"
@@ -13,40 +13,42 @@ enum {
     INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
     BUDGET_BYTES = 256 * 1024,
     HIGH_WATERMARK_BYTES = 1024 * 1024,
-    LOW_WATERMARK_PARTS = 4, /* of the high one */
+    LOW_WATERMARK_PARTS = 4, /* default: a quarter of the high one */
 };
 
-static size_t or_default(size_t value, size_t default_value)
+static size_t size_or_default(size_t value, size_t default_value)
 {
     return value != 0 ? value : default_value;
 }
 
-/* All timeouts' bits together: 0 if there is none, and below a power of two if all are. */
-static uint32_t timeout_bits(const struct connection_options *options)
+/* The timeouts combined by OR: 0 if none is set; below a power of two exactly if every timeout is. */
+static uint32_t options_timeout_bits(const struct connection_options *options)
 {
     return options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
            options->write_timeout_ms | options->heartbeat_ms;
 }
 
-static size_t high_watermark_of(const struct connection_options *options)
+static size_t options_high_watermark(const struct connection_options *options)
 {
-    size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    size_t output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
 
     if (options->high_watermark != 0)
         return options->high_watermark;
     return output_limit < HIGH_WATERMARK_BYTES ? output_limit : HIGH_WATERMARK_BYTES;
 }
 
-/* Both sides of what does not go together: the caller sees one of them perhaps. */
-static bool watermarks_make_sense(const char *name, const struct connection_options *options)
+/* The log line names both values: one of them may be a default, which the caller does not see. */
+static bool watermarks_are_valid(const char *name, const struct connection_options *options)
 {
-    size_t output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
-    size_t high_watermark = high_watermark_of(options);
+    size_t output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    size_t high_watermark = options_high_watermark(options);
 
     if (high_watermark > output_limit) {
-        log_message(JD_LOG_ERROR,
-                    "%s: high_watermark of %zu bytes is above output_limit of %zu: it would never be reached", name,
-                    high_watermark, output_limit);
+        log_message(
+            JD_LOG_ERROR,
+            "%s: high_watermark of %zu bytes is above output_limit of %zu and would never be reached; it must be at "
+            "most output_limit",
+            name, high_watermark, output_limit);
         return false;
     }
     if (options->low_watermark >= high_watermark) {
@@ -57,10 +59,10 @@ static bool watermarks_make_sense(const char *name, const struct connection_opti
     return true;
 }
 
-bool connection_options_make_sense(const char *name, const struct connection_options *options)
+bool connection_options_are_valid(const char *name, const struct connection_options *options)
 {
     return options->socket.send_buffer_bytes >= 0 && options->socket.receive_buffer_bytes >= 0 &&
-           timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS && watermarks_make_sense(name, options);
+           options_timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS && watermarks_are_valid(name, options);
 }
 
 struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
@@ -73,11 +75,11 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
     atomic_init(&profile->references, 1);
     profile->owner = owner;
     snprintf(profile->name, sizeof(profile->name), "%s", name);
-    profile->output_limit = or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
-    profile->input_limit = or_default(options->input_limit, INPUT_LIMIT_BYTES);
-    profile->budget_bytes = or_default(options->budget_bytes, BUDGET_BYTES);
-    profile->high_watermark = high_watermark_of(options);
-    profile->low_watermark = or_default(options->low_watermark, profile->high_watermark / LOW_WATERMARK_PARTS);
+    profile->output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    profile->input_limit = size_or_default(options->input_limit, INPUT_LIMIT_BYTES);
+    profile->budget_bytes = size_or_default(options->budget_bytes, BUDGET_BYTES);
+    profile->high_watermark = options_high_watermark(options);
+    profile->low_watermark = size_or_default(options->low_watermark, profile->high_watermark / LOW_WATERMARK_PARTS);
     profile->read_above_watermark = options->read_above_watermark;
     profile->allow_half_open = options->allow_half_open;
     profile->first_message_timeout_ms = options->first_message_timeout_ms;
@@ -85,7 +87,7 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
     profile->read_timeout_ms = options->read_timeout_ms;
     profile->write_timeout_ms = options->write_timeout_ms;
     profile->heartbeat_ms = options->heartbeat_ms;
-    profile->has_timeouts = timeout_bits(options) != 0;
+    profile->has_timeouts = options_timeout_bits(options) != 0;
     return profile;
 }
 
@@ -98,11 +100,11 @@ void connection_profile_release(struct connection_profile *profile)
 void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
                                   void *arg)
 {
-    size_t least = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
+    size_t least_bytes = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
 
     profile->codec = codec;
     profile->on_frame = callback;
     profile->on_frame_arg = arg;
-    if (profile->input_limit < least)
-        profile->input_limit = least;
+    if (profile->input_limit < least_bytes)
+        profile->input_limit = least_bytes;
 }

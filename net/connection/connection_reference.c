@@ -1,4 +1,5 @@
-/* References to a connection, and the end of its memory: in its loop, wherever the last reference is given back. */
+/* References to a connection. Its memory is freed in its loop's thread, also when the last reference is given back in
+ * another thread: then a task brings the connection to the loop. */
 #include "net/connection/tcp_connection.h"
 
 void connection_free(jd_tcp_connection *connection)
@@ -17,7 +18,8 @@ void connection_free_in_loop(jd_tcp_connection *connection)
     event_loop_unref_memory(loop);
 }
 
-static void queue_for_free(jd_tcp_connection *connection)
+/* To be freed at the turn's end: events of this turn may still point to the connection. */
+static void connection_queue_for_free(jd_tcp_connection *connection)
 {
     jd_event_loop *loop = connection_loop(connection);
 
@@ -25,9 +27,9 @@ static void queue_for_free(jd_tcp_connection *connection)
     loop->connections.dead = connection;
 }
 
-static void arrive_home(struct task_node *task)
+static void connection_run_return(struct task_node *task)
 {
-    queue_for_free((jd_tcp_connection *)((char *)task - offsetof(jd_tcp_connection, home)));
+    connection_queue_for_free((jd_tcp_connection *)((char *)task - offsetof(jd_tcp_connection, return_task)));
 }
 
 jd_tcp_connection *jd_tcp_connection_ref(jd_tcp_connection *connection)
@@ -40,18 +42,19 @@ void jd_tcp_connection_unref(jd_tcp_connection *connection)
 {
     jd_event_loop *loop = connection_loop(connection);
 
-    /* Who holds the only reference needs no read-modify-write to give it back: nobody is left who could take another. */
+    /* The only reference: no other thread can take or give back one, so no read-modify-write is needed. */
     if (atomic_load_explicit(&connection->references, memory_order_acquire) > 1 &&
         atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
         return;
     if (event_loop_is_mine(loop)) {
-        queue_for_free(connection);
+        connection_queue_for_free(connection);
         return;
     }
-    /* The loop may be ending: a reference on its shell keeps the queue, which then refuses, and the connection's slot. */
+    /* The loop may end meanwhile. This reference to its memory keeps the queue, which then refuses the task, and the
+     * connection's slot. */
     event_loop_ref_memory(loop);
-    connection->home.run = arrive_home;
-    if (!event_loop_push(loop, &connection->home)) {
+    connection->return_task.run = connection_run_return;
+    if (!event_loop_push(loop, &connection->return_task)) {
         connection_free(connection);
         event_loop_unref_memory(loop);
     }

@@ -1,5 +1,5 @@
-/* Orders to a connection from other threads than its loop's: each a message that holds a reference and whose bytes are
- * counted from the moment of the call. */
+/* Sends and commands from threads other than the connection's loop thread. Each is a message to the loop that owns a
+ * reference to the connection. Its bytes are reserved (queued_remotely) from the moment of the call. */
 #include "base/memory.h"
 #include "net/connection/tcp_connection.h"
 
@@ -9,18 +9,19 @@
 struct connection_message {
     struct task_node task;
     jd_tcp_connection *connection;
-    enum connection_order order;
-    size_t reserved; /* in queued_elsewhere */
-    size_t size;     /* of the message, to free it */
+    enum connection_command command;
+    size_t reserved; /* bytes in queued_remotely */
+    size_t size;     /* of the message in bytes, to free it */
     union {
         struct output_reference reference;
-        uint8_t data[sizeof(struct output_reference)]; /* of bytes as many as are reserved */
+        uint8_t data[sizeof(struct output_reference)]; /* COMMAND_SEND: reserved bytes */
     };
 };
 
-/* data_bytes: what it is to hold. */
-static struct connection_message *make_message(jd_tcp_connection *connection, enum connection_order order,
-                                               size_t data_bytes)
+/* Creates a message that has room for data_bytes and owns a new reference to connection. Returns NULL without
+ * memory. */
+static struct connection_message *message_create(jd_tcp_connection *connection, enum connection_command command,
+                                                 size_t data_bytes)
 {
     size_t size = offsetof(struct connection_message, data) + data_bytes;
     struct connection_message *message = data_bytes < SIZE_MAX / 2 ? memory_allocate(size) : NULL;
@@ -28,13 +29,13 @@ static struct connection_message *make_message(jd_tcp_connection *connection, en
     if (message == NULL)
         return NULL;
     message->connection = jd_tcp_connection_ref(connection);
-    message->order = order;
+    message->command = command;
     message->reserved = 0;
     message->size = size;
     return message;
 }
 
-static void free_message(struct connection_message *message)
+static void message_free(struct connection_message *message)
 {
     jd_tcp_connection *connection = message->connection;
 
@@ -42,7 +43,7 @@ static void free_message(struct connection_message *message)
     jd_tcp_connection_unref(connection);
 }
 
-static int append_bytes(jd_tcp_connection *connection, const struct connection_message *message)
+static int message_append_bytes(jd_tcp_connection *connection, const struct connection_message *message)
 {
     jd_iovec part = { .data = (void *)(uintptr_t)message->data, .length = message->reserved };
 
@@ -50,23 +51,24 @@ static int append_bytes(jd_tcp_connection *connection, const struct connection_m
                                message->reserved, 0);
 }
 
-static int append_reference(jd_tcp_connection *connection, const struct connection_message *message)
+static int message_append_reference(jd_tcp_connection *connection, const struct connection_message *message)
 {
     return output_queue_append_reference(&connection->stream.output, &connection_loop(connection)->blocks.output,
                                          &message->reference);
 }
 
-/* What is sent joins the output queue before it leaves the count of what is on its way: no byte is ever uncounted. */
-static void receive_output(jd_tcp_connection *connection, const struct connection_message *message)
+/* The bytes join the output queue before their reservation ends: so output_limit counts every byte at any time. */
+static void message_queue_output(jd_tcp_connection *connection, const struct connection_message *message)
 {
     jd_event_loop *loop = connection_loop(connection);
-    bool is_reference = message->order == ORDER_SEND_REFERENCE;
+    bool is_reference = message->command == COMMAND_SEND_REFERENCE;
     uint64_t length = is_reference ? message->reference.length : message->reserved;
     size_t before = output_queue_bytes(&connection->stream.output);
     int result = JD_ENOTCONN;
 
     if (connection_state(connection) < CONNECTION_CLOSING) {
-        result = is_reference ? append_reference(connection, message) : append_bytes(connection, message);
+        result =
+            is_reference ? message_append_reference(connection, message) : message_append_bytes(connection, message);
         if (result < 0)
             connection_begin_close(connection, result);
         else
@@ -76,80 +78,80 @@ static void receive_output(jd_tcp_connection *connection, const struct connectio
         counter_add(&loop->counters.bytes_queued, length);
         counter_add(&loop->counters.bytes_dropped, length);
     }
-    atomic_fetch_sub(&connection->queued_elsewhere, message->reserved);
+    atomic_fetch_sub(&connection->queued_remotely, message->reserved);
     if (result < 0 && is_reference && message->reference.release != NULL)
         message->reference.release(message->reference.arg);
 }
 
-static void run_message(struct task_node *task)
+static void message_run(struct task_node *task)
 {
     struct connection_message *message = (struct connection_message *)task;
     jd_tcp_connection *connection = message->connection;
 
-    if (message->order == ORDER_SEND || message->order == ORDER_SEND_REFERENCE)
-        receive_output(connection, message);
+    if (message->command == COMMAND_SEND || message->command == COMMAND_SEND_REFERENCE)
+        message_queue_output(connection, message);
     else
-        connection_carry_out(connection, message->order);
-    free_message(message);
+        connection_execute_command(connection, message->command);
+    message_free(message);
 }
 
-/* Returns 0, or JD_ENOTCONN when the loop is gone: the message is the caller's still. */
-static int push_message(struct connection_message *message)
+/* Returns 0: the loop owns the message; or JD_ENOTCONN when the loop has ended: the caller still owns it. */
+static int message_push(struct connection_message *message)
 {
-    message->task.run = run_message;
+    message->task.run = message_run;
     return event_loop_push(connection_loop(message->connection), &message->task) ? 0 : JD_ENOTCONN;
 }
 
-int connection_post_order(jd_tcp_connection *connection, enum connection_order order)
+int connection_post_command(jd_tcp_connection *connection, enum connection_command command)
 {
     struct connection_message *message;
 
     if (connection_state(connection) == CONNECTION_DISCONNECTED)
-        return order == ORDER_SHUTDOWN ? JD_ENOTCONN : 0;
-    message = make_message(connection, order, 0);
+        return command == COMMAND_SHUTDOWN ? JD_ENOTCONN : 0;
+    message = message_create(connection, command, 0);
     if (message == NULL)
         return JD_ENOMEM;
-    if (order == ORDER_SHUTDOWN && !connection_set_disconnecting(connection)) {
-        free_message(message);
+    if (command == COMMAND_SHUTDOWN && !connection_set_disconnecting(connection)) {
+        message_free(message);
         return JD_ENOTCONN;
     }
-    if (push_message(message) < 0)
-        free_message(message);
+    if (message_push(message) < 0)
+        message_free(message);
     return 0;
 }
 
-/* Takes a reservation back. A shutdown that saw it may be waiting for bytes that will never come: the message tells it
- * to look again. */
-static void withdraw(struct connection_message *message)
+/* Cancels the reservation, and frees the message. A shutdown that saw the reservation may wait for these bytes, which
+ * will never come: then the message is sent as COMMAND_FINISH instead, so that the loop checks again. */
+static void message_withdraw(struct connection_message *message)
 {
     jd_tcp_connection *connection = message->connection;
 
-    atomic_fetch_sub(&connection->queued_elsewhere, message->reserved);
-    message->order = ORDER_FINISH;
-    if (atomic_load(&connection->state) != CONNECTION_DISCONNECTING || push_message(message) < 0)
-        free_message(message);
+    atomic_fetch_sub(&connection->queued_remotely, message->reserved);
+    message->command = COMMAND_FINISH;
+    if (atomic_load(&connection->state) != CONNECTION_DISCONNECTING || message_push(message) < 0)
+        message_free(message);
 }
 
-/* Reserves what the message counts for and sends it on its way. */
-static int push_reserved(struct connection_message *message, size_t counts)
+/* Reserves counted_bytes and queues the message, which it owns from here on. */
+static int message_push_reserved(struct connection_message *message, size_t counted_bytes)
 {
     jd_tcp_connection *connection = message->connection;
     size_t limit = connection->profile->output_limit;
     size_t reserved;
     int result;
 
-    message->reserved = counts;
-    /* Reserved before the state is read, as a shutdown sets the state before it reads the reservations (both sequentially
-     * consistent): either the send is refused, or the FIN waits for its bytes. */
-    reserved = atomic_fetch_add(&connection->queued_elsewhere, counts);
+    message->reserved = counted_bytes;
+    /* This reserves, then reads the state; shutdown sets the state, then reads the reservations. Both are sequentially
+     * consistent: so either the send is refused, or the FIN waits for its bytes. */
+    reserved = atomic_fetch_add(&connection->queued_remotely, counted_bytes);
     if (atomic_load(&connection->state) != CONNECTION_CONNECTED)
         result = JD_ENOTCONN;
-    else if (reserved + output_queue_bytes(&connection->stream.output) > limit - counts)
+    else if (reserved + output_queue_bytes(&connection->stream.output) > limit - counted_bytes)
         result = JD_ENOBUFS;
     else
-        result = push_message(message);
+        result = message_push(message);
     if (result < 0)
-        withdraw(message);
+        message_withdraw(message);
     return result;
 }
 
@@ -164,7 +166,7 @@ int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, i
         return 0;
     if (length > connection->profile->output_limit)
         return JD_ENOBUFS;
-    message = make_message(connection, ORDER_SEND, length);
+    message = message_create(connection, COMMAND_SEND, length);
     if (message == NULL)
         return JD_ENOMEM;
     end = message->data;
@@ -172,20 +174,21 @@ int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, i
         memcpy(end, parts[i].data, parts[i].length);
         end += parts[i].length;
     }
-    return push_reserved(message, length);
+    return message_push_reserved(message, length);
 }
 
-int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference, size_t counts)
+int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference,
+                              size_t counted_bytes)
 {
     struct connection_message *message;
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
-    if (counts > connection->profile->output_limit)
+    if (counted_bytes > connection->profile->output_limit)
         return JD_ENOBUFS;
-    message = make_message(connection, ORDER_SEND_REFERENCE, sizeof(*reference));
+    message = message_create(connection, COMMAND_SEND_REFERENCE, sizeof(*reference));
     if (message == NULL)
         return JD_ENOMEM;
     message->reference = *reference;
-    return push_reserved(message, counts);
+    return message_push_reserved(message, counted_bytes);
 }

@@ -1,20 +1,20 @@
-/* Sending what is not copied: shared payloads, memory that was lent, ranges of files. */
+/* Sends that copy nothing: references to shared payloads, to the caller's memory, and to ranges of files. */
 #include "base/platform/file.h"
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
 
-/* As connection_send_parts, for a reference. */
-static int send_reference(jd_tcp_connection *connection, const struct output_reference *reference)
+/* As connection_send_parts, for a reference. After an error the reference's release is not called. */
+static int connection_send_output_reference(jd_tcp_connection *connection, const struct output_reference *reference)
 {
     jd_event_loop *loop = connection_loop(connection);
-    size_t counts = output_counts_for(reference->kind, reference->length);
+    size_t counted_bytes = output_counts_for(reference->kind, reference->length);
     size_t before = output_queue_bytes(&connection->stream.output);
     int result;
 
     if (!event_loop_is_mine(loop))
-        return connection_post_reference(connection, reference, counts);
-    result = connection_may_send(connection, counts);
+        return connection_post_reference(connection, reference, counted_bytes);
+    result = connection_may_send(connection, counted_bytes);
     if (result == 0)
         result = output_queue_append_reference(&connection->stream.output, &loop->blocks.output, reference);
     if (result == 0 && reference->length > 0)
@@ -22,7 +22,7 @@ static int send_reference(jd_tcp_connection *connection, const struct output_ref
     return result;
 }
 
-static void unref_shared(void *arg)
+static void release_shared(void *arg)
 {
     jd_shared_unref(arg);
 }
@@ -30,7 +30,7 @@ static void unref_shared(void *arg)
 int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_shared *shared, size_t offset, size_t length)
 {
     size_t left = jd_shared_length(shared) - offset;
-    struct output_reference reference = { .kind = OUTPUT_MEMORY, .release = unref_shared };
+    struct output_reference reference = { .kind = OUTPUT_MEMORY, .release = release_shared };
     int result;
 
     if (offset > jd_shared_length(shared) || (length > left && length != (size_t)JD_TO_END))
@@ -40,7 +40,7 @@ int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_shared *shar
     if (reference.length <= OUTPUT_COPY_BYTES)
         return jd_tcp_connection_send(connection, reference.data, (size_t)reference.length);
     reference.arg = jd_shared_ref(shared);
-    result = send_reference(connection, &reference);
+    result = connection_send_output_reference(connection, &reference);
     if (result < 0)
         jd_shared_unref(shared);
     return result;
@@ -53,18 +53,18 @@ int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *
         .kind = OUTPUT_MEMORY, .release = release, .arg = arg, .length = length, .data = data
     };
 
-    return send_reference(connection, &reference);
+    return connection_send_output_reference(connection, &reference);
 }
 
-int jd_tcp_connection_send_file(jd_tcp_connection *connection, int fd, int64_t offset, uint64_t length,
+int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int64_t offset, uint64_t length,
                                 jd_release release, void *arg)
 {
     struct output_reference reference = {
-        .kind = OUTPUT_FILE, .release = release, .arg = arg, .length = length, .offset = offset, .fd = fd
+        .kind = OUTPUT_FILE, .release = release, .arg = arg, .length = length, .offset = offset, .fd = file
     };
-    int result = file_check_range(fd, offset, &reference.length);
+    int result = file_check_range(file, offset, &reference.length);
 
-    return result < 0 ? result : send_reference(connection, &reference);
+    return result < 0 ? result : connection_send_output_reference(connection, &reference);
 }
 
 void jd_release_close_fd(void *descriptor)

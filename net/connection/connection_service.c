@@ -1,4 +1,4 @@
-/* All connections of a loop: what they do for it (net/loop/loop_services.h). */
+/* The connections of a loop as one of its services (net/loop/loop_services.h). */
 #include "net/connection/tcp_connection.h"
 
 static void connections_init(jd_event_loop *loop, uint32_t first_generation)
@@ -13,8 +13,8 @@ static void connection_timer_expired(struct timer *timer)
     connection_check_timeouts((jd_tcp_connection *)((char *)timer - offsetof(jd_tcp_connection, timer)));
 }
 
-/* Asked a second time, those that drain go on. */
-static void close_drained(jd_tcp_connection *connection)
+/* A second call leaves connections alone that are draining already. */
+static void connection_close_drained(jd_tcp_connection *connection)
 {
     if (connection->flags & CONNECTION_CLOSE_DRAINED)
         return;
@@ -36,13 +36,13 @@ void connections_close(jd_event_loop *loop, const struct connection_profile *pro
         if (connection_state(connection) >= CONNECTION_CLOSING || (profile != NULL && connection->profile != profile))
             continue;
         if (closing == CLOSING_DRAINED)
-            close_drained(connection);
+            connection_close_drained(connection);
         else
             connection_begin_close_for(connection, 0, closing == CLOSING_OVERDUE ? CLOSED_OVERDUE : CLOSED_LOCALLY);
     }
 }
 
-static bool no_connection_is_open(const jd_event_loop *loop)
+static bool connections_are_all_closed(const jd_event_loop *loop)
 {
     return loop->connections.open == 0;
 }
@@ -50,12 +50,13 @@ static bool no_connection_is_open(const jd_event_loop *loop)
 static int connections_close_all(jd_event_loop *loop)
 {
     connections_close(loop, NULL, CLOSING_NOW);
-    return event_loop_turn_until(loop, no_connection_is_open);
+    return event_loop_turn_until(loop, connections_are_all_closed);
 }
 
 static void connections_free_dead(jd_event_loop *loop)
 {
-    /* One by one: a context's destructor may give back further references. */
+    /* One by one: a context's destructor may give back references to other connections, which joins them to the
+     * list. */
     while (loop->connections.dead != NULL) {
         jd_tcp_connection *connection = loop->connections.dead;
         loop->connections.dead = connection->next;

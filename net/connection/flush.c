@@ -1,10 +1,14 @@
-/* Flushing: output that handlers queued is sent in one gathered operation for each connection: answers to its own input
- * when that has been dealt with (stream_received), the rest at the turn's end, or earlier when the policy says so
- * (jd_event_loop_options). */
+/* Flushing and settling: the loop's list of touched connections (terms: tcp_connection.h).
+ *
+ * The output that callbacks queue on a connection is sent in one gathered operation. It is flushed:
+ * 1. after the callback that answers its own connection's input (stream_received), if the engine sends at once;
+ * 2. else at the turn's end;
+ * 3. or early, by the flush policy (jd_event_loop_options): at flush_bytes on one connection, at flush_connections
+ *    connections, or before a callback when the oldest output is flush_age_us old. */
 #include "net/connection/tcp_connection.h"
 #include "net/loop/event_loop.h"
 
-/* At most so many callbacks between two readings of the clock: a handler that has been fast may be slow this time. */
+/* At most so many callbacks between two readings of the clock: a callback that has been quick may be slow this time. */
 enum { AGE_STEP_MAX = 16 };
 
 void connection_flush(jd_tcp_connection *connection)
@@ -22,9 +26,9 @@ void connection_flush(jd_tcp_connection *connection)
     loop->ops->stream->flush(&connection->stream);
 }
 
-/* Reading the clock before each callback would cost more than a small handler: the distance between readings doubles
- * while they find that the handlers are quick. */
-static bool output_is_old(jd_event_loop *loop)
+/* Whether the oldest unflushed output has reached flush_age_us. Reading the clock before each callback would cost more
+ * than a small callback: the number of callbacks between readings doubles while the callbacks are quick. */
+static bool flush_output_is_old(jd_event_loop *loop)
 {
     jd_timestamp clock = event_loop_clock(loop);
     int64_t passed_ns = clock - loop->flush.age_clock;
@@ -36,8 +40,8 @@ static bool output_is_old(jd_event_loop *loop)
     return clock - loop->flush.oldest_output >= loop->flush.policy.age_ns;
 }
 
-/* Flushes what is on the list, but for the spared one's (or NULL); connections with nothing else to do leave it. */
-static void flush_touched(jd_event_loop *loop, const jd_tcp_connection *spared)
+/* Flushes all touched connections except spared (may be NULL). Connections without further work leave the list. */
+static void touched_flush(jd_event_loop *loop, const jd_tcp_connection *spared)
 {
     jd_tcp_connection **link = &loop->flush.touched_first;
 
@@ -55,8 +59,8 @@ static void flush_touched(jd_event_loop *loop, const jd_tcp_connection *spared)
     loop->flush.touched_link = link;
 }
 
-/* What an engine gathers until the turn's end leaves now. */
-static void push(jd_event_loop *loop)
+/* Makes an engine that gathers sends for its next wait submit them now. */
+static void engine_push(jd_event_loop *loop)
 {
     if (loop->ops->push != NULL)
         loop->ops->push(loop->engine);
@@ -65,12 +69,13 @@ static void push(jd_event_loop *loop)
 void connection_flush_early(jd_tcp_connection *connection)
 {
     connection_flush(connection);
-    push(connection_loop(connection));
+    engine_push(connection_loop(connection));
 }
 
-/* What answers the input that is being dealt with stays behind: more follows, and a peer that gets its answers in two parts
- * goes on in two parts, each of which costs what the whole does. But only once, if what waits is old. */
-static jd_tcp_connection *spare(jd_event_loop *loop, bool is_old)
+/* Returns the connection to leave out of an early flush: the one whose input is being delivered. More responses follow,
+ * and splitting them splits the peer's next batch, of which each part costs as much as the whole. Its old output is
+ * spared only once. */
+static jd_tcp_connection *flush_choose_spared(jd_event_loop *loop, bool is_old)
 {
     jd_tcp_connection *connection = loop->delivery.answering;
 
@@ -84,19 +89,19 @@ static jd_tcp_connection *spare(jd_event_loop *loop, bool is_old)
 
 void flush_early(jd_event_loop *loop)
 {
-    bool is_old = output_is_old(loop);
+    bool is_old = flush_output_is_old(loop);
 
     if (!is_old && loop->flush.unflushed < loop->flush.policy.connections)
         return;
-    flush_touched(loop, spare(loop, is_old));
-    push(loop);
-    /* The sends' own time makes nothing old. */
+    touched_flush(loop, flush_choose_spared(loop, is_old));
+    engine_push(loop);
+    /* The time that the sends took does not count for the age of the next output. */
     loop->flush.age_clock = event_loop_clock(loop);
     if (is_old)
         loop->flush.oldest_output = loop->flush.age_clock;
 }
 
-static void append_touched(jd_event_loop *loop, jd_tcp_connection *connection)
+static void touched_append(jd_event_loop *loop, jd_tcp_connection *connection)
 {
     connection->next = NULL;
     *loop->flush.touched_link = connection;
@@ -108,17 +113,17 @@ void connection_touch(jd_tcp_connection *connection, unsigned todo)
     jd_event_loop *loop = connection_loop(connection);
 
     if (connection_state(connection) == CONNECTION_DISCONNECTED)
-        return; /* nothing is left to be done, and it may be on the list of the dead */
+        return; /* no work is left, and next may link the list of dead connections */
     if (todo & ~(unsigned)connection->todo & TODO_FLUSH && loop->flush.unflushed++ == 0)
         loop->flush.oldest_output = loop->flush.age_clock;
     connection->todo |= (uint8_t)todo;
     if (connection->flags & CONNECTION_TOUCHED)
         return;
     connection->flags |= CONNECTION_TOUCHED;
-    append_touched(loop, connection);
+    touched_append(loop, connection);
 }
 
-static bool take_todo(jd_tcp_connection *connection, unsigned todo)
+static bool connection_take_todo(jd_tcp_connection *connection, unsigned todo)
 {
     bool is_set = (connection->todo & todo) != 0;
 
@@ -126,17 +131,18 @@ static bool take_todo(jd_tcp_connection *connection, unsigned todo)
     return is_set;
 }
 
-/* In this order: what is told before the end that it may ask for or that would leave it untold, down last. A step may ask
- * for a later one, which is then done here, or an earlier one, which waits for the next turn. */
-static void settle(jd_tcp_connection *connection)
+/* Does the pending work of one connection. Callbacks come before the close, which they may ask for and which would
+ * suppress them; down comes last. A step may add work: for a later step, it is done here; for an earlier one, in the
+ * next turn. */
+static void connection_settle(jd_tcp_connection *connection)
 {
-    if (take_todo(connection, TODO_WATERMARK))
+    if (connection_take_todo(connection, TODO_WATERMARK))
         connection_invoke_watermark(connection);
-    if (take_todo(connection, TODO_WRITE_COMPLETE))
+    if (connection_take_todo(connection, TODO_WRITE_COMPLETE))
         connection_invoke_write_complete(connection);
-    if (take_todo(connection, TODO_INPUT))
+    if (connection_take_todo(connection, TODO_INPUT))
         connection_deliver_deferred(connection);
-    if (take_todo(connection, TODO_FINISH))
+    if (connection_take_todo(connection, TODO_FINISH))
         connection_finish_output(connection);
     if (connection->todo & TODO_CLOSE) {
         connection_flush(connection);
@@ -144,7 +150,7 @@ static void settle(jd_tcp_connection *connection)
         connection_close_stream(connection);
     }
     if (connection->todo & TODO_DOWN) {
-        connection->todo = 0; /* what was sent while closing has asked for more, which is too late */
+        connection->todo = 0; /* drop work that bytes sent during the close have added */
         connection_invoke_down(connection);
     }
 }
@@ -154,17 +160,18 @@ unsigned settle_connections(jd_event_loop *loop)
     jd_tcp_connection *connection;
     unsigned count = loop->flush.unflushed;
 
-    flush_touched(loop, NULL);
+    touched_flush(loop, NULL);
     connection = loop->flush.touched_first;
     loop->flush.touched_first = NULL;
     loop->flush.touched_link = &loop->flush.touched_first;
     for (jd_tcp_connection *next; connection != NULL; connection = next, count++) {
         next = connection->next;
         flush_before_callback(loop);
-        /* It counts as touched meanwhile, so that nothing links it into the new list while it may die here. */
-        settle(connection);
+        /* CONNECTION_TOUCHED stays set, so that nothing links the connection into the new list while it may go down
+         * here. */
+        connection_settle(connection);
         if (connection->todo != 0)
-            append_touched(loop, connection);
+            touched_append(loop, connection);
         else
             connection->flags &= (uint16_t)~CONNECTION_TOUCHED;
     }

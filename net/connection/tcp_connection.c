@@ -1,16 +1,16 @@
-/* The life of a connection: accepted (or made), connected, disconnecting, closing, disconnected. */
+/* The life of a connection: accepted (or connected by a client), connected, disconnecting, closing, disconnected. */
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
 
-/* Not for DISCONNECTING, which other threads set too. None of these states is agreed on by looking at something else at
- * the same time, so that the order of a release is enough. */
-static void set_state(jd_tcp_connection *connection, enum connection_state state)
+/* For every state but DISCONNECTING, which other threads set too. Release order is enough: no agreement between
+ * threads pairs one of these states with another variable. */
+static void connection_set_state(jd_tcp_connection *connection, enum connection_state state)
 {
     atomic_store_explicit(&connection->state, (uint8_t)state, memory_order_release);
 }
 
-/* ---- birth ---- */
+/* ---- open ---- */
 
 int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,
                     const struct peer_address *peer)
@@ -43,10 +43,10 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
         connection_begin_close(connection, result);
         return result;
     }
-    set_state(connection, CONNECTION_CONNECTED);
+    connection_set_state(connection, CONNECTION_CONNECTED);
     connection->flags |= CONNECTION_UP;
     counter_add(&loop->counters.connections_opened, 1);
-    profile->owner->seen(profile->owner, connection, 1);
+    profile->owner->up_changed(profile->owner, connection, 1);
     if (profile->has_timeouts)
         connection_start_timeouts(connection);
     flush_before_callback(loop);
@@ -55,16 +55,16 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     return 0;
 }
 
-/* ---- the end ---- */
+/* ---- close ---- */
 
-static enum close_reason reason_of(const jd_tcp_connection *connection, int error)
+static enum close_reason connection_reason_of(const jd_tcp_connection *connection, int error)
 {
     switch (error) {
-    case 0: /* whose FIN was first */
+    case 0: /* the side that sent its FIN first */
         return connection->flags & CONNECTION_PEER_ENDED && !(connection->flags & CONNECTION_FIN_SENT) ? CLOSED_BY_PEER
                                                                                                        : CLOSED_LOCALLY;
     case JD_ECONNRESET:
-    case JD_EPIPE: /* sent to after its reset */
+    case JD_EPIPE: /* a send after the peer's RST */
         return CLOSED_BY_RESET;
     case JD_ENOMEM:
         return CLOSED_NO_MEMORY;
@@ -75,14 +75,14 @@ static enum close_reason reason_of(const jd_tcp_connection *connection, int erro
 
 void connection_begin_close(jd_tcp_connection *connection, int error)
 {
-    connection_begin_close_for(connection, error, reason_of(connection, error));
+    connection_begin_close_for(connection, error, connection_reason_of(connection, error));
 }
 
 void connection_begin_close_for(jd_tcp_connection *connection, int error, enum close_reason reason)
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    set_state(connection, CONNECTION_CLOSING);
+    connection_set_state(connection, CONNECTION_CLOSING);
     connection->error = (int16_t)error; /* errno's values are below 4096 (errno(3), the kernel's MAX_ERRNO) */
     connection->close_reason = (uint8_t)reason;
     timer_cancel(&connection_loop(connection)->timers.wheel, &connection->timer);
@@ -96,18 +96,19 @@ bool connection_set_disconnecting(jd_tcp_connection *connection)
     return atomic_compare_exchange_strong(&connection->state, &connected, CONNECTION_DISCONNECTING);
 }
 
-/* FIN, or the close that stands for it, when nothing is left to be sent: neither here nor on its way from other threads,
- * whose sends have been promised. */
+/* Sends the FIN, or closes if the peer's FIN has come, once no output is left: neither in the queue nor reserved by
+ * other threads, whose sends have been accepted. */
 void connection_finish_output(jd_tcp_connection *connection)
 {
     if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)
         return;
     if (output_queue_bytes(&connection->stream.output) > 0) {
-        /* What is under way may take its time only while nobody waits for it. */
+        /* An engine may delay its report of a send in flight, but not while it is awaited (stream_is_awaited): the FIN
+         * now awaits it. */
         connection_loop(connection)->ops->stream->flush(&connection->stream);
         return;
     }
-    if (atomic_load(&connection->queued_elsewhere) > 0)
+    if (atomic_load(&connection->queued_remotely) > 0)
         return;
     if (connection->flags & CONNECTION_PEER_ENDED) {
         connection_begin_close(connection, 0);
@@ -115,7 +116,7 @@ void connection_finish_output(jd_tcp_connection *connection)
     }
     connection->flags |= CONNECTION_FIN_SENT;
     connection_loop(connection)->ops->stream->shutdown_write(&connection->stream);
-    /* Closing now could cost the peer bytes it has not read yet, see stream_ops.close: its FIN says that it has. */
+    /* Closing now might send RST and cost the peer bytes that it has not read (stream_ops.close): wait for its FIN. */
     if (connection->flags & CONNECTION_CLOSE_DRAINED)
         connection_discard_input(connection);
 }
@@ -131,7 +132,7 @@ void connection_peer_ended(jd_tcp_connection *connection)
         connection_begin_close(connection, 0);
         return;
     }
-    /* Without anyone to tell, nobody would ever close it. */
+    /* Without a half-close callback, nothing would ever close the connection. */
     if (profile->allow_half_open && profile->on_half_close != NULL) {
         profile->on_half_close(connection, profile->on_half_close_arg);
         return;
@@ -163,7 +164,7 @@ void connection_invoke_down(jd_tcp_connection *connection)
     struct connection_profile *profile = connection->profile;
     jd_event_loop *loop = connection_loop(connection);
 
-    set_state(connection, CONNECTION_DISCONNECTED);
+    connection_set_state(connection, CONNECTION_DISCONNECTED);
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
     loop->connections.open--;
@@ -171,7 +172,7 @@ void connection_invoke_down(jd_tcp_connection *connection)
     if (connection->flags & CONNECTION_UP) {
         counter_add(&loop->counters.connections_closed, 1);
         counter_add(&loop->counters.closed[connection->close_reason], 1);
-        profile->owner->seen(profile->owner, connection, -1);
+        profile->owner->up_changed(profile->owner, connection, -1);
         if (profile->on_connection != NULL)
             profile->on_connection(connection, profile->on_connection_arg);
     } else {
@@ -181,54 +182,54 @@ void connection_invoke_down(jd_tcp_connection *connection)
     jd_tcp_connection_unref(connection);
 }
 
-void connection_carry_out(jd_tcp_connection *connection, enum connection_order order)
+void connection_execute_command(jd_tcp_connection *connection, enum connection_command command)
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    switch (order) {
-    case ORDER_SEND: /* connection_remote.c does these */
-    case ORDER_SEND_REFERENCE:
+    switch (command) {
+    case COMMAND_SEND: /* executed in connection_remote.c */
+    case COMMAND_SEND_REFERENCE:
         break;
-    case ORDER_SHUTDOWN:
-    case ORDER_FINISH:
+    case COMMAND_SHUTDOWN:
+    case COMMAND_FINISH:
         connection_touch(connection, TODO_FINISH);
         break;
-    case ORDER_RESET:
+    case COMMAND_RESET:
         connection->flags |= CONNECTION_RESET;
         connection_begin_close(connection, 0);
         break;
-    case ORDER_CLOSE:
+    case COMMAND_CLOSE:
         connection_begin_close(connection, 0);
         break;
     }
 }
 
-static int give_order(jd_tcp_connection *connection, enum connection_order order)
+static int connection_give_command(jd_tcp_connection *connection, enum connection_command command)
 {
     if (!event_loop_is_mine(connection_loop(connection)))
-        return connection_post_order(connection, order);
-    if (order == ORDER_SHUTDOWN && !connection_set_disconnecting(connection))
+        return connection_post_command(connection, command);
+    if (command == COMMAND_SHUTDOWN && !connection_set_disconnecting(connection))
         return JD_ENOTCONN;
-    connection_carry_out(connection, order);
+    connection_execute_command(connection, command);
     return 0;
 }
 
 int jd_tcp_connection_shutdown(jd_tcp_connection *connection)
 {
-    return give_order(connection, ORDER_SHUTDOWN);
+    return connection_give_command(connection, COMMAND_SHUTDOWN);
 }
 
 int jd_tcp_connection_close(jd_tcp_connection *connection)
 {
-    return give_order(connection, ORDER_CLOSE);
+    return connection_give_command(connection, COMMAND_CLOSE);
 }
 
 int jd_tcp_connection_reset(jd_tcp_connection *connection)
 {
-    return give_order(connection, ORDER_RESET);
+    return connection_give_command(connection, COMMAND_RESET);
 }
 
-/* ---- what can be asked ---- */
+/* ---- queries ---- */
 
 bool jd_tcp_connection_is_connected(const jd_tcp_connection *connection)
 {

@@ -1,5 +1,21 @@
-/* The connection's inside, shared by the files that make it up: tcp_connection.c (life), connection_input.c (what
- * arrives), connection_output.c (what is sent), flush.c (the turn's end). */
+/* The internals of a connection, shared by the files of net/connection/ and used by net/server/ and net/client/.
+ *
+ * - tcp_connection.c: the states, from open to down
+ * - connection_input.c, connection_codec.c: received bytes and frames, delivered to callbacks
+ * - connection_output.c, connection_send_reference.c: output, appended to the output queue
+ * - connection_remote.c: commands and sends from other threads
+ * - flush.c: output handed to the engine; the turn's end
+ * - connection_profile.c: what the connections of one server or client share
+ * - connection_timeouts.c, connection_reference.c, connection_id.c, connection_service.c
+ *
+ * Terms:
+ * - Turn: one iteration of the loop (jinduo/event_loop.h).
+ * - To touch a connection: to note work for the turn's end (its todo bits) and to put the connection on the loop's list
+ *   of touched connections. Deferring keeps callbacks out of the user's calls.
+ * - To settle: to do that work at the turn's end, for each touched connection (flush.c).
+ *
+ * Thread rule: every function here must be called in the connection's loop thread, unless its comment says
+ * otherwise. */
 #ifndef NET_CONNECTION_TCP_CONNECTION_H
 #define NET_CONNECTION_TCP_CONNECTION_H
 
@@ -12,19 +28,21 @@
 #include <jinduo/tcp_connection.h>
 #include <stdatomic.h>
 
-/* What a connection tells of itself to the server or client that it belongs to, in its loop's thread. */
+/* What a connection reports to its server or client, in the thread of the connection's loop. */
 struct connection_owner {
-    /* The user is about to be told up (change is 1), or down (-1). */
-    void (*seen)(struct connection_owner *owner, jd_tcp_connection *connection, int change);
+    /* Before the connection callback: the connection comes up (change is 1) or goes down (-1). */
+    void (*up_changed)(struct connection_owner *owner, jd_tcp_connection *connection, int change);
 
-    /* It is gone from loop, whether seen or not; error: 0, or why. The owner may end any time after. */
+    /* The connection has left loop; called exactly once, also for one that never came up. error: 0, or the negative
+     * error that ended it. The owner may be freed at any time after this call. */
     void (*gone)(struct connection_owner *owner, jd_event_loop *loop, int error);
 };
 
-/* What all connections of a server or client have in common: one shared record instead of a copy in each. */
+/* What all connections of a server or client have in common: one reference-counted record instead of a copy in each.
+ * Callbacks and codec are set while the server or client is not started. */
 struct connection_profile {
     _Atomic uint32_t references;
-    struct connection_owner *owner; /* not to be followed after gone */
+    struct connection_owner *owner; /* must not be dereferenced after gone */
     char name[32];
 
     jd_connection_callback on_connection;
@@ -47,13 +65,14 @@ struct connection_profile {
     jd_frame_error_callback on_frame_error;
     void *on_frame_error_arg;
 
+    /* As in jd_tcp_server_options, with the defaults filled in; sizes in bytes. */
     size_t output_limit;
     size_t input_limit;
     size_t budget_bytes;
     size_t high_watermark, low_watermark;
     bool allow_half_open;
     bool read_above_watermark;
-    bool has_timeouts; /* any of these */
+    bool has_timeouts; /* at least one of the following is not 0 */
     uint32_t first_message_timeout_ms;
     uint32_t idle_timeout_ms;
     uint32_t read_timeout_ms;
@@ -61,7 +80,7 @@ struct connection_profile {
     uint32_t heartbeat_ms;
 };
 
-/* The options that servers and clients share. */
+/* The options that servers and clients share: as in jd_tcp_server_options, 0 where the default is wanted. */
 struct connection_options {
     struct socket_options socket;
     bool allow_half_open;
@@ -71,7 +90,7 @@ struct connection_options {
     uint32_t first_message_timeout_ms, idle_timeout_ms, read_timeout_ms, write_timeout_ms, heartbeat_ms;
 };
 
-/* Taken out of either's. */
+/* The initializer of a struct connection_options from a jd_tcp_server_options or jd_tcp_client_options. */
 #define CONNECTION_OPTIONS_OF(options)                                                                                 \
     {                                                                                                                  \
         .socket = { .nagle = (options)->nagle,                                                                         \
@@ -87,85 +106,98 @@ struct connection_options {
         .write_timeout_ms = (options)->write_timeout_ms, .heartbeat_ms = (options)->heartbeat_ms,                      \
     }
 
-/* connection_profile.c. create: with one reference; NULL when there is no memory. */
-bool connection_options_make_sense(const char *name, const struct connection_options *options);
+/* ---- connection_profile.c ---- */
+
+/* Whether options are within their limits and consistent with each other. name: of the server or client, for the log
+ * line that explains inconsistent watermarks. From any thread. */
+bool connection_options_are_valid(const char *name, const struct connection_options *options);
+
+/* Creates a profile with one reference, which the caller owns. name is copied, cut to 31 bytes. Returns NULL when there
+ * is no memory. From any thread. */
 struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
                                                      const struct connection_options *options);
+
+/* Gives one reference back; the last one frees the profile. From any thread. */
 void connection_profile_release(struct connection_profile *profile);
+
+/* Sets the codec (borrowed: it must outlive the connections) and the frame callback. Raises input_limit to at least one
+ * frame of maximum size and 64 KiB. While the server or client is not started. */
 void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
                                   void *arg);
 
-/* In the order of life; a state is never left backwards. */
+/* In the order of life: a connection may skip a state, and never returns to an earlier one. */
 enum connection_state {
     CONNECTION_ACCEPTED,
-    CONNECTION_CONNECTED,     /* the user has seen it */
-    CONNECTION_DISCONNECTING, /* sends what is queued, then FIN; takes no more */
-    CONNECTION_CLOSING,       /* the engine has been or will be told to close it */
-    CONNECTION_DISCONNECTED,  /* the user has seen it go */
+    CONNECTION_CONNECTED,     /* up: the connection callback is about to run, or has run */
+    CONNECTION_DISCONNECTING, /* sends what is queued, then FIN; further sends are refused */
+    CONNECTION_CLOSING,       /* the engine's close is pending (TODO_CLOSE) or in flight */
+    CONNECTION_DISCONNECTED,  /* down: the connection callback is about to run, or has run */
 };
 
-/* What is to be done at the turn's end (todo), and what else is true of the connection (flags). */
+/* Of todo: work for the turn's end. */
 enum {
     TODO_FLUSH = 1,          /* hand the output queue to the engine */
-    TODO_INPUT = 2,          /* input held back while reading was paused */
-    TODO_FINISH = 4,         /* see whether the output is drained */
-    TODO_WRITE_COMPLETE = 8, /* tell the user that it is */
-    TODO_CLOSE = 16,
-    TODO_DOWN = 32,
-    TODO_WATERMARK = 64, /* tell the user on which side of the watermarks the output is */
+    TODO_INPUT = 2,          /* deliver input deferred while reading was paused, and resume reading */
+    TODO_FINISH = 4,         /* send FIN, or close, if the output is drained */
+    TODO_WRITE_COMPLETE = 8, /* invoke the write-complete callback */
+    TODO_CLOSE = 16,         /* let the engine close the stream */
+    TODO_DOWN = 32,          /* invoke the connection callback: down */
+    TODO_WATERMARK = 64,     /* invoke a watermark callback if the output has crossed that watermark */
 };
 
+/* Of flags. */
 enum {
-    CONNECTION_TOUCHED = 1,          /* on the loop's list of connections with something to do */
-    CONNECTION_PAUSED = 2,           /* by the user */
-    CONNECTION_INPUT_DEFERRED = 4,   /* input arrived that the user has not been told of */
-    CONNECTION_END_DEFERRED = 8,     /* and behind it the peer's FIN */
-    CONNECTION_PEER_ENDED = 16,      /* the peer has sent its FIN */
-    CONNECTION_FIN_SENT = 32,        /* we have */
-    CONNECTION_CLOSE_DRAINED = 64,   /* close when the output is drained, instead of FIN */
-    CONNECTION_RESET = 128,          /* close with RST */
-    CONNECTION_UP = 256,             /* the user has been told up */
-    CONNECTION_DISCARDS_INPUT = 512, /* only the peer's FIN is waited for */
-    CONNECTION_ABOVE_WATERMARK = 1024,
-    CONNECTION_REPORTED_ABOVE = 8192, /* and the user knows */
-    CONNECTION_SPARED = 16384,        /* by an early flush, of output that was old */
-    CONNECTION_PAUSED_BY_OUTPUT = 2048,
-    CONNECTION_FIRST_MESSAGE = 4096, /* has not come yet, and must in time */
+    CONNECTION_TOUCHED = 1,             /* on the loop's list of touched connections */
+    CONNECTION_PAUSED = 2,              /* reading is paused by the user */
+    CONNECTION_INPUT_DEFERRED = 4,      /* input has undelivered bytes, which wait for the end of the pause */
+    CONNECTION_END_DEFERRED = 8,        /* the peer's FIN arrived during the pause and is not processed yet */
+    CONNECTION_PEER_ENDED = 16,         /* the peer's FIN has been processed */
+    CONNECTION_FIN_SENT = 32,           /* this side has sent its FIN */
+    CONNECTION_CLOSE_DRAINED = 64,      /* closed by its owner: after the FIN, input is discarded */
+    CONNECTION_RESET = 128,             /* close with RST */
+    CONNECTION_UP = 256,                /* the connection came up; stays set */
+    CONNECTION_DISCARDS_INPUT = 512,    /* input is dropped; only the peer's FIN counts */
+    CONNECTION_ABOVE_WATERMARK = 1024,  /* output is above the high watermark, or has not sunk to the low one since */
+    CONNECTION_PAUSED_BY_OUTPUT = 2048, /* reading is paused by the high watermark (back-pressure) */
+    CONNECTION_AWAITS_FIRST_MESSAGE = 4096, /* first_message_timeout_ms is running */
+    CONNECTION_REPORTED_ABOVE = 8192,       /* the last watermark reported to the user was the high one */
+    CONNECTION_SPARED = 16384,              /* its pending output was left out of one early flush (flush.c) */
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT,
 };
 
-/* What each message touches comes first, together: with many connections it has left the cache in between. */
+/* The fields that every message uses come first, together: with many connections they have left the cache in
+ * between. */
 struct jd_tcp_connection {
     struct slot_header slot;
     struct stream stream;
     struct connection_profile *profile;
-    jd_buffer *input;                /* what callbacks left behind; NULL: nothing */
-    jd_tcp_connection *next;         /* on the loop's list of touched, or of dead ones */
-    _Atomic size_t queued_elsewhere; /* bytes that other threads' sends have reserved, on their way to the loop */
+    jd_buffer *input;               /* bytes that callbacks left unconsumed; NULL: none */
+    jd_tcp_connection *next;        /* on the loop's list of touched connections, or of dead ones */
+    _Atomic size_t queued_remotely; /* bytes reserved by sends of other threads whose messages are still in flight */
     _Atomic uint8_t state;
     uint8_t todo;
     uint16_t flags;
     _Atomic uint32_t references;
-    uint32_t received_ms, sent_ms; /* when last, by the loop's clock; differences are right for 2^31 ms */
+    uint32_t received_ms, sent_ms; /* of the last receive and send, by the loop's clock; differences hold for 2^31 ms */
     _Atomic(void *) context;
 
     void (*context_destructor)(void *);
     union {
-        struct timer timer;    /* while it lives */
-        struct task_node home; /* the last reference on its way home to the loop */
+        struct timer timer;           /* while there are references */
+        struct task_node return_task; /* brings the connection to its loop when the last reference ended elsewhere */
     };
     struct peer_address peer;
     union {
         struct {
-            int16_t error;        /* once it is closing */
+            int16_t error;        /* from CLOSING on */
             uint8_t close_reason; /* enum close_reason */
         };
-        uint32_t up_ms; /* before: when it came up */
+        uint32_t up_ms; /* until CLOSING: when the connection came up */
     };
 };
 
 /* An idle connection must stay small: docs/architecture.md. */
-_Static_assert(sizeof(jd_tcp_connection) <= 184, "an idle connection has grown");
+_Static_assert(sizeof(jd_tcp_connection) <= 184, "jd_tcp_connection must not exceed 184 bytes");
 
 static inline jd_tcp_connection *connection_of_stream(struct stream *stream)
 {
@@ -182,118 +214,165 @@ static inline enum connection_state connection_state(const jd_tcp_connection *co
     return (enum connection_state)atomic_load_explicit(&connection->state, memory_order_relaxed);
 }
 
-/* Makes a connection of a connected socket, which it owns from here on, starts it and tells the user (up). Takes a
- * reference on profile. In the loop's thread, not inside a callback of another connection. Returns 0, or a negative error
- * and the socket is closed. */
+/* ---- tcp_connection.c ---- */
+
+/* Creates a connection on a connected socket, starts its stream and invokes the connection callback (up). Takes a
+ * reference on profile, and ownership of socket, also when it fails. Must not be called inside a callback of another
+ * connection. Returns 0, or a negative error: then the socket is closed, now or at the turn's end, the user never sees
+ * the connection, and owner->gone reports the error. */
 int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,
                     const struct peer_address *peer);
 
-/* Queues todo for the turn's end (flush.c). */
-void connection_touch(jd_tcp_connection *connection, unsigned todo);
-
-/* Hands queued output to the engine now, if any waits for that (flush.c). */
-void connection_flush(jd_tcp_connection *connection);
-
-/* The same, and it leaves at once. */
-void connection_flush_early(jd_tcp_connection *connection);
-
-/* No sends from now on; the engine is told at the turn's end. error: 0, or why; the reason follows from it, or is given. */
+/* Begins to close: sends are refused from now on, the engine closes the stream at the turn's end, then the connection
+ * goes down. error: 0, or the negative error that jd_tcp_connection_error reports. The reason, for the statistics,
+ * follows from error, or is given. Does nothing if the connection is closing already. */
 void connection_begin_close(jd_tcp_connection *connection, int error);
 void connection_begin_close_for(jd_tcp_connection *connection, int error, enum close_reason reason);
 
-/* The peer's address as text, of at most JD_ENDPOINT_TEXT_BYTES: for messages in the log. */
-void connection_peer_text(const jd_tcp_connection *connection, char *text);
+/* Changes the state from CONNECTED to DISCONNECTING. Returns false if the state was another. From any thread. */
+bool connection_set_disconnecting(jd_tcp_connection *connection);
 
-/* The peer's FIN, when the input before it has been dealt with. */
+/* Processes the peer's FIN, when all input before it has been delivered: invokes the half-close callback, or begins to
+ * finish the output and close. */
 void connection_peer_ended(jd_tcp_connection *connection);
 
-/* The steps of the turn's end, in their order. */
-void connection_invoke_watermark(jd_tcp_connection *connection);
-void connection_invoke_write_complete(jd_tcp_connection *connection);
-void connection_deliver_deferred(jd_tcp_connection *connection);
-void connection_finish_output(jd_tcp_connection *connection); /* if drained and someone waits for that: FIN or close */
+/* Writes the peer's address as text into text (JD_ENDPOINT_TEXT_BYTES bytes), for log lines. */
+void connection_peer_text(const jd_tcp_connection *connection, char *text);
+
+/* The remaining steps of settling, in their order; each does nothing when the state no longer asks for it. */
+void connection_invoke_watermark(jd_tcp_connection *connection);      /* connection_output.c */
+void connection_invoke_write_complete(jd_tcp_connection *connection); /* connection_output.c */
+void connection_deliver_deferred(jd_tcp_connection *connection);      /* connection_input.c; also resumes reading */
+void connection_finish_output(jd_tcp_connection *connection);         /* DISCONNECTING and drained: FIN, or close */
 void connection_close_stream(jd_tcp_connection *connection);
-void connection_invoke_down(jd_tcp_connection *connection);
+void connection_invoke_down(jd_tcp_connection *connection); /* gives the library's reference back */
 
-/* connection_timeouts.c: timeouts of less than 12 days, as 2^30 ms and their half again fit a signed 32-bit clock. */
+/* ---- flush.c ---- */
+
+/* Touches connection: adds todo (TODO_ bits) to the work for the turn's end. Ignored when the connection is down. */
+void connection_touch(jd_tcp_connection *connection, unsigned todo);
+
+/* Hands queued output to the engine now, if TODO_FLUSH is set. */
+void connection_flush(jd_tcp_connection *connection);
+
+/* As connection_flush, and an engine that gathers output for its next wait submits it at once. */
+void connection_flush_early(jd_tcp_connection *connection);
+
+/* As struct loop_service says: flush_early, settle. */
+void flush_early(jd_event_loop *loop);
+unsigned settle_connections(jd_event_loop *loop);
+
+/* ---- connection_timeouts.c ---- */
+
+/* Timeouts are below 12 days: 2^30 ms and half of that again fit the signed difference of two 32-bit times. */
 enum { CONNECTION_TIMEOUT_MAX_MS = (1 << 30) - 1 };
-void connection_start_timeouts(jd_tcp_connection *connection);
-void connection_check_timeouts(jd_tcp_connection *connection);
-void connection_expect_progress(jd_tcp_connection *connection); /* of output that begins to wait */
 
-/* Whether input may be given to the user now. */
-static inline bool connection_takes_input(const jd_tcp_connection *connection)
+/* The connection has come up: starts the timer for the timeouts of its profile. */
+void connection_start_timeouts(jd_tcp_connection *connection);
+
+/* The timer has expired: closes with JD_ETIMEDOUT, or invokes the heartbeat callback, and starts the timer again. */
+void connection_check_timeouts(jd_tcp_connection *connection);
+
+/* Output was queued on an empty queue: write_timeout_ms starts now. */
+void connection_start_write_timeout(jd_tcp_connection *connection);
+
+/* ---- connection_input.c ---- */
+
+/* Whether input may be delivered to the user now: not closing and not paused. */
+static inline bool connection_may_deliver(const jd_tcp_connection *connection)
 {
     return connection_state(connection) < CONNECTION_CLOSING && !(connection->flags & CONNECTION_ANY_PAUSE);
 }
 
-/* Whether that many bytes more may be queued now: 0 or a negative error. In the loop's thread. */
-int connection_may_send(const jd_tcp_connection *connection, size_t length);
+/* Copies bytes behind the unconsumed input. Returns false when there is no memory: then the connection is closing. */
+bool connection_append_input(jd_tcp_connection *connection, const void *data, size_t length);
 
-/* What follows from length bytes of output having been queued; queued_before: what the queue counted before. */
-void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length);
-
-/* ---- connection_input.c, for connection_codec.c ---- */
-
-/* Adds to the input that callbacks left behind. False when there is no memory: then the connection ends. */
-bool connection_keep_input(jd_tcp_connection *connection, const void *data, size_t length);
-
-/* The same for bytes that came although reading is paused: they are delivered at resume. */
+/* Copies bytes that arrived while reading is paused: they are delivered after resume. More than input_limit bytes close
+ * the connection. */
 void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length);
 
-/* Frees the buffer when nothing is left in it. */
+/* Frees the input buffer if it is empty. */
 void connection_drop_empty_input(jd_tcp_connection *connection);
+
+/* Ends one kind of pause: CONNECTION_PAUSED or CONNECTION_PAUSED_BY_OUTPUT. Deferred input is delivered, and reading
+ * resumed, at the turn's end. */
+void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
+
+/* Drops the input from now on, until the peer's FIN. */
+void connection_discard_input(jd_tcp_connection *connection);
 
 /* ---- connection_codec.c ---- */
 
-/* Cuts frames from the block, and delivers them; from the input that was left behind. */
+/* Decodes the frames in block and delivers them; an incomplete frame is copied to the connection's input. */
 void connection_deliver_frames(jd_tcp_connection *connection, const struct block *block);
-void connection_cut_input(jd_tcp_connection *connection);
 
-/* Ends one of the two kinds of pause. */
-void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
+/* Decodes and delivers the frames in the connection's input, which must not be NULL. */
+void connection_decode_input(jd_tcp_connection *connection);
 
-/* From now on input is dropped, until the peer's FIN. */
-void connection_discard_input(jd_tcp_connection *connection);
+/* ---- connection_output.c ---- */
 
-/* After a flush: if block, taken from the engine by send_buffer, holds few bytes still, they are copied and it goes back to
- * its pool. */
-void connection_return_borrowed(jd_tcp_connection *connection, const struct block *block);
+/* Whether length more bytes may be queued now. Returns 0, JD_ENOTCONN or JD_ENOBUFS (output_limit). */
+int connection_may_send(const jd_tcp_connection *connection, size_t length);
 
-/* Sends the parts, length bytes in all, as one, as jd_tcp_connection_send. */
+/* Copies the parts (length bytes in total) into the output queue, all or nothing. Returns what jd_tcp_connection_send
+ * returns. From any thread that may use connection. */
 int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
 
-/* What one thread asks of a connection that belongs to another. */
-enum connection_order { ORDER_SEND, ORDER_SEND_REFERENCE, ORDER_SHUTDOWN, ORDER_CLOSE, ORDER_RESET, ORDER_FINISH };
+/* Must follow each addition to the output queue: schedules the flush and checks the watermark. queued_before: the
+ * queue's bytes before; length: the bytes added, those in files included. */
+void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length);
 
-/* connection_reference.c: the end of a connection that nobody refers to any more, in its loop's thread; and of one whose loop has
- * ended, whose memory goes with the loop's. */
+/* After a flush. block: a receive block that send_buffer moved to the output queue. If few of its bytes are still
+ * queued they are copied, and the block returns to its pool. */
+void connection_return_borrowed(jd_tcp_connection *connection, const struct block *block);
+
+/* ---- connection_remote.c: from threads other than the loop's ---- */
+
+/* What another thread asks the connection's loop to do. */
+enum connection_command {
+    COMMAND_SEND,
+    COMMAND_SEND_REFERENCE,
+    COMMAND_SHUTDOWN,
+    COMMAND_CLOSE,
+    COMMAND_RESET,
+    COMMAND_FINISH, /* check again whether the output is drained: a reservation was withdrawn */
+};
+
+/* Queues command (not a send). Returns 0, also when the connection or its loop is gone; JD_ENOMEM; for COMMAND_SHUTDOWN
+ * JD_ENOTCONN unless the connection is CONNECTED. */
+int connection_post_command(jd_tcp_connection *connection, enum connection_command command);
+
+/* Queues a copy of the parts, length bytes in total. Returns what jd_tcp_connection_send returns. */
+int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
+
+/* Queues a reference (the struct is copied, the memory or file is not). counted_bytes: what it adds to queued_bytes.
+ * Returns what jd_tcp_connection_send returns; after an error release is not called. */
+int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference,
+                              size_t counted_bytes);
+
+/* tcp_connection.c, in the loop's thread: executes a command that is not a send. */
+void connection_execute_command(jd_tcp_connection *connection, enum connection_command command);
+
+/* ---- connection_reference.c ---- */
+
+/* Frees a connection without references: its context, its profile reference and its slot. */
 void connection_free_in_loop(jd_tcp_connection *connection);
+
+/* The same without the slot, for a connection whose loop has ended: the slot's memory is freed with the loop's. From
+ * any thread. */
 void connection_free(jd_tcp_connection *connection);
 
-/* connection_remote.c: orders from other threads. */
-int connection_post_order(jd_tcp_connection *connection, enum connection_order order);
-int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
-int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference, size_t counts);
+/* ---- connection_service.c: all connections of a loop ---- */
 
-/* In the loop's thread. */
-void connection_carry_out(jd_tcp_connection *connection, enum connection_order order);
+enum closing {
+    CLOSING_NOW,
+    CLOSING_DRAINED, /* connections with queued output when it is sent and the peer has ended its side, others now */
+    CLOSING_OVERDUE, /* now, because the time for draining has passed */
+};
 
-/* From CONNECTED, from any thread. False if it was in another state. */
-bool connection_set_disconnecting(jd_tcp_connection *connection);
-
-/* ---- all connections of a loop ---- */
-
-/* At once; those with queued output when it is sent, the others at once; at once, as the time for that is over. */
-enum closing { CLOSING_NOW, CLOSING_DRAINED, CLOSING_OVERDUE };
-
-/* Closes those of profile (NULL: all). */
+/* Closes the loop's connections that belong to profile (NULL: all). */
 void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing);
 
 extern const struct loop_service connection_service;
-
-/* flush.c, as struct loop_service says. */
-void flush_early(jd_event_loop *loop);
-unsigned settle_connections(jd_event_loop *loop);
 
 #endif

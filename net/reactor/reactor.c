@@ -1,4 +1,4 @@
-/* The loop side of the Reactor. */
+/* The loop side of the Reactor: engine_ops. */
 #include "net/reactor/reactor.h"
 
 #include "base/memory.h"
@@ -29,8 +29,8 @@ static int reactor_create(struct engine **engine, jd_event_loop *loop)
         result = -errno;
         goto close_poller;
     }
-    /* Edge-triggered: each write to it is an edge, so it never needs to be read; its counter cannot fill up in a
-     * lifetime (eventfd(2): 2^64 - 2). */
+    /* Edge-triggered: each write to the eventfd is an edge, so it need not be read. Its counter, at most 2^64 - 2
+     * (eventfd(2)), cannot fill up in practice. */
     result = poller_add(&reactor->poller, reactor->wakeup, EPOLLIN | EPOLLET, reactor_token(TOKEN_WAKEUP, 0));
     if (result < 0)
         goto close_wakeup;
@@ -59,7 +59,7 @@ static void reactor_destroy(struct engine *engine)
 
 static void reactor_wake(struct engine *engine)
 {
-    /* Its only error, EAGAIN with the counter full, would mean that the wake-up is there already. */
+    /* The only error, EAGAIN for a full counter, would mean that a wake-up is pending already. */
     eventfd_write(reactor_of(engine)->wakeup, 1);
 }
 
@@ -68,7 +68,7 @@ static jd_timestamp reactor_now(const struct engine *engine)
     return clock_now();
 }
 
-static void dispatch(struct reactor *reactor, const struct epoll_event *event)
+static void reactor_dispatch(struct reactor *reactor, const struct epoll_event *event)
 {
     uint64_t value = event->data.u64 & token_value_mask;
     struct stream *stream;
@@ -93,8 +93,9 @@ static void dispatch(struct reactor *reactor, const struct epoll_event *event)
     }
 }
 
-/* With many connections the next one has left the cache since its last event: it comes while this one is served. */
-static void prefetch(const struct reactor *reactor, const struct epoll_event *event)
+/* With many connections, the next one has left the cache since its last event: it is loaded while this one is
+ * served. */
+static void reactor_prefetch(const struct reactor *reactor, const struct epoll_event *event)
 {
     enum { STREAM_LINES = 2, LINE_BYTES = 64 };
     const char *stream = NULL;
@@ -105,7 +106,8 @@ static void prefetch(const struct reactor *reactor, const struct epoll_event *ev
         __builtin_prefetch(stream + i * LINE_BYTES);
 }
 
-static int64_t time_to_wait(const struct reactor *reactor, int64_t timeout_ns)
+/* How long to wait: not at all if work is ready, at most until starved listeners are retried. */
+static int64_t reactor_time_to_wait(const struct reactor *reactor, int64_t timeout_ns)
 {
     int64_t until_retry_ns;
 
@@ -121,7 +123,7 @@ static int64_t time_to_wait(const struct reactor *reactor, int64_t timeout_ns)
     return timeout_ns < 0 || until_retry_ns < timeout_ns ? until_retry_ns : timeout_ns;
 }
 
-/* An epoll instance is readable itself while it has events (epoll(7), question 3). */
+/* An epoll descriptor is readable while it has events (epoll(7), question 3). */
 static int reactor_pollable(struct engine *engine)
 {
     return reactor_of(engine)->poller.epoll;
@@ -129,23 +131,23 @@ static int reactor_pollable(struct engine *engine)
 
 static int64_t reactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
 {
-    return time_to_wait(reactor_of(engine), timeout_ns);
+    return reactor_time_to_wait(reactor_of(engine), timeout_ns);
 }
 
 static int reactor_wait(struct engine *engine, int64_t timeout_ns)
 {
     struct reactor *reactor = reactor_of(engine);
-    int count = poller_wait(&reactor->poller, time_to_wait(reactor, timeout_ns));
+    int count = poller_wait(&reactor->poller, reactor_time_to_wait(reactor, timeout_ns));
     unsigned more;
 
     event_loop_count_enter(engine->loop);
     event_loop_woke(engine->loop);
-    /* What is left over from the last turn goes first, before new events can add to it. */
+    /* The ready lists of the last turn come first, before new events add to them. */
     more = reactor_run_ready(reactor) + acceptor_run_ready(reactor);
     for (int i = 0; i < count; i++) {
         if (i + 1 < count)
-            prefetch(reactor, &reactor->poller.events[i + 1]);
-        dispatch(reactor, &reactor->poller.events[i]);
+            reactor_prefetch(reactor, &reactor->poller.events[i + 1]);
+        reactor_dispatch(reactor, &reactor->poller.events[i]);
     }
     if (reactor->starved_listeners != NULL)
         more += acceptor_retry(reactor);

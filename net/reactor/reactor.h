@@ -1,5 +1,14 @@
-/* The Reactor: edge-triggered epoll. reactor.c is the loop side of the seam, reactor_stream.c the stream side,
- * reactor_acceptor.c listens, reactor_connector.c connects. */
+/* The Reactor: an engine (net/engine/engine.h) on edge-triggered epoll.
+ *
+ * - reactor.c: the loop side, engine_ops
+ * - reactor_stream.c: the stream side, stream_ops
+ * - reactor_acceptor.c: listening sockets
+ * - reactor_connector.c: connecting sockets
+ *
+ * An edge is reported once. So what it means is stored until it has been used (engine_flags), and work that no further
+ * edge will report waits on ready lists, which each turn serves.
+ *
+ * Thread rule: the loop's thread only, except as engine.h says (wake, unlisten with engine NULL). */
 #ifndef NET_REACTOR_REACTOR_H
 #define NET_REACTOR_REACTOR_H
 
@@ -9,8 +18,9 @@
 extern const struct engine_ops reactor_engine;
 extern const struct stream_ops reactor_stream_ops;
 
-/* What a token of the poller names: its highest byte. The rest is a pointer, or for streams a number that never comes
- * again: a duplicate of a closed descriptor, in a child process say, goes on reporting events (epoll(7), question 6). */
+/* The highest byte of a poller token says what the rest names. The rest is a pointer; for a stream it is a number that
+ * is never used again (stream_token), because a duplicate of a closed descriptor, for example in a child process, still
+ * reports events (epoll(7), question 6). */
 enum reactor_token { TOKEN_WAKEUP, TOKEN_STREAM, TOKEN_LISTENER, TOKEN_CONNECTOR, TOKEN_CHANNEL };
 enum { TOKEN_KIND_SHIFT = 56 };
 
@@ -25,16 +35,17 @@ struct reactor {
     struct engine engine;
     struct poller poller;
     int wakeup;          /* an eventfd */
-    struct block *block; /* receives; NULL: one is taken from the pool when needed */
+    struct block *block; /* for the next receive; NULL: to be taken from the pool */
 
-    /* Streams that have used up their budget, or may have more to receive although no edge will tell; listeners likewise. */
+    /* Ready lists: streams and listeners that have used up their budget, or may have more to receive or accept although
+     * no edge will report it. */
     struct stream *ready_first, **ready_link;
     struct listener *ready_listeners;
 
     /* Listeners that ran out of descriptors or memory. */
     struct listener *starved_listeners;
-    jd_timestamp retry_accept_at;
-    bool descriptor_freed; /* since then */
+    jd_timestamp retry_accept_at; /* when to retry them at the latest */
+    bool descriptor_freed;        /* since the last of them ran out: retry them now */
 };
 
 static inline struct reactor *reactor_of(struct engine *engine)
@@ -48,27 +59,39 @@ static inline struct reactor *reactor_of_loop(jd_event_loop *loop)
 }
 
 /* ---- reactor_stream.c ---- */
+
+/* engine_ops.adopt. */
 int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket);
 
-/* events: epoll's. */
+/* Processes the events (EPOLL bits) of a stream: sends, receives and reports what happened. */
 void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32_t events);
 
-/* Streams put on the ready list before. Returns how many. */
+/* Serves the streams that were on the ready list before this call. Returns how many. */
 unsigned reactor_run_ready(struct reactor *reactor);
 
 /* ---- reactor_acceptor.c ---- */
+
+/* engine_ops.accept, pause_accept, unlisten. */
 void acceptor_accept(struct engine *engine, struct listener *listener);
 void acceptor_pause(struct engine *engine, struct listener *listener);
 void acceptor_unlisten(struct engine *engine, struct listener *listener);
+
+/* The listening socket has connections: accepts a batch. */
 void acceptor_event(struct reactor *reactor, struct listener *listener);
+
+/* Serves the listeners that were on the ready list before this call. Returns how many. */
 unsigned acceptor_run_ready(struct reactor *reactor);
 
-/* Tries again where descriptors had run out, when some are free or it is time. Returns how many listeners tried. */
+/* Retries the starved listeners if a descriptor has been freed or retry_accept_at has passed. Returns how many. */
 unsigned acceptor_retry(struct reactor *reactor);
 
 /* ---- reactor_connector.c ---- */
+
+/* engine_ops.connect, abandon. */
 int connector_connect(struct engine *engine, struct connector *connector);
 void connector_abandon(struct engine *engine, struct connector *connector);
+
+/* The socket is writable: it has connected, or failed to. Reports connected. */
 void connector_event(struct reactor *reactor, struct connector *connector);
 
 #endif

@@ -1,10 +1,11 @@
-/* Connector: a socket that is connecting is writable when that is over, whichever way it went (connect(2)). */
+/* Connector: a connecting socket becomes writable when it has connected or failed to (connect(2)). */
 #include "net/reactor/reactor.h"
 
 #include <jinduo/error.h>
 
-/* The socket leaves the poller even if it stays open: the stream that it becomes puts it there in its own way. */
-static void end(struct reactor *reactor, struct connector *connector, int error, const struct peer_address *peer)
+/* Reports the end of the attempt. The socket leaves the poller even if it stays open: its stream registers it anew. */
+static void connector_end(struct reactor *reactor, struct connector *connector, int error,
+                          const struct peer_address *peer)
 {
     socket_handle socket = connector->socket;
 
@@ -28,7 +29,8 @@ int connector_connect(struct engine *engine, struct connector *connector)
     if (result < 0)
         return result;
     result = socket_connect(connector->socket, &connector->endpoint);
-    /* Only now: before, a socket is told to be hung up. One that is connected already has its edge at once. */
+    /* Registered after connect(2), as epoll reports EPOLLHUP for a socket that is not connecting. If it is connected
+     * already, the edge comes at once. */
     if (result == 0)
         result = poller_add(&reactor->poller, connector->socket, EPOLLOUT | EPOLLET, token);
     if (result < 0) {
@@ -41,14 +43,15 @@ int connector_connect(struct engine *engine, struct connector *connector)
 
 void connector_abandon(struct engine *engine, struct connector *connector)
 {
-    end(reactor_of(engine), connector, JD_ECANCELED, NULL);
+    connector_end(reactor_of(engine), connector, JD_ECANCELED, NULL);
 }
 
 void connector_event(struct reactor *reactor, struct connector *connector)
 {
     struct peer_address peer;
 
-    /* A callback before it in this turn may have abandoned it; it connects again, or is freed, in a later task only. */
+    /* An earlier callback of this turn may have abandoned the connector. It is used again, or freed, in a later task
+     * only. */
     if (connector->socket != SOCKET_NONE)
-        end(reactor, connector, socket_finish_connect(connector->socket, &peer), &peer);
+        connector_end(reactor, connector, socket_finish_connect(connector->socket, &peer), &peer);
 }

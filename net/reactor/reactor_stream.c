@@ -1,6 +1,6 @@
-/* The stream side of the Reactor: each socket is in the poller once, edge-triggered, for all that it may receive; from the
- * first time that the kernel takes no more output for that as well, and then for good. An edge is told once, so what it
- * means is remembered here. */
+/* The stream side of the Reactor. Each socket is registered with the poller once, edge-triggered, for input. The first
+ * time that the kernel accepts no more output, EPOLLOUT is added, and stays. An edge is reported once, so what it means
+ * is stored in the stream's flags. */
 #include "net/engine/stream_socket.h"
 #include "net/reactor/reactor.h"
 
@@ -9,30 +9,32 @@
 enum {
     STREAM_WRITABLE = 1, /* the kernel has not said EAGAIN since the last edge */
     STREAM_PAUSED = 2,
-    STREAM_READY = 4,       /* on the ready list, because it */
-    STREAM_MAY_RECEIVE = 8, /* may have more to receive although no edge will tell, or */
-    STREAM_MAY_SEND = 16,   /* has used up its budget for sending */
-    STREAM_UNSURE = 32,     /* a short receive does not mean that all is received */
-    STREAM_ENDED = 64,      /* the FIN has been reported */
-    STREAM_FAILED = 128,
-    STREAM_CLOSED = 256, /* closed, but on the ready list still: reported when the list gets there */
+    STREAM_READY = 4,       /* on the ready list, for one of the next two reasons or STREAM_CLOSED */
+    STREAM_MAY_RECEIVE = 8, /* may have more to receive, and no edge will report it */
+    STREAM_MAY_SEND = 16,   /* has used up its send budget and has more output */
+    STREAM_UNSURE = 32,     /* a short receive does not mean that the kernel has no more input */
+    STREAM_ENDED = 64,      /* the peer's FIN has been reported */
+    STREAM_FAILED = 128,    /* the failure has been reported */
+    STREAM_CLOSED = 256,    /* the socket is closed; on the ready list it is reported when its place comes */
     STREAM_REGISTERED = 512,
-    STREAM_WATCHES_OUTPUT = 1024,
+    STREAM_WATCHES_OUTPUT = 1024, /* registered for EPOLLOUT */
 };
 
+/* A range of a file may use so many budgets (stream_send_next_budget). */
 enum { FILE_BUDGETS = 4 };
 
-/* Not EPOLLOUT: a new socket can be written to, so each would begin with an event that says nothing. */
+/* Without EPOLLOUT: a new socket is writable, so each would begin with a useless event. */
 static const uint32_t events_watched = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (uint32_t)EPOLLET;
 
-/* The end may be behind the bytes; urgent data cuts a receive short, with more bytes behind it and no further edge (tcp(7),
- * "out-of-band data"). */
+/* After these events, a short receive does not mean that the kernel has no more: the FIN or an error may follow
+ * the bytes; urgent data ends a receive early, with more bytes behind it and no further edge (tcp(7), "out-of-band
+ * data"). */
 static const uint32_t events_unsure = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
 
 int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
 {
     stream->socket = socket;
-    /* A receive on a Unix-domain socket stops short where descriptors were sent along (unix(7), SCM_RIGHTS). */
+    /* On a Unix-domain socket, a receive ends early where descriptors were sent along (unix(7), SCM_RIGHTS). */
     stream->engine_flags = stream->is_local ? STREAM_WRITABLE | STREAM_UNSURE : STREAM_WRITABLE;
     return 0;
 }
@@ -49,7 +51,7 @@ static int stream_start(struct stream *stream)
 }
 
 /* why: STREAM_MAY_RECEIVE or STREAM_MAY_SEND. */
-static void put_on_ready_list(struct stream *stream, unsigned why)
+static void stream_put_on_ready_list(struct stream *stream, unsigned why)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
 
@@ -67,30 +69,30 @@ static void stream_pause(struct stream *stream)
     set_flag(stream, STREAM_PAUSED);
 }
 
-/* No new edge comes for what has arrived meanwhile. */
+/* The ready list, because no new edge reports bytes that arrived during the pause. */
 static void stream_resume(struct stream *stream)
 {
     if (!has_flag(stream, STREAM_PAUSED))
         return;
     clear_flag(stream, STREAM_PAUSED);
-    put_on_ready_list(stream, STREAM_MAY_RECEIVE);
+    stream_put_on_ready_list(stream, STREAM_MAY_RECEIVE);
 }
 
 /* ---- receiving ---- */
 
-static void fail(struct stream *stream, int error)
+static void stream_fail(struct stream *stream, int error)
 {
     set_flag(stream, STREAM_FAILED);
     stream_failed(stream, error);
 }
 
-static bool may_receive(const struct stream *stream)
+static bool stream_may_receive(const struct stream *stream)
 {
     return !has_flag(stream, STREAM_PAUSED | STREAM_ENDED | STREAM_FAILED | STREAM_CLOSED);
 }
 
-/* One receive. Returns the bytes received, or 0 when there is nothing more to receive now. */
-static size_t receive_once(struct reactor *reactor, struct stream *stream)
+/* Receives once and delivers. Returns the number of bytes, or 0 if nothing more can be received now. */
+static size_t stream_receive_once(struct reactor *reactor, struct stream *stream)
 {
     struct block *block = reactor->block != NULL ? reactor->block : event_loop_receive_block(stream->loop);
     ssize_t received;
@@ -98,7 +100,7 @@ static size_t receive_once(struct reactor *reactor, struct stream *stream)
 
     reactor->block = block;
     if (block == NULL) {
-        fail(stream, JD_ENOMEM);
+        stream_fail(stream, JD_ENOMEM);
         return 0;
     }
     capacity = block->capacity;
@@ -116,24 +118,24 @@ static size_t receive_once(struct reactor *reactor, struct stream *stream)
         set_flag(stream, STREAM_ENDED);
         stream_ended(stream);
     } else if (received != JD_EAGAIN) {
-        fail(stream, (int)received);
+        stream_fail(stream, (int)received);
     }
     return 0;
 }
 
-/* Receives until the kernel has no more, or the budget is used up: the rest waits on the ready list. */
-static void receive(struct reactor *reactor, struct stream *stream)
+/* Receives until the kernel has no more, or until the budget is used up: then the stream waits on the ready list. */
+static void stream_receive(struct reactor *reactor, struct stream *stream)
 {
     size_t budget = stream_budget(stream);
     size_t received = 0;
 
-    while (may_receive(stream)) {
-        size_t count = receive_once(reactor, stream);
+    while (stream_may_receive(stream)) {
+        size_t count = stream_receive_once(reactor, stream);
         if (count == 0)
             return;
         received += count;
         if (received >= budget) {
-            put_on_ready_list(stream, STREAM_MAY_RECEIVE);
+            stream_put_on_ready_list(stream, STREAM_MAY_RECEIVE);
             return;
         }
     }
@@ -141,9 +143,9 @@ static void receive(struct reactor *reactor, struct stream *stream)
 
 /* ---- sending ---- */
 
-/* The kernel takes no more. An edge that has come meanwhile is not lost: changing what is watched for looks at once
- * (epoll_ctl(2), EPOLL_CTL_MOD). */
-static void wait_for_output_edge(struct stream *stream)
+/* The kernel accepts no more output. An edge since then is not lost: EPOLL_CTL_MOD checks readiness at once
+ * (epoll_ctl(2)). */
+static void stream_wait_for_output_edge(struct stream *stream)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
     uint64_t token = reactor_token(TOKEN_STREAM, stream_token(stream));
@@ -155,24 +157,25 @@ static void wait_for_output_edge(struct stream *stream)
     if (result == 0)
         set_flag(stream, STREAM_WATCHES_OUTPUT);
     else
-        fail(stream, result);
+        stream_fail(stream, result);
 }
 
-/* Until the kernel takes no more, as only then an edge tells when it takes more again; or until the budget is used up. */
-static void send_output(struct stream *stream, size_t budget)
+/* Sends until the kernel accepts no more (EAGAIN), as only then an edge will report that it accepts more; or until the
+ * budget is used up: then the stream waits on the ready list. */
+static void stream_send_output(struct stream *stream, size_t budget)
 {
     while (output_queue_bytes(&stream->output) > 0 && has_flag(stream, STREAM_WRITABLE) &&
            !has_flag(stream, STREAM_FAILED | STREAM_CLOSED)) {
         ssize_t sent = socket_stream_send(stream, budget);
 
         if (sent == JD_EAGAIN) {
-            wait_for_output_edge(stream);
+            stream_wait_for_output_edge(stream);
         } else if (sent < 0) {
-            fail(stream, (int)sent);
+            stream_fail(stream, (int)sent);
         } else {
             stream_sent(stream, (size_t)sent);
             if ((size_t)sent >= budget && output_queue_bytes(&stream->output) > 0) {
-                put_on_ready_list(stream, STREAM_MAY_SEND);
+                stream_put_on_ready_list(stream, STREAM_MAY_SEND);
                 return;
             }
             budget -= (size_t)sent < budget ? (size_t)sent : budget;
@@ -182,20 +185,20 @@ static void send_output(struct stream *stream, size_t budget)
 
 static void stream_flush(struct stream *stream)
 {
-    /* On the ready list it has had its budget in this turn. */
+    /* On the ready list for sending: the budget of this turn is used up. */
     if (!has_flag(stream, STREAM_MAY_SEND))
-        send_output(stream, stream_budget(stream));
+        stream_send_output(stream, stream_budget(stream));
 }
 
-/* What has used up its budget has the next one. If a file is next it is more: nobody copies its bytes, but each piece costs
- * two or three system calls besides its own (base/posix/pipe_signal.h). */
-static void send_on(struct stream *stream)
+/* Sends the next budget of a stream that has used one up. A file gets FILE_BUDGETS of them: its bytes are not copied,
+ * but each piece costs two or three system calls besides its own (base/posix/pipe_signal.h). */
+static void stream_send_next_budget(struct stream *stream)
 {
     size_t budget = stream_budget(stream);
 
     if (output_queue_first_file(&stream->output) != NULL)
         budget = budget < SIZE_MAX / FILE_BUDGETS ? budget * FILE_BUDGETS : SIZE_MAX;
-    send_output(stream, budget);
+    stream_send_output(stream, budget);
 }
 
 static void stream_shutdown_write(struct stream *stream)
@@ -203,7 +206,7 @@ static void stream_shutdown_write(struct stream *stream)
     int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shut_down(stream);
 
     if (result < 0)
-        fail(stream, result);
+        stream_fail(stream, result);
 }
 
 /* ---- the ready list ---- */
@@ -222,9 +225,9 @@ unsigned reactor_run_ready(struct reactor *reactor)
         if (why & STREAM_CLOSED)
             stream_closed(stream);
         if (why & STREAM_MAY_SEND)
-            send_on(stream);
+            stream_send_next_budget(stream);
         if (why & STREAM_MAY_RECEIVE)
-            receive(reactor, stream);
+            stream_receive(reactor, stream);
     }
     return count;
 }
@@ -241,18 +244,18 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
     }
     if (events & events_unsure)
         set_flag(stream, STREAM_UNSURE);
-    /* One that is on the ready list has had its budget in this turn, or waits for its place in the next. */
+    /* A stream that is on the ready list for receiving has used its budget in this turn, or is served in the next. */
     if (events & (EPOLLIN | events_unsure) && !has_flag(stream, STREAM_MAY_RECEIVE))
-        receive(reactor, stream);
-    /* Not received from, as it is paused or has ended: a reset is noticed all the same. */
-    if (events & EPOLLERR && !may_receive(stream) && !has_flag(stream, STREAM_FAILED)) {
+        stream_receive(reactor, stream);
+    /* A stream that is paused or has ended is not received from: a reset is still reported. */
+    if (events & EPOLLERR && !stream_may_receive(stream) && !has_flag(stream, STREAM_FAILED)) {
         int error = socket_error(stream->socket);
         if (error < 0)
-            fail(stream, error);
+            stream_fail(stream, error);
     }
 }
 
-/* ---- the end ---- */
+/* ---- close ---- */
 
 static void stream_close(struct stream *stream, bool reset)
 {
@@ -260,7 +263,8 @@ static void stream_close(struct stream *stream, bool reset)
 
     if (!reset && !has_flag(stream, STREAM_FAILED))
         socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
-    /* Closing removes it from the poller, unless there is a duplicate of the descriptor (epoll(7), question 6). */
+    /* close(2) removes the socket from the poller, unless a duplicate of the descriptor exists (epoll(7), question
+     * 6). */
     if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
         poller_remove(&reactor->poller, stream->socket);
     socket_stream_close(stream, reset);

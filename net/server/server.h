@@ -1,6 +1,16 @@
-/* The server's inside, shared by the files that make it up: tcp_server.c (life), server_listeners.c (endpoints and
- * accepting), server_balance.c (on which loop an accepted connection lives), server_admission.c (whether there is a place for
- * it), server_visit.c (all connections), server_statistics.c. */
+/* The internals of a server, shared by the files of net/server/.
+ *
+ * - tcp_server.c: life, from create to destroy
+ * - server_listeners.c: endpoints, listening sockets, pausing and resuming accept
+ * - server_balance.c: which loop an accepted connection lives on
+ * - server_admission.c: the limit on connections (max_connections)
+ * - server_visit.c: jd_tcp_server_for_each
+ * - server_statistics.c: counts and statistics over all loops
+ *
+ * The server's base loop is the loop that it was created on. Its io loops, if io_threads > 0, have a thread each.
+ *
+ * Thread rule: a function that takes a server_loop slot must be called in that loop's thread, any other in the base
+ * loop's thread, unless its comment says otherwise. */
 #ifndef NET_SERVER_SERVER_H
 #define NET_SERVER_SERVER_H
 
@@ -12,63 +22,70 @@
 
 extern const struct loop_service server_service;
 
-enum server_state { SERVER_CREATED, SERVER_STARTED, SERVER_STOPPING, SERVER_FINISHING, SERVER_STOPPED };
+enum server_state {
+    SERVER_CREATED,
+    SERVER_STARTED,
+    SERVER_STOPPING,
+    SERVER_FINISHING, /* no reference is left; the stop callback is running */
+    SERVER_STOPPED,
+};
 
+/* An endpoint to listen on. */
 struct server_endpoint {
     struct server_endpoint *next;
     jd_endpoint asked;
     jd_endpoint bound; /* length 0: not open */
 };
 
-/* A listening socket on one of the server's loops: a new record each time one is opened, as an engine may need a while to
- * let go of the one before. */
+/* A listening socket on one of the server's loops. Each opening makes a new record, as the engine may own the previous
+ * one for a while after its end (listener_closed). */
 struct server_listener {
     struct listener listener;
-    struct server_loop *at;
-    struct server_listener *next;    /* at its loop */
-    struct task_node task;           /* its beginning on another loop's thread; its end */
-    bool starving;                   /* since it has accepted last */
-    jd_timestamp starvation_told_at; /* in the log */
+    struct server_loop *slot;
+    struct server_listener *next;      /* in its slot's list */
+    struct task_node task;             /* begins listening on an io loop's thread; later frees the listener */
+    bool starving;                     /* out of descriptors or memory since it last accepted */
+    jd_timestamp starvation_logged_at; /* 0: never */
 };
 
-/* A loop that the server works on: its own, and those of its io threads. But for update_queued, it belongs to the loop's
- * thread once the server is started. */
+/* A slot of the server: one loop that it works on, the base loop or an io loop. Once the server is started, a slot is
+ * used in its loop's thread only, except update_queued. */
 struct server_loop {
     jd_tcp_server *server;
     jd_event_loop *loop;
     struct server_listener *listeners;
-    size_t alive;   /* connections accepted on the server's own loop and not gone: together they hold the server once */
-    bool accepting; /* what the listeners were told last */
-    bool ending;    /* the listeners have been told to close, and so have the connections: */
+    size_t connections; /* base loop: accepted for it and not gone; while > 0 they own one reference to the server */
+    bool accepting;     /* the last setting passed to the listeners */
+    bool ending;        /* listeners and connections were asked to close, in the way that closing says */
     enum closing closing;
     struct task_node update, drain, close;
     _Atomic bool update_queued;
 };
 
-/* An accepted socket on its way to the loop it will live on. */
+/* An accepted socket in flight to the loop that it will live on. It owns the socket. */
 struct handover {
     struct task_node task;
-    struct handover *next; /* of those that wait for a place */
+    struct handover *next; /* in the admission's waiting list */
     struct server_loop *to;
     socket_handle socket;
     struct peer_address peer;
 };
 
-/* Places for connections, when their number is limited. */
+/* The limit on connections. The lock guards admitted, closed and the list; limit and refuses never change. */
 struct server_admission {
     thread_mutex lock;
-    size_t limit; /* 0: none, and nothing here is used */
-    size_t taken;
-    bool refuses; /* those beyond the limit, which else wait */
-    bool closed;  /* the server stops */
-    /* Accepted before the engine could be told that there is no place. */
+    size_t limit; /* max_connections; 0: none, and nothing else here is used */
+    size_t admitted;
+    bool refuses; /* connections above the limit are refused; otherwise they wait */
+    bool closed;  /* the server is stopping */
+    /* Connections that the engine had accepted before it could be paused at the limit. */
     struct handover *waiting, **waiting_link;
 };
 
 struct jd_tcp_server {
     jd_event_loop *loop;
-    jd_tcp_server *next, *previous; /* on the loop's list of servers */
-    struct connection_owner owner;  /* of the connections: this server */
+    jd_tcp_server *next, *previous; /* in the loop's list of servers */
+    struct connection_owner owner;  /* of the server's connections */
     struct connection_profile *profile;
     struct socket_options socket_options;
     struct server_endpoint *endpoints, **endpoints_link;
@@ -76,26 +93,28 @@ struct jd_tcp_server {
     jd_load_balance load_balance;
     jd_thread_init_callback on_thread_init;
     void *on_thread_init_arg;
-    struct server_loop own;
-    struct loop_threads *threads; /* NULL: none, or not now; changed under threads_lock */
-    struct server_loop *io_loops; /* one for each thread */
+    struct server_loop base_loop;
+    struct loop_threads *threads; /* NULL: no io threads, not yet, or ended; changed under threads_lock */
+    struct server_loop *io_loops; /* one per io thread */
     thread_mutex threads_lock;
-    unsigned next_io_loop;
-    struct server_admission places;
+    unsigned next_io_loop; /* round-robin */
+    struct server_admission admission;
     _Atomic bool accepting_paused; /* by the user */
     enum server_state state;
-    jd_timer_id drain_timer;
+    jd_timer_id drain_timer; /* 0: not started */
     jd_done_callback stopped, destroyed;
     void *stopped_arg, *destroyed_arg;
-    _Atomic bool destroying; /* asked for */
-    bool destroy_begun;      /* in the loop */
+    _Atomic bool destroying; /* jd_tcp_server_destroy was called */
+    bool destroy_begun;      /* and has reached the base loop's thread */
     struct task_node finish, destroy;
-    _Atomic unsigned pending_orders;           /* asked for by other threads, in the loop's queue */
-    jd_event_loop_statistics ended_statistics; /* of the io loops, when they are gone */
-    /* Connections up and not down. One thread writes the first, with plain stores. */
-    loop_counter seen_on_own_loop;
-    _Atomic size_t seen_on_io_loops;
-    _Atomic size_t alive; /* connections accepted and not gone, listeners, visits, and 1 until the server stops */
+    _Atomic unsigned pending_commands;         /* tasks of other threads' calls, queued on the base loop */
+    jd_event_loop_statistics ended_statistics; /* totals of the io loops after their threads have ended */
+    /* Connections that are up. Only the base loop's thread writes the first, with plain stores. */
+    loop_counter connections_on_base_loop;
+    _Atomic size_t connections_on_io_loops;
+    /* References that keep the server from finishing: connections accepted and not gone (those of the base loop share
+     * one), listeners, visits, and 1 until the server stops. */
+    _Atomic size_t refs;
 };
 
 static inline jd_tcp_server *server_of_owner(struct connection_owner *owner)
@@ -103,11 +122,14 @@ static inline jd_tcp_server *server_of_owner(struct connection_owner *owner)
     return (jd_tcp_server *)((char *)owner - offsetof(jd_tcp_server, owner));
 }
 
-/* One more that keeps the server from finishing. False when nothing keeps it any more. */
-bool server_hold(jd_tcp_server *server);
-void server_release(jd_tcp_server *server);
+/* Takes a reference. Returns false when there is none any more: then the server is finishing or has stopped. From any
+ * thread. */
+bool server_ref(jd_tcp_server *server);
 
-/* Whether the io loops listen by themselves. */
+/* Gives a reference back; the last one queues the task that finishes the server. From any thread. */
+void server_unref(jd_tcp_server *server);
+
+/* Whether the io loops have listening sockets of their own. From any thread. */
 static inline bool server_listens_on_io_loops(const jd_tcp_server *server)
 {
     return server->socket_options.reuse_port && server->io_threads > 0;
@@ -115,68 +137,81 @@ static inline bool server_listens_on_io_loops(const jd_tcp_server *server)
 
 /* ---- server_listeners.c ---- */
 
-/* Opens a listening socket, or one for each io loop; they are put on *opened. Returns 0 or a negative error. */
+/* Opens the endpoint's listening socket, or one for each io loop, and sets endpoint->bound. Each is added in front of
+ * the list *opened, also those opened before an error. Nothing is accepted yet. Returns 0 or a negative error. */
 int server_open_endpoint(jd_tcp_server *server, struct server_endpoint *endpoint, struct server_listener **opened);
 
-/* Opened listeners accept from now on, each on its loop; or are closed without having done so. */
+/* Lets opened listeners accept, each in its loop's thread. The list is consumed. */
 void server_begin_listening(struct server_listener *opened);
-void server_abandon(struct server_listener *opened);
 
-/* Closes the loop's listeners, after accepting what waits in their queues if at->closing says to drain. */
-void server_loop_end_listening(struct server_loop *at);
+/* Closes opened listeners that have never accepted. The list is consumed. */
+void server_abandon_listeners(struct server_listener *opened);
 
-/* Makes a loop's listeners do what the server's state asks for: now, in its thread; or soon, from its thread, the server's
- * own or, for the server's own loop, any: then all the server's loops follow. Once the server stops, connections that came
- * late are closed as the others were. */
-void server_loop_update(struct server_loop *at);
-void server_loop_queue_update(struct server_loop *at);
+/* Closes the slot's listeners. With slot->closing == CLOSING_DRAINED, the connections in their queues are accepted
+ * first. */
+void server_loop_end_listening(struct server_loop *slot);
+
+/* Makes the slot's listeners accept or pause, by accepting_paused and the admission. */
+void server_loop_update(struct server_loop *slot);
+
+/* Queues server_loop_update as a task. For the base loop: from any thread, and the task queues the update of the io
+ * loops that listen; for an io loop: from its own thread or the base loop's. If the slot is ending, the task closes its
+ * connections again, for those that came late. */
+void server_loop_queue_update(struct server_loop *slot);
+
+/* The task of struct server_loop's update. */
 void server_loop_run_update(struct task_node *task);
 
 void server_free_endpoints(jd_tcp_server *server);
 
 /* ---- server_balance.c ---- */
 
-/* Takes an accepted socket: it is opened here, handed over, refused, or waits for a place. In at's thread. */
-void server_take(struct server_loop *at, socket_handle socket, const struct peer_address *peer);
+/* Takes ownership of an accepted socket: opens the connection here, hands it over to another loop, refuses it, or lets
+ * it wait for admission. */
+void server_take_accepted(struct server_loop *slot, socket_handle socket, const struct peer_address *peer);
 
-/* One of its connections is gone (struct connection_owner). */
+/* struct connection_owner, gone. In the thread of the connection's loop. */
 void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error);
 
-/* Sends a connection to the loop it will live on, as that loop's task. */
+/* Queues an admitted connection on the loop that it will live on. From any thread. */
 void server_push_handover(struct handover *handover);
 
-/* Closes an accepted socket, and counts it as failed. */
-void server_lose_socket(struct server_loop *at, socket_handle socket);
+/* Closes an accepted socket and counts it as connections_failed of slot's loop. */
+void server_drop_socket(struct server_loop *slot, socket_handle socket);
 
-/* A connection that was counted for this loop is gone, or will not be opened. */
-void server_count_out(jd_tcp_server *server, jd_event_loop *loop);
+/* A connection counted for loop is gone, or will not be opened: gives its reference to the server back. In loop's
+ * thread or in the base loop's; for the base loop only in its own. */
+void server_remove_connection(jd_tcp_server *server, jd_event_loop *loop);
 
 /* ---- server_admission.c ---- */
 
-enum place { PLACE_FREE, PLACE_NONE, PLACE_LATER };
+enum admission { ADMISSION_GRANTED, ADMISSION_REFUSED, ADMISSION_WAITS };
 
-/* Takes a place if one is free. PLACE_NONE: the connection is to be refused; PLACE_LATER: it is to wait. From any thread. */
-enum place server_take_place(struct server_loop *at);
+/* Asks to admit one connection. Returns ADMISSION_GRANTED: server_admission_release must follow when it is gone;
+ * ADMISSION_REFUSED; or ADMISSION_WAITS: server_admission_wait must follow. From any thread. */
+enum admission server_admission_take(struct server_loop *slot);
 
-/* Puts an accepted connection behind those that wait for a place. One may have become free meanwhile, or the server may have
- * stopped: then the connection goes on at once, or is closed. */
-void server_wait_for_place(struct server_loop *at, struct handover *handover);
+/* Puts an accepted connection, which it owns from here on, behind those that wait. If a connection has left or the
+ * server has stopped since server_admission_take, it is pushed to its loop, or closed, at once. */
+void server_admission_wait(struct server_loop *slot, struct handover *handover);
 
-/* Whether the loop must not accept, as no place is free: then it is told when there is one. */
-bool server_loop_is_full(struct server_loop *at);
+/* Whether the slot's listeners must pause, because the limit is reached and does not refuse. When a connection leaves,
+ * the base loop's update is queued. From any thread. */
+bool server_admission_is_full(struct server_loop *slot);
 
-/* A connection has left its place. From any thread. */
-void server_release_place(jd_tcp_server *server);
+/* An admitted connection is gone: admits the first that waits, if any. From any thread. */
+void server_admission_release(jd_tcp_server *server);
 
-/* Those that wait for a place are closed, and no more come. */
-void server_close_admission(jd_tcp_server *server);
+/* Closes the connections that wait; none is admitted to wait any more. */
+void server_admission_close(jd_tcp_server *server);
 
 /* ---- server_statistics.c ---- */
 
-/* One of its connections goes up or down (struct connection_owner). */
-void server_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change);
+/* struct connection_owner, up_changed. In the thread of the connection's loop. */
+void server_connection_up_changed(struct connection_owner *owner, jd_tcp_connection *connection, int change);
 
-/* The io threads, which are about to end, are the caller's; their loops' totals stay. NULL: there are none. */
+/* Detaches the io threads, which are about to end: the caller owns them, and their loops' totals are kept in
+ * ended_statistics. Returns NULL if there are none. */
 struct loop_threads *server_detach_threads(jd_tcp_server *server);
 
 #endif

@@ -1,108 +1,109 @@
-/* Whether there is a place for an accepted connection, when their number is limited (max_connections). */
+/* The limit on connections (max_connections): whether an accepted connection is admitted, refused or waits. */
 #include "base/memory.h"
 #include "base/platform/thread.h"
 #include "net/server/server.h"
 
-enum place server_take_place(struct server_loop *at)
+enum admission server_admission_take(struct server_loop *slot)
 {
-    struct server_admission *places = &at->server->places;
-    enum place place = PLACE_FREE;
+    struct server_admission *admission = &slot->server->admission;
+    enum admission result = ADMISSION_GRANTED;
 
-    if (places->limit == 0)
-        return PLACE_FREE;
-    thread_mutex_lock(&places->lock);
-    if (places->taken < places->limit)
-        places->taken++;
+    if (admission->limit == 0)
+        return ADMISSION_GRANTED;
+    thread_mutex_lock(&admission->lock);
+    if (admission->admitted < admission->limit)
+        admission->admitted++;
     else
-        place = places->refuses || places->closed ? PLACE_NONE : PLACE_LATER;
-    thread_mutex_unlock(&places->lock);
-    return place;
+        result = admission->refuses || admission->closed ? ADMISSION_REFUSED : ADMISSION_WAITS;
+    thread_mutex_unlock(&admission->lock);
+    return result;
 }
 
-static struct handover *take_waiting(struct server_admission *places)
+/* Under the lock. Returns the first connection that waits, or NULL. */
+static struct handover *admission_take_waiting(struct server_admission *admission)
 {
-    struct handover *first = places->waiting;
+    struct handover *first = admission->waiting;
 
     if (first == NULL)
         return NULL;
-    places->waiting = first->next;
-    if (places->waiting == NULL)
-        places->waiting_link = &places->waiting;
+    admission->waiting = first->next;
+    if (admission->waiting == NULL)
+        admission->waiting_link = &admission->waiting;
     return first;
 }
 
-void server_wait_for_place(struct server_loop *at, struct handover *handover)
+void server_admission_wait(struct server_loop *slot, struct handover *handover)
 {
-    struct server_admission *places = &at->server->places;
+    struct server_admission *admission = &slot->server->admission;
     bool closed, free;
 
-    thread_mutex_lock(&places->lock);
-    closed = places->closed;
-    free = !closed && places->taken < places->limit;
+    thread_mutex_lock(&admission->lock);
+    closed = admission->closed;
+    free = !closed && admission->admitted < admission->limit;
     if (free) {
-        places->taken++;
+        admission->admitted++;
     } else if (!closed) {
         handover->next = NULL;
-        *places->waiting_link = handover;
-        places->waiting_link = &handover->next;
+        *admission->waiting_link = handover;
+        admission->waiting_link = &handover->next;
     }
-    thread_mutex_unlock(&places->lock);
+    thread_mutex_unlock(&admission->lock);
     if (free)
         server_push_handover(handover);
     if (!closed)
         return;
-    server_lose_socket(at, handover->socket);
-    server_count_out(at->server, handover->to->loop);
+    server_drop_socket(slot, handover->socket);
+    server_remove_connection(slot->server, handover->to->loop);
     memory_release(handover, sizeof(*handover));
 }
 
-void server_release_place(jd_tcp_server *server)
+void server_admission_release(jd_tcp_server *server)
 {
-    struct server_admission *places = &server->places;
+    struct server_admission *admission = &server->admission;
     struct handover *next;
     bool is_full;
 
-    if (places->limit == 0)
+    if (admission->limit == 0)
         return;
-    thread_mutex_lock(&places->lock);
-    next = take_waiting(places);
-    is_full = places->taken == places->limit;
-    places->taken -= next == NULL;
-    thread_mutex_unlock(&places->lock);
+    thread_mutex_lock(&admission->lock);
+    next = admission_take_waiting(admission);
+    is_full = admission->admitted == admission->limit;
+    admission->admitted -= next == NULL;
+    thread_mutex_unlock(&admission->lock);
     if (next != NULL)
         server_push_handover(next);
-    else if (is_full && !places->refuses)
-        server_loop_queue_update(&server->own);
+    else if (is_full && !admission->refuses)
+        server_loop_queue_update(&server->base_loop);
 }
 
-bool server_loop_is_full(struct server_loop *at)
+bool server_admission_is_full(struct server_loop *slot)
 {
-    struct server_admission *places = &at->server->places;
+    struct server_admission *admission = &slot->server->admission;
     bool is_full;
 
-    if (places->limit == 0 || places->refuses)
+    if (admission->limit == 0 || admission->refuses)
         return false;
-    thread_mutex_lock(&places->lock);
-    is_full = places->taken == places->limit;
-    thread_mutex_unlock(&places->lock);
+    thread_mutex_lock(&admission->lock);
+    is_full = admission->admitted == admission->limit;
+    thread_mutex_unlock(&admission->lock);
     return is_full;
 }
 
-void server_close_admission(jd_tcp_server *server)
+void server_admission_close(jd_tcp_server *server)
 {
-    struct server_admission *places = &server->places;
+    struct server_admission *admission = &server->admission;
     struct handover *waiting;
 
-    thread_mutex_lock(&places->lock);
-    places->closed = true;
-    waiting = places->waiting;
-    places->waiting = NULL;
-    places->waiting_link = &places->waiting;
-    thread_mutex_unlock(&places->lock);
+    thread_mutex_lock(&admission->lock);
+    admission->closed = true;
+    waiting = admission->waiting;
+    admission->waiting = NULL;
+    admission->waiting_link = &admission->waiting;
+    thread_mutex_unlock(&admission->lock);
     for (struct handover *next; waiting != NULL; waiting = next) {
         next = waiting->next;
-        server_lose_socket(&server->own, waiting->socket);
-        server_count_out(server, waiting->to->loop);
+        server_drop_socket(&server->base_loop, waiting->socket);
+        server_remove_connection(server, waiting->to->loop);
         memory_release(waiting, sizeof(*waiting));
     }
 }

@@ -1,4 +1,4 @@
-/* On which loop an accepted connection lives. */
+/* Load balancing: which loop an accepted connection lives on, and how it gets there. */
 #include "base/memory.h"
 #include "base/platform/thread.h"
 #include "net/server/server.h"
@@ -7,37 +7,39 @@
 
 /* ---- which loop ---- */
 
-static unsigned following(const jd_tcp_server *server, unsigned index)
+static unsigned balance_next_index(const jd_tcp_server *server, unsigned index)
 {
     return index + 1 < server->io_threads ? index + 1 : 0;
 }
 
-static struct server_loop *take_turn(jd_tcp_server *server, unsigned index)
+static struct server_loop *balance_take(jd_tcp_server *server, unsigned index)
 {
-    server->next_io_loop = following(server, index);
+    server->next_io_loop = balance_next_index(server, index);
     return &server->io_loops[index];
 }
 
-static uint32_t connections_on(const struct server_loop *at)
+static uint32_t balance_connections(const struct server_loop *slot)
 {
-    return atomic_load_explicit(&at->loop->shared.committed, memory_order_relaxed);
+    return atomic_load_explicit(&slot->loop->shared.committed, memory_order_relaxed);
 }
 
-/* Of those with equally few, the next in turn. Connections on their way count, as they are counted here. */
-static unsigned least_connections(const jd_tcp_server *server)
+/* Of loops with equally few connections, the next in round-robin order. Connections in flight to a loop are included,
+ * as they are counted when the loop is chosen. */
+static unsigned balance_least_connections(const jd_tcp_server *server)
 {
     unsigned index = server->next_io_loop, least = index;
 
     for (unsigned i = 1; i < server->io_threads; i++) {
-        index = following(server, index);
-        if (connections_on(&server->io_loops[index]) < connections_on(&server->io_loops[least]))
+        index = balance_next_index(server, index);
+        if (balance_connections(&server->io_loops[index]) < balance_connections(&server->io_loops[least]))
             least = index;
     }
     return least;
 }
 
-/* The address without the port; one that came over an IPv6 socket as ::ffff:a.b.c.d is the IPv4 address it is. */
-static size_t address_of(const struct peer_address *peer, const uint8_t **bytes)
+/* The address without the port, as *bytes and the returned length. An IPv4-mapped address (::ffff:a.b.c.d, from an IPv6
+ * socket) counts as the IPv4 address. */
+static size_t peer_address_bytes(const struct peer_address *peer, const uint8_t **bytes)
 {
     enum { IPV4_BYTES = 4, MAPPED_PREFIX_BYTES = 12 };
     struct in6_addr ipv6;
@@ -52,13 +54,13 @@ static size_t address_of(const struct peer_address *peer, const uint8_t **bytes)
     return IPV4_BYTES;
 }
 
-/* FNV-1a (RFC 9923), and the last mixing step of MurmurHash3, as only few low bits are used. */
-static uint64_t hash_of(const struct peer_address *peer)
+/* FNV-1a (RFC 9923), then the last mixing step of MurmurHash3, because only a few low bits are used. */
+static uint64_t peer_address_hash(const struct peer_address *peer)
 {
     static const uint64_t offset_basis = 0xcbf29ce484222325, prime = 0x100000001b3, mix = 0xff51afd7ed558ccd;
     enum { MIX_SHIFT = 33 };
     const uint8_t *bytes;
-    size_t length = address_of(peer, &bytes);
+    size_t length = peer_address_bytes(peer, &bytes);
     uint64_t hash = offset_basis ^ peer->scope;
 
     for (size_t i = 0; i < length; i++)
@@ -67,131 +69,133 @@ static uint64_t hash_of(const struct peer_address *peer)
     return hash ^ hash >> MIX_SHIFT;
 }
 
-static struct server_loop *choose(jd_tcp_server *server, const struct peer_address *peer)
+static struct server_loop *balance_choose(jd_tcp_server *server, const struct peer_address *peer)
 {
     bool has_address = peer->family == AF_INET || peer->family == AF_INET6;
 
     if (server->load_balance == JD_LOAD_BALANCE_LEAST_CONNECTIONS)
-        return take_turn(server, least_connections(server));
+        return balance_take(server, balance_least_connections(server));
     if (server->load_balance == JD_LOAD_BALANCE_PEER_ADDRESS && has_address)
-        return &server->io_loops[hash_of(peer) % server->io_threads];
-    return take_turn(server, server->next_io_loop);
+        return &server->io_loops[peer_address_hash(peer) % server->io_threads];
+    return balance_take(server, server->next_io_loop);
 }
 
-/* ---- handing over ---- */
+/* ---- hand-over ---- */
 
-static void run_handover(struct task_node *task)
+static void handover_run(struct task_node *task)
 {
     struct handover handover = *(struct handover *)task;
 
     memory_release(task, sizeof(handover));
     connection_open(handover.to->loop, handover.to->server->profile, handover.socket, &handover.peer);
-    /* It came too late to be stopped with the others. */
+    /* Opened after the loop's connections were closed: the update closes this one, too. */
     if (handover.to->ending)
         server_loop_queue_update(handover.to);
 }
 
-/* On the server's own loop they come and go in its thread, and are counted without read-modify-write. */
-static void count_in(struct server_loop *to)
+/* A connection of the base loop is added and removed in that loop's thread, so plain counting is enough. */
+static void slot_add_connection(struct server_loop *to)
 {
-    if (to == &to->server->own) {
-        if (to->alive++ == 0)
-            server_hold(to->server);
+    if (to == &to->server->base_loop) {
+        if (to->connections++ == 0)
+            server_ref(to->server);
         return;
     }
     atomic_fetch_add_explicit(&to->loop->shared.committed, 1, memory_order_relaxed);
-    server_hold(to->server);
+    server_ref(to->server);
 }
 
-void server_count_out(jd_tcp_server *server, jd_event_loop *loop)
+void server_remove_connection(jd_tcp_server *server, jd_event_loop *loop)
 {
     if (loop == server->loop) {
-        if (--server->own.alive == 0)
-            server_release(server);
+        if (--server->base_loop.connections == 0)
+            server_unref(server);
         return;
     }
     atomic_fetch_sub_explicit(&loop->shared.committed, 1, memory_order_relaxed);
-    server_release(server);
+    server_unref(server);
 }
 
 void server_connection_gone(struct connection_owner *owner, jd_event_loop *loop, int error)
 {
     jd_tcp_server *server = server_of_owner(owner);
 
-    server_release_place(server);
-    server_count_out(server, loop);
+    server_admission_release(server);
+    server_remove_connection(server, loop);
 }
 
 void server_push_handover(struct handover *handover)
 {
-    /* The io loops take tasks as long as a connection is alive, and this one is. */
+    /* The push cannot fail: io loops accept tasks while the server has references, and this connection owns one. */
     event_loop_push(handover->to->loop, &handover->task);
 }
 
-static struct handover *make_handover(struct server_loop *to, socket_handle socket, const struct peer_address *peer)
+static struct handover *handover_create(struct server_loop *to, socket_handle socket, const struct peer_address *peer)
 {
     struct handover *handover = memory_allocate(sizeof(*handover));
 
     if (handover != NULL)
-        *handover = (struct handover){ .task.run = run_handover, .to = to, .socket = socket, .peer = *peer };
+        *handover = (struct handover){ .task.run = handover_run, .to = to, .socket = socket, .peer = *peer };
     return handover;
 }
 
-void server_lose_socket(struct server_loop *at, socket_handle socket)
+void server_drop_socket(struct server_loop *slot, socket_handle socket)
 {
     socket_close(socket);
-    counter_add(&at->loop->counters.connections_failed, 1);
+    counter_add(&slot->loop->counters.connections_failed, 1);
 }
 
-/* ---- accepted ---- */
+/* ---- accepted sockets ---- */
 
-/* With RST: it costs no TIME-WAIT (RFC 9293, 3.6.1), and the peer need not find out by sending. */
-static void refuse(struct server_loop *at, socket_handle socket)
+/* Closes with RST: that leaves no TIME-WAIT (RFC 9293, 3.6.1), and the peer learns of the refusal at once. */
+static void server_refuse_socket(struct server_loop *slot, socket_handle socket)
 {
     socket_reset_on_close(socket);
     socket_close(socket);
-    counter_add(&at->loop->counters.connections_refused, 1);
+    counter_add(&slot->loop->counters.connections_refused, 1);
 }
 
-static void take_with(struct server_loop *at, socket_handle socket, const struct peer_address *peer, enum place place)
+static void server_place_accepted(struct server_loop *slot, socket_handle socket, const struct peer_address *peer,
+                                  enum admission admission)
 {
-    jd_tcp_server *server = at->server;
-    bool hands_over = at == &server->own && server->threads != NULL;
-    struct server_loop *to = hands_over ? choose(server, peer) : at;
+    jd_tcp_server *server = slot->server;
+    bool hands_over = slot == &server->base_loop && server->threads != NULL;
+    struct server_loop *to = hands_over ? balance_choose(server, peer) : slot;
     struct handover *handover;
 
-    count_in(to);
-    /* A stopping server may be inside a call of the user's: no callback comes from there. */
-    if (to == at && place == PLACE_FREE && !at->ending) {
-        connection_open(at->loop, server->profile, socket, peer);
+    slot_add_connection(to);
+    /* Not while the slot is ending: the user may be inside jd_tcp_server_stop, from which no callback may be
+     * invoked. */
+    if (to == slot && admission == ADMISSION_GRANTED && !slot->ending) {
+        connection_open(slot->loop, server->profile, socket, peer);
         return;
     }
-    handover = make_handover(to, socket, peer);
+    handover = handover_create(to, socket, peer);
     if (handover == NULL) {
-        server_lose_socket(at, socket);
-        if (place == PLACE_FREE)
-            server_release_place(server);
-        server_count_out(server, to->loop);
-    } else if (place == PLACE_FREE) {
+        server_drop_socket(slot, socket);
+        if (admission == ADMISSION_GRANTED)
+            server_admission_release(server);
+        server_remove_connection(server, to->loop);
+    } else if (admission == ADMISSION_GRANTED) {
         server_push_handover(handover);
     } else {
-        server_wait_for_place(at, handover);
+        server_admission_wait(slot, handover);
     }
 }
 
-void server_take(struct server_loop *at, socket_handle socket, const struct peer_address *peer)
+void server_take_accepted(struct server_loop *slot, socket_handle socket, const struct peer_address *peer)
 {
-    enum place place;
+    enum admission admission;
 
-    if (at->ending && at->closing != CLOSING_DRAINED) {
-        server_lose_socket(at, socket);
+    if (slot->ending && slot->closing != CLOSING_DRAINED) {
+        server_drop_socket(slot, socket);
         return;
     }
-    place = server_take_place(at);
-    if (place == PLACE_NONE)
-        refuse(at, socket);
+    admission = server_admission_take(slot);
+    if (admission == ADMISSION_REFUSED)
+        server_refuse_socket(slot, socket);
     else
-        take_with(at, socket, peer, place);
-    if (at->server->places.limit > 0)
-        server_loop_update(at);
+        server_place_accepted(slot, socket, peer, admission);
+    if (slot->server->admission.limit > 0)
+        server_loop_update(slot);
 }

@@ -1,11 +1,11 @@
-/* Where a server listens, and whether it accepts. */
+/* The endpoints of a server, its listening sockets, and whether they accept. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/server/server.h"
 
 #include <jinduo/error.h>
 
-static const int64_t tell_again_after_ns = 10 * (int64_t)1000000000;
+static const int64_t log_again_after_ns = 10 * (int64_t)1000000000;
 
 /* ---- a listener's life ---- */
 
@@ -25,121 +25,122 @@ void listener_out_of_resources(struct listener *base, int error)
         return;
     listener->starving = true;
     counter_add(&base->loop->counters.accept_pauses, 1);
-    /* At the edge of the limit accepting stops and goes on with each connection. */
-    if (listener->starvation_told_at != 0 && now - listener->starvation_told_at < tell_again_after_ns)
+    /* Near the limit of descriptors, accepting may pause and resume with each connection: log it at most every 10 s. */
+    if (listener->starvation_logged_at != 0 && now - listener->starvation_logged_at < log_again_after_ns)
         return;
-    listener->starvation_told_at = now;
+    listener->starvation_logged_at = now;
     jd_endpoint_format(&base->bound, endpoint, sizeof(endpoint));
-    log_message(JD_LOG_WARNING, "%s: %s: accepting paused: %s", listener->at->server->profile->name, endpoint,
-                jd_strerror(error));
+    log_message(JD_LOG_WARNING, "%s: %s: accepting paused, retried automatically: %s",
+                listener->slot->server->profile->name, endpoint, jd_strerror(error));
 }
 
-static void on_accepted(struct listener *base, socket_handle socket, const struct peer_address *peer)
+static void server_listener_accepted(struct listener *base, socket_handle socket, const struct peer_address *peer)
 {
     struct server_listener *listener = (struct server_listener *)base;
 
     listener->starving = false;
-    counter_add(&listener->at->loop->counters.connections_accepted, 1);
-    server_take(listener->at, socket, peer);
+    counter_add(&listener->slot->loop->counters.connections_accepted, 1);
+    server_take_accepted(listener->slot, socket, peer);
 }
 
-static int open_listener(struct server_loop *at, const jd_endpoint *endpoint, struct server_listener **out)
+static int server_listener_open(struct server_loop *slot, const jd_endpoint *endpoint, struct server_listener **out)
 {
     struct server_listener *listener = memory_allocate_zeroed(sizeof(*listener));
     int result;
 
     if (listener == NULL)
         return JD_ENOMEM;
-    listener->at = at;
+    listener->slot = slot;
     listener->listener.endpoint = *endpoint;
-    listener->listener.options = at->server->socket_options;
-    listener->listener.accepted = on_accepted;
+    listener->listener.options = slot->server->socket_options;
+    listener->listener.accepted = server_listener_accepted;
     listener->listener.socket = SOCKET_NONE;
-    result = at->server->loop->ops->listen(&listener->listener);
+    result = slot->server->loop->ops->listen(&listener->listener);
     if (result < 0) {
         memory_release(listener, sizeof(*listener));
         return result;
     }
-    /* Its memory is the engine's until listener_closed. */
-    server_hold(at->server);
+    /* The engine owns the listener until listener_closed: it keeps the server. */
+    server_ref(slot->server);
     *out = listener;
     return 0;
 }
 
-static void free_listener(struct server_listener *listener)
+static void server_listener_free(struct server_listener *listener)
 {
-    jd_tcp_server *server = listener->at->server;
+    jd_tcp_server *server = listener->slot->server;
 
     memory_release(listener, sizeof(*listener));
-    server_release(server);
+    server_unref(server);
 }
 
-static void run_end(struct task_node *task)
+static void server_listener_run_end(struct task_node *task)
 {
-    free_listener((struct server_listener *)((char *)task - offsetof(struct server_listener, task)));
+    server_listener_free((struct server_listener *)((char *)task - offsetof(struct server_listener, task)));
 }
 
 void listener_closed(struct listener *base)
 {
     struct server_listener *listener = (struct server_listener *)base;
-    struct server_listener **link = &listener->at->listeners;
+    struct server_listener **link = &listener->slot->listeners;
 
     if (base->loop == NULL) {
-        free_listener(listener);
+        server_listener_free(listener);
         return;
     }
     while (*link != NULL && *link != listener)
         link = &(*link)->next;
     if (*link != NULL)
         *link = listener->next;
-    /* The engine may be looking at it still, and so may an event that waits in this turn. */
-    listener->task.run = run_end;
+    /* Freed in a later task: the engine's current call, or an event of this turn, may still point to the listener. */
+    listener->task.run = server_listener_run_end;
     event_loop_push(base->loop, &listener->task);
 }
 
-static void begin(struct server_listener *listener)
+static void server_listener_begin(struct server_listener *listener)
 {
-    struct server_loop *at = listener->at;
-    jd_event_loop *loop = at->loop;
+    struct server_loop *slot = listener->slot;
+    jd_event_loop *loop = slot->loop;
 
-    listener->next = at->listeners;
-    at->listeners = listener;
+    listener->next = slot->listeners;
+    slot->listeners = listener;
     loop->ops->accept(loop->engine, &listener->listener);
-    if (!at->accepting)
+    if (!slot->accepting)
         loop->ops->pause_accept(loop->engine, &listener->listener);
 }
 
-static void run_begin(struct task_node *task)
+static void server_listener_run_begin(struct task_node *task)
 {
-    begin((struct server_listener *)((char *)task - offsetof(struct server_listener, task)));
+    server_listener_begin((struct server_listener *)((char *)task - offsetof(struct server_listener, task)));
 }
 
 void server_begin_listening(struct server_listener *opened)
 {
     for (struct server_listener *next; opened != NULL; opened = next) {
         next = opened->next;
-        opened->listener.loop = opened->at->loop;
-        opened->task.run = run_begin;
-        if (opened->at == &opened->at->server->own)
-            begin(opened);
+        opened->listener.loop = opened->slot->loop;
+        opened->task.run = server_listener_run_begin;
+        if (opened->slot == &opened->slot->server->base_loop)
+            server_listener_begin(opened);
         else
-            event_loop_push(opened->at->loop, &opened->task);
+            event_loop_push(opened->slot->loop, &opened->task);
     }
 }
 
-void server_abandon(struct server_listener *opened)
+void server_abandon_listeners(struct server_listener *opened)
 {
     for (struct server_listener *next; opened != NULL; opened = next) {
         next = opened->next;
-        opened->at->server->loop->ops->unlisten(NULL, &opened->listener);
+        opened->slot->server->loop->ops->unlisten(NULL, &opened->listener);
     }
 }
 
 /* ---- endpoints ---- */
 
-/* With reuse_port the kernel spreads the connections over a socket for each io loop. It does not know that for Unix-domain
- * sockets (socket(7), SO_REUSEPORT: "AF_INET or AF_INET6"): one on the server's own loop serves those. */
-static unsigned listeners_for(const jd_tcp_server *server, const jd_endpoint *endpoint)
+/* The number of io loops that listen on the endpoint; 0: the base loop does. With reuse_port, each io loop has a socket
+ * and the kernel spreads the connections. For Unix-domain sockets there is no such thing (socket(7), SO_REUSEPORT:
+ * "AF_INET or AF_INET6 sockets"). */
+static unsigned endpoint_io_listeners(const jd_tcp_server *server, const jd_endpoint *endpoint)
 {
     return server_listens_on_io_loops(server) && endpoint_sockaddr(endpoint)->sa_family != AF_UNIX ? server->io_threads
                                                                                                    : 0;
@@ -147,19 +148,19 @@ static unsigned listeners_for(const jd_tcp_server *server, const jd_endpoint *en
 
 int server_open_endpoint(jd_tcp_server *server, struct server_endpoint *endpoint, struct server_listener **opened)
 {
-    unsigned shares = listeners_for(server, &endpoint->asked);
+    unsigned shares = endpoint_io_listeners(server, &endpoint->asked);
     const jd_endpoint *where = &endpoint->asked;
 
     for (unsigned i = 0; i < (shares > 0 ? shares : 1); i++) {
-        struct server_loop *at = shares > 0 ? &server->io_loops[i] : &server->own;
+        struct server_loop *slot = shares > 0 ? &server->io_loops[i] : &server->base_loop;
         struct server_listener *listener;
-        int result = open_listener(at, where, &listener);
+        int result = server_listener_open(slot, where, &listener);
         if (result < 0)
             return result;
         listener->next = *opened;
         *opened = listener;
         endpoint->bound = listener->listener.bound;
-        where = &endpoint->bound; /* the others share the port that the system has picked for the first */
+        where = &endpoint->bound; /* the other sockets share the port that the system picked for the first */
     }
     return 0;
 }
@@ -173,13 +174,13 @@ void server_free_endpoints(jd_tcp_server *server)
     }
 }
 
-static int listen_now(jd_tcp_server *server, struct server_endpoint *endpoint)
+static int endpoint_listen_now(jd_tcp_server *server, struct server_endpoint *endpoint)
 {
     struct server_listener *opened = NULL;
     int result = server_open_endpoint(server, endpoint, &opened);
 
     if (result < 0)
-        server_abandon(opened);
+        server_abandon_listeners(opened);
     else
         server_begin_listening(opened);
     return result;
@@ -198,7 +199,7 @@ int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *asked, jd_end
     if (endpoint == NULL)
         return JD_ENOMEM;
     endpoint->asked = *asked;
-    result = server->state == SERVER_STARTED ? listen_now(server, endpoint) : 0;
+    result = server->state == SERVER_STARTED ? endpoint_listen_now(server, endpoint) : 0;
     if (result < 0) {
         memory_release(endpoint, sizeof(*endpoint));
         return result;
@@ -233,64 +234,64 @@ int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoin
 
 /* ---- whether to accept ---- */
 
-void server_loop_update(struct server_loop *at)
+void server_loop_update(struct server_loop *slot)
 {
-    const jd_event_loop *loop = at->loop;
-    bool accepting = !atomic_load(&at->server->accepting_paused) && !server_loop_is_full(at);
+    const jd_event_loop *loop = slot->loop;
+    bool accepting = !atomic_load(&slot->server->accepting_paused) && !server_admission_is_full(slot);
 
-    if (at->ending || at->accepting == accepting)
+    if (slot->ending || slot->accepting == accepting)
         return;
-    at->accepting = accepting;
-    for (struct server_listener *listener = at->listeners; listener != NULL; listener = listener->next)
+    slot->accepting = accepting;
+    for (struct server_listener *listener = slot->listeners; listener != NULL; listener = listener->next)
         (accepting ? loop->ops->accept : loop->ops->pause_accept)(loop->engine, &listener->listener);
 }
 
 void server_loop_run_update(struct task_node *task)
 {
-    struct server_loop *at = (struct server_loop *)((char *)task - offsetof(struct server_loop, update));
-    jd_tcp_server *server = at->server;
+    struct server_loop *slot = (struct server_loop *)((char *)task - offsetof(struct server_loop, update));
+    jd_tcp_server *server = slot->server;
 
-    atomic_store(&at->update_queued, false);
-    server_loop_update(at);
-    if (at->ending)
-        connections_close(at->loop, server->profile, at->closing);
-    if (at != &server->own)
+    atomic_store(&slot->update_queued, false);
+    server_loop_update(slot);
+    if (slot->ending)
+        connections_close(slot->loop, server->profile, slot->closing);
+    if (slot != &server->base_loop)
         return;
     for (unsigned i = 0; server->threads != NULL && server_listens_on_io_loops(server) && i < server->io_threads; i++)
         server_loop_queue_update(&server->io_loops[i]);
-    atomic_fetch_sub(&server->pending_orders, 1);
+    atomic_fetch_sub(&server->pending_commands, 1);
 }
 
-void server_loop_queue_update(struct server_loop *at)
+void server_loop_queue_update(struct server_loop *slot)
 {
-    bool own = at == &at->server->own;
+    bool is_base_loop = slot == &slot->server->base_loop;
 
-    if (atomic_exchange(&at->update_queued, true))
+    if (atomic_exchange(&slot->update_queued, true))
         return;
-    if (own)
-        atomic_fetch_add(&at->server->pending_orders, 1);
-    if (event_loop_push_last(at->loop, &at->update))
+    if (is_base_loop)
+        atomic_fetch_add(&slot->server->pending_commands, 1);
+    if (event_loop_push_last(slot->loop, &slot->update))
         return;
-    if (own)
-        atomic_fetch_sub(&at->server->pending_orders, 1);
+    if (is_base_loop)
+        atomic_fetch_sub(&slot->server->pending_commands, 1);
 }
 
-void server_loop_end_listening(struct server_loop *at)
+void server_loop_end_listening(struct server_loop *slot)
 {
-    const jd_event_loop *loop = at->loop;
+    const jd_event_loop *loop = slot->loop;
 
-    if (at->ending)
+    if (slot->ending)
         return;
-    at->ending = true;
-    for (struct server_listener *listener = at->listeners, *next; listener != NULL; listener = next) {
+    slot->ending = true;
+    for (struct server_listener *listener = slot->listeners, *next; listener != NULL; listener = next) {
         next = listener->next;
-        if (at->closing != CLOSING_DRAINED)
+        if (slot->closing != CLOSING_DRAINED)
             loop->ops->pause_accept(loop->engine, &listener->listener);
         loop->ops->unlisten(loop->engine, &listener->listener);
     }
 }
 
-static void set_paused(jd_tcp_server *server, bool paused)
+static void server_set_accepting_paused(jd_tcp_server *server, bool paused)
 {
     jd_event_loop *loop = server->loop;
     bool locked, mine;
@@ -298,18 +299,19 @@ static void set_paused(jd_tcp_server *server, bool paused)
     atomic_store(&server->accepting_paused, paused);
     mine = event_loop_begin_work(loop, &locked);
     if (mine)
-        server_loop_update(&server->own);
-    server_loop_queue_update(&server->own); /* unlocked, another thread may run the loop, and end the server */
+        server_loop_update(&server->base_loop);
+    server_loop_queue_update(
+        &server->base_loop); /* before end_work: after it, another thread may run the loop and free the server */
     if (mine)
         event_loop_end_work(loop, locked);
 }
 
 void jd_tcp_server_pause_accepting(jd_tcp_server *server)
 {
-    set_paused(server, true);
+    server_set_accepting_paused(server, true);
 }
 
 void jd_tcp_server_resume_accepting(jd_tcp_server *server)
 {
-    set_paused(server, false);
+    server_set_accepting_paused(server, false);
 }

@@ -1,24 +1,24 @@
-/* What a server has done, over all its loops. */
+/* Counts and statistics of a server, summed over its loops. */
 #include "base/platform/thread.h"
 #include "net/server/server.h"
 
-void server_connection_seen(struct connection_owner *owner, jd_tcp_connection *connection, int change)
+void server_connection_up_changed(struct connection_owner *owner, jd_tcp_connection *connection, int change)
 {
     jd_tcp_server *server = server_of_owner(owner);
 
     if (connection_loop(connection) == server->loop)
-        counter_add(&server->seen_on_own_loop, (uint64_t)(int64_t)change);
+        counter_add(&server->connections_on_base_loop, (uint64_t)(int64_t)change);
     else
-        atomic_fetch_add_explicit(&server->seen_on_io_loops, (size_t)change, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->connections_on_io_loops, (size_t)change, memory_order_relaxed);
 }
 
 size_t jd_tcp_server_connection_count(const jd_tcp_server *server)
 {
-    return atomic_load_explicit(&server->seen_on_io_loops, memory_order_relaxed) +
-           (size_t)atomic_load_explicit(&server->seen_on_own_loop, memory_order_relaxed);
+    return atomic_load_explicit(&server->connections_on_io_loops, memory_order_relaxed) +
+           (size_t)atomic_load_explicit(&server->connections_on_base_loop, memory_order_relaxed);
 }
 
-static void add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)
+static void statistics_add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)
 {
     /* All members are counters of one type (jinduo/event_loop.h). */
     uint64_t *to = (uint64_t *)sum;
@@ -28,12 +28,12 @@ static void add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *m
         to[i] += from[i];
 }
 
-/* Under the lock: the io loops exist as long as it is held. */
-static void add_io_loops(const jd_tcp_server *server, jd_event_loop_statistics *statistics)
+/* Under threads_lock, which keeps the io loops in existence. */
+static void statistics_collect(const jd_tcp_server *server, jd_event_loop_statistics *statistics)
 {
     jd_event_loop_statistics one;
 
-    /* The server's own loop only accepts. */
+    /* The base loop only accepts for this server. */
     jd_event_loop_get_statistics(server->loop, &one);
     *statistics = (jd_event_loop_statistics){
         .accept_pauses = one.accept_pauses,
@@ -43,7 +43,7 @@ static void add_io_loops(const jd_tcp_server *server, jd_event_loop_statistics *
     };
     for (unsigned i = 0; i < server->io_threads; i++) {
         jd_event_loop_get_statistics(server->io_loops[i].loop, &one);
-        add(statistics, &one);
+        statistics_add(statistics, &one);
     }
 }
 
@@ -55,13 +55,14 @@ void jd_tcp_server_get_statistics(jd_tcp_server *server, jd_event_loop_statistic
     }
     thread_mutex_lock(&server->threads_lock);
     if (server->threads != NULL)
-        add_io_loops(server, statistics);
+        statistics_collect(server, statistics);
     else
         *statistics = server->ended_statistics;
     thread_mutex_unlock(&server->threads_lock);
 }
 
-static void forget_what_is_now(jd_event_loop_statistics *statistics)
+/* Clears the values that describe the present: the loops they describe are about to end. */
+static void statistics_clear_gauges(jd_event_loop_statistics *statistics)
 {
     statistics->bytes_queued = 0;
     statistics->connections_open = 0;
@@ -71,7 +72,7 @@ static void forget_what_is_now(jd_event_loop_statistics *statistics)
     statistics->connection_bytes = 0;
 }
 
-/* In one, so that whoever looks never sees a counter go back. */
+/* The totals are kept and the threads detached under one lock, so that no reader sees a counter decrease. */
 struct loop_threads *server_detach_threads(jd_tcp_server *server)
 {
     struct loop_threads *threads = server->threads;
@@ -79,8 +80,8 @@ struct loop_threads *server_detach_threads(jd_tcp_server *server)
     if (threads == NULL)
         return NULL;
     thread_mutex_lock(&server->threads_lock);
-    add_io_loops(server, &server->ended_statistics);
-    forget_what_is_now(&server->ended_statistics);
+    statistics_collect(server, &server->ended_statistics);
+    statistics_clear_gauges(&server->ended_statistics);
     server->threads = NULL;
     thread_mutex_unlock(&server->threads_lock);
     return threads;

@@ -14,7 +14,7 @@ enum {
 
 /* ---- creation ---- */
 
-static void link_server(jd_tcp_server *server)
+static void server_link(jd_tcp_server *server)
 {
     jd_event_loop *loop = server->loop;
 
@@ -24,7 +24,7 @@ static void link_server(jd_tcp_server *server)
     loop->servers = server;
 }
 
-static void unlink_server(jd_tcp_server *server)
+static void server_unlink(jd_tcp_server *server)
 {
     if (server->previous != NULL)
         server->previous->next = server->next;
@@ -34,35 +34,35 @@ static void unlink_server(jd_tcp_server *server)
         server->next->previous = server->previous;
 }
 
-static void free_server(jd_tcp_server *server)
+static void server_free(jd_tcp_server *server)
 {
     server_free_endpoints(server);
     connection_profile_release(server->profile);
     thread_mutex_destroy(&server->threads_lock);
-    thread_mutex_destroy(&server->places.lock);
+    thread_mutex_destroy(&server->admission.lock);
     memory_release(server, sizeof(*server));
 }
 
-static bool options_make_sense(const jd_tcp_server_options *options, const char *name,
-                               const struct connection_options *connection_options, jd_endpoint *endpoint)
+static bool server_options_are_valid(const jd_tcp_server_options *options, const char *name,
+                                     const struct connection_options *connection_options, jd_endpoint *endpoint)
 {
     if (options->io_threads > IO_THREADS_MAX || options->load_balance > JD_LOAD_BALANCE_PEER_ADDRESS)
         return false;
     if (options->listen != NULL && jd_endpoint_parse(endpoint, options->listen, NULL) < 0)
         return false;
-    return connection_options_make_sense(name, connection_options);
+    return connection_options_are_valid(name, connection_options);
 }
 
-static void run_finish(struct task_node *task);
-static void run_drain(struct task_node *task);
-static void run_close(struct task_node *task);
+static void server_run_finish(struct task_node *task);
+static void server_loop_run_drain(struct task_node *task);
+static void server_loop_run_close(struct task_node *task);
 
-static void server_loop_init(struct server_loop *at, jd_tcp_server *server)
+static void server_loop_init(struct server_loop *slot, jd_tcp_server *server)
 {
-    at->server = server;
-    at->update.run = server_loop_run_update;
-    at->drain.run = run_drain;
-    at->close.run = run_close;
+    slot->server = server;
+    slot->update.run = server_loop_run_update;
+    slot->drain.run = server_loop_run_drain;
+    slot->close.run = server_loop_run_close;
 }
 
 static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp_server_options *options,
@@ -72,18 +72,18 @@ static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp
     server->endpoints_link = &server->endpoints;
     server->io_threads = options->io_threads;
     server->load_balance = options->load_balance;
-    server->finish.run = run_finish;
+    server->finish.run = server_run_finish;
     server->socket_options = connection_options->socket;
     server->socket_options.backlog = options->backlog;
     server->socket_options.reuse_port = options->reuse_port;
-    server->places.limit = options->max_connections;
-    server->places.refuses = options->refuse_above_max;
-    server->places.waiting_link = &server->places.waiting;
-    thread_mutex_init(&server->places.lock);
+    server->admission.limit = options->max_connections;
+    server->admission.refuses = options->refuse_above_max;
+    server->admission.waiting_link = &server->admission.waiting;
+    thread_mutex_init(&server->admission.lock);
     thread_mutex_init(&server->threads_lock);
-    server_loop_init(&server->own, server);
-    server->own.loop = loop;
-    atomic_init(&server->alive, 1);
+    server_loop_init(&server->base_loop, server);
+    server->base_loop.loop = loop;
+    atomic_init(&server->refs, 1);
 }
 
 int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_server_options *options)
@@ -103,12 +103,12 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    if (!options_make_sense(options, name, &connection_options, &endpoint))
+    if (!server_options_are_valid(options, name, &connection_options, &endpoint))
         return JD_EINVAL;
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
         return JD_ENOMEM;
-    server->owner = (struct connection_owner){ server_connection_seen, server_connection_gone };
+    server->owner = (struct connection_owner){ server_connection_up_changed, server_connection_gone };
     server->profile = connection_profile_create(&server->owner, name, &connection_options);
     if (server->profile == NULL) {
         memory_release(server, sizeof(*server));
@@ -117,15 +117,15 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
     server_init(server, loop, options, &connection_options);
     result = endpoint.length > 0 ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
     if (result < 0) {
-        free_server(server);
+        server_free(server);
         return result;
     }
-    link_server(server);
+    server_link(server);
     *out = server;
     return 0;
 }
 
-/* To set it up: before start. */
+/* Callbacks may be set before start only. */
 static struct connection_profile *server_profile(jd_tcp_server *server)
 {
     assert(server->state == SERVER_CREATED && event_loop_is_mine(server->loop));
@@ -143,7 +143,7 @@ void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_ini
 
 /* ---- start ---- */
 
-static void free_threads(jd_tcp_server *server)
+static void server_free_threads(jd_tcp_server *server)
 {
     struct loop_threads *threads = server_detach_threads(server);
 
@@ -153,7 +153,7 @@ static void free_threads(jd_tcp_server *server)
     server->io_loops = NULL;
 }
 
-static int make_io_loops(jd_tcp_server *server)
+static int server_create_io_loops(jd_tcp_server *server)
 {
     if (server->io_threads == 0)
         return 0;
@@ -165,7 +165,7 @@ static int make_io_loops(jd_tcp_server *server)
     return 0;
 }
 
-static int start_threads(jd_tcp_server *server)
+static int server_start_threads(jd_tcp_server *server)
 {
     const struct loop_threads_setup setup = {
         .name = server->profile->name,
@@ -190,7 +190,7 @@ static int start_threads(jd_tcp_server *server)
     return 0;
 }
 
-static int open_endpoints(jd_tcp_server *server, struct server_listener **opened, jd_endpoint *failed)
+static int server_open_endpoints(jd_tcp_server *server, struct server_listener **opened, jd_endpoint *failed)
 {
     for (struct server_endpoint *endpoint = server->endpoints; endpoint != NULL; endpoint = endpoint->next) {
         int result = server_open_endpoint(server, endpoint, opened);
@@ -202,16 +202,16 @@ static int open_endpoints(jd_tcp_server *server, struct server_listener **opened
     return 0;
 }
 
-static void give_up_start(jd_tcp_server *server, struct server_listener *opened)
+static void server_undo_start(jd_tcp_server *server, struct server_listener *opened)
 {
-    server_abandon(opened);
+    server_abandon_listeners(opened);
     for (struct server_endpoint *endpoint = server->endpoints; endpoint != NULL; endpoint = endpoint->next)
         endpoint->bound.length = 0;
-    free_threads(server);
+    server_free_threads(server);
 }
 
-/* Accepting begins when nothing can fail any more: what has not accepted is closed at once, on every engine, and the same
- * endpoints are free for another start. */
+/* Accepting begins when nothing can fail any more. A listener that has not accepted is closed at once on every engine,
+ * so that after an error the same endpoints are free for another start. */
 int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
 {
     struct server_listener *opened = NULL;
@@ -224,17 +224,17 @@ int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
         return JD_EALREADY;
     if (server->endpoints == NULL)
         return JD_EINVAL;
-    result = make_io_loops(server);
+    result = server_create_io_loops(server);
     if (result == 0)
-        result = open_endpoints(server, &opened, failed);
+        result = server_open_endpoints(server, &opened, failed);
     if (result == 0)
-        result = start_threads(server);
+        result = server_start_threads(server);
     if (result < 0) {
-        give_up_start(server, opened);
+        server_undo_start(server, opened);
         return result;
     }
     server->state = SERVER_STARTED;
-    server->own.accepting = accepting;
+    server->base_loop.accepting = accepting;
     for (unsigned i = 0; i < server->io_threads; i++)
         server->io_loops[i].accepting = accepting;
     if (server->io_threads == 0 && server->on_thread_init != NULL)
@@ -243,85 +243,86 @@ int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
     return 0;
 }
 
-/* ---- the end ---- */
+/* ---- stop and destroy ---- */
 
-bool server_hold(jd_tcp_server *server)
+bool server_ref(jd_tcp_server *server)
 {
-    size_t alive = atomic_load_explicit(&server->alive, memory_order_relaxed);
+    size_t refs = atomic_load_explicit(&server->refs, memory_order_relaxed);
 
-    while (alive > 0)
-        if (atomic_compare_exchange_weak_explicit(&server->alive, &alive, alive + 1, memory_order_relaxed,
+    while (refs > 0)
+        if (atomic_compare_exchange_weak_explicit(&server->refs, &refs, refs + 1, memory_order_relaxed,
                                                   memory_order_relaxed))
             return true;
     return false;
 }
 
-void server_release(jd_tcp_server *server)
+void server_unref(jd_tcp_server *server)
 {
-    /* The last one: nothing but the finish task holds the server any more. A sub-loop's thread is joined by it, so this
-     * push has ended before the loop can. */
-    if (atomic_fetch_sub_explicit(&server->alive, 1, memory_order_acq_rel) == 1)
+    /* The last reference: only the finish task uses the server now. If this is an io thread, that task joins it: so
+     * this push has returned before the server can be freed. */
+    if (atomic_fetch_sub_explicit(&server->refs, 1, memory_order_acq_rel) == 1)
         event_loop_push(server->loop, &server->finish);
 }
 
-static void stop_here(struct server_loop *at, enum closing closing)
+static void server_loop_stop(struct server_loop *slot, enum closing closing)
 {
-    at->closing = closing;
-    server_loop_end_listening(at);
-    connections_close(at->loop, at->server->profile, closing);
+    slot->closing = closing;
+    server_loop_end_listening(slot);
+    connections_close(slot->loop, slot->server->profile, closing);
 }
 
-static void run_drain(struct task_node *task)
+static void server_loop_run_drain(struct task_node *task)
 {
-    stop_here((struct server_loop *)((char *)task - offsetof(struct server_loop, drain)), CLOSING_DRAINED);
+    server_loop_stop((struct server_loop *)((char *)task - offsetof(struct server_loop, drain)), CLOSING_DRAINED);
 }
 
-static void run_close(struct task_node *task)
+static void server_loop_run_close(struct task_node *task)
 {
-    struct server_loop *at = (struct server_loop *)((char *)task - offsetof(struct server_loop, close));
+    struct server_loop *slot = (struct server_loop *)((char *)task - offsetof(struct server_loop, close));
 
-    stop_here(at, at->ending ? CLOSING_OVERDUE : CLOSING_NOW);
+    server_loop_stop(slot, slot->ending ? CLOSING_OVERDUE : CLOSING_NOW);
 }
 
-/* The server's own loop first: what its listeners still accept is handed over before the io loops are told to end. */
-static void stop_loops(jd_tcp_server *server, enum closing closing)
+/* The base loop first: connections that its listeners still accept are handed over before the io loops end theirs. */
+static void server_stop_loops(jd_tcp_server *server, enum closing closing)
 {
-    stop_here(&server->own, closing);
+    server_loop_stop(&server->base_loop, closing);
     for (unsigned i = 0; server->threads != NULL && i < server->io_threads; i++) {
-        struct server_loop *at = &server->io_loops[i];
-        event_loop_push(at->loop, closing == CLOSING_DRAINED ? &at->drain : &at->close);
+        struct server_loop *slot = &server->io_loops[i];
+        event_loop_push(slot->loop, closing == CLOSING_DRAINED ? &slot->drain : &slot->close);
     }
 }
 
-static void drain_is_over(void *arg)
+static void server_drain_expired(void *arg)
 {
     jd_tcp_server *server = arg;
 
     server->drain_timer = 0;
-    stop_loops(server, CLOSING_OVERDUE);
+    server_stop_loops(server, CLOSING_OVERDUE);
 }
 
-static int stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
+static int server_stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
 {
     bool drain = drain_ms > 0;
     int result;
 
     if (server->state != SERVER_STARTED)
         return JD_EALREADY;
-    /* First what can fail: without the timer nothing would end the draining. */
-    result = drain ? jd_event_loop_run_after(server->loop, drain_ms, drain_is_over, server, &server->drain_timer) : 0;
+    /* The timer comes first because it can fail: without it nothing would end the drain. */
+    result =
+        drain ? jd_event_loop_run_after(server->loop, drain_ms, server_drain_expired, server, &server->drain_timer) : 0;
     if (result < 0)
         return result;
     server->state = SERVER_STOPPING;
     server->stopped = done;
     server->stopped_arg = arg;
-    server_close_admission(server);
-    stop_loops(server, drain ? CLOSING_DRAINED : CLOSING_NOW);
-    server_release(server);
+    server_admission_close(server);
+    server_stop_loops(server, drain ? CLOSING_DRAINED : CLOSING_NOW);
+    server_unref(server);
     return 0;
 }
 
-/* From another thread, an io thread's callback perhaps. */
+/* A stop from another thread, perhaps from a callback in an io thread. */
 struct stop_task {
     struct task_node task;
     jd_tcp_server *server;
@@ -330,19 +331,18 @@ struct stop_task {
     void *arg;
 };
 
-static void run_stop(struct task_node *task)
+static void stop_task_run(struct task_node *task)
 {
     struct stop_task stop = *(struct stop_task *)task;
-
     int result;
 
     memory_release(task, sizeof(stop));
-    atomic_fetch_sub(&stop.server->pending_orders, 1);
-    result = stop_in_loop(stop.server, stop.drain_ms, stop.done, stop.arg);
-    /* What can no longer be told at the call: without memory there is no draining, */
+    atomic_fetch_sub(&stop.server->pending_commands, 1);
+    result = server_stop_in_loop(stop.server, stop.drain_ms, stop.done, stop.arg);
+    /* The call has returned 0 already. Without memory for the timer, the server stops without a drain. */
     if (result == JD_ENOMEM)
-        result = stop_in_loop(stop.server, 0, stop.done, stop.arg);
-    /* and a server that has stopped is nothing to wait for. */
+        result = server_stop_in_loop(stop.server, 0, stop.done, stop.arg);
+    /* The server is stopping already or was never started: done comes at once. */
     if (result < 0 && stop.done != NULL)
         stop.done(stop.arg);
 }
@@ -354,23 +354,23 @@ int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callbac
     int result;
 
     if (event_loop_begin_work(server->loop, &locked)) {
-        result = stop_in_loop(server, drain_ms, done, arg);
+        result = server_stop_in_loop(server, drain_ms, done, arg);
         event_loop_end_work(server->loop, locked);
         return result;
     }
     stop = memory_allocate(sizeof(*stop));
     if (stop == NULL)
         return JD_ENOMEM;
-    *stop = (struct stop_task){ { .run = run_stop }, server, drain_ms, done, arg };
-    atomic_fetch_add(&server->pending_orders, 1);
+    *stop = (struct stop_task){ { .run = stop_task_run }, server, drain_ms, done, arg };
+    atomic_fetch_add(&server->pending_commands, 1);
     if (event_loop_push_last(server->loop, &stop->task))
         return 0;
-    atomic_fetch_sub(&server->pending_orders, 1);
+    atomic_fetch_sub(&server->pending_commands, 1);
     memory_release(stop, sizeof(*stop));
     return JD_ECANCELED;
 }
 
-static void run_finish(struct task_node *task)
+static void server_run_finish(struct task_node *task)
 {
     jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
     jd_done_callback stopped = server->stopped, destroyed;
@@ -380,45 +380,45 @@ static void run_finish(struct task_node *task)
         jd_event_loop_cancel_timer(server->loop, server->drain_timer);
     server->drain_timer = 0;
     server->stopped = NULL;
-    free_threads(server);
+    server_free_threads(server);
     server->state = SERVER_FINISHING;
     if (stopped != NULL)
         stopped(server->stopped_arg);
     server->state = SERVER_STOPPED;
     if (!server->destroy_begun)
         return;
-    /* What io threads have asked for while they ended is behind this in the queue. */
-    if (atomic_load(&server->pending_orders) > 0) {
+    /* Commands that io threads queued before they ended are behind this task: run them before the server is freed. */
+    if (atomic_load(&server->pending_commands) > 0) {
         event_loop_push(server->loop, &server->finish);
         return;
     }
     destroyed = server->destroyed;
     destroyed_arg = server->destroyed_arg;
-    unlink_server(server);
-    free_server(server);
+    server_unlink(server);
+    server_free(server);
     if (destroyed != NULL)
         destroyed(destroyed_arg);
 }
 
-static void destroy_in_loop(jd_tcp_server *server)
+static void server_destroy_in_loop(jd_tcp_server *server)
 {
     server->destroy_begun = true;
     if (server->state == SERVER_STARTED) {
-        stop_in_loop(server, 0, NULL, NULL);
+        server_stop_in_loop(server, 0, NULL, NULL);
     } else if (server->state == SERVER_CREATED) {
         server->state = SERVER_STOPPING;
-        server_release(server);
+        server_unref(server);
     } else if (server->state == SERVER_STOPPED) {
         event_loop_push(server->loop, &server->finish);
     } else if (server->drain_timer != 0) {
         jd_event_loop_cancel_timer(server->loop, server->drain_timer);
-        drain_is_over(server);
+        server_drain_expired(server);
     }
 }
 
-static void run_destroy(struct task_node *task)
+static void server_run_destroy(struct task_node *task)
 {
-    destroy_in_loop((jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, destroy)));
+    server_destroy_in_loop((jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, destroy)));
 }
 
 void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *arg)
@@ -434,17 +434,17 @@ void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *a
         return;
     server->destroyed = done;
     server->destroyed_arg = arg;
-    server->destroy.run = run_destroy;
+    server->destroy.run = server_run_destroy;
     if (event_loop_begin_work(server->loop, &locked)) {
-        jd_event_loop *loop = server->loop; /* unlocked, another thread may run it, and end the server */
-        destroy_in_loop(server);
+        jd_event_loop *loop = server->loop; /* after end_work, another thread may run the loop and free the server */
+        server_destroy_in_loop(server);
         event_loop_end_work(loop, locked);
     } else {
         event_loop_push_last(server->loop, &server->destroy);
     }
 }
 
-static bool no_server_is_left(const jd_event_loop *loop)
+static bool servers_are_all_gone(const jd_event_loop *loop)
 {
     return loop->servers == NULL;
 }
@@ -453,7 +453,7 @@ static int servers_destroy_all(jd_event_loop *loop)
 {
     for (jd_tcp_server *server = loop->servers; server != NULL; server = server->next)
         jd_tcp_server_destroy(server, NULL, NULL);
-    return event_loop_turn_until(loop, no_server_is_left);
+    return event_loop_turn_until(loop, servers_are_all_gone);
 }
 
 const struct loop_service server_service = { .end_all = servers_destroy_all };

@@ -357,7 +357,7 @@ START_TEST(looking_up_times_out_and_a_late_answer_is_dropped)
 
     PUMP_UNTIL(reports_noted() == 1);
     ck_assert_int_eq(noted_report(0)->report.error, JD_ETIMEDOUT);
-    ck_assert_str_eq(noted_report(0)->report.reason, "looking the name up timed out");
+    ck_assert_str_eq(noted_report(0)->report.reason, "name lookup timed out: no answer within connect_timeout_ms");
     ck_assert_str_eq(noted_report(0)->endpoint, "none");
     ck_assert_uint_eq(statistics().connects_failed, 1);
     name_service_let_go();
