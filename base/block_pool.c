@@ -6,13 +6,13 @@
 #include <jinduo/error.h>
 #include <string.h>
 
-/* Regions with a free block form a list: the first is used first, one that fills up leaves it, one that gets a block
- * back joins it again at the front. */
+/* Regions with a free block are in a list, of which the first is used first. A region leaves the list when its last
+ * block is taken, and returns to the front when it gets a block back. */
 struct block_region {
     struct block_region *next, *previous;
-    struct block *free; /* blocks put back, latest first */
-    unsigned carved;    /* blocks ever handed out: the others' memory has not been touched */
-    unsigned out;       /* blocks not here */
+    struct block *free; /* released blocks, the last one first */
+    unsigned carved;    /* blocks used so far; the memory of the others has not been touched */
+    unsigned used;      /* blocks in use now */
     unsigned char memory[] __attribute__((aligned(16)));
 };
 
@@ -58,7 +58,7 @@ static struct block_region *add_region(struct block_pool *pool)
         return NULL;
     region->free = NULL;
     region->carved = 0;
-    region->out = 0;
+    region->used = 0;
     link_region(pool, region);
     pool->regions++;
     pool->idle_regions++;
@@ -110,20 +110,20 @@ static struct block *get_from_region(struct block_pool *pool, struct block_regio
         region->free = block->next;
     else
         block = (struct block *)(region->memory + pool->block_bytes * region->carved++);
-    if (region->out++ == 0)
+    if (region->used++ == 0)
         pool->idle_regions--;
-    if (region->out == pool->blocks_per_region)
+    if (region->used == pool->blocks_per_region)
         unlink_region(pool, region);
     block->region = region;
     return block;
 }
 
 /* Written by one thread only: no read-modify-write. */
-static void count_out(struct block_pool *pool, size_t change)
+static void count_used(struct block_pool *pool, size_t change)
 {
-    size_t out = atomic_load_explicit(&pool->blocks_out, memory_order_relaxed);
+    size_t used = atomic_load_explicit(&pool->blocks_used, memory_order_relaxed);
 
-    atomic_store_explicit(&pool->blocks_out, out + change, memory_order_relaxed);
+    atomic_store_explicit(&pool->blocks_used, used + change, memory_order_relaxed);
 }
 
 struct block *block_pool_get(struct block_pool *pool)
@@ -133,10 +133,10 @@ struct block *block_pool_get(struct block_pool *pool)
 
     if (block == NULL)
         return NULL;
-    count_out(pool, 1);
+    count_used(pool, 1);
     block->next = NULL;
     block->pool = pool;
-    block->whole = NULL;
+    block->parent = NULL;
     block->data = (uint8_t *)(block + 1);
     block->begin = 0;
     block->end = 0;
@@ -146,52 +146,52 @@ struct block *block_pool_get(struct block_pool *pool)
     return block;
 }
 
-static void put_to_region(struct block_pool *pool, struct block_region *region, struct block *block)
+static void return_to_region(struct block_pool *pool, struct block_region *region, struct block *block)
 {
     block->next = region->free;
     region->free = block;
-    if (region->out-- == pool->blocks_per_region)
+    if (region->used-- == pool->blocks_per_region)
         link_region(pool, region);
-    if (region->out > 0)
+    if (region->used > 0)
         return;
     pool->idle_regions++;
     if (pool->idle_regions > 1)
         remove_region(pool, region);
 }
 
-static void put_to_pool(struct block *block)
+static void return_to_pool(struct block *block)
 {
     struct block_pool *pool = block->pool;
 
-    count_out(pool, (size_t)-1);
+    count_used(pool, (size_t)-1);
     if (block->region != NULL) {
-        put_to_region(pool, block->region, block);
+        return_to_region(pool, block->region, block);
         return;
     }
     pool->heap_blocks--;
     memory_release(block, pool->block_bytes);
 }
 
-void block_put(struct block *block)
+void block_release(struct block *block)
 {
-    struct block *whole = block->whole;
+    struct block *parent = block->parent;
 
-    if (whole != NULL) {
-        put_to_pool(block);
-        block = whole;
+    if (parent != NULL) {
+        return_to_pool(block);
+        block = parent;
     }
     if (block->slices > 0)
         block->slices--;
     else
-        put_to_pool(block);
+        return_to_pool(block);
 }
 
-void block_show(struct block *shown, struct block_pool *slices, struct block *whole, uint32_t begin, uint32_t length)
+void block_view(struct block *view, struct block_pool *slices, struct block *parent, uint32_t begin, uint32_t length)
 {
-    *shown = (struct block){
+    *view = (struct block){
         .pool = slices,
-        .whole = whole,
-        .data = whole->data + begin,
+        .parent = parent,
+        .data = parent->data + begin,
         .end = length,
         .capacity = length,
     };
@@ -201,17 +201,17 @@ struct block *block_keep(struct block *block)
 {
     struct block *slice;
 
-    if (block->whole == NULL)
+    if (block->parent == NULL)
         return block;
     slice = block_pool_get(block->pool);
     if (slice == NULL)
         return NULL;
-    slice->whole = block->whole;
+    slice->parent = block->parent;
     slice->data = block->data;
     slice->begin = block->begin;
     slice->end = block->end;
     slice->capacity = block->capacity;
-    slice->whole->slices++;
+    slice->parent->slices++;
     return slice;
 }
 

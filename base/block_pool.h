@@ -1,9 +1,10 @@
-/* Block pool: blocks of one size for bytes on their way in or out. Blocks are carved from regions; a region none of whose
- * blocks is out is given back when there is another like it, so memory returns after a burst. At the limit blocks come
- * from the heap, counted. Not locked: a pool belongs to a loop's thread.
+/* Block pool: blocks of one size, for received bytes and for output. Blocks are carved from regions. A region without
+ * used blocks is freed if there is another one, so memory is returned after a burst. Above a limit, blocks come from
+ * the heap and are counted. Not locked: a pool belongs to one thread (a loop's), except block_pool_bytes and
+ * block_pool_blocks.
  *
- * A slice is a block whose bytes lie in another one, which several slices share: that goes back to its pool when its holder
- * and the holders of all slices have put theirs back, in whatever order. */
+ * A slice is a block whose bytes are in another block, its parent; several slices may share a parent. The parent
+ * returns to its pool when its own holder and the holders of all slices have released theirs, in any order. */
 #ifndef BASE_BLOCK_POOL_H
 #define BASE_BLOCK_POOL_H
 
@@ -14,18 +15,18 @@
 struct block_pool;
 struct block_region;
 
-/* A block and the bytes in it: data[begin] to data[end - 1]. Once others may be reading it (the kernel), it never moves
- * and bytes already in it never change. */
+/* A block and its bytes: data[begin] to data[end - 1]. While the kernel may read it, a block does not move and its
+ * bytes do not change. */
 struct block {
     struct block *next;
     struct block_pool *pool;
     struct block_region *region; /* NULL: from the heap */
-    struct block *whole;         /* of a slice; else NULL */
+    struct block *parent;        /* NULL: not a slice */
     uint8_t *data;
     uint32_t begin, end;
-    uint32_t capacity; /* bytes in data; a slice has no room behind its bytes */
-    uint32_t kind;     /* the taker's; 0 from the pool */
-    uint32_t slices;   /* of this one, that are out */
+    uint32_t capacity; /* bytes at data; a slice has no room after its bytes */
+    uint32_t kind;     /* free for the user of the block; 0 from the pool */
+    uint32_t slices;   /* slices of this block that are not released yet */
 };
 
 static inline size_t block_length(const struct block *block)
@@ -53,10 +54,10 @@ static inline void block_chain_append(struct block_chain *chain, struct block *b
     chain->last = block;
 }
 
-/* Bytes of memory that are held as long as the block is. */
-static inline size_t block_held_bytes(const struct block *block)
+/* The bytes of memory that cannot be used again until the block is released. */
+static inline size_t block_pinned_bytes(const struct block *block)
 {
-    return block->whole != NULL ? block->whole->capacity : block->capacity;
+    return block->parent != NULL ? block->parent->capacity : block->capacity;
 }
 
 struct block_pool {
@@ -64,43 +65,44 @@ struct block_pool {
     size_t block_bytes;           /* header included */
     size_t region_bytes;
     unsigned blocks_per_region;
-    unsigned idle_regions;           /* regions with every block free */
-    _Atomic size_t regions;          /* all of them; this and what follows the limit is read by other threads too */
-    size_t limit_regions;            /* beyond: the heap */
-    _Atomic size_t heap_blocks;      /* out now */
-    _Atomic uint64_t overflow_count; /* heap blocks ever taken */
-    _Atomic size_t blocks_out;       /* now; for other threads to read */
+    unsigned idle_regions;           /* regions with all blocks free */
+    _Atomic size_t regions;          /* this and the members after limit_regions are read by other threads as well */
+    size_t limit_regions;            /* above: heap blocks */
+    _Atomic size_t heap_blocks;      /* in use now */
+    _Atomic uint64_t overflow_count; /* heap blocks taken since init */
+    _Atomic size_t blocks_used;      /* in use now */
 };
 
-/* block_bytes and region_bytes include the headers; at least one block must fit a region. limit_bytes: what the regions
- * may take together, SIZE_MAX for no limit. */
+/* block_bytes and region_bytes include the headers. block_bytes is a multiple of 16; at least one block must fit into a
+ * region. limit_bytes: the most memory of all regions together; SIZE_MAX: no limit. */
 void block_pool_init(struct block_pool *pool, size_t block_bytes, size_t region_bytes, size_t limit_bytes);
 
-/* Gives the regions back. Every block must have been put back. */
+/* Frees the regions. All blocks must have been released. */
 void block_pool_destroy(struct block_pool *pool);
 
-/* Makes the first region and touches its memory, so that the first blocks cost no page faults. Returns 0 or JD_ENOMEM. */
+/* Allocates the first region and touches its memory, so that the first blocks cause no page faults. Returns 0 or
+ * JD_ENOMEM. */
 int block_pool_prefault(struct block_pool *pool);
 
-/* An empty block, of its region the one put back last (it is in the cache); NULL when there is no memory. */
+/* Returns an empty block, owned by the caller until block_release; NULL without memory. Within a region it is the block
+ * that was released last, because that is in the cache. */
 struct block *block_pool_get(struct block_pool *pool);
 
-/* Puts a block back to the pool it came from. */
-void block_put(struct block *block);
+/* Returns a block to its pool; a slice also drops its claim on its parent. */
+void block_release(struct block *block);
 
-/* Makes *shown, in memory of the caller's, show length bytes of whole from begin on. It is never put back, and holds nothing:
- * who keeps the bytes gets a block of slices for that (block_keep), a pool of any size of block. */
-void block_show(struct block *shown, struct block_pool *slices, struct block *whole, uint32_t begin, uint32_t length);
+/* Makes *view, in the caller's memory, a view of length bytes of parent from offset begin on. A view is not released
+ * and keeps nothing alive: to keep the bytes, block_keep takes a block from slices, a pool with blocks of any size. */
+void block_view(struct block *view, struct block_pool *slices, struct block *parent, uint32_t begin, uint32_t length);
 
-/* For one who is shown a block of somebody else's and keeps its bytes: returns the block itself, which is his from here on;
- * or, of one that shows a part of another, a slice, and then the block is somebody else's still; NULL when there is no
- * memory. */
+/* Keeps the bytes of a borrowed block. Returns the block itself: the caller owns it from then on. Or, if the block is a
+ * view, returns a new slice of its parent: the view stays borrowed. NULL without memory. */
 struct block *block_keep(struct block *block);
 
-/* Bytes held at this moment, heap blocks included. From any thread. */
+/* Memory of the pool now, in bytes, heap blocks included. From any thread. */
 size_t block_pool_bytes(const struct block_pool *pool);
 
-/* Blocks there are, out or not, heap blocks included. From any thread. */
+/* Blocks of the pool now, used or free, heap blocks included. From any thread. */
 size_t block_pool_blocks(const struct block_pool *pool);
 
 #endif

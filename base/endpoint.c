@@ -7,35 +7,36 @@
 #include <string.h>
 
 enum {
-    HOST_TEXT_BYTES = INET6_ADDRSTRLEN + IF_NAMESIZE + 3, /* "[", address, "%", interface's name, "]", and a zero */
+    HOST_TEXT_BYTES =
+        INET6_ADDRSTRLEN + IF_NAMESIZE + 3, /* "[", address, "%", name of the interface, "]", final zero */
     UNIX_PATH_OFFSET = offsetof(struct sockaddr_un, sun_path),
     UNIX_PATH_BYTES = sizeof(struct sockaddr_un) - UNIX_PATH_OFFSET,
 };
 
 static const char unix_prefix[] = "unix:";
 
-/* A path may fill sun_path and have its zero behind it (unix(7)). */
+/* A path may fill sun_path, with its final zero after it (unix(7)). */
 _Static_assert(sizeof(struct sockaddr_un) + 1 <= sizeof((jd_endpoint){ 0 }.address), "jd_endpoint is too small");
 
-/* Bytes behind length are always zero, so that equal endpoints have equal bytes. */
-static void set_address(jd_endpoint *endpoint, const void *address, size_t length, uint32_t flags)
+/* All bytes after length are zero, so that equal endpoints have equal bytes. */
+static void endpoint_set_address(jd_endpoint *endpoint, const void *address, size_t length, uint32_t flags)
 {
     *endpoint = (jd_endpoint){ .length = (uint32_t)length, .flags = flags };
     memcpy(endpoint->address.bytes, address, length);
 }
 
-static sa_family_t family_of(const jd_endpoint *endpoint)
+static sa_family_t endpoint_family(const jd_endpoint *endpoint)
 {
     return endpoint->length > 0 ? endpoint_sockaddr(endpoint)->sa_family : AF_UNSPEC;
 }
 
-static int refuse(const char **reason, const char *phrase)
+static int parse_fail(const char **reason, const char *phrase)
 {
     *reason = phrase;
     return JD_EINVAL;
 }
 
-/* Digits only: no sign, no space, nothing behind them. Returns 0, JD_EINVAL for other text, JD_ERANGE. */
+/* Parses a text of digits only: no sign, no space. Returns 0, JD_EINVAL (other text) or JD_ERANGE (above max). */
 static int parse_decimal(const char *text, uint64_t max, uint64_t *value)
 {
     uint64_t sum = 0;
@@ -59,16 +60,16 @@ static int parse_port(const char *text, in_port_t *port, const char **reason)
     int error = parse_decimal(text, UINT16_MAX, &value);
 
     if (*text == '\0')
-        return refuse(reason, "port is missing");
+        return parse_fail(reason, "port is missing");
     if (error == JD_ERANGE)
-        return refuse(reason, "port out of range (0 to 65535)");
+        return parse_fail(reason, "port out of range (0 to 65535)");
     if (error < 0)
-        return refuse(reason, "port is not a decimal number");
+        return parse_fail(reason, "port is not a decimal number");
     *port = htons((uint16_t)value);
     return 0;
 }
 
-/* A name first: an interface may be called "7", and jd_endpoint_format writes names. */
+/* Tries a name first: an interface may have the name "7", and jd_endpoint_format writes names. */
 static int parse_scope(const char *text, uint32_t *scope, const char **reason)
 {
     uint64_t number = 0;
@@ -77,7 +78,7 @@ static int parse_scope(const char *text, uint32_t *scope, const char **reason)
     if (*scope != 0)
         return 0;
     if (parse_decimal(text, UINT32_MAX, &number) < 0 || number == 0)
-        return refuse(reason, "scope is neither an interface's name nor its number");
+        return parse_fail(reason, "scope is neither an interface's name nor its number");
     *scope = (uint32_t)number;
     return 0;
 }
@@ -87,12 +88,12 @@ static int parse_ipv4(jd_endpoint *endpoint, const char *host, in_port_t port, c
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = port };
 
     if (inet_pton(AF_INET, host, &address.sin_addr) != 1)
-        return refuse(reason, "not an IPv4 address (names of hosts are not looked up)");
-    set_address(endpoint, &address, sizeof(address), 0);
+        return parse_fail(reason, "not an IPv4 address (host names are not looked up)");
+    endpoint_set_address(endpoint, &address, sizeof(address), 0);
     return 0;
 }
 
-/* host: without brackets; it is changed. */
+/* host: the text without brackets; modified. */
 static int parse_ipv6(jd_endpoint *endpoint, char *host, in_port_t port, const char **reason)
 {
     struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = port };
@@ -104,38 +105,38 @@ static int parse_ipv6(jd_endpoint *endpoint, char *host, in_port_t port, const c
             return JD_EINVAL;
     }
     if (inet_pton(AF_INET6, host, &address.sin6_addr) != 1)
-        return refuse(reason, "not an IPv6 address between the brackets");
-    set_address(endpoint, &address, sizeof(address), 0);
+        return parse_fail(reason, "not an IPv6 address between the brackets");
+    endpoint_set_address(endpoint, &address, sizeof(address), 0);
     return 0;
 }
 
-static void set_all_addresses(jd_endpoint *endpoint, in_port_t port)
+static void endpoint_set_all_addresses(jd_endpoint *endpoint, in_port_t port)
 {
     struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = port };
 
-    set_address(endpoint, &address, sizeof(address), ENDPOINT_ALL);
+    endpoint_set_address(endpoint, &address, sizeof(address), ENDPOINT_ALL);
 }
 
-/* Cuts text at the colon before the port: host is what is before it, *port what is behind it. */
+/* Splits text at the colon before the port: host is the text before it, *port the text after it. */
 static int split_host(const char *text, char host[HOST_TEXT_BYTES], const char **port, const char **reason)
 {
     const char *bracket = strchr(text, ']');
     const char *colon = strchr(text, ':');
 
     if (*text == '[' && bracket == NULL)
-        return refuse(reason, "the bracket is not closed");
+        return parse_fail(reason, "the bracket is not closed");
     if (*text == '[')
         colon = bracket + 1;
     else if (colon != NULL && strchr(colon + 1, ':') != NULL)
-        return refuse(reason, "an IPv6 address needs brackets, as in [::1]:80");
+        return parse_fail(reason, "an IPv6 address needs brackets, as in [::1]:80");
     if (colon == NULL || *colon == '\0')
-        return refuse(reason, "port is missing");
+        return parse_fail(reason, "port is missing");
     if (*colon != ':')
-        return refuse(reason, "no colon between the bracket and the port");
+        return parse_fail(reason, "no colon between the bracket and the port");
     if (colon == text)
-        return refuse(reason, "address is missing (\"*\" stands for all)");
+        return parse_fail(reason, "address is missing (\"*\" stands for all)");
     if (colon - text >= HOST_TEXT_BYTES)
-        return refuse(reason, "address is too long");
+        return parse_fail(reason, "address is too long");
     memcpy(host, text, (size_t)(colon - text));
     host[colon - text] = '\0';
     *port = colon + 1;
@@ -156,11 +157,11 @@ static int parse_ip(jd_endpoint *endpoint, const char *text, const char **reason
     }
     if (strcmp(host, "*") != 0)
         return parse_ipv4(endpoint, host, port, reason);
-    set_all_addresses(endpoint, port);
+    endpoint_set_all_addresses(endpoint, port);
     return 0;
 }
 
-/* An abstract name begins with a zero, here "@", and is not ended by one (unix(7)). */
+/* An abstract name begins with a zero byte, written "@" here, and has no final zero (unix(7)). */
 static int parse_unix(jd_endpoint *endpoint, const char *path, const char **reason)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -168,16 +169,16 @@ static int parse_unix(jd_endpoint *endpoint, const char *path, const char **reas
     size_t length = strlen(path);
 
     if (length == 0)
-        return refuse(reason, "path is empty");
+        return parse_fail(reason, "path is empty");
     if (abstract && length == 1)
-        return refuse(reason, "abstract name is empty");
+        return parse_fail(reason, "abstract name is empty");
     if (length > UNIX_PATH_BYTES - (abstract ? 0u : 1u))
-        return refuse(reason, abstract ? "abstract name is too long (at most 107 bytes)"
-                                       : "path is too long (at most 107 bytes)");
+        return parse_fail(reason, abstract ? "abstract name is too long (at most 107 bytes)"
+                                           : "path is too long (at most 107 bytes)");
     memcpy(address.sun_path, path, length);
     if (abstract)
         address.sun_path[0] = '\0';
-    set_address(endpoint, &address, UNIX_PATH_OFFSET + length + (abstract ? 0 : 1), 0);
+    endpoint_set_address(endpoint, &address, UNIX_PATH_OFFSET + length + (abstract ? 0 : 1), 0);
     return 0;
 }
 
@@ -188,7 +189,7 @@ int jd_endpoint_parse(jd_endpoint *endpoint, const char *text, const char **reas
     if (reason == NULL)
         reason = &ignored;
     if (text == NULL || *text == '\0')
-        return refuse(reason, "endpoint is empty");
+        return parse_fail(reason, "endpoint is empty");
     if (strncmp(text, unix_prefix, strlen(unix_prefix)) == 0)
         return parse_unix(endpoint, text + strlen(unix_prefix), reason);
     return parse_ip(endpoint, text, reason);
@@ -238,7 +239,7 @@ static void format_ipv6(const jd_endpoint *endpoint, char text[JD_ENDPOINT_TEXT_
              ntohs(address.sin6_port));
 }
 
-/* Zeros in an abstract name are shown as "@", as ss(8) does. */
+/* Writes the zero bytes of an abstract name as "@", like ss(8). */
 static void format_unix(const jd_endpoint *endpoint, char text[JD_ENDPOINT_TEXT_BYTES])
 {
     const unsigned char *path = endpoint->address.bytes + UNIX_PATH_OFFSET;
@@ -255,17 +256,17 @@ static void format_unix(const jd_endpoint *endpoint, char text[JD_ENDPOINT_TEXT_
 
 size_t jd_endpoint_format(const jd_endpoint *endpoint, char *text, size_t size)
 {
-    char whole[JD_ENDPOINT_TEXT_BYTES] = "none";
+    char formatted[JD_ENDPOINT_TEXT_BYTES] = "none";
 
     if (endpoint->flags & ENDPOINT_ALL)
-        snprintf(whole, sizeof(whole), "*:%u", jd_endpoint_port(endpoint));
-    else if (family_of(endpoint) == AF_INET)
-        format_ipv4(endpoint, whole);
-    else if (family_of(endpoint) == AF_INET6)
-        format_ipv6(endpoint, whole);
-    else if (family_of(endpoint) == AF_UNIX)
-        format_unix(endpoint, whole);
-    return (size_t)snprintf(text, size, "%s", whole);
+        snprintf(formatted, sizeof(formatted), "*:%u", jd_endpoint_port(endpoint));
+    else if (endpoint_family(endpoint) == AF_INET)
+        format_ipv4(endpoint, formatted);
+    else if (endpoint_family(endpoint) == AF_INET6)
+        format_ipv6(endpoint, formatted);
+    else if (endpoint_family(endpoint) == AF_UNIX)
+        format_unix(endpoint, formatted);
+    return (size_t)snprintf(text, size, "%s", formatted);
 }
 
 uint16_t jd_endpoint_port(const jd_endpoint *endpoint)
@@ -281,8 +282,8 @@ bool jd_endpoint_equal(const jd_endpoint *a, const jd_endpoint *b)
     return a->length == b->length && a->flags == b->flags && memcmp(a->address.bytes, b->address.bytes, a->length) == 0;
 }
 
-/* The kernel gives a path with or without a final zero, depending on who bound it (unix(7)). */
-static void set_unix_address(jd_endpoint *endpoint, const struct sockaddr *address, size_t length)
+/* The kernel returns a path with or without a final zero, depending on the call that bound it (unix(7)). */
+static void endpoint_set_unix_address(jd_endpoint *endpoint, const struct sockaddr *address, size_t length)
 {
     const char *path = (const char *)address + UNIX_PATH_OFFSET;
     size_t path_bytes = length - UNIX_PATH_OFFSET;
@@ -291,13 +292,13 @@ static void set_unix_address(jd_endpoint *endpoint, const struct sockaddr *addre
         path_bytes = UNIX_PATH_BYTES;
     if (path_bytes > 0 && path[0] != '\0')
         path_bytes = strnlen(path, path_bytes);
-    set_address(endpoint, address, UNIX_PATH_OFFSET + path_bytes, 0);
+    endpoint_set_address(endpoint, address, UNIX_PATH_OFFSET + path_bytes, 0);
     if (path_bytes > 0 && path[0] != '\0')
         endpoint->length++;
 }
 
-/* Rebuilds the address, so that padding and flow labels do not make equal ones differ. */
-static void set_ip_address(jd_endpoint *endpoint, const struct peer_address *peer)
+/* Builds a new address, so that padding and flow labels do not make equal addresses differ. */
+static void endpoint_set_ip_address(jd_endpoint *endpoint, const struct peer_address *peer)
 {
     struct sockaddr_in ipv4 = { .sin_family = AF_INET, .sin_port = htons(peer->port) };
     struct sockaddr_in6 ipv6 = { .sin6_family = AF_INET6,
@@ -307,9 +308,9 @@ static void set_ip_address(jd_endpoint *endpoint, const struct peer_address *pee
     memcpy(&ipv4.sin_addr, peer->bytes, sizeof(ipv4.sin_addr));
     memcpy(&ipv6.sin6_addr, peer->bytes, sizeof(ipv6.sin6_addr));
     if (peer->family == AF_INET)
-        set_address(endpoint, &ipv4, sizeof(ipv4), 0);
+        endpoint_set_address(endpoint, &ipv4, sizeof(ipv4), 0);
     else
-        set_address(endpoint, &ipv6, sizeof(ipv6), 0);
+        endpoint_set_address(endpoint, &ipv6, sizeof(ipv6), 0);
 }
 
 void endpoint_from_sockaddr(jd_endpoint *endpoint, const struct sockaddr *address, socklen_t length)
@@ -319,9 +320,9 @@ void endpoint_from_sockaddr(jd_endpoint *endpoint, const struct sockaddr *addres
     *endpoint = (jd_endpoint){ 0 };
     peer_address_from_sockaddr(&peer, address, length);
     if (peer.family == AF_UNIX)
-        set_unix_address(endpoint, address, length);
+        endpoint_set_unix_address(endpoint, address, length);
     else if (peer.family != AF_UNSPEC)
-        set_ip_address(endpoint, &peer);
+        endpoint_set_ip_address(endpoint, &peer);
 }
 
 void peer_address_from_sockaddr(struct peer_address *peer, const struct sockaddr *address, socklen_t length)
@@ -351,7 +352,7 @@ void peer_address_to_endpoint(const struct peer_address *peer, jd_endpoint *endp
 
     *endpoint = (jd_endpoint){ 0 };
     if (peer->family == AF_UNIX) {
-        set_address(endpoint, &no_path, UNIX_PATH_OFFSET, 0);
+        endpoint_set_address(endpoint, &no_path, UNIX_PATH_OFFSET, 0);
         return;
     }
     if (peer->family == AF_INET6 && memcmp(peer->bytes, mapped_prefix, sizeof(mapped_prefix)) == 0) {
@@ -359,5 +360,5 @@ void peer_address_to_endpoint(const struct peer_address *peer, jd_endpoint *endp
         peer = &plain;
     }
     if (peer->family != AF_UNSPEC)
-        set_ip_address(endpoint, peer);
+        endpoint_set_ip_address(endpoint, peer);
 }

@@ -3,8 +3,8 @@
 #include <limits.h>
 #include <string.h>
 
-/* strerror(3) is not thread-safe; glibc's strerrordesc_np gives static text, in English, and NULL for an unknown
- * number. Elsewhere (musl) strerror itself gives static text. */
+/* strerror(3) is not thread-safe. glibc's strerrordesc_np returns a static English text, or NULL for an unknown number.
+ * In other libraries (musl) strerror itself returns a static text. */
 static const char *system_description(int number)
 {
 #ifdef __GLIBC__
@@ -14,27 +14,27 @@ static const char *system_description(int number)
 #endif
 }
 
-static const char *own_description(int error)
+static const char *jinduo_description(int error)
 {
     switch (error) {
     case JD_OK:
         return "success";
     case JD_EPERM:
-        return "not permitted, or not from this thread";
+        return "not permitted, or called from the wrong thread";
     case JD_ENOENT:
         return "not found";
     case JD_EINTR:
         return "interrupted by a signal";
     case JD_EAGAIN:
-        return "not possible now, try again later";
+        return "not possible now, retry later";
     case JD_ENOMEM:
         return "out of memory";
     case JD_EACCES:
         return "permission denied";
     case JD_EBUSY:
-        return "in use at the moment";
+        return "in use";
     case JD_EEXIST:
-        return "exists already";
+        return "already exists";
     case JD_EINVAL:
         return "invalid argument";
     case JD_ENFILE:
@@ -44,15 +44,15 @@ static const char *own_description(int error)
     case JD_EPIPE:
         return "broken pipe";
     case JD_ENODATA:
-        return "file ended before all that was to be sent of it";
+        return "file shorter than the range to be sent";
     case JD_ERANGE:
         return "value out of range";
     case JD_ENOSYS:
         return "not implemented by this system";
     case JD_EPROTO:
-        return "protocol broken by peer";
+        return "protocol violated by peer";
     case JD_EMSGSIZE:
-        return "message longer than its maximum";
+        return "message longer than the maximum";
     case JD_ENOTSUP:
         return "not supported by this engine";
     case JD_EADDRINUSE:
@@ -72,7 +72,7 @@ static const char *own_description(int error)
     case JD_ECONNREFUSED:
         return "connection refused";
     case JD_EALREADY:
-        return "done or under way already";
+        return "already done or in progress";
     case JD_ECANCELED:
         return "cancelled";
     default:
@@ -83,7 +83,7 @@ static const char *own_description(int error)
 const char *jd_strerror(int error)
 {
     int negative = error > 0 ? -error : error;
-    const char *text = own_description(negative);
+    const char *text = jinduo_description(negative);
 
     if (text == NULL && negative != INT_MIN)
         text = system_description(-negative);

@@ -11,7 +11,8 @@
 
 static void write_to_stderr(jd_log_level level, const char *message, void *arg);
 
-/* Sink and argument change together. The lock is not held while the sink runs: a slow sink delays only its caller. */
+/* Protects sink and argument, which change together. Not held while the sink runs: a slow sink delays only its
+ * caller. */
 static thread_mutex sink_lock = THREAD_MUTEX_INITIALIZER;
 static jd_log_sink current_sink = write_to_stderr;
 static void *current_arg;

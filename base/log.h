@@ -1,12 +1,13 @@
-/* Writing to the log. See jinduo/log.h. */
+/* Writing to the log (jinduo/log.h). */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
 #include <jinduo/log.h>
 
-/* Longer messages are cut. */
+/* The maximum length of a message, with its final zero; longer messages are truncated. */
 enum { LOG_MESSAGE_BYTES = 512 };
 
+/* Formats a message (printf(3)) and passes it to the sink if its level is enabled. Keeps errno. From any thread. */
 __attribute__((format(printf, 2, 3))) void log_message(jd_log_level level, const char *format, ...);
 
 #endif

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* jemalloc's (mallocx(3)). Weak: without jemalloc in the process they are NULL, and nothing has to be linked. Its
- * header may not be installed, so they are declared here. */
+/* Functions of jemalloc (mallocx(3)). Weak symbols: NULL without jemalloc in the process, so that it need not be
+ * linked. Declared here, because jemalloc's header may not be installed. */
 #define WEAK __attribute__((weak, visibility("default")))
 WEAK extern void *mallocx(size_t size, int flags);
 WEAK extern void *rallocx(void *block, size_t size, int flags);
@@ -44,36 +44,38 @@ static const jd_memory_functions default_functions = { default_allocate, default
 
 static jd_memory_functions functions = { default_allocate, default_reallocate, default_release, NULL };
 
-/* Counted in several places, a line of the cache each, so that threads which allocate at the same time do not wait for each
- * other. The first threads have a place each, where adding need not lock the line; those that come later share the others. A
- * thread keeps to one place; what it releases may have been counted in another, so that only the sum means something. */
-enum { OWN_PLACES = 16, SHARED_PLACES = 16, PLACES = OWN_PLACES + SHARED_PLACES, CACHE_LINE_BYTES = 64 };
+/* Bytes in use: several counters, each on its own cache line, so that threads that allocate at the same time do not
+ * wait for each other. Each of the first threads has a counter of its own, to which it adds without a locked
+ * instruction; later threads share the others. A thread always uses the same counter. It may release memory that
+ * another thread's counter has counted: only the sum has a meaning. */
+enum { OWN_COUNTERS = 16, SHARED_COUNTERS = 16, COUNTERS = OWN_COUNTERS + SHARED_COUNTERS, CACHE_LINE_BYTES = 64 };
 
 static struct {
     alignas(CACHE_LINE_BYTES) atomic_size_t bytes;
-} in_use[PLACES];
+} in_use[COUNTERS];
 
-static _Atomic unsigned threads_met;
-static _Thread_local unsigned my_place __attribute__((tls_model("initial-exec"))); /* 0: none yet */
+static _Atomic unsigned threads_counted;
+static _Thread_local unsigned own_counter __attribute__((tls_model("initial-exec"))); /* 0: none yet */
 
-static void take_place(void)
+static void choose_counter(void)
 {
-    unsigned number = atomic_fetch_add_explicit(&threads_met, 1, memory_order_relaxed);
+    unsigned number = atomic_fetch_add_explicit(&threads_counted, 1, memory_order_relaxed);
 
-    my_place = 1 + (number < OWN_PLACES ? number : OWN_PLACES + number % SHARED_PLACES);
+    own_counter = 1 + (number < OWN_COUNTERS ? number : OWN_COUNTERS + number % SHARED_COUNTERS);
 }
 
-static void count(size_t bytes)
+static void count_bytes(size_t bytes)
 {
-    atomic_size_t *place;
+    atomic_size_t *counter;
 
-    if (my_place == 0)
-        take_place();
-    place = &in_use[my_place - 1].bytes;
-    if (my_place <= OWN_PLACES)
-        atomic_store_explicit(place, atomic_load_explicit(place, memory_order_relaxed) + bytes, memory_order_relaxed);
+    if (own_counter == 0)
+        choose_counter();
+    counter = &in_use[own_counter - 1].bytes;
+    if (own_counter <= OWN_COUNTERS)
+        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + bytes,
+                              memory_order_relaxed);
     else
-        atomic_fetch_add_explicit(place, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(counter, bytes, memory_order_relaxed);
 }
 
 int jd_memory_set_functions(const jd_memory_functions *given)
@@ -90,9 +92,9 @@ size_t jd_memory_in_use(void)
 {
     size_t sum = 0;
 
-    for (int i = 0; i < PLACES; i++)
+    for (int i = 0; i < COUNTERS; i++)
         sum += atomic_load_explicit(&in_use[i].bytes, memory_order_relaxed);
-    /* A block that was counted where this has looked already, and released where it has not: less than nothing. */
+    /* Negative if, during this loop, a block was counted in a counter already read and released in one not read yet. */
     return sum <= SIZE_MAX / 2 ? sum : 0;
 }
 
@@ -108,11 +110,11 @@ void *memory_allocate(size_t size)
     void *block = functions.allocate(size, functions.arg);
 
     if (block != NULL)
-        count(size);
+        count_bytes(size);
     return block;
 }
 
-/* Pages fresh from the system are zero, and need not be touched until they are used. */
+/* calloc does not touch fresh pages of the system, which are zero already. */
 static void *default_allocate_zeroed(size_t size)
 {
     return have_jemalloc() ? mallocx(size, JEMALLOC_ZERO) : calloc(1, size);
@@ -125,7 +127,7 @@ void *memory_allocate_zeroed(size_t size)
 
     if (block == NULL)
         return NULL;
-    count(size);
+    count_bytes(size);
     return is_default ? block : memset(block, 0, size);
 }
 
@@ -133,9 +135,9 @@ void *memory_reallocate(void *block, size_t old_size, size_t new_size)
 {
     void *moved = functions.reallocate(block, old_size, new_size, functions.arg);
 
-    /* A size that shrinks adds a negative difference: unsigned arithmetic wraps around to the right sum. */
+    /* If the size shrinks, the difference is negative: unsigned arithmetic wraps around to the right sum. */
     if (moved != NULL)
-        count(new_size - old_size);
+        count_bytes(new_size - old_size);
     return moved;
 }
 
@@ -144,5 +146,5 @@ void memory_release(void *block, size_t size)
     if (block == NULL)
         return;
     functions.release(block, size, functions.arg);
-    count((size_t)0 - size);
+    count_bytes((size_t)0 - size);
 }

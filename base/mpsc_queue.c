@@ -4,7 +4,7 @@ struct mpsc_node *mpsc_queue_take_all(struct mpsc_queue *queue)
 {
     struct mpsc_node *newest, *oldest = NULL;
 
-    /* The exchange costs more than a look. */
+    /* An atomic exchange costs more than a load. */
     if (mpsc_queue_is_empty(queue))
         return NULL;
     newest = atomic_exchange(&queue->head, NULL);

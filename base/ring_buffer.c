@@ -6,13 +6,13 @@
 #include <jinduo/error.h>
 #include <string.h>
 
-/* No object can be larger than PTRDIFF_MAX (malloc(3)); this is the largest power of two that is not. */
+/* The largest power of two that is not larger than PTRDIFF_MAX, the limit for objects (malloc(3)). */
 #define RING_MAX_BYTES ((size_t)PTRDIFF_MAX / 2 + 1)
 
 enum { INTEGER_MAX_BYTES = 8 };
 
-/* What a pointer to no bytes at all points to, as NULL would mean failure. */
-static uint8_t nothing[1];
+/* The target of a returned pointer to 0 bytes; NULL would mean failure. */
+static uint8_t no_bytes[1];
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -24,29 +24,29 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Without memory the mask is SIZE_MAX, so that the capacity is 0 and the first write makes memory. */
+/* A buffer without memory has mask SIZE_MAX: its capacity is 0, so that the first write allocates. */
 static size_t ring_capacity(const jd_buffer *buffer)
 {
     return buffer->borrowed != NULL ? 0 : buffer->mask + 1;
 }
 
-/* Bytes that can be written before the ring must grow; none in a view. */
-static size_t room(const jd_buffer *buffer)
+/* Bytes that can be written before the ring must grow; 0 in a view. */
+static size_t ring_room(const jd_buffer *buffer)
 {
     return buffer->borrowed != NULL ? 0 : ring_capacity(buffer) - jd_buffer_readable(buffer);
 }
 
-/* Bytes from position to where the memory wraps around, which is out of reach in a view. */
-static size_t bytes_to_wrap(const jd_buffer *buffer, size_t position)
+/* Bytes from position to the end of the memory, where the ring wraps around; a view does not wrap. */
+static size_t ring_bytes_to_wrap(const jd_buffer *buffer, size_t position)
 {
     return buffer->borrowed != NULL ? SIZE_MAX : ring_capacity(buffer) - (position & buffer->mask);
 }
 
-static void copy_from(const jd_buffer *buffer, size_t position, uint8_t *data, size_t length)
+static void ring_copy_out(const jd_buffer *buffer, size_t position, uint8_t *data, size_t length)
 {
-    size_t first = smaller(length, bytes_to_wrap(buffer, position));
+    size_t first = smaller(length, ring_bytes_to_wrap(buffer, position));
 
-    /* Without memory there is no address to give to memcpy, not even for no bytes. */
+    /* memcpy must not be called with NULL, not even for 0 bytes (C11, 7.24.1). */
     if (length == 0)
         return;
     memcpy(data, buffer->data + (position & buffer->mask), first);
@@ -54,17 +54,17 @@ static void copy_from(const jd_buffer *buffer, size_t position, uint8_t *data, s
         memcpy(data + first, buffer->data, length - first);
 }
 
-static void copy_to(jd_buffer *buffer, size_t position, const uint8_t *data, size_t length)
+static void ring_copy_in(jd_buffer *buffer, size_t position, const uint8_t *data, size_t length)
 {
-    size_t first = smaller(length, bytes_to_wrap(buffer, position));
+    size_t first = smaller(length, ring_bytes_to_wrap(buffer, position));
 
     memcpy(buffer->data + (position & buffer->mask), data, first);
     if (first < length)
         memcpy(buffer->data, data + first, length - first);
 }
 
-/* The smallest ring that holds length bytes besides the readable ones; 0 if none can. */
-static size_t capacity_for(const jd_buffer *buffer, size_t length)
+/* The capacity of the smallest ring for the readable bytes and length more; 0 if there is none. */
+static size_t ring_capacity_for(const jd_buffer *buffer, size_t length)
 {
     size_t readable = jd_buffer_readable(buffer);
     size_t capacity = RING_MIN_BYTES;
@@ -76,16 +76,16 @@ static size_t capacity_for(const jd_buffer *buffer, size_t length)
     return capacity;
 }
 
-/* Moves the readable bytes into new memory, in one piece from index first on: growing, straightening and the promotion
- * of a view are all this. capacity 0, as of capacity_for, is refused. */
-static int relocate(jd_buffer *buffer, size_t capacity, size_t first)
+/* Moves the readable bytes into new memory, contiguous from index first on: to grow, to make them contiguous, or to
+ * turn a view into a ring. Returns 0 or JD_ENOMEM; capacity 0 (ring_capacity_for) counts as no memory. */
+static int ring_relocate(jd_buffer *buffer, size_t capacity, size_t first)
 {
     size_t readable = jd_buffer_readable(buffer);
     uint8_t *data = capacity > 0 ? memory_allocate(capacity) : NULL;
 
     if (data == NULL)
         return JD_ENOMEM;
-    copy_from(buffer, buffer->head, data + first, readable);
+    ring_copy_out(buffer, buffer->head, data + first, readable);
     if (buffer->borrowed == NULL)
         memory_release(buffer->data, ring_capacity(buffer));
     buffer->data = data;
@@ -97,9 +97,9 @@ static int relocate(jd_buffer *buffer, size_t capacity, size_t first)
     return 0;
 }
 
-static int make_room(jd_buffer *buffer, size_t length)
+static int ring_make_room(jd_buffer *buffer, size_t length)
 {
-    return length <= room(buffer) ? 0 : relocate(buffer, capacity_for(buffer, length), 0);
+    return length <= ring_room(buffer) ? 0 : ring_relocate(buffer, ring_capacity_for(buffer, length), 0);
 }
 
 void ring_buffer_init(jd_buffer *buffer)
@@ -135,7 +135,7 @@ int ring_buffer_move(jd_buffer *to, jd_buffer *from)
         ring_buffer_init(from);
         return 0;
     }
-    if (make_room(to, jd_buffer_readable(from)) < 0)
+    if (ring_make_room(to, jd_buffer_readable(from)) < 0)
         return JD_ENOMEM;
     if (jd_buffer_readable(to) == 0)
         to->searched = from->searched;
@@ -149,11 +149,11 @@ int ring_buffer_move(jd_buffer *to, jd_buffer *from)
 int ring_buffer_make_contiguous(jd_buffer *buffer, size_t capacity)
 {
     size_t readable = jd_buffer_readable(buffer);
-    size_t in_one_piece = buffer->borrowed != NULL ? readable : bytes_to_wrap(buffer, buffer->head);
+    size_t in_one_piece = buffer->borrowed != NULL ? readable : ring_bytes_to_wrap(buffer, buffer->head);
 
     if (capacity <= in_one_piece)
         return 0;
-    return relocate(buffer, capacity_for(buffer, larger(capacity, readable) - readable), 0);
+    return ring_relocate(buffer, ring_capacity_for(buffer, larger(capacity, readable) - readable), 0);
 }
 
 int jd_buffer_create(jd_buffer **buffer)
@@ -183,7 +183,7 @@ const void *jd_buffer_peek(jd_buffer *buffer, size_t length)
     if (length > jd_buffer_readable(buffer))
         return NULL;
     if (length == 0)
-        return nothing;
+        return no_bytes;
     if (ring_buffer_make_contiguous(buffer, length) < 0)
         return NULL;
     return buffer->data + (buffer->head & buffer->mask);
@@ -192,7 +192,7 @@ const void *jd_buffer_peek(jd_buffer *buffer, size_t length)
 int jd_buffer_peek_iov(const jd_buffer *buffer, jd_iovec pieces[2])
 {
     size_t readable = jd_buffer_readable(buffer);
-    size_t first = smaller(readable, bytes_to_wrap(buffer, buffer->head));
+    size_t first = smaller(readable, ring_bytes_to_wrap(buffer, buffer->head));
 
     if (readable == 0)
         return 0;
@@ -209,7 +209,7 @@ int jd_buffer_copy_out(const jd_buffer *buffer, size_t offset, void *data, size_
 
     if (offset > readable || length > readable - offset)
         return JD_EAGAIN;
-    copy_from(buffer, buffer->head + offset, data, length);
+    ring_copy_out(buffer, buffer->head + offset, data, length);
     return 0;
 }
 
@@ -233,9 +233,9 @@ int jd_buffer_append(jd_buffer *buffer, const void *data, size_t length)
 {
     if (length == 0)
         return 0;
-    if (make_room(buffer, length) < 0)
+    if (ring_make_room(buffer, length) < 0)
         return JD_ENOMEM;
-    copy_to(buffer, buffer->tail, data, length);
+    ring_copy_in(buffer, buffer->tail, data, length);
     buffer->tail += length;
     buffer->reserved = 0;
     return 0;
@@ -245,11 +245,11 @@ int jd_buffer_prepend(jd_buffer *buffer, const void *data, size_t length)
 {
     if (length == 0)
         return 0;
-    /* New memory is filled from index length on, so that the bytes that come before begin at 0 and nothing wraps. */
-    if (length > room(buffer) && relocate(buffer, capacity_for(buffer, length), length) < 0)
+    /* New memory is filled from index length on, so that the prepended bytes begin at 0 and the data does not wrap. */
+    if (length > ring_room(buffer) && ring_relocate(buffer, ring_capacity_for(buffer, length), length) < 0)
         return JD_ENOMEM;
     buffer->head -= length;
-    copy_to(buffer, buffer->head, data, length);
+    ring_copy_in(buffer, buffer->head, data, length);
     buffer->searched = 0;
     buffer->reserved = 0;
     return 0;
@@ -261,12 +261,12 @@ void *jd_buffer_reserve(jd_buffer *buffer, size_t length)
 
     if (length == 0) {
         buffer->reserved = 0;
-        return nothing;
+        return no_bytes;
     }
-    /* New memory is twice as large as what must be copied, or a nearly full ring would be copied again for every few
-     * bytes. */
-    if (length > smaller(room(buffer), bytes_to_wrap(buffer, buffer->tail)) &&
-        relocate(buffer, capacity_for(buffer, larger(length, readable)), 0) < 0)
+    /* New memory has room for twice the bytes that must be copied. Otherwise a nearly full ring would be copied again
+     * for every few bytes. */
+    if (length > smaller(ring_room(buffer), ring_bytes_to_wrap(buffer, buffer->tail)) &&
+        ring_relocate(buffer, ring_capacity_for(buffer, larger(length, readable)), 0) < 0)
         return NULL;
     buffer->reserved = length;
     return buffer->data + (buffer->tail & buffer->mask);
@@ -278,23 +278,23 @@ int jd_buffer_commit(jd_buffer *buffer, size_t length)
         return JD_EINVAL;
     buffer->tail += length;
     buffer->reserved = 0;
-    /* Room that stayed unused must not be held by an idle connection. */
+    /* An idle connection must not keep unused room. */
     if (jd_buffer_readable(buffer) == 0)
         ring_buffer_clear(buffer);
     return 0;
 }
 
-static bool matches_at(const jd_buffer *buffer, size_t offset, const uint8_t *needle, size_t length)
+static bool ring_matches_at(const jd_buffer *buffer, size_t offset, const uint8_t *needle, size_t length)
 {
     size_t position = buffer->head + offset;
-    size_t first = smaller(length, bytes_to_wrap(buffer, position));
+    size_t first = smaller(length, ring_bytes_to_wrap(buffer, position));
 
     return memcmp(buffer->data + (position & buffer->mask), needle, first) == 0 &&
            memcmp(buffer->data, needle + first, length - first) == 0;
 }
 
-/* In the bytes from offset from up to end, which lie in one piece. */
-static ptrdiff_t find_in_piece(const jd_buffer *buffer, const void *needle, size_t length, size_t from, size_t end)
+/* Searches the bytes from offset from to end, which are contiguous. */
+static ptrdiff_t ring_find_in_piece(const jd_buffer *buffer, const void *needle, size_t length, size_t from, size_t end)
 {
     const uint8_t *piece, *found;
 
@@ -308,23 +308,23 @@ static ptrdiff_t find_in_piece(const jd_buffer *buffer, const void *needle, size
 ptrdiff_t jd_buffer_find(const jd_buffer *buffer, const void *needle, size_t length, size_t from)
 {
     size_t readable = jd_buffer_readable(buffer);
-    size_t wrap = smaller(readable, bytes_to_wrap(buffer, buffer->head));
+    size_t wrap = smaller(readable, ring_bytes_to_wrap(buffer, buffer->head));
     ptrdiff_t found;
 
     if (length == 0)
         return JD_EINVAL;
     if (from > readable || length > readable - from)
         return JD_ENOENT;
-    found = find_in_piece(buffer, needle, length, from, wrap);
+    found = ring_find_in_piece(buffer, needle, length, from, wrap);
     if (found >= 0)
         return found;
-    /* What begins before the wrap and ends behind it. */
+    /* A match that begins before the wrap and ends after it. */
     from = larger(from, wrap - smaller(wrap, length - 1));
     for (; from < wrap && length <= readable - from; from++) {
-        if (matches_at(buffer, from, needle, length))
+        if (ring_matches_at(buffer, from, needle, length))
             return (ptrdiff_t)from;
     }
-    return find_in_piece(buffer, needle, length, larger(from, wrap), readable);
+    return ring_find_in_piece(buffer, needle, length, larger(from, wrap), readable);
 }
 
 int jd_buffer_peek_uint(const jd_buffer *buffer, size_t offset, unsigned bytes, jd_byte_order order, uint64_t *value)
@@ -352,7 +352,7 @@ int jd_buffer_read_uint(jd_buffer *buffer, unsigned bytes, jd_byte_order order, 
     return 0;
 }
 
-static int encode(uint8_t raw[INTEGER_MAX_BYTES], unsigned bytes, jd_byte_order order, uint64_t value)
+static int integer_encode(uint8_t raw[INTEGER_MAX_BYTES], unsigned bytes, jd_byte_order order, uint64_t value)
 {
     if (bytes < 1 || bytes > INTEGER_MAX_BYTES)
         return JD_EINVAL;
@@ -364,7 +364,7 @@ static int encode(uint8_t raw[INTEGER_MAX_BYTES], unsigned bytes, jd_byte_order 
 int jd_buffer_append_uint(jd_buffer *buffer, unsigned bytes, jd_byte_order order, uint64_t value)
 {
     uint8_t raw[INTEGER_MAX_BYTES];
-    int error = encode(raw, bytes, order, value);
+    int error = integer_encode(raw, bytes, order, value);
 
     return error < 0 ? error : jd_buffer_append(buffer, raw, bytes);
 }
@@ -372,7 +372,7 @@ int jd_buffer_append_uint(jd_buffer *buffer, unsigned bytes, jd_byte_order order
 int jd_buffer_prepend_uint(jd_buffer *buffer, unsigned bytes, jd_byte_order order, uint64_t value)
 {
     uint8_t raw[INTEGER_MAX_BYTES];
-    int error = encode(raw, bytes, order, value);
+    int error = integer_encode(raw, bytes, order, value);
 
     return error < 0 ? error : jd_buffer_prepend(buffer, raw, bytes);
 }

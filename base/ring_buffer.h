@@ -1,5 +1,6 @@
-/* Ring buffer: what is behind jd_buffer. Its memory is a ring whose capacity is a power of two; or it is a view of a
- * borrowed receive block, which has no end to wrap around, so that one arithmetic serves both. */
+/* Ring buffer: the implementation of jd_buffer. It is a ring whose capacity is a power of two; or a view of the bytes
+ * of a borrowed receive block. A view is treated as a ring that never wraps, so the same arithmetic serves both. Not
+ * locked. */
 #ifndef BASE_RING_BUFFER_H
 #define BASE_RING_BUFFER_H
 
@@ -7,36 +8,36 @@
 
 #include <jinduo/buffer.h>
 
-/* The smallest ring: leftovers are mostly a part of one small frame. */
+/* The smallest capacity: unread input is mostly a part of one small frame. */
 enum { RING_MIN_BYTES = 64 };
 
 struct jd_buffer {
     uint8_t *data;
     size_t mask;       /* capacity - 1; SIZE_MAX for a view and without memory */
-    size_t head, tail; /* run freely: tail - head bytes are readable, from data[head & mask] on; so full is not empty */
-    size_t reserved;   /* room after tail that jd_buffer_reserve promised */
-    size_t searched;   /* bytes from head on that a codec has searched already */
-    const void *searched_by; /* which codec, where there may be several */
-    struct block *borrowed;  /* the block of a view, else NULL */
+    size_t head, tail; /* free-running, not masked, so that full differs from empty: tail - head bytes are readable */
+    size_t reserved;   /* room after tail, as promised by jd_buffer_reserve */
+    size_t searched;   /* bytes after head that a codec has already searched */
+    const void *searched_by; /* that codec */
+    struct block *borrowed;  /* the block of a view; NULL: a ring */
 };
 
-/* An empty buffer in memory of the caller's. */
+/* Makes an empty buffer in the caller's memory. */
 void ring_buffer_init(jd_buffer *buffer);
 
-/* Gives its memory back; a view just ends. Empty afterwards. */
+/* Empties the buffer and frees its memory. The block of a view is left to its owner. */
 void ring_buffer_clear(jd_buffer *buffer);
 
-/* Makes an empty buffer a view of block's bytes. The block stays the caller's and must outlast the view; it is not
- * written to. The view ends when the buffer is emptied or cleared, or by a write, which copies what is readable. */
+/* Makes an empty buffer a view of the bytes of a block. The caller keeps the block, which must outlive the view and is
+ * not written to. The view ends when the buffer is emptied or cleared, or by a write: that copies the readable bytes to
+ * a ring. */
 void ring_buffer_view(jd_buffer *buffer, struct block *block);
 
-/* Adds all bytes of from behind those of to, emptying from; takes over from's memory instead of copying when to
- * is empty and from is no view. An empty to takes over what was searched, too. Returns 0 or JD_ENOMEM, and then nothing
- * has changed. */
+/* Appends all bytes of from to `to`, and empties from. If `to` is empty and from is not a view, the memory is moved
+ * instead of copied. An empty `to` also takes over searched. Returns 0; or JD_ENOMEM: nothing has changed. */
 int ring_buffer_move(jd_buffer *to, jd_buffer *from);
 
-/* Makes room for at least capacity bytes in all, in one piece from the first byte on, if it is not so already. Growth
- * beyond is the caller's to avoid. Returns 0 or JD_ENOMEM. */
+/* Makes sure that capacity bytes, from the first readable one on, are contiguous; moves the bytes to a larger ring if
+ * they are not. The caller should pass the final size, so that further growth is not needed. Returns 0 or JD_ENOMEM. */
 int ring_buffer_make_contiguous(jd_buffer *buffer, size_t capacity);
 
 #endif

@@ -9,14 +9,14 @@ struct jd_shared {
     _Atomic size_t references;
     const void *data;
     size_t length;
-    size_t object_bytes; /* of the whole object, to free it */
+    size_t object_bytes; /* allocated size, for memory_release */
     jd_release release;
     void *arg;
     uint8_t copy[];
 };
 
-/* With room for copied bytes. */
-static jd_shared *make_shared(size_t length, size_t copied)
+/* copied: the bytes of room for a copy; 0: none. */
+static jd_shared *shared_allocate(size_t length, size_t copied)
 {
     size_t size = sizeof(jd_shared) + copied;
     jd_shared *shared = copied < SIZE_MAX / 2 ? memory_allocate(size) : NULL;
@@ -33,7 +33,7 @@ static jd_shared *make_shared(size_t length, size_t copied)
 
 int jd_shared_create(jd_shared **out, const void *data, size_t length)
 {
-    jd_shared *shared = make_shared(length, length);
+    jd_shared *shared = shared_allocate(length, length);
 
     if (shared == NULL)
         return JD_ENOMEM;
@@ -45,7 +45,7 @@ int jd_shared_create(jd_shared **out, const void *data, size_t length)
 
 int jd_shared_create_owned(jd_shared **out, const void *data, size_t length, jd_release release, void *arg)
 {
-    jd_shared *shared = make_shared(length, 0);
+    jd_shared *shared = shared_allocate(length, 0);
 
     if (shared == NULL)
         return JD_ENOMEM;
@@ -67,7 +67,7 @@ void jd_shared_unref(jd_shared *shared)
     jd_release release;
     void *arg;
 
-    /* All that the others did with it happens before it is freed. */
+    /* acquire and release: the accesses of all other holders happen before the memory is freed. */
     if (shared == NULL || atomic_fetch_sub_explicit(&shared->references, 1, memory_order_acq_rel) > 1)
         return;
     release = shared->release;

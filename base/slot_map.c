@@ -9,17 +9,17 @@
 static const uint32_t SLOT_NONE = UINT32_MAX;
 
 struct slot_region {
-    unsigned char *memory; /* NULL: given back */
-    uint64_t free;         /* the last four freed objects, by index + 1 of 16 bits each, the last one lowest; 0: none */
-    uint32_t generation;   /* without memory: where its objects' generations go on; even */
+    unsigned char *memory; /* NULL: freed, the region is bare */
+    uint64_t free;         /* the last four freed objects: index + 1 in 16 bits each, the last one lowest; 0: none */
+    uint32_t generation;   /* even; the generation of an object that is used for the first time follows it */
     uint32_t next;         /* in the chain of partial or of bare regions */
     uint32_t previous;     /* in the chain of partial regions */
-    uint16_t carved;       /* objects ever used; the memory behind them has not been touched */
+    uint16_t carved;       /* objects used so far; the memory of the others has not been touched */
     uint16_t live;
 };
 
-/* A freed object keeps its header and a link to the one freed four before it: so objects are known, and can be brought
- * into the cache, four allocations before they are used. */
+/* A freed object keeps its header, and links to the object freed four frees before it: so an object is known, and
+ * prefetched, four allocations before it is used. */
 struct free_object {
     struct slot_header header;
     uint16_t fourth;
@@ -43,8 +43,8 @@ void slot_map_init(struct slot_map *map, size_t object_bytes, uint32_t first_gen
     };
 }
 
-/* A call of memset, of a length it does not know, takes longer than this for objects of a few dozen bytes. */
-static void clear(void *object, size_t bytes)
+/* For objects of a few dozen bytes this is faster than memset with a length that the compiler does not know. */
+static void clear_words(void *object, size_t bytes)
 {
     uint64_t *words = object;
 
@@ -58,7 +58,7 @@ static void push_free(struct slot_region *region, struct free_object *object)
     region->free = region->free << FREE_BITS | (object->header.slot % SLOT_REGION_OBJECTS + 1);
 }
 
-/* The object freed last; there is one. */
+/* Returns the index of the object freed last; there must be one. */
 static uint32_t pop_free(const struct slot_map *map, struct slot_region *region)
 {
     uint32_t index = (uint32_t)(region->free & UINT16_MAX) - 1;
@@ -80,7 +80,7 @@ static uint32_t highest_generation(const struct slot_map *map, const struct slot
 
     for (uint32_t i = 0; region->memory != NULL && i < region->carved; i++) {
         const struct slot_header *header = (const struct slot_header *)object_at(map, region, i);
-        /* A difference, not a comparison: generations wrap around. */
+        /* Compare by difference: generations wrap around. */
         if ((int32_t)(header->generation - highest) > 0)
             highest = header->generation;
     }
@@ -143,7 +143,8 @@ static void unlink_partial(struct slot_map *map, uint32_t number)
         map->regions[region->next].previous = region->previous;
 }
 
-/* A region that has, or can be given, memory of its own; SLOT_NONE when all are in use and no more can be made. */
+/* Returns a region without memory; adds one if there is none. SLOT_NONE: no memory, or SLOT_MAP_MAX_SLOTS is
+ * reached. */
 static uint32_t bare_region(struct slot_map *map)
 {
     if (map->bare != SLOT_NONE)
@@ -220,7 +221,7 @@ void *slot_map_allocate(struct slot_map *map)
     struct slot_header *object = slot_map_take(map);
 
     if (object != NULL)
-        clear(object + 1, map->object_bytes - sizeof(*object));
+        clear_words(object + 1, map->object_bytes - sizeof(*object));
     return object;
 }
 
@@ -238,7 +239,8 @@ void slot_map_free(struct slot_map *map, void *freed)
         link_partial(map, number);
     if (region->live > 0 || map->idle_regions++ == 0)
         return;
-    /* One idle region is kept, so that a single object coming and going at a region's border costs nothing. */
+    /* Keep one idle region, so that a single object that is freed and allocated again does not free and allocate a
+     * region. */
     map->idle_regions--;
     unlink_partial(map, number);
     release_memory(map, region);

@@ -1,6 +1,7 @@
-/* Slot map: objects of one size at addresses that never change, each with a slot number and a generation. A slot and
- * generation resolve to the object or, once it is gone, to nothing, however often the slot was used again. Objects lie in
- * regions without any space between them; empty regions are given back, their generations remembered. Not locked. */
+/* Slot map: objects of one size at addresses that never change, each with a slot number and a generation. Slot and
+ * generation resolve to the object; after it is freed they resolve to NULL, however often the slot is used again (until
+ * the 32 bits of the generation wrap around). Objects are contiguous in regions. Empty regions are freed; their
+ * generations are kept. Not locked. */
 #ifndef BASE_SLOT_MAP_H
 #define BASE_SLOT_MAP_H
 
@@ -8,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What an object must begin with. The map's own, read-only to others. */
+/* The first member of each object. Written by the map only. */
 struct slot_header {
     uint32_t slot;
     uint32_t generation; /* odd: the object is alive */
@@ -21,41 +22,43 @@ struct slot_region;
 struct slot_map {
     struct slot_region *regions;
     uint32_t region_count, region_capacity;
-    uint32_t partial; /* a chain of regions with free slots that have memory, or SLOT_NONE */
-    uint32_t bare;    /* a chain of regions without memory */
-    uint32_t idle_regions;
-    uint32_t count; /* live objects */
+    uint32_t partial;      /* chain of the regions with memory and a free slot; SLOT_NONE: empty */
+    uint32_t bare;         /* chain of the regions without memory; SLOT_NONE: empty */
+    uint32_t idle_regions; /* with memory, without a live object */
+    uint32_t count;        /* live objects */
     uint32_t first_generation;
     size_t object_bytes;
-    _Atomic size_t bytes; /* held; read by other threads too */
+    _Atomic size_t bytes; /* of memory; read by other threads as well */
 };
 
-/* object_bytes: a multiple of 8. Generations begin behind first_generation. */
+/* object_bytes: a multiple of 8. The first generation of a slot is the one after first_generation. */
 void slot_map_init(struct slot_map *map, size_t object_bytes, uint32_t first_generation);
 
-/* The first_generation for a map that is to continue this one's numbers: beyond every generation it has used. */
+/* The first_generation for a map that continues the numbers of this one: after every generation that it has used. */
 uint32_t slot_map_next_generation(const struct slot_map *map);
 
-/* Gives all memory back. No object may be alive. Returns what slot_map_next_generation said last. */
+/* Frees all memory. No object may be alive. Returns slot_map_next_generation. */
 uint32_t slot_map_destroy(struct slot_map *map);
 
-/* A new object, zeroed but for its header; NULL when there is no memory or all slots are taken. */
+/* Returns a new object, zeroed after its header; NULL without memory, or when all SLOT_MAP_MAX_SLOTS slots are in
+ * use. */
 void *slot_map_allocate(struct slot_map *map);
 
-/* The same, but what lies behind the header is left as it happens to be. */
+/* As slot_map_allocate, but the bytes after the header are not initialized. */
 void *slot_map_take(struct slot_map *map);
 
 /* Frees a live object. */
 void slot_map_free(struct slot_map *map, void *object);
 
-/* The live object, or NULL. Any numbers may be asked for. */
+/* Returns the live object, or NULL. Any numbers are allowed. */
 void *slot_map_find(const struct slot_map *map, uint32_t slot, uint32_t generation);
 
-/* Where the object of that slot lies, alive or not, without looking at it; NULL if there is no memory for it. */
+/* Returns the address of the slot's object, alive or not, to be prefetched; NULL if its region has no memory. Does not
+ * read the object. */
 const void *slot_map_address(const struct slot_map *map, uint32_t slot);
 
-/* The live object with the smallest slot >= slot, or NULL: walks all objects, of which any may be freed or added on the
- * way. */
+/* Returns the live object with the smallest slot number >= slot, or NULL. For iteration over all objects, during which
+ * objects may be freed and allocated. */
 void *slot_map_next(const struct slot_map *map, uint32_t slot);
 
 #endif

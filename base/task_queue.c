@@ -5,25 +5,25 @@
 
 #include <jinduo/error.h>
 
-enum { PREFETCHED_CELLS = 32, PREFETCHED_TASKS = 16, TAKEN_PER_NOTE = 64, YIELDS = 64 };
+enum { PREFETCHED_CELLS = 32, PREFETCHED_TASKS = 16, CELLS_PER_PUBLISH = 64, YIELDS_MAX = 64 };
 
-static const uint64_t one_listed = UINT64_C(1) << 32, closed = UINT64_C(1) << 63;
+static const uint64_t state_one_listed = UINT64_C(1) << 32, state_closed = UINT64_C(1) << 63;
 
-/* ---- the word ---- */
+/* ---- the state word (task_queue.h) ---- */
 
-static uint32_t place_of(uint64_t places)
+static uint32_t state_position(uint64_t state)
 {
-    return (uint32_t)places;
+    return (uint32_t)state;
 }
 
-static uint32_t listed_of(uint64_t places)
+static uint32_t state_listed(uint64_t state)
 {
-    return (uint32_t)((places & ~closed) >> 32);
+    return (uint32_t)((state & ~state_closed) >> 32);
 }
 
-static uint64_t one_more_in_the_ring(uint64_t places)
+static uint64_t state_advanced(uint64_t state)
 {
-    return (places & ~(uint64_t)UINT32_MAX) | (uint32_t)(place_of(places) + 1);
+    return (state & ~(uint64_t)UINT32_MAX) | (uint32_t)(state_position(state) + 1);
 }
 
 /* ---- life ---- */
@@ -38,9 +38,9 @@ int task_queue_init(struct task_queue *queue, uint32_t cells)
     queue->batch_end = 0;
     queue->batch_is_listed = false;
     queue->list = NULL;
-    atomic_init(&queue->places, 0);
+    atomic_init(&queue->state, 0);
     atomic_init(&queue->free_until, cells);
-    atomic_init(&queue->free_seen, cells);
+    atomic_init(&queue->free_until_cached, cells);
     mpsc_queue_init(&queue->listed);
     return 0;
 }
@@ -52,70 +52,72 @@ void task_queue_destroy(struct task_queue *queue)
 
 /* ---- producers ---- */
 
-/* free_until is 0 to cells ahead of a place that is free to be taken; anything else is an old word for it. */
-static bool has_room(const struct task_queue *queue, uint32_t free_until, uint32_t place)
+/* A free position is 1 to `cells` before free_until. Any other distance means a full ring, or an outdated value of
+ * free_until. */
+static bool has_room(const struct task_queue *queue, uint32_t free_until, uint32_t position)
 {
-    return free_until - place - 1 <= queue->mask;
+    return free_until - position - 1 <= queue->mask;
 }
 
-/* The consumer's word for it is far away, and read only when what was seen of it does not do. */
-static bool is_full(struct task_queue *queue, uint32_t place)
+/* free_until is on the consumer's cache line: read it only if the producers' copy of it shows no room. */
+static bool is_full(struct task_queue *queue, uint32_t position)
 {
-    uint32_t free_until = atomic_load_explicit(&queue->free_seen, memory_order_acquire);
+    uint32_t free_until = atomic_load_explicit(&queue->free_until_cached, memory_order_acquire);
 
-    if (has_room(queue, free_until, place))
+    if (has_room(queue, free_until, position))
         return false;
     free_until = atomic_load_explicit(&queue->free_until, memory_order_acquire);
-    atomic_store_explicit(&queue->free_seen, free_until, memory_order_release);
-    return !has_room(queue, free_until, place);
+    atomic_store_explicit(&queue->free_until_cached, free_until, memory_order_release);
+    return !has_room(queue, free_until, position);
 }
 
-static void write_cell(struct task_queue *queue, uint32_t place, void (*function)(void *), void *arg)
+static void write_cell(struct task_queue *queue, uint32_t position, void (*function)(void *), void *arg)
 {
-    struct task_cell *cell = &queue->cells[place & queue->mask];
+    struct task_cell *cell = &queue->cells[position & queue->mask];
 
-    __builtin_prefetch(&queue->cells[(place + PREFETCHED_CELLS) & queue->mask], 1);
+    __builtin_prefetch(&queue->cells[(position + PREFETCHED_CELLS) & queue->mask], 1);
     cell->task.function = function;
     cell->task.arg = arg;
-    atomic_store(&cell->turn, place + 1);
+    atomic_store(&cell->sequence, position + 1);
 }
 
-/* Returns 0 with a place in the ring, or JD_ENOBUFS if there is none; then it counts as on the list, if it can be there. */
-static int take_place(struct task_queue *queue, bool can_be_listed, uint32_t *place)
+/* Reserves a cell. Returns 0 and its position; JD_ENOBUFS if the ring has none, and then, if the task can be listed,
+ * counts it as listed; JD_ECANCELED if the queue is closed. */
+static int reserve_cell(struct task_queue *queue, bool can_be_listed, uint32_t *position)
 {
-    uint64_t places = atomic_load_explicit(&queue->places, memory_order_relaxed);
+    uint64_t state = atomic_load_explicit(&queue->state, memory_order_relaxed);
     uint64_t next;
     bool full;
 
     do {
-        if (places & closed)
+        if (state & state_closed)
             return JD_ECANCELED;
-        full = listed_of(places) > 0 || is_full(queue, place_of(places));
+        full = state_listed(state) > 0 || is_full(queue, state_position(state));
         if (full && !can_be_listed)
             return JD_ENOBUFS;
-        next = full ? places + one_listed : one_more_in_the_ring(places);
-    } while (!atomic_compare_exchange_weak(&queue->places, &places, next));
-    *place = place_of(places);
+        next = full ? state + state_one_listed : state_advanced(state);
+    } while (!atomic_compare_exchange_weak(&queue->state, &state, next));
+    *position = state_position(state);
     return full ? JD_ENOBUFS : 0;
 }
 
-int task_queue_put(struct task_queue *queue, void (*function)(void *), void *arg)
+int task_queue_push(struct task_queue *queue, void (*function)(void *), void *arg)
 {
-    uint32_t place;
-    int result = take_place(queue, false, &place);
+    uint32_t position;
+    int result = reserve_cell(queue, false, &position);
 
     if (result == 0)
-        write_cell(queue, place, function, arg);
+        write_cell(queue, position, function, arg);
     return result;
 }
 
-int task_queue_put_node(struct task_queue *queue, struct task_node *task)
+int task_queue_push_node(struct task_queue *queue, struct task_node *task)
 {
-    uint32_t place;
-    int result = take_place(queue, true, &place);
+    uint32_t position;
+    int result = reserve_cell(queue, true, &position);
 
     if (result == 0)
-        write_cell(queue, place, NULL, task);
+        write_cell(queue, position, NULL, task);
     if (result != JD_ENOBUFS)
         return result;
     mpsc_queue_push(&queue->listed, &task->node);
@@ -131,23 +133,23 @@ static const struct task_cell *next_cell(const struct task_queue *queue)
 
 bool task_queue_is_empty(const struct task_queue *queue)
 {
-    if (task_queue_is_in_batch(queue) || atomic_load(&next_cell(queue)->turn) == queue->taken + 1)
+    if (task_queue_is_in_batch(queue) || atomic_load(&next_cell(queue)->sequence) == queue->taken + 1)
         return false;
-    return place_of(atomic_load(&queue->places)) != queue->taken || mpsc_queue_is_empty(&queue->listed);
+    return state_position(atomic_load(&queue->state)) != queue->taken || mpsc_queue_is_empty(&queue->listed);
 }
 
 void task_queue_begin(struct task_queue *queue)
 {
-    uint64_t places;
+    uint64_t state;
 
     if (task_queue_is_in_batch(queue))
         return;
-    places = atomic_load_explicit(&queue->places, memory_order_acquire);
-    queue->batch_end = place_of(places);
-    queue->batch_is_listed = listed_of(places) > 0;
+    state = atomic_load_explicit(&queue->state, memory_order_acquire);
+    queue->batch_end = state_position(state);
+    queue->batch_is_listed = state_listed(state) > 0;
 }
 
-static void give_cells_back(struct task_queue *queue)
+static void publish_free_cells(struct task_queue *queue)
 {
     atomic_store_explicit(&queue->free_until, queue->taken + queue->mask + 1, memory_order_release);
 }
@@ -156,22 +158,22 @@ static bool take_from_ring(struct task_queue *queue, struct task *task)
 {
     const struct task_cell *cell = next_cell(queue);
 
-    if (atomic_load_explicit(&cell->turn, memory_order_acquire) != queue->taken + 1) {
+    if (atomic_load_explicit(&cell->sequence, memory_order_acquire) != queue->taken + 1) {
         queue->batch_end = queue->taken;
         queue->batch_is_listed = false;
-        give_cells_back(queue);
+        publish_free_cells(queue);
         return false;
     }
     if (queue->batch_end - queue->taken > PREFETCHED_TASKS)
         __builtin_prefetch(&queue->cells[(queue->taken + PREFETCHED_TASKS) & queue->mask], 0);
     *task = cell->task;
-    if (++queue->taken % TAKEN_PER_NOTE == 0 || queue->taken == queue->batch_end)
-        give_cells_back(queue);
+    if (++queue->taken % CELLS_PER_PUBLISH == 0 || queue->taken == queue->batch_end)
+        publish_free_cells(queue);
     return true;
 }
 
-/* Only now are cells given out again. */
-static void take_list(struct task_queue *queue)
+/* Takes the whole list. Only now may producers reserve cells again. */
+static void take_all_listed(struct task_queue *queue)
 {
     uint64_t count = 0;
 
@@ -179,7 +181,7 @@ static void take_list(struct task_queue *queue)
     queue->list = mpsc_queue_take_all(&queue->listed);
     for (const struct mpsc_node *node = queue->list; node != NULL; node = node->next)
         count++;
-    atomic_fetch_sub(&queue->places, count * one_listed);
+    atomic_fetch_sub(&queue->state, count * state_one_listed);
 }
 
 bool task_queue_take(struct task_queue *queue, struct task *task)
@@ -187,7 +189,7 @@ bool task_queue_take(struct task_queue *queue, struct task *task)
     if (queue->list == NULL && queue->taken != queue->batch_end)
         return take_from_ring(queue, task);
     if (queue->batch_is_listed)
-        take_list(queue);
+        take_all_listed(queue);
     if (queue->list == NULL)
         return false;
     *task = (struct task){ .arg = queue->list };
@@ -197,7 +199,7 @@ bool task_queue_take(struct task_queue *queue, struct task *task)
 
 void task_queue_close(struct task_queue *queue)
 {
-    atomic_fetch_or(&queue->places, closed);
+    atomic_fetch_or(&queue->state, state_closed);
 }
 
 bool task_queue_take_last(struct task_queue *queue, struct task *task)
@@ -205,15 +207,15 @@ bool task_queue_take_last(struct task_queue *queue, struct task *task)
     enum { PAUSE_NS = 1000 * 1000 };
 
     for (unsigned tries = 0;; tries++) {
-        uint64_t places = atomic_load(&queue->places);
+        uint64_t state = atomic_load(&queue->state);
         task_queue_begin(queue);
         if (task_queue_take(queue, task))
             return true;
-        if (place_of(places) == queue->taken && listed_of(places) == 0)
+        if (state_position(state) == queue->taken && state_listed(state) == 0)
             return false;
-        if (tries < YIELDS)
+        if (tries < YIELDS_MAX)
             thread_yield();
         else
-            thread_sleep_ns(PAUSE_NS); /* whoever it is may have a lower priority */
+            thread_sleep_ns(PAUSE_NS); /* the producer may have a lower priority */
     }
 }

@@ -5,8 +5,8 @@
 #include <limits.h>
 #include <stdint.h>
 
-/* In whole milliseconds, rounded up, so that nobody wakes up too early and finds nothing; -1, for without end, if
- * negative. */
+/* Converts nanoseconds to milliseconds, rounded up, so that a wait does not end before its timer is due. A negative
+ * timeout (no limit) becomes -1; more than INT_MAX ms becomes INT_MAX. */
 static inline int timeout_to_ms(int64_t timeout_ns)
 {
     int64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);

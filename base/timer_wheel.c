@@ -2,9 +2,10 @@
 
 #include <assert.h>
 
-/* A timer lies in the level of the highest digit (to the base of TIMER_SLOTS) in which its time differs from now, in
- * the slot of that digit's value. Hence all timers of a level are due before those of the levels above, and a timer's
- * place stays the same until now reaches its slot, when it moves down or is due: it can be computed at any time. */
+/* Write the times in digits to the base TIMER_SLOTS. A timer is in the level of the highest digit in which its expiry
+ * differs from now, in the slot with the value of that digit. So all timers of a level are due before those of the
+ * levels above. The place of a timer does not change until now reaches its slot: then it moves to a lower level, or is
+ * due. So the place can be computed at any time. */
 
 static const uint64_t latest_ms = (UINT64_C(1) << 56) - 1;
 
@@ -17,7 +18,7 @@ struct place {
 
 static struct place place_of(const struct timer_wheel *wheel, uint64_t expiry_ms)
 {
-    /* One that has passed lies where now is: the next advance takes that slot first. */
+    /* An expiry in the past has the place of now: the next advance takes that slot first. */
     uint64_t time_ms = expiry_ms > wheel->now_ms ? expiry_ms : wheel->now_ms;
     uint64_t difference = time_ms ^ wheel->now_ms;
     unsigned level = difference == 0 ? 0 : (63u - (unsigned)__builtin_clzll(difference)) / TIMER_LEVEL_BITS;
@@ -42,7 +43,7 @@ static void unlink_timer(struct timer *timer)
     timer->link = NULL;
 }
 
-static void put_in_slot(struct timer_wheel *wheel, struct timer *timer, uint64_t expiry_ms)
+static void link_in_slot(struct timer_wheel *wheel, struct timer *timer, uint64_t expiry_ms)
 {
     struct place place = place_of(wheel, expiry_ms);
 
@@ -50,24 +51,24 @@ static void put_in_slot(struct timer_wheel *wheel, struct timer *timer, uint64_t
     wheel->occupied[place.level] |= UINT64_C(1) << place.slot;
 }
 
-/* Empties a slot. It has the latest started first: the chain returned has the earliest first. */
+/* Empties a slot and returns its timers. The slot has the last started timer first; the returned chain has it last. */
 static struct timer *take_slot(struct timer_wheel *wheel, struct place place)
 {
     struct timer *timer = wheel->slots[place.level][place.slot];
-    struct timer *turned = NULL;
+    struct timer *reversed = NULL;
 
     while (timer != NULL) {
         struct timer *next = timer->next;
-        timer->next = turned;
-        turned = timer;
+        timer->next = reversed;
+        reversed = timer;
         timer = next;
     }
     wheel->slots[place.level][place.slot] = NULL;
     wheel->occupied[place.level] &= ~(UINT64_C(1) << place.slot);
-    return turned;
+    return reversed;
 }
 
-/* The first slot that has timers, and when it begins. False if none has. */
+/* Finds the first slot that has timers, and the time at which it begins. False: no slot has. */
 static bool find_first_slot(const struct timer_wheel *wheel, struct place *place, uint64_t *begin_ms)
 {
     for (unsigned level = 0; level < TIMER_LEVELS; level++) {
@@ -84,7 +85,7 @@ static bool find_first_slot(const struct timer_wheel *wheel, struct place *place
     return false;
 }
 
-/* Moves now on to now_ms, and all that is due by then to wheel->due, in order. */
+/* Advances now to now_ms, and moves the timers that are due by then to wheel->due, in order. */
 static void collect_due(struct timer_wheel *wheel, uint64_t now_ms)
 {
     struct timer **end = &wheel->due;
@@ -98,7 +99,7 @@ static void collect_due(struct timer_wheel *wheel, uint64_t now_ms)
         while (timer != NULL) {
             struct timer *next = timer->next;
             if (place.level > 0) {
-                put_in_slot(wheel, timer, timer->expiry_ms);
+                link_in_slot(wheel, timer, timer->expiry_ms);
             } else {
                 link_timer(end, timer);
                 end = &timer->next;
@@ -120,7 +121,7 @@ void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t expiry
     if (expiry_ms > latest_ms)
         expiry_ms = latest_ms;
     timer->expiry_ms = expiry_ms;
-    put_in_slot(wheel, timer, expiry_ms);
+    link_in_slot(wheel, timer, expiry_ms);
     wheel->count++;
 }
 
@@ -134,7 +135,7 @@ void timer_cancel(struct timer_wheel *wheel, struct timer *timer)
     wheel->count--;
     if (timer->next != NULL)
         return; /* its slot is not empty */
-    /* One in wheel->due has no slot of its own; the slot looked at instead is then only found as it is. */
+    /* A timer in wheel->due is in no slot: then the slot found here, and its bit, agree already. */
     place = place_of(wheel, timer->expiry_ms);
     if (wheel->slots[place.level][place.slot] == NULL)
         wheel->occupied[place.level] &= ~(UINT64_C(1) << place.slot);

@@ -1,38 +1,42 @@
-/* Timer wheel: hierarchical, millisecond ticks; start, re-arm and cancel are O(1), no memory of its own per timer
- * (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987). */
+/* Timer wheel: hierarchical, with ticks of one millisecond. Start, re-arm and cancel are O(1). Timers are embedded in
+ * their objects: the wheel allocates nothing (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987).
+ * Not locked. */
 #ifndef BASE_TIMER_WHEEL_H
 #define BASE_TIMER_WHEEL_H
 
 #include <jinduo/types.h>
 
-/* Embedded in what is timed; all zero is a stopped timer. 24 bytes: it is part of every idle connection. */
+/* Embedded in the object that it belongs to. All zero is a stopped timer. 24 bytes, because each idle connection has
+ * one. */
 struct timer {
     struct timer *next;
-    struct timer **link; /* the pointer that points here; NULL: not started */
+    struct timer **link; /* the pointer that points to this timer; NULL: not started */
     uint64_t expiry_ms : 56;
-    uint64_t kind : 8; /* the owner's, passed to the expiry function */
+    uint64_t kind : 8; /* free for the owner */
 };
 
-/* 10 levels of 64 slots reach further than an expiry's 56 bits (two million years): no expiry is too far away. */
+/* 10 levels of 64 slots cover 60 bits, more than the 56 bits of an expiry (two million years): no expiry is out of
+ * reach. */
 enum { TIMER_LEVELS = 10, TIMER_LEVEL_BITS = 6, TIMER_SLOTS = 1 << TIMER_LEVEL_BITS };
 
 struct timer_wheel {
-    uint64_t now_ms;                 /* everything due up to and including this has run */
-    uint64_t occupied[TIMER_LEVELS]; /* a bit per slot that holds timers: empty ticks are skipped, not walked */
+    uint64_t now_ms;                 /* all timers due at this time or before have run */
+    uint64_t occupied[TIMER_LEVELS]; /* one bit for each slot with timers: an advance skips empty slots */
     struct timer *slots[TIMER_LEVELS][TIMER_SLOTS];
-    struct timer *due; /* what an advance under way has still to run */
-    size_t count;      /* timers started */
+    struct timer *due; /* during an advance: the timers that it still has to run */
+    size_t count;      /* started timers */
 };
 
 typedef void (*timer_expired)(struct timer *timer, void *arg);
 
+/* Makes an empty wheel whose time is now_ms. */
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
 
-/* Starts timer, or moves it if it is started. An expiry that has passed counts as now: it runs at the next advance. One
- * of 2^56 ms or more is taken as 2^56 - 1. */
+/* Starts timer; a started timer is moved to the new expiry. An expiry in the past counts as now: the timer runs in the
+ * next advance. An expiry of 2^56 ms or more counts as 2^56 - 1. */
 void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t expiry_ms);
 
-/* Stops timer; one that is not started is left alone. */
+/* Stops timer. Does nothing if it is not started. */
 void timer_cancel(struct timer_wheel *wheel, struct timer *timer);
 
 static inline bool timer_is_started(const struct timer *timer)
@@ -40,14 +44,15 @@ static inline bool timer_is_started(const struct timer *timer)
     return timer->link != NULL;
 }
 
-/* The time of the next advance that is worth making: never later than the earliest expiry (now, if that has passed), at
- * most a level's step earlier. UINT64_MAX when no timer is started. */
+/* Returns when the next advance has work to do, in ms: not later than the earliest expiry (now, if that is in the
+ * past), and earlier by less than one slot of its level. UINT64_MAX: no timer is started. */
 uint64_t timer_wheel_next_ms(const struct timer_wheel *wheel);
 
-/* Runs everything due at now_ms (a time before the last advance is taken as that), each timer stopped before expired is
- * called with it, in the order of expiry, equal ones in the order of start. expired may start and cancel any timer,
- * one due in this advance too; those it starts run in the next advance at the earliest, even when already due. It must
- * not call timer_wheel_advance. Returns how many ran. */
+/* Sets the wheel's time to now_ms (a time before the last advance counts as that), and calls expired(timer, arg) for
+ * each timer that is due, in the order of expiry; timers with equal expiry in the order of their starts. A timer is
+ * stopped before its call. expired may start and cancel any timer, also one that is due in this advance; a timer that
+ * it starts runs in the next advance at the earliest. It must not call timer_wheel_advance. Returns the number of
+ * timers that ran. */
 size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, timer_expired expired, void *arg);
 
 #endif

@@ -304,7 +304,7 @@ static void serve(struct server *server)
     for (size_t i = 0; i < program->endpoint_count; i++) {
         struct listening *listening = &server->listening[i];
         jd_endpoint bound;
-        int result = jd_handle_listen(&listening->handle, &program->endpoints[i], &bound);
+        int result = jd_socket_listen(&listening->handle, &program->endpoints[i], &bound);
         jd_endpoint_format(&program->endpoints[i], text, sizeof(text));
         if (result < 0)
             program_fail(program, text, result);

@@ -1,15 +1,18 @@
-/* The Proactor's seam: a backend carries out asynchronous operations and reports each one's completion. It knows nothing of
- * streams, connections or the user's operation objects; what they have in common is a token, a number that comes back.
+/* The Proactor's seam: a backend carries out asynchronous operations and reports their completions. It knows nothing
+ * of streams, connections or the user's operation objects; an operation is identified by its token, a number that its
+ * completions carry.
  *
- * An operation is described by a request, which is read during submit only: no memory is kept for an operation here. What
- * a request points to as data (buffers to receive into or to send from) and its address belong to the operation until its
- * final completion; the request itself and its array of pieces do not.
+ * Rules for every operation:
  *
- * A one-shot operation completes exactly once. A continuous one completes any number of times with more set, and exactly
- * once without. After cancel the final completion still comes, with JD_ECANCELED or with what it had come to. Nothing is
- * ever completed from inside submit or cancel, only from wait.
+ *   - Ownership. The request and its array of buffers are read during submit only. The memory that the buffers point
+ *     to, and the address, belong to the operation until its final completion.
+ *   - Completions. A one-shot operation completes exactly once. A multishot one completes any number of times with
+ *     completion.more set, and exactly once without it, which is the final one.
+ *   - Cancellation. A cancelled operation still completes: with JD_ECANCELED, or with its result if that came first.
+ *   - Time. Completions are reported from wait only, never from inside submit or cancel.
  *
- * Everything here happens in the loop's thread, but for backend_ops.wake. */
+ * Thread rule: the loop's thread, except backend_ops.available (any thread) and backend_ops.wake (any thread, and
+ * signal handlers). */
 #ifndef PROACTOR_BACKEND_H
 #define PROACTOR_BACKEND_H
 
@@ -21,21 +24,22 @@
 struct backend;
 struct proactor_engine;
 
+/* Each with its result, if that is not an error. */
 enum backend_opcode {
-    OPCODE_ACCEPT,            /* result: the socket, non-blocking and close-on-exec */
-    OPCODE_ACCEPT_MULTISHOT,  /* continuous */
-    OPCODE_CONNECT,           /* result: 0 */
-    OPCODE_RECEIVE,           /* into pieces; result: bytes, 0 at the end */
-    OPCODE_RECEIVE_MULTISHOT, /* continuous, into blocks of the backend's; JD_ENOBUFS ends it when there are none left */
-    OPCODE_SEND,              /* of pieces; result: bytes, perhaps fewer than asked for */
-    OPCODE_READ,              /* a file's bytes at offset, into pieces */
-    OPCODE_WRITE,             /* pieces into a file at offset */
-    OPCODE_POLL,              /* readiness for poll_events, once; result: what the descriptor is ready for */
-    OPCODE_POLL_MULTISHOT, /* continuous: what is ready now, then whenever something more has become so (as epoll(7), EPOLLET) */
+    OPCODE_ACCEPT,            /* the socket, non-blocking and close-on-exec */
+    OPCODE_ACCEPT_MULTISHOT,  /* the same, for each connection */
+    OPCODE_CONNECT,           /* 0 */
+    OPCODE_RECEIVE,           /* into buffers: bytes, 0 at the end of the stream */
+    OPCODE_RECEIVE_MULTISHOT, /* into blocks of the backend: bytes, finally 0; JD_ENOBUFS when no block is free */
+    OPCODE_SEND,              /* from buffers: bytes, possibly fewer than asked for (a short write) */
+    OPCODE_READ,              /* from a file at offset into buffers: bytes, 0 at its end */
+    OPCODE_WRITE,             /* buffers into a file at offset: bytes, possibly fewer */
+    OPCODE_POLL,              /* the events that the descriptor is ready for */
+    OPCODE_POLL_MULTISHOT,    /* the same: those ready now, then at each new edge (as EPOLLET in epoll(7)) */
 };
 
-/* What a descriptor is ready for, of an OPCODE_POLL. The numbers are those of poll(2) and epoll(7) on Linux, so that
- * nothing is translated there; engines_compiled_in.c asserts it. */
+/* Events of OPCODE_POLL. The values are those of poll(2) and epoll(7) on Linux, so that backends pass them through;
+ * engines_compiled_in.c asserts that. */
 enum operation_readiness {
     READY_INPUT = 0x01,
     READY_ERROR = 0x08,
@@ -44,29 +48,33 @@ enum operation_readiness {
 
 struct operation_request {
     enum backend_opcode opcode;
-    uint64_t token;       /* below 2^63; two operations under way never have the same */
-    int fd;               /* a socket, or a file */
-    uint32_t poll_events; /* of operation_readiness; more may be told, READY_ERROR and READY_HANGUP always */
-    const jd_iovec *buffers;
+    uint64_t token;          /* below 2^63; unique among the operations in flight */
+    int fd;                  /* a socket or a file */
+    uint32_t poll_events;    /* OPCODE_POLL: of operation_readiness; READY_ERROR and READY_HANGUP are always reported */
+    const jd_iovec *buffers; /* receive, send, read, write */
     int buffer_count;
-    bool zero_copy;    /* OPCODE_SEND: without a copy, see completion.more (backend_ops.zero_copy) */
-    bool more_follows; /* OPCODE_SEND: what does not fill a segment may wait for it a moment (MSG_MORE in send(2)) */
-    bool
-        completion_optional; /* OPCODE_SEND: nobody waits for the completion, which may be told some microseconds late */
-    bool unsignaled;         /* OPCODE_SEND: nor, if all is taken, some milliseconds */
-    uint32_t timeout_ms;     /* OPCODE_RECEIVE: 0, or after that it ends with JD_ECANCELED; see submit */
-    uint64_t offset;
-    const struct sockaddr *address;
+    bool zero_copy;           /* OPCODE_SEND: the kernel reads the memory itself; see completion.more */
+    bool more_follows;        /* OPCODE_SEND: a partial segment may be delayed, more data comes (MSG_MORE in send(2)) */
+    bool completion_optional; /* OPCODE_SEND: the completion may be reported some microseconds late */
+    bool unsignaled;          /* OPCODE_SEND: if all bytes are sent, the completion may be some milliseconds late */
+    uint32_t timeout_ms;      /* OPCODE_RECEIVE: after this time it completes with JD_ECANCELED; 0: never; see submit */
+    uint64_t offset;          /* read, write: in bytes from the file's beginning */
+    const struct sockaddr *address; /* OPCODE_CONNECT */
     socklen_t address_length;
 };
 
 struct completion {
     uint64_t token;
-    int64_t result; /* >= 0, or a negative error */
-    bool more; /* a continuous operation goes on; or a send that lends: result bytes are taken, but their memory is lent
-                     * until the final completion, whose result means nothing. Other sends may come in between. */
-    /* OPCODE_RECEIVE_MULTISHOT with result > 0: *block's begin to end is what arrived. The receiver may keep that as
-     * stream_received says (net/engine/engine.h); otherwise it is the backend's again on return. */
+    int64_t result; /* >= 0 as the opcode says, or a negative error */
+
+    /* The operation is still in flight. A zero-copy send completes twice: first with more set (result bytes have been
+     * taken, the kernel still reads their memory), then finally (the kernel no longer reads it; result means
+     * nothing). Other sends may complete in between. If the first completion comes without more, it is the only one. */
+    bool more;
+
+    /* OPCODE_RECEIVE_MULTISHOT with result > 0: the received bytes are begin to end of *block. The block is borrowed
+     * until proactor_completed returns, unless the receiver keeps it as stream_received says
+     * (net/engine/engine_events.h): if it took the block itself, it has set *block to NULL. */
     struct block **block;
 };
 
@@ -74,56 +82,59 @@ struct backend_ops {
     jd_engine id;
     const char *name;
 
-    /* Whether request.zero_copy is looked at. */
+    /* Whether the backend honours operation_request.zero_copy. */
     bool zero_copy;
 
-    /* 0, or a negative error with *reason (a static string, or one of the calling thread's until its next call) saying why
-     * this backend cannot be used here. */
+    /* Returns 0 if the backend can be used here; otherwise a negative error, and *reason says why: a static string,
+     * or one that is valid until the calling thread's next call. From any thread. */
     int (*available)(const char **reason);
 
-    /* By the thread that makes the loop; wait fixes the thread. owner is told of completions. */
+    /* Called by the thread that creates the loop; the first wait fixes the loop's thread. Completions go to owner.
+     * The engine owns *backend until destroy. Returns 0 or a negative error. */
     int (*create)(struct backend **backend, struct proactor_engine *owner, const jd_event_loop_options *options);
 
-    /* No operation is under way, and no thread is in wake. */
+    /* Called when no operation is in flight and no thread is in wake. */
     void (*destroy)(struct backend *backend);
 
-    /* Submits what is waiting, waits for completions at most timeout_ns (negative: without end; 0: only looks), calls
-     * proactor_woke once, then proactor_completed for each. Returns their number, or a negative error. */
+    /* Submits pending requests; waits for completions at most timeout_ns (negative: without limit; 0: does not
+     * sleep); calls proactor_woke exactly once, also before an error is returned, then proactor_completed for each
+     * completion. Returns the number of events, or a negative error. */
     int (*wait)(struct backend *backend, int64_t timeout_ns);
 
-    /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
+    /* Ends the current wait or, if there is none, the next one. From any thread and from signal handlers. */
     void (*wake)(struct backend *backend);
 
-    /* Begins an operation: returns 0, and its completion follows; or a negative error, and none does. Whether the kernel
-     * has seen it before wait or push is the backend's business. JD_ENOTSUP: it cannot end this one after timeout_ms, and
-     * the owner has to do so. */
+    /* Begins an operation. Returns 0: its completion follows; or a negative error: none follows. The backend may keep
+     * the request from the kernel until push or the next wait. JD_ENOTSUP with timeout_ms > 0: the backend cannot
+     * time this operation; the owner submits it without and times it itself. */
     int (*submit)(struct backend *backend, const struct operation_request *request);
 
-    /* Ends the operation with this token on this descriptor soon, if it is still under way. Never fails. */
+    /* Cancels the operation with this token on fd: it completes soon. Does nothing if it is not in flight. Cannot fail. */
     void (*cancel)(struct backend *backend, int fd, uint64_t token);
 
-    /* What was submitted goes to the kernel now, not only with the next wait. */
+    /* Submits pending requests to the kernel now instead of with the next wait. */
     void (*push)(struct backend *backend);
 
-    /* How many operations of OPCODE_RECEIVE_MULTISHOT could receive into a block of their own at this moment. */
+    /* How many OPCODE_RECEIVE_MULTISHOT operations could each receive into a block of their own now. */
     unsigned (*receive_room)(const struct backend *backend);
 
-    /* How many operations have been submitted, and how many of these have been tried once (modulo 2^32): what came of one that
-     * did not have to wait is told by the completions that are there now. */
+    /* Counters modulo 2^32: operations submitted, and how many of them the kernel has tried once. An operation that
+     * did not have to wait when it was tried has its completion among those that are available now. */
     unsigned (*submitted)(const struct backend *backend);
     unsigned (*tried)(const struct backend *backend);
 
-    /* Whether a send that was submitted as unheard may be over without having been told. */
+    /* Whether an unsignaled send may have completed without having been reported. */
     bool (*has_unsignaled)(const struct backend *backend);
 
-    /* For poll(2) in another loop: a descriptor, always the same, that becomes readable when completions come or wake is
-     * called after prepare_poll, which comes before each poll, submits what is waiting, and returns whether wait has
-     * something to tell already. A negative error if there is no descriptor. */
+    /* For a loop that waits inside another loop. pollable_fd returns a descriptor, always the same, that poll(2)
+     * reports as readable when completions arrive or wake is called; a negative error if there is none. Before each
+     * poll(2) comes prepare_poll, which submits pending requests and returns whether wait already has completions to
+     * report. */
     int (*pollable_fd)(struct backend *backend);
     bool (*prepare_poll)(struct backend *backend);
 };
 
-/* What a backend's own structure begins with. */
+/* The first member of each backend's own structure. */
 struct backend {
     const struct backend_ops *ops;
     struct proactor_engine *owner;
@@ -131,37 +142,39 @@ struct backend {
 
 /* ---- What a backend calls (proactor/engine/) ---- */
 
-/* From wait, once, when the waiting is over and before any completion. */
+/* From wait, exactly once: the wait is over, no completion of it has been reported yet. */
 void proactor_woke(struct proactor_engine *owner);
 
-/* From wait, before proactor_woke: all sends submitted as unheard are told in this wait. */
+/* From wait, before proactor_woke: every unsignaled send submitted so far is reported in this wait. */
 void proactor_unsignaled_reported(struct proactor_engine *owner);
 
-/* The timeout of a receive, nobody knows which, was not begun: the kernel had no memory. */
+/* From wait: the kernel had no memory to start the timeout of a receive; the backend does not know of which. The
+ * owner starts timers for all timed receives. */
 void proactor_timeout_lost(struct proactor_engine *owner);
 
-/* An operation has completed. User callbacks run here, which may submit and cancel. */
+/* From wait, after proactor_woke: an operation has completed. User callbacks run here, which may submit and cancel. */
 void proactor_completed(struct proactor_engine *owner, struct completion *completion);
 
-/* For the statistics: a queue was full. */
+/* For the statistics: a queue of the kernel was full. */
 void proactor_count_overflow(struct proactor_engine *owner);
 
-/* For the statistics: a call into the kernel to submit or to wait. */
+/* For the statistics: a system call that submits or waits. */
 void proactor_count_enter(struct proactor_engine *owner);
 
-/* How many more completions it is worth to wait for a moment, as many connections are at work; 0 if few are. */
+/* How many further completions are worth waiting for a moment, because many connections are active; 0 if few are. */
 unsigned proactor_worth_gathering(const struct proactor_engine *owner);
 
-/* From create, before it fails: what the system refuses, for the log. */
+/* From create, before it fails: logs why the system refuses. */
 void proactor_log_refusal(struct proactor_engine *owner, const char *reason);
 
-/* A block to receive into, from the loop's pool; NULL when there is no memory. Put back with block_put. */
+/* A block to receive into, from the loop's pool; NULL: no memory. The backend owns it until block_put. */
 struct block *proactor_receive_block(struct proactor_engine *owner);
 
-/* From create, before the first block: their size, if it is not to be the loop's. Returns 0 or JD_ENOMEM. */
+/* From create, before the first proactor_receive_block: sets the size of those blocks, in bytes with their headers,
+ * instead of the loop's default. Returns 0 or JD_ENOMEM. */
 int proactor_set_receive_blocks(struct proactor_engine *owner, uint32_t block_bytes);
 
-/* Where slices of blocks come from (block_show). */
+/* The pool that slices of blocks come from (block_show in base/block_pool.h). */
 struct block_pool *proactor_slices(struct proactor_engine *owner);
 
 #endif

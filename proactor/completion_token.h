@@ -1,24 +1,25 @@
-/* A completion's token: which part of the Proactor began the operation, in the highest byte, and below it the part's own number
- * for that operation, a stream's token or an address. A backend carries tokens and does not look into them. */
+/* A completion's token. The highest byte is the kind of operation; the 56 bits below it identify the operation within
+ * that kind: a stream's token or an address. A backend returns tokens unchanged and does not interpret them. */
 #ifndef PROACTOR_COMPLETION_TOKEN_H
 #define PROACTOR_COMPLETION_TOKEN_H
 
 #include <stdint.h>
 
-/* Which operation completes, and what its number is. */
+/* The kind of the operation that completes, and what the token's value is. */
 enum completion_kind {
-    COMPLETES_RECEIVE = 1, /* these four of a stream, by stream_token */
+    COMPLETES_RECEIVE = 1, /* this and the next three: a stream's, by stream_token */
     COMPLETES_SEND,
-    COMPLETES_WATCH,
-    COMPLETES_FILE,
-    COMPLETES_ACCEPT,
-    COMPLETES_CONNECT,
-    COMPLETES_CHANNELS,
-    COMPLETES_ZERO_COPY, /* a send by the address of what is lent to it */
+    COMPLETES_WATCH,     /* the poll for errors */
+    COMPLETES_FILE,      /* the read of a file that is sent */
+    COMPLETES_ACCEPT,    /* by the listener's address */
+    COMPLETES_CONNECT,   /* by the connector's address */
+    COMPLETES_CHANNELS,  /* the poll for the user's descriptors; value 0 */
+    COMPLETES_ZERO_COPY, /* a stream's zero-copy send, by the address of its struct zero_copy_send */
     COMPLETES_USER,      /* an operation of the user's, by its address */
 };
 enum { COMPLETION_KIND_SHIFT = 56 };
 
+/* value: below 2^56. */
 static inline uint64_t proactor_token(enum completion_kind kind, uint64_t value)
 {
     return (uint64_t)kind << COMPLETION_KIND_SHIFT | value;

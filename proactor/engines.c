@@ -1,4 +1,4 @@
-/* How an engine is chosen. */
+/* Choosing a loop's engine: by option, environment, and availability. */
 #include "proactor/engines.h"
 #include "net/loop/event_loop.h"
 
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Also of those that are not compiled in. */
+/* Includes engines that are not compiled in. */
 static const char *const engine_names[] = {
     [JD_ENGINE_AUTO] = "auto",         [JD_ENGINE_REACTOR] = "reactor",     [JD_ENGINE_PROACTOR] = "proactor",
     [JD_ENGINE_IO_URING] = "io_uring", [JD_ENGINE_SIMULATED] = "simulated",
@@ -43,14 +43,15 @@ const char *jd_engine_name(jd_engine engine)
 
 /* ---- availability ---- */
 
-static int is_available(const struct engine_ops *ops, const char **reason)
+static int engine_availability(const struct engine_ops *ops, const char **reason)
 {
     *reason = "";
     return ops->available != NULL ? ops->available(reason) : 0;
 }
 
-/* The best Proactor that can be used; reason: why the best of all cannot. NULL if there is none. */
-static const struct engine_ops *best_proactor(int *result, const char **reason)
+/* The first Proactor in order of preference that is available; *reason: why the first of all is not, or "". NULL:
+ * none is available; then *result is the error of the first of all. */
+static const struct engine_ops *engine_best_proactor(int *result, const char **reason)
 {
     const struct engine_ops *best = NULL;
 
@@ -61,7 +62,7 @@ static const struct engine_ops *best_proactor(int *result, const char **reason)
         int other;
         if (!(*ops)->is_proactor)
             continue;
-        other = is_available(*ops, best == NULL ? reason : &other_reason);
+        other = engine_availability(*ops, best == NULL ? reason : &other_reason);
         if (best == NULL)
             *result = other;
         best = *ops;
@@ -83,22 +84,23 @@ int jd_engine_available(jd_engine engine, const char **reason)
     if (engine == JD_ENGINE_AUTO)
         return 0;
     if (engine == JD_ENGINE_PROACTOR)
-        return best_proactor(&result, reason) != NULL ? 0 : result;
+        return engine_best_proactor(&result, reason) != NULL ? 0 : result;
     if (ops != NULL)
-        return is_available(ops, reason);
+        return engine_availability(ops, reason);
     *reason = (unsigned)engine < ENGINE_NAMES ? "not built in" : "no such engine";
     return (unsigned)engine < ENGINE_NAMES ? JD_ENOTSUP : JD_EINVAL;
 }
 
 /* ---- the choice ---- */
 
-/* What the program left open, the environment may decide. */
-static int choose(jd_engine *engine)
+/* JD_ENGINE_AUTO: the environment decides; by default it is the Reactor. */
+static int engine_choose(jd_engine *engine)
 {
-    const char *wish = getenv("JINDUO_ENGINE");
+    const char *name = getenv("JINDUO_ENGINE");
 
-    if (*engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' && jd_engine_parse(engine, wish) < 0) {
-        log_message(JD_LOG_ERROR, "JINDUO_ENGINE: unknown engine '%s'", wish);
+    if (*engine == JD_ENGINE_AUTO && name != NULL && *name != '\0' && jd_engine_parse(engine, name) < 0) {
+        log_message(JD_LOG_ERROR,
+                    "JINDUO_ENGINE: unknown engine '%s'; allowed: auto, reactor, proactor, io_uring, simulated", name);
         return JD_EINVAL;
     }
     if (*engine == JD_ENGINE_AUTO)
@@ -106,20 +108,20 @@ static int choose(jd_engine *engine)
     return 0;
 }
 
-static int choose_proactor(const struct engine_ops **ops)
+static int engine_choose_proactor(const struct engine_ops **ops)
 {
-    static atomic_flag told = ATOMIC_FLAG_INIT;
+    static atomic_flag logged = ATOMIC_FLAG_INIT;
     const char *reason;
     int result;
 
-    *ops = best_proactor(&result, &reason);
+    *ops = engine_best_proactor(&result, &reason);
     if (*ops == NULL) {
-        log_message(JD_LOG_ERROR, "proactor: %s", reason);
+        log_message(JD_LOG_ERROR, "proactor: not available: %s", reason);
         return result;
     }
-    if (!atomic_flag_test_and_set(&told))
+    if (!atomic_flag_test_and_set(&logged))
         log_message(*reason != '\0' ? JD_LOG_WARNING : JD_LOG_INFO, "proactor: using %s%s%s", (*ops)->name,
-                    *reason != '\0' ? ": " : "", reason);
+                    *reason != '\0' ? "; the preferred engine is not available: " : "", reason);
     return 0;
 }
 
@@ -128,12 +130,12 @@ int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *opti
     jd_engine engine = options != NULL ? options->engine : JD_ENGINE_AUTO;
     const struct engine_ops *ops;
     const char *reason;
-    int result = choose(&engine);
+    int result = engine_choose(&engine);
 
     if (result < 0)
         return result;
     if (engine == JD_ENGINE_PROACTOR) {
-        result = choose_proactor(&ops);
+        result = engine_choose_proactor(&ops);
         return result < 0 ? result : event_loop_create_on(loop, options, ops);
     }
     ops = engine_by_id(engine);
@@ -141,6 +143,6 @@ int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *opti
         return event_loop_create_on(loop, options, ops);
     result = jd_engine_available(engine, &reason);
     if (result != JD_EINVAL)
-        log_message(JD_LOG_ERROR, "%s: %s", jd_engine_name(engine), reason);
+        log_message(JD_LOG_ERROR, "%s: not available: %s", jd_engine_name(engine), reason);
     return result;
 }

@@ -1,10 +1,10 @@
-/* The engines that are built in. */
+/* The engines of this build. */
 #ifndef PROACTOR_ENGINES_H
 #define PROACTOR_ENGINES_H
 
 struct engine_ops;
 
-/* The Reactor, then Proactors, the best first; ends with NULL (engines_compiled_in.c). */
+/* The Reactor, then the Proactors in order of preference; ends with NULL (engines_compiled_in.c). */
 extern const struct engine_ops *const engines_compiled_in[];
 
 #endif

@@ -1,5 +1,5 @@
-/* Where everything is put together: the engines that are built in, each Proactor from the engine, its backend, and channels by
- * epoll; and what lives on a loop. */
+/* Where the parts are put together: the engines of this build, each Proactor from the engine, a backend and channels
+ * by epoll; and the services of a loop. */
 #include "net/client/tcp_client.h"
 #include "net/connection/tcp_connection.h"
 #include "net/engine/listen_socket.h"
@@ -12,10 +12,11 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
-/* The backends below pass what they are asked to poll for, and what came of it, through as it is. */
-_Static_assert(READY_INPUT == POLLIN && READY_ERROR == POLLERR && READY_HANGUP == POLLHUP, "not the bits of poll(2)");
+/* The backends below pass poll events to the kernel and back unchanged. */
+_Static_assert(READY_INPUT == POLLIN && READY_ERROR == POLLERR && READY_HANGUP == POLLHUP,
+               "operation_readiness must have the bits of poll(2)");
 _Static_assert(POLLIN == (int)EPOLLIN && POLLERR == (int)EPOLLERR && POLLHUP == (int)EPOLLHUP,
-               "epoll(7) has other bits");
+               "epoll(7) must have the bits of poll(2)");
 
 /* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). */
 #define PROACTOR_ENGINE(backend_name, engine_id, unflushed)                                                            \
@@ -56,9 +57,10 @@ _Static_assert(POLLIN == (int)EPOLLIN && POLLERR == (int)EPOLLERR && POLLHUP == 
     }
 
 #if JD_WITH_IO_URING
-/* Sends leave in one call with the next wait: to hand them over
- * earlier is an additional call, and their completions end that wait at once; not many more than there are blocks to
- * receive into meanwhile, or receives end for want of them. */
+/* Flush early once 128 connections are unflushed (flush_connections). Sends are submitted together with the next
+ * wait: submitting them earlier costs a system call, and their completions end that wait at once. The
+ * number is close to that of the blocks to receive into meanwhile: with many more, receives would end for want of
+ * blocks. */
 PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 128);
 #endif
 

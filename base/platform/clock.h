@@ -1,11 +1,11 @@
-/* The clock that loops go by. */
+/* The clock of the loops. */
 #ifndef BASE_PLATFORM_CLOCK_H
 #define BASE_PLATFORM_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
-/* Monotonic, in nanoseconds. */
+/* Monotonic time (clock_gettime(2)) in nanoseconds. From any thread. */
 static inline int64_t clock_now(void)
 {
     struct timespec now;

@@ -1,16 +1,17 @@
-/* Files to be sent: ranges of regular files, by descriptors that stay the caller's. */
+/* Files to be sent: ranges of regular files, by descriptors that the caller owns. From any thread. */
 #ifndef BASE_PLATFORM_FILE_H
 #define BASE_PLATFORM_FILE_H
 
 #include <jinduo/types.h>
 #include <sys/types.h>
 
-/* Looks whether length bytes (JD_TO_END: all) from offset on can be sent, and sets *length to their number. Returns 0;
- * JD_EINVAL if fd is no regular file, is not open for reading or offset is negative; JD_ERANGE if the file ends before;
- * or the system's error (fstat(2)). */
+/* Checks that *length bytes from offset on can be sent; JD_TO_END is replaced by the number of bytes up to the end.
+ * Returns 0; JD_EINVAL if fd is not a regular file or not open for reading, or offset is negative; JD_ERANGE if the
+ * file ends before the range; or the system's error (fstat(2)). */
 int file_check_range(int fd, int64_t offset, uint64_t *length);
 
-/* Bytes read from offset on, 0 at the end, or a negative error. */
+/* Reads at most size bytes from offset on; may wait for the disk. Returns the bytes read, 0 at the end of the file, or
+ * a negative error. */
 ssize_t file_read(int fd, void *data, size_t size, int64_t offset);
 
 void file_close(int fd);

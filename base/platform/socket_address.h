@@ -1,4 +1,4 @@
-/* The system's socket addresses (struct sockaddr and its kin), and how they are written. */
+/* The system's headers for socket addresses (struct sockaddr_in, _in6, _un) and their text forms. */
 #ifndef BASE_PLATFORM_SOCKET_ADDRESS_H
 #define BASE_PLATFORM_SOCKET_ADDRESS_H
 

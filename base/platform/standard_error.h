@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Writes the text, as far as one call takes it. Standard error may be a pipe whose reader is gone: that raises no signal. */
+/* Writes as much of the text as one write(2) takes; errors are ignored. Raises no SIGPIPE if standard error is a pipe
+ * without a reader. From any thread. */
 void standard_error_write(const char *text, size_t length);
 
 #endif

@@ -1,4 +1,4 @@
-/* Threads, locks and waiting, by one set of names on every system. */
+/* Threads, mutexes and condition variables, with the same names on all systems. */
 #ifndef BASE_PLATFORM_THREAD_H
 #define BASE_PLATFORM_THREAD_H
 
@@ -13,36 +13,39 @@ typedef pthread_once_t thread_once_flag;
 #define THREAD_MUTEX_INITIALIZER PTHREAD_MUTEX_INITIALIZER
 #define THREAD_ONCE_INITIALIZER  PTHREAD_ONCE_INIT
 
-/* Starts a thread that takes no signals: those are for the user's threads. Returns 0 or a negative error (JD_EAGAIN). */
+/* Starts a thread that runs function(arg), with all signals blocked: they are for the user's threads. thread_join must
+ * follow. Returns 0 or a negative error (JD_EAGAIN). */
 int thread_start(thread_handle *thread, void *(*function)(void *), void *arg);
 
-/* The same for a thread that nobody joins. */
+/* As thread_start, for a thread that is not joined. */
 int thread_start_detached(void *(*function)(void *), void *arg);
 
-/* Returns when the thread has ended. */
+/* Waits until the thread has ended. */
 static inline void thread_join(thread_handle thread)
 {
     pthread_join(thread, NULL);
 }
 
-/* Names the calling thread, cut to the 15 bytes that the kernel keeps (pthread_setname_np(3)). */
+/* Names the calling thread. The name is truncated to 15 bytes, the kernel's limit (pthread_setname_np(3)). */
 void thread_set_name(const char *name);
 
-/* Names the calling thread NAME-NUMBER, NAME cut to 10 bytes and NUMBER to three digits. */
+/* Names the calling thread NAME-NUMBER, with at most 10 bytes of NAME and the last three digits of NUMBER. */
 void thread_set_numbered_name(const char *name, unsigned number);
 
-/* Lets other threads run; sleeps. */
+/* Lets other threads run (sched_yield(2)). */
 void thread_yield(void);
+
+/* Sleeps for duration_ns, or less if a signal arrives (nanosleep(2)). */
 void thread_sleep_ns(int64_t duration_ns);
 
 /* The number of processors that this process may use, 1 at least. */
 unsigned thread_processor_count(void);
 
-/* Calls these functions around each fork(2) from now on: before it, and after it in the parent and in the child. For as long
- * as the process lives. Nothing where there is no fork. */
+/* Registers functions that each later fork(2) of the process calls: before it, and after it in the parent and in the
+ * child (pthread_atfork(3)). Does nothing on systems without fork. */
 void thread_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));
 
-/* Calls function if it has not been called for this flag; returns when that call has returned, whichever thread made it. */
+/* Calls function in the first call for this flag; later calls, in any thread, wait until that call has returned. */
 static inline void thread_once(thread_once_flag *flag, void (*function)(void))
 {
     pthread_once(flag, function);
@@ -53,7 +56,7 @@ static inline void thread_mutex_init(thread_mutex *mutex)
     pthread_mutex_init(mutex, NULL);
 }
 
-/* For a mutex that its holder may lock again: each lock needs its unlock. */
+/* Initializes a mutex that its holder may lock again; each lock needs an unlock. */
 void thread_mutex_init_recursive(thread_mutex *mutex);
 
 static inline void thread_mutex_destroy(thread_mutex *mutex)
@@ -81,7 +84,8 @@ static inline void thread_condition_destroy(thread_condition *condition)
     pthread_cond_destroy(condition);
 }
 
-/* The mutex is held by the caller, and again on return. A wait may end without a signal (pthread_cond_wait(3)). */
+/* Waits for a signal. The caller must hold the mutex; it is released during the wait. The wait may end without a signal
+ * (pthread_cond_wait(3)). */
 static inline void thread_condition_wait(thread_condition *condition, thread_mutex *mutex)
 {
     pthread_cond_wait(condition, mutex);

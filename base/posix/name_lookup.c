@@ -5,30 +5,30 @@
 #include <errno.h>
 #include <jinduo/error.h>
 
-static int fail(const char **reason, int error, const char *why)
+static int lookup_fail(const char **reason, int error, const char *text)
 {
-    *reason = why;
+    *reason = text;
     return error;
 }
 
-/* result: getaddrinfo's. */
-static int explain(const char **reason, int result, int system_error)
+/* Converts a result of getaddrinfo(3). */
+static int lookup_error(const char **reason, int result, int system_error)
 {
     switch (result) {
     case EAI_SYSTEM:
         system_error = system_error != 0 ? system_error : EIO;
-        return fail(reason, -system_error, jd_strerror(system_error));
+        return lookup_fail(reason, -system_error, jd_strerror(system_error));
     case EAI_MEMORY:
-        return fail(reason, JD_ENOMEM, jd_strerror(JD_ENOMEM));
+        return lookup_fail(reason, JD_ENOMEM, jd_strerror(JD_ENOMEM));
     case EAI_AGAIN:
-        return fail(reason, JD_EAGAIN, "the name could not be looked up now");
+        return lookup_fail(reason, JD_EAGAIN, "the name cannot be looked up now (temporary failure)");
     case EAI_NONAME:
     case EAI_NODATA:
     case EAI_ADDRFAMILY:
     case EAI_SERVICE:
-        return fail(reason, JD_ENOENT, "no address is known for the name");
+        return lookup_fail(reason, JD_ENOENT, "no address is known for the name");
     default:
-        return fail(reason, JD_EPROTO, "the name service failed");
+        return lookup_fail(reason, JD_EPROTO, "the name service failed");
     }
 }
 
@@ -46,7 +46,8 @@ static unsigned keep_addresses(jd_endpoint *addresses, unsigned max, const struc
 int name_lookup(const struct host_port *name, jd_endpoint *addresses, unsigned max, unsigned *count,
                 const char **reason)
 {
-    /* Not AI_ADDRCONFIG: it hides addresses where only the loopback interface is up; one without a route fails at once. */
+    /* Without AI_ADDRCONFIG: it hides addresses if only the loopback interface is up. An address without a route fails
+     * at once. */
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
     struct addrinfo *found = NULL;
     int result = system_calls.getaddrinfo(name->host, name->port, &hints, &found);
@@ -58,5 +59,5 @@ int name_lookup(const struct host_port *name, jd_endpoint *addresses, unsigned m
         system_calls.freeaddrinfo(found);
         result = *count > 0 ? 0 : EAI_NODATA;
     }
-    return result == 0 ? 0 : explain(reason, result, system_error);
+    return result == 0 ? 0 : lookup_error(reason, result, system_error);
 }

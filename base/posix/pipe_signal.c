@@ -2,7 +2,7 @@
 
 #include <time.h>
 
-void pipe_signal_hold(struct pipe_signal *before)
+void pipe_signal_block(struct pipe_signal *before)
 {
     sigset_t pipe_only, pending;
 
@@ -11,7 +11,7 @@ void pipe_signal_hold(struct pipe_signal *before)
     pthread_sigmask(SIG_BLOCK, &pipe_only, &before->mask);
     before->was_blocked = sigismember(&before->mask, SIGPIPE) == 1;
     before->was_pending = false;
-    /* One that was not blocked cannot have been pending for this thread (signal(7)). */
+    /* A signal that was not blocked cannot have been pending for this thread (signal(7)). */
     if (!before->was_blocked)
         return;
     sigemptyset(&pending);

@@ -16,7 +16,7 @@ void poller_close(struct poller *poller)
     system_calls.close(poller->epoll);
 }
 
-static int control(struct poller *poller, int operation, int fd, uint32_t events, uint64_t token)
+static int poller_control(struct poller *poller, int operation, int fd, uint32_t events, uint64_t token)
 {
     struct epoll_event event = { .events = events, .data.u64 = token };
 
@@ -25,17 +25,17 @@ static int control(struct poller *poller, int operation, int fd, uint32_t events
 
 int poller_add(struct poller *poller, int fd, uint32_t events, uint64_t token)
 {
-    return control(poller, EPOLL_CTL_ADD, fd, events, token);
+    return poller_control(poller, EPOLL_CTL_ADD, fd, events, token);
 }
 
 int poller_modify(struct poller *poller, int fd, uint32_t events, uint64_t token)
 {
-    return control(poller, EPOLL_CTL_MOD, fd, events, token);
+    return poller_control(poller, EPOLL_CTL_MOD, fd, events, token);
 }
 
 int poller_remove(struct poller *poller, int fd)
 {
-    return control(poller, EPOLL_CTL_DEL, fd, 0, 0);
+    return poller_control(poller, EPOLL_CTL_DEL, fd, 0, 0);
 }
 
 int poller_wait(struct poller *poller, int64_t timeout_ns)

@@ -1,4 +1,4 @@
-/* Sockets of connections: made, accepted, received from, sent to, closed. */
+/* The sockets of connections: opening, accepting, receiving, sending, closing. */
 #include "base/platform/socket.h"
 
 #include "base/posix/pipe_signal.h"
@@ -12,8 +12,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-/* A security module that refuses accept4 itself answers EPERM without end, where a firewall's EPERM takes a connection
- * off the queue: beyond this many in a row it is an error after all. */
+/* An EPERM of a firewall removes a connection from the queue, so accepting may continue. But a security module that
+ * forbids accept4 returns EPERM in each call: after this many errors in a row, report the error. */
 enum { ACCEPT_SKIPS = 128 };
 
 int socket_open(int family, socket_handle *handle)
@@ -42,8 +42,9 @@ int socket_set_stream_options(socket_handle handle, int family, const struct soc
     return error;
 }
 
-/* A port of one's own may still be held by its last connection (tcp(7), TIME_WAIT); any port is better chosen when the
- * other end is known, as then it need only differ from those to the same (ip(7), IP_BIND_ADDRESS_NO_PORT). */
+/* A fixed local port may still be in use by its last connection in TIME_WAIT: SO_REUSEADDR. A port of the system's
+ * choice is better chosen at connect: then it need only differ from the ports of connections to the same peer (ip(7),
+ * IP_BIND_ADDRESS_NO_PORT). */
 static int bind_to_connect(socket_handle handle, const jd_endpoint *local)
 {
     int error = jd_endpoint_port(local) != 0 ? socket_set_option(handle, SOL_SOCKET, SO_REUSEADDR, 1)
@@ -76,7 +77,7 @@ int socket_connect(socket_handle handle, const jd_endpoint *endpoint)
 {
     if (system_calls.connect(handle, endpoint_sockaddr(endpoint), endpoint->length) == 0)
         return 0;
-    /* Interrupted by a signal it goes on all the same (connect(2), EINTR). */
+    /* After EINTR connecting continues in the kernel (connect(2)). */
     return errno == EINPROGRESS || errno == EINTR ? 0 : -errno;
 }
 
@@ -137,7 +138,8 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
     return 0;
 }
 
-/* SO_PEERNAME asks as accept4 does, but refuses if there is room for more than the address has (net/core/sock.c). */
+/* SO_PEERNAME returns the address that accept4 returns, but fails if the given length is larger than the address
+ * (Linux, net/core/sock.c). */
 static bool address_of_reset_peer(socket_handle handle, struct sockaddr_storage *address, socklen_t *length)
 {
     static const socklen_t lengths[] = { sizeof(struct sockaddr_in6), sizeof(struct sockaddr_in) };
@@ -163,7 +165,7 @@ int socket_peer_address(socket_handle handle, struct peer_address *peer)
     return 0;
 }
 
-/* MSG_DONTWAIT here and below: the user's own sockets, of which operations are made, may be blocking. */
+/* MSG_DONTWAIT here and below: the user's sockets in operations (jinduo/proactor.h) may be blocking. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size)
 {
     ssize_t received;
@@ -179,7 +181,7 @@ ssize_t socket_receive_pieces(socket_handle handle, const jd_iovec *pieces, int 
     ssize_t received;
 
     do {
-        /* msg_iov is not const, as sendmsg(2) shares the struct; neither changes the pieces. */
+        /* msg_iov is not const, but recvmsg does not modify the pieces. */
         struct msghdr message = { .msg_iov = socket_iovec(pieces), .msg_iovlen = (size_t)count };
         received = system_calls.recvmsg(handle, &message, MSG_DONTWAIT);
     } while (received < 0 && errno == EINTR);
@@ -198,7 +200,7 @@ static ssize_t send_bytes(socket_handle handle, const void *data, size_t size, i
 
 static ssize_t send_message(socket_handle handle, const jd_iovec *pieces, int count, int flags)
 {
-    /* msg_iov is not const, as recvmsg(2) shares the struct; sendmsg does not change the pieces. */
+    /* msg_iov is not const, but sendmsg does not modify the pieces. */
     const struct msghdr message = { .msg_iov = socket_iovec(pieces),
                                     .msg_iovlen = (size_t)(count < IOV_MAX ? count : IOV_MAX) };
     ssize_t sent;
@@ -209,7 +211,8 @@ static ssize_t send_message(socket_handle handle, const jd_iovec *pieces, int co
     return sent < 0 ? -errno : sent;
 }
 
-/* send(2) for one piece: it is cheaper than sendmsg(2), which copies the message's header and pieces in first. */
+/* send(2) for one piece is cheaper than sendmsg(2), which first copies the message header and the pieces to the
+ * kernel. */
 static ssize_t send_pieces(socket_handle handle, const jd_iovec *pieces, int count, int flags)
 {
     return count == 1 ? send_bytes(handle, pieces->data, pieces->length, flags)
@@ -238,7 +241,7 @@ ssize_t socket_send_file(socket_handle handle, int fd, int64_t offset, size_t si
     ssize_t sent;
 
     /* sendfile(2) has no MSG_NOSIGNAL. */
-    pipe_signal_hold(&before);
+    pipe_signal_block(&before);
     do
         sent = system_calls.sendfile(handle, fd, &position, size);
     while (sent < 0 && errno == EINTR);
@@ -255,7 +258,7 @@ int socket_shutdown_write(socket_handle handle)
 
 int socket_reset_on_close(socket_handle handle)
 {
-    /* Lingering for no time at all (socket(7), SO_LINGER; tcp(7)). */
+    /* Linger with a timeout of 0 (socket(7), SO_LINGER; tcp(7)). */
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
 
     return system_calls.setsockopt(handle, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0 ? -errno : 0;

@@ -1,4 +1,4 @@
-/* Listening sockets: opened, bound, closed. */
+/* Listening sockets: opening, binding, closing. */
 #include "base/platform/socket.h"
 
 #include "base/posix/socket_options.h"
@@ -22,7 +22,7 @@ static int set_listener_options(socket_handle handle, int family, bool all_addre
     return error;
 }
 
-/* lock: of the path's directory. */
+/* lock: the lock on the directory of the path (socket_path.h); SOCKET_NONE: a stale path is not taken over. */
 static int bind_endpoint(socket_handle handle, const jd_endpoint *endpoint, int lock)
 {
     const struct sockaddr *address = endpoint_sockaddr(endpoint);
@@ -57,7 +57,7 @@ static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const 
 
 static int start_listening(socket_handle handle, unsigned backlog, jd_endpoint *bound)
 {
-    /* The kernel cuts it down to net.core.somaxconn (listen(2)). */
+    /* The kernel limits the backlog to net.core.somaxconn (listen(2)). */
     if (system_calls.listen(handle, backlog == 0 || backlog > INT_MAX ? INT_MAX : (int)backlog) < 0)
         return -errno;
     return bound != NULL ? socket_local_endpoint(handle, bound) : 0;
@@ -138,6 +138,6 @@ void socket_close_listener(socket_handle listener, const jd_endpoint *bound, con
 void socket_end_listening(socket_handle listener, const jd_endpoint *bound, const struct socket_path *path)
 {
     remove_path(bound, path);
-    /* A TCP socket leaves LISTEN (Linux, net/ipv4/af_inet.c, inet_shutdown). */
+    /* A TCP socket leaves the state LISTEN (Linux, net/ipv4/af_inet.c, inet_shutdown). */
     system_calls.shutdown(listener, SHUT_RD);
 }

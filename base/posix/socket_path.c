@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Others hold the lock for some system calls only; but anyone who can read the directory can hold it for ever. */
+/* Other servers hold the lock for a few system calls. But any process that can read the directory can hold it without
+ * limit: so the tries are limited, 500 ms in all. */
 enum { LOCK_TRIES = 500, LOCK_RETRY_NS = 1000000 };
 
 const char *socket_path_of(const jd_endpoint *endpoint)
@@ -62,7 +63,8 @@ void socket_path_unlock(int lock)
         close(lock);
 }
 
-/* Connecting to what is no socket is refused, too (Linux, net/unix/af_unix.c), so that is looked at first. */
+/* Connecting to a file that is not a socket is refused as well (Linux, net/unix/af_unix.c): check the file type
+ * first. */
 bool socket_path_is_stale(const jd_endpoint *endpoint)
 {
     struct stat status;

@@ -1,5 +1,5 @@
-/* The one table of system calls that sockets and engines go through. Tests replace entries to inject faults; nothing else
- * writes to it. */
+/* The table of system calls that sockets and engines use. Only tests write to it: they replace entries to inject
+ * faults. */
 #ifndef BASE_POSIX_SYSTEM_CALLS_H
 #define BASE_POSIX_SYSTEM_CALLS_H
 
@@ -50,7 +50,7 @@ struct system_calls {
 
 extern struct system_calls system_calls;
 
-/* Puts the system's own functions back. */
+/* Restores the system's functions. */
 void system_calls_reset(void);
 
 #endif

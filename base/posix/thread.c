@@ -42,7 +42,7 @@ int thread_start_detached(void *(*function)(void *), void *arg)
 
 void thread_set_name(const char *name)
 {
-    char text[16]; /* the longest the kernel keeps (pthread_setname_np(3)) */
+    char text[16]; /* the kernel's limit (pthread_setname_np(3)) */
 
     snprintf(text, sizeof(text), "%s", name);
     pthread_setname_np(pthread_self(), text);
@@ -75,7 +75,7 @@ unsigned thread_processor_count(void)
 
     if (sched_getaffinity(0, sizeof(usable), &usable) == 0)
         return (unsigned)CPU_COUNT(&usable);
-    online = sysconf(_SC_NPROCESSORS_ONLN); /* more processors than the set has room for */
+    online = sysconf(_SC_NPROCESSORS_ONLN); /* the system has more processors than a cpu_set_t has bits */
     return online > 0 ? (unsigned)online : 1;
 }
 

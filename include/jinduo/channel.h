@@ -1,4 +1,4 @@
-/* Channel: readiness of a descriptor of the user's own (a pipe, a timerfd, another library's socket) on a loop. */
+/* Channel: watches a descriptor of the caller's (a pipe, a timerfd, another library's socket) for readiness. */
 #ifndef JINDUO_CHANNEL_H
 #define JINDUO_CHANNEL_H
 
@@ -6,29 +6,36 @@
 
 JD_BEGIN_DECLS
 
+/* Events to watch for, and events that the callback reports. */
 enum {
-    JD_READABLE = 1, /* asked for and told: reading would not block (data, or the end) */
-    JD_WRITABLE = 2, /* asked for and told: writing would not block */
-    JD_EDGE = 4,     /* asked for: tell only changes (epoll(7), edge-triggered) instead of the level */
-    JD_HANGUP = 8,   /* told: the other end is gone, or an error waits on the descriptor */
+    JD_READABLE = 1, /* watch and report: a read would not block (data, or the end) */
+    JD_WRITABLE = 2, /* watch and report: a write would not block */
+    JD_EDGE = 4,     /* watch: edge-triggered (epoll(7)) instead of level-triggered */
+    JD_HANGUP = 8,   /* report: the other end has closed, or the descriptor has a pending error */
 };
 
-/* events: what is ready, of JD_READABLE, JD_WRITABLE, JD_HANGUP. */
+/* Reports readiness. events: one or more of JD_READABLE, JD_WRITABLE, JD_HANGUP. Invoked in the loop's thread. */
 typedef void (*jd_channel_callback)(jd_channel *channel, jd_handle handle, unsigned events, void *arg);
 
-/* Calls callback in the loop's thread whenever fd is ready for one of events (0: only JD_HANGUP). fd stays the
- * caller's: it is never read, written, closed or switched to non-blocking here, and must stay open until
- * jd_channel_destroy. In the loop's thread. Returns 0, JD_EINVAL, JD_EPERM (wrong thread, or fd is a plain file),
- * JD_EEXIST (fd is already watched by this loop), JD_ENOMEM, JD_ECANCELED (the loop is being destroyed), -EBADF (fd is
- * not open). */
+/* Watches handle and invokes callback in the loop's thread whenever the handle is ready for one of events: JD_READABLE,
+ * JD_WRITABLE, or both, and JD_EDGE; 0: only JD_HANGUP is reported.
+ *
+ * Returns 0; JD_EINVAL (a negative handle, no callback, unknown events); JD_EPERM (wrong thread, or the handle cannot be
+ * watched: a regular file); JD_EEXIST (this loop already watches the handle); JD_ENOMEM; JD_ECANCELED (the loop is being
+ * destroyed); -EBADF (the handle is not open).
+ *
+ * The handle stays the caller's: the library does not read, write or close it or make it non-blocking. It must stay open
+ * until jd_channel_destroy. Must be called in the loop's thread. */
 JD_API int jd_channel_create(jd_channel **channel, jd_event_loop *loop, jd_handle handle, unsigned events,
                              jd_channel_callback callback, void *arg);
 
-/* Changes what is waited for. In the loop's thread. Returns 0, JD_EINVAL, JD_EPERM, JD_ENOMEM. */
+/* Replaces the events to watch for. Returns 0; or JD_EINVAL, JD_EPERM (wrong thread), JD_ENOMEM: the old events then stay.
+ * Must be called in the loop's thread. */
 JD_API int jd_channel_set_events(jd_channel *channel, unsigned events);
 
-/* Stops watching and frees the channel; no callback comes any more, not even for an event already collected. Allowed in
- * any callback, this channel's own too. In the loop's thread; before jd_event_loop_destroy. NULL is allowed. */
+/* Stops watching and frees the channel. The callback is not invoked again, not even for an event of this turn. Allowed in
+ * any callback, the channel's own included; NULL is allowed. Must be called in the loop's thread, before
+ * jd_event_loop_destroy: that frees the channels that are left. */
 JD_API void jd_channel_destroy(jd_channel *channel);
 
 JD_END_DECLS

@@ -13,20 +13,23 @@
 
 JD_BEGIN_DECLS
 
-#define JD_DELIMITER_MAX_BYTES 16
-
-/* All zero is the default: lines ended by "\n", without it, of at most 16 MiB. */
+/* All members zero: the defaults. Lines that end with "\n", which is stripped, of at most 16 MiB. */
 typedef struct jd_delimiter_codec_options {
     const void *delimiter;      /* copied; NULL: "\n" */
-    size_t delimiter_bytes;     /* 1 to JD_DELIMITER_MAX_BYTES; 0: up to the zero that ends delimiter */
-    bool keep_delimiter;        /* the frame the callback gets ends with it */
-    bool strip_carriage_return; /* and a "\r" before the delimiter goes with it (only when it is not kept) */
-    size_t max_frame_bytes;     /* the whole frame, delimiter included; 0: 16 MiB */
+    size_t delimiter_bytes;     /* 1 to JD_DELIMITER_MAX_BYTES; 0: delimiter is a string that ends with a zero */
+    bool keep_delimiter;        /* true: the callback gets the delimiter too; false: it is stripped */
+    bool strip_carriage_return; /* true: a "\r" in front of a stripped delimiter is stripped too; default false */
+    size_t max_frame_bytes;     /* maximum of the whole frame, with delimiter; 0: 16 MiB; at most SIZE_MAX / 2 */
 } jd_delimiter_codec_options;
 
-/* Makes a codec. options (copied; NULL: all defaults). A frame fails when max_frame_bytes have arrived without a
- * delimiter. Bytes once searched are not searched again when more arrive. Sending adds the delimiter behind data; data
- * that contains it becomes several frames. Returns 0, JD_EINVAL, JD_ENOMEM. */
+/* Creates a codec. options are copied; NULL: all defaults.
+ *
+ * Decoding fails with JD_EMSGSIZE when max_frame_bytes have arrived without a delimiter. Bytes that were searched are not
+ * searched again when more arrive. Encoding adds the delimiter behind the data; data that contains the delimiter becomes
+ * several frames.
+ *
+ * Returns 0; JD_EINVAL (delimiter_bytes or max_frame_bytes out of range, or max_frame_bytes below the delimiter's
+ * length); JD_ENOMEM. The caller frees the codec with jd_codec_destroy. May be called from any thread. */
 JD_API int jd_delimiter_codec_create(jd_codec **codec, const jd_delimiter_codec_options *options);
 
 JD_END_DECLS

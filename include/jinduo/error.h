@@ -1,5 +1,5 @@
-/* Errors: a function that can fail returns 0 (or a count) or one of these, all of them negative. Where errno has a
- * name for it, the value is errno's, negated (errno(3)); any other negative errno of the system may be returned too. */
+/* Errors: a function that can fail returns 0 (or a count) on success, else a negative value. Each value is a negated errno
+ * value (errno(3)). Functions may also return negated errno values of the system that have no name here. */
 #ifndef JINDUO_ERROR_H
 #define JINDUO_ERROR_H
 
@@ -10,24 +10,24 @@ JD_BEGIN_DECLS
 
 enum {
     JD_OK = 0,
-    JD_EPERM = -EPERM,   /* not from this thread; or refused by the system */
-    JD_ENOENT = -ENOENT, /* nothing found */
+    JD_EPERM = -EPERM,   /* called in a wrong thread, or refused by the system */
+    JD_ENOENT = -ENOENT, /* not found */
     JD_EINTR = -EINTR,
-    JD_EAGAIN = -EAGAIN,
-    JD_ENOMEM = -ENOMEM, /* memory could not be had */
+    JD_EAGAIN = -EAGAIN, /* not possible now */
+    JD_ENOMEM = -ENOMEM, /* no memory */
     JD_EACCES = -EACCES,
-    JD_EBUSY = -EBUSY,
+    JD_EBUSY = -EBUSY, /* in use */
     JD_EEXIST = -EEXIST,
-    JD_EINVAL = -EINVAL, /* an argument makes no sense */
+    JD_EINVAL = -EINVAL, /* invalid argument */
     JD_ENFILE = -ENFILE,
-    JD_EMFILE = -EMFILE, /* out of descriptors */
+    JD_EMFILE = -EMFILE, /* the process has no descriptor left */
     JD_EPIPE = -EPIPE,
-    JD_ENODATA = -ENODATA, /* a file ended before all that was to be sent of it */
-    JD_ERANGE = -ERANGE,
+    JD_ENODATA = -ENODATA, /* a file became shorter than the range that is being sent */
+    JD_ERANGE = -ERANGE,   /* outside the range */
     JD_ENOSYS = -ENOSYS,
-    JD_EPROTO = -EPROTO,     /* the peer broke the protocol */
-    JD_EMSGSIZE = -EMSGSIZE, /* a frame, or a line, is longer than its maximum */
-    JD_ENOTSUP = -ENOTSUP,   /* this engine cannot do it */
+    JD_EPROTO = -EPROTO,     /* protocol violation by the peer */
+    JD_EMSGSIZE = -EMSGSIZE, /* a frame or a line exceeds its maximum length */
+    JD_ENOTSUP = -ENOTSUP,   /* not supported by this engine */
     JD_EADDRINUSE = -EADDRINUSE,
     JD_EADDRNOTAVAIL = -EADDRNOTAVAIL,
     JD_ECONNABORTED = -ECONNABORTED,
@@ -36,12 +36,12 @@ enum {
     JD_ENOTCONN = -ENOTCONN, /* the connection is closing or closed */
     JD_ETIMEDOUT = -ETIMEDOUT,
     JD_ECONNREFUSED = -ECONNREFUSED,
-    JD_EALREADY = -EALREADY,
-    JD_ECANCELED = -ECANCELED,
+    JD_EALREADY = -EALREADY,   /* done or in progress already */
+    JD_ECANCELED = -ECANCELED, /* cancelled, or the loop is being destroyed */
 };
 
-/* The error in words, e.g. "connection reset by peer". A static string, never NULL, for any value; an errno
- * that was not negated means the same. From any thread. */
+/* Returns a description of error, such as "connection reset by peer": a static string, never NULL, for any value. A
+ * positive errno value gives the same text as its negation. May be called from any thread. */
 JD_API const char *jd_strerror(int error);
 
 JD_END_DECLS

@@ -1,9 +1,17 @@
-/* EventLoop: one thread's turn of waiting for events and running callbacks.
+/* EventLoop: one thread's loop, which waits for events and invokes callbacks.
  *
- * A turn: wait for events; run their callbacks; run timers that are due; run queued tasks (those queued meanwhile wait
- * for the next turn); send what is still queued for sending; free what died. See docs/architecture.md.
+ * A turn (libuv: iteration) is one round of the loop:
+ * - wait for events and dispatch them to their callbacks;
+ * - run the timers that are due, then signal callbacks and queued tasks. Tasks that are queued meanwhile, or that are left
+ *   after about 5 ms, run in the next turn;
+ * - report what is pending on connections, flush queued output, close;
+ * - free what has ended.
  *
- * A thread must not be cancelled (pthread_cancel(3)) while it is in one of the library's functions. */
+ * See docs/architecture.md.
+ *
+ * "The loop's thread" in all headers: the thread that first ran the loop; before that, the thread that created it.
+ *
+ * A thread must not be cancelled (pthread_cancel(3)) inside a function of the library. */
 #ifndef JINDUO_EVENT_LOOP_H
 #define JINDUO_EVENT_LOOP_H
 
@@ -11,87 +19,104 @@
 
 JD_BEGIN_DECLS
 
+/* How a loop gets its events. See docs/engines.md. */
 typedef enum jd_engine {
-    JD_ENGINE_AUTO,      /* JINDUO_ENGINE from the environment if set, else the Reactor */
-    JD_ENGINE_REACTOR,   /* edge-triggered epoll (epoll(7)) */
-    JD_ENGINE_PROACTOR,  /* the best of the following that can be used here; which, is said once in the log */
-    JD_ENGINE_IO_URING,  /* completions by io_uring (io_uring(7)), Linux 6.1 or later */
-    JD_ENGINE_SIMULATED, /* completions by readiness and threads that carry out what is ready */
+    JD_ENGINE_AUTO,      /* what the environment variable JINDUO_ENGINE names; the Reactor if it is not set */
+    JD_ENGINE_REACTOR,   /* readiness: edge-triggered epoll (epoll(7)) */
+    JD_ENGINE_PROACTOR,  /* the first of the following that is available; the log names it once for each process */
+    JD_ENGINE_IO_URING,  /* completions by io_uring (io_uring(7)); Linux 6.1 or later */
+    JD_ENGINE_SIMULATED, /* completions by readiness and worker threads that carry out the operations */
 } jd_engine;
 
-/* The engine with this name ("auto", "reactor", "proactor", "io_uring", "simulated"). Returns 0, or JD_EINVAL with *engine
- * untouched. From any thread. */
+/* Sets *engine to the engine of that name: "auto", "reactor", "proactor", "io_uring" or "simulated". Returns 0, or
+ * JD_EINVAL, and then *engine is unchanged. May be called from any thread. */
 JD_API int jd_engine_parse(jd_engine *engine, const char *name);
 
-/* The engine's name as a static string. From any thread. */
+/* Returns the engine's name as a static string; "unknown" for another value. May be called from any thread. */
 JD_API const char *jd_engine_name(jd_engine engine);
 
-/* Whether loops can run on the engine here and now. Returns 0, or an error with *reason (may be NULL) saying why not, as a
- * string that is valid until the thread's next call: JD_ENOTSUP (not built in, or the kernel lacks it), JD_EPERM (refused to
- * this process), JD_ENOMEM, JD_EINVAL (no such engine). From any thread. */
+/* Checks whether loops can use the engine on this system and in this process. Returns 0, or an error: JD_ENOTSUP (not
+ * built in, or not supported by the kernel), JD_EPERM (refused to this process), JD_ENOMEM, JD_EINVAL (no such engine).
+ * *reason (reason may be NULL) describes an error; the string is valid until the thread's next call. May be called from
+ * any thread. */
 JD_API int jd_engine_available(jd_engine engine, const char **reason);
 
-/* All zero is the default. */
+/* All members zero: the defaults. */
 typedef struct jd_event_loop_options {
-    jd_engine engine;
+    jd_engine engine; /* default: JD_ENGINE_AUTO */
 
-    /* After the last event, look for the next one without sleeping for this long, in microseconds, before the loop
-     * sleeps; 0 (default): sleep at once. Saves the wake-up of a sleeping core at the price of a busy one. A loop whose
-     * looking finds nothing several times in a row goes over to sleeping and looks again now and then. At most 1 s. */
+    /* Busy polling: for how many microseconds the loop looks for events without sleeping before it sleeps. 0 (default):
+     * it sleeps at once. At most 1 000 000. Saves the wake-up of a sleeping core and keeps a core busy instead. After 8
+     * polls in a row without an event the loop sleeps at once, and polls again before every 16th sleep. */
     uint32_t busy_poll_us;
 
-    /* Output is gathered, each connection's being sent in one operation: what a connection's callbacks send to that same
-     * connection when they have dealt with what was received (on a Proactor with everything else), everything else at
-     * the end of the turn; or earlier, when this many bytes wait on one connection (0: 64 KiB), when this many connections
-     * wait (0: 32; on io_uring 128), or before the next callback once the oldest output is this old (0: 50 us; the clock
-     * is read between every 1 to 16 callbacks, the quicker they have been the more seldom). By these two rules the answers to
-     * what was received in one piece stay together while it is dealt with: all of it if it is quick, else until they are as
-     * old again. */
-    uint32_t flush_bytes;
-    uint32_t flush_connections;
-    uint32_t flush_age_us;
+    /* When output is flushed. Output is gathered: a connection's queued output is sent in one operation. Output is flushed
+     * - on the Reactor: of the connection whose input was processed, after its callbacks;
+     * - at the end of the turn: of all connections;
+     * - at once: of a connection with flush_bytes queued;
+     * - before the next callback: of all connections, when flush_connections of them have output to flush;
+     * - before the next callback: of all connections, when the oldest such output is flush_age_us old. The clock is read
+     *   before every 1 to 16 callbacks: the faster the callbacks, the less often.
+     *
+     * The last two spare the connection whose input is being processed: splitting its responses splits the peer's next
+     * batch. The last spares it once; it is flushed when its output gets as old again. */
+    uint32_t flush_bytes;       /* bytes; 0: 64 KiB */
+    uint32_t flush_connections; /* connections; 0: 32, on io_uring 128 */
+    uint32_t flush_age_us;      /* microseconds; 0: 50 */
 
-    /* The io_uring engine only (others ignore it): a thread of the kernel's takes what the loop submits, so that sending and
-     * receiving need no system calls; it looks without sleeping, and sleeps after so many milliseconds without work. 0
-     * (default): no such thread. At most 10 s. The price is a core that is busy with it as long as there is work: one for each
-     * loop, each io thread's too. docs/io_uring.md tells what has been measured. */
+    /* SQPOLL, on io_uring only; other engines ignore it: a kernel thread takes the loop's submissions, so that receives and
+     * sends need no system call (io_uring_setup(2), IORING_SETUP_SQPOLL). The value: after how many milliseconds without
+     * submissions that thread sleeps. 0 (default): no such thread. At most 10 000. While there is work the thread keeps one
+     * core busy for each loop, io threads' loops included. See docs/io_uring.md. */
     uint32_t ring_sqpoll_idle_ms;
 
-    /* The io_uring engine only (others ignore it): of connections over TCP, what is sent in one operation is not copied into
-     * the kernel if it is so many bytes or more; 0 (default): everything is copied. The memory, also what
-     * jd_tcp_connection_send_reference and send_shared have lent, is then the kernel's until the peer has acknowledged the bytes.
-     * A connection that is closed before that goes down only then; when the peer acknowledges nothing for 5 s, the kernel gives
-     * it up. Without CAP_IPC_LOCK what all processes of the user have lent so is bounded by RLIMIT_MEMLOCK
-     * (getrlimit(2)); a connection whose send would exceed it copies from then on. Pays for large sends over real networks
-     * only: below some 10 KB, and over loopback, it is slower than copying. */
+    /* Zero copy, on io_uring only; other engines ignore it: sends of at least so many bytes on TCP connections are not
+     * copied into the kernel. 0 (default): all sends are copied.
+     * - The kernel owns the memory until the peer has acknowledged the bytes: also memory of
+     *   jd_tcp_connection_send_reference and _send_shared, which is released only then.
+     * - A connection that is closed earlier goes down only then, or when the peer has acknowledged nothing for 5 s
+     *   (TCP_USER_TIMEOUT in tcp(7)).
+     * - Without CAP_IPC_LOCK the total for all processes of the user is limited by RLIMIT_MEMLOCK (getrlimit(2)). A
+     *   connection whose send would exceed it copies from then on.
+     * - Faster than copying for large sends over real networks only: slower below some 10 KB, and over loopback. */
     uint32_t zero_copy_send_bytes;
 } jd_event_loop_options;
 
-/* Makes a loop. options (copied; NULL: all defaults). Until a thread runs it, the loop belongs to the thread that made
- * it; from then on to the thread that first ran it. Returns 0, JD_EINVAL (an option out of range, an unknown engine, a
- * wrong value of JINDUO_ENGINE), JD_EAGAIN (the system allows no thread for ring_sqpoll_idle_ms), JD_ENOTSUP, JD_EPERM
- * or JD_ENOSYS (the engine cannot be used here: jd_engine_available tells why, and so does the log), JD_ENOMEM,
- * JD_EMFILE (descriptors, or more than 255 loops in the process), JD_ENFILE. After fork(2) it is the parent's alone:
- * the child must not touch it, not even to destroy it. */
+/* Creates a loop. options are copied; NULL: all defaults. The loop belongs to the calling thread until a thread runs it,
+ * from then on to the thread that first ran it.
+ *
+ * Returns 0; JD_EINVAL (an option out of range, an unknown engine, an invalid JINDUO_ENGINE); JD_ENOTSUP, JD_EPERM or
+ * JD_ENOSYS (the engine is not available: the log and jd_engine_available give the reason); JD_EAGAIN (no thread for
+ * ring_sqpoll_idle_ms); JD_ENOMEM; JD_EMFILE (no descriptor left, or already 255 loops in the process); JD_ENFILE.
+ *
+ * May be called from any thread. After fork(2) the loop belongs to the parent alone: the child must not use or destroy
+ * it. */
 JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);
 
-/* Frees the loop: destroys its clients and servers (which joins their threads), closes its connections (their down
- * callbacks run here), runs each task still queued once, cancels its timers. Only in the owner's thread and never
- * inside one of the loop's own callbacks (JD_EPERM, JD_EBUSY, and then nothing happened). When the engine cannot wait
- * any more for what the kernel is still at, its error is returned after a second: the loop stays, with its memory, and
- * only destroying it again is allowed. NULL is allowed. */
+/* Destroys what is left on the loop, then frees it; NULL is allowed. In this call
+ * - clients and servers are destroyed; servers' io threads are joined;
+ * - connections are closed and their down callbacks invoked;
+ * - each queued task is run once;
+ * - operations in flight (proactor.h) complete, with JD_ECANCELED unless they have another result;
+ * - timers are cancelled, channels freed, watched signals restored.
+ *
+ * Returns 0; JD_EPERM in another thread than the loop's, JD_EBUSY inside one of the loop's callbacks: both change nothing.
+ * If the engine fails to wait for what the kernel still has in flight, its error is returned after a second: the loop and
+ * its memory stay, and it may only be destroyed again. */
 JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 
-/* Runs turns until jd_event_loop_quit. Returns 0, JD_EPERM in another thread than the loop's, JD_EBUSY inside a
- * callback of the loop, or a negative error if the engine could not wait. */
+/* Runs turns until jd_event_loop_quit. Returns 0; JD_EPERM in another thread than the loop's; JD_EBUSY inside one of the
+ * loop's callbacks; or a negative error when the engine fails to wait. The first run of a loop
+ * makes the calling thread the loop's. */
 JD_API int jd_event_loop_run(jd_event_loop *loop);
 
-/* Runs one turn that waits at most timeout_ms for something to do (negative: without end). Returns the number of events
- * and tasks handled, 0 also when it was woken for something that counts as neither, or an error as jd_event_loop_run. */
+/* Runs one turn, which waits at most timeout_ms milliseconds for something to do (negative: without limit). Returns the
+ * number of events, signals and tasks handled, or an error as jd_event_loop_run. Timers and wake-ups are not counted, so
+ * that 0 does not mean that the time is up. */
 JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
 
-/* A loop inside another: both functions are for a program whose own loop waits (GLib's, Qt's, one made of epoll_wait),
- * and runs this one when there is something to do:
+/* Two functions to run the loop inside another (GLib's, Qt's, one of the program's own): the program's loop waits, and
+ * runs a turn of this loop when there is something to do:
  *
  *     int fd = jd_event_loop_pollable_fd(loop);
  *     struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
@@ -103,98 +128,109 @@ JD_API int jd_event_loop_run_once(jd_event_loop *loop, int timeout_ms);
  *         jd_event_loop_run_once(loop, 0);
  *     }
  *
- * pollable_fd: a descriptor that is readable (level-triggered) when the loop has events to handle or another thread has
- * woken it. To be waited for only, never read, written or closed; the same one for the loop's life. In the thread that
- * runs the loop, or is to. Returns it, or JD_ENOTSUP where the engine has none.
+ * pollable_fd returns a descriptor that is readable (level-triggered) when the loop has events to dispatch or another
+ * thread has woken it; JD_ENOTSUP if the engine has none; or a negative error, such as JD_EMFILE. It is the same descriptor
+ * for the loop's life. The program may only wait for it: not read, write or close it. Must be called in the thread that
+ * runs the loop or is going to.
  *
- * next_timeout_ms: how long the program may wait for the descriptor before it runs the loop, in milliseconds: 0 while
- * something is pending (tasks, connections that have more to do, unsent output), at most until the next timer, -1
- * without end. From this call to the loop's next turn, tasks from other threads, signals and quit make the descriptor
- * readable; so it is to be called before each wait, after everything else that is done with the loop in its own thread.
- * In the loop's thread, outside its callbacks; 0 anywhere else, and before the loop's first turn. */
+ * next_timeout_ms returns how many milliseconds the program may wait for the descriptor before it runs the loop: 0 while
+ * something is pending (tasks, input, unsent output), at most until the next timer, -1: without limit. Tasks from other
+ * threads, signals and quit make the descriptor readable only between this call and the loop's next turn: call it before
+ * each wait, after everything else that the thread does with the loop. Must be called in the loop's thread, outside its
+ * callbacks, after the first turn; else it returns 0. */
 JD_API int jd_event_loop_pollable_fd(jd_event_loop *loop);
 JD_API int jd_event_loop_next_timeout_ms(jd_event_loop *loop);
 
-/* Makes jd_event_loop_run return after the turn in which this is noticed; called before, the next jd_event_loop_run
- * returns after one turn. Does not end the loops of a server's io threads: those run as long as the server. From any
- * thread and from signal handlers, as long as the loop exists until the run that this ends has returned or this has: the
- * loop's thread may destroy the loop at once. */
+/* Makes jd_event_loop_run return after the current turn. If the loop is not in jd_event_loop_run, the next call of that
+ * returns after one turn. The loops of a server's io threads are not affected: they run as long as the server. May be
+ * called from any thread and from signal handlers. The loop must live until that run or this call has returned, whichever
+ * comes first; so the loop's thread may destroy the loop at once. */
 JD_API void jd_event_loop_quit(jd_event_loop *loop);
 
-/* Runs task(arg) in the loop's thread: at once when called inside one of the loop's callbacks, else queued. From any
- * thread. Returns 0 or an error as jd_event_loop_queue_in_loop. */
+/* Runs task(arg) in the loop's thread: at once if called inside one of the loop's callbacks, else as
+ * jd_event_loop_queue_in_loop, with its errors and its thread rule. Returns 0 if the task has run or is queued. */
 JD_API int jd_event_loop_run_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
-/* Queues task(arg) for the loop's next turn; never runs it at once. Tasks of one thread keep their order. From any
- * thread, as long as the loop exists until the task has run or this has returned: the task may be what ends the loop.
- * Some thousand that wait need no memory but the loop's. Returns 0, JD_ENOMEM, or JD_ECANCELED when the loop is being
- * destroyed; after an error the task never runs. */
+/* Queues task(arg) for the loop's next turn; it never runs inside the call. Tasks from one thread run in the order in which
+ * they were queued. Returns 0; or JD_ENOMEM, JD_ECANCELED (the loop is being destroyed), and then the task never runs.
+ * Up to about 4000 pending tasks need no memory of their own. May be called from any thread. The loop must live until the
+ * task has run or this call has returned, whichever comes first; so the task may end the loop. */
 JD_API int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task task, void *arg);
 
-/* Whether the calling thread is the loop's owner. From any thread. */
+/* Returns whether the calling thread is the loop's. May be called from any thread. */
 JD_API bool jd_event_loop_is_in_loop_thread(const jd_event_loop *loop);
 
-/* The monotonic time as of this turn: read once when the wait ended, so free of cost. In the loop's thread. */
+/* Returns the time of the current turn: the monotonic clock as read when its wait ended. Makes no system call. Must be
+ * called in the loop's thread. */
 JD_API jd_timestamp jd_event_loop_now(const jd_event_loop *loop);
 
-/* The engine in use. From any thread. */
+/* Returns the engine that the loop uses: never JD_ENGINE_AUTO or JD_ENGINE_PROACTOR. May be called from any thread. */
 JD_API jd_engine jd_event_loop_engine(const jd_event_loop *loop);
 
-/* Names a timer; 0 names none. */
+/* Identifies a timer of a loop; ids are not reused. 0: no timer. */
 typedef uint64_t jd_timer_id;
 
-/* Runs task(arg) in the loop's thread: once, at the first turn not earlier than when (jd_timestamp), or than delay_ms
- * from now (real time, not the turn's); or every interval_ms (1 to 2^46), without making up for rounds that were
- * missed: then it goes on an interval from now. A delay has no limit; a time already past, or a delay of 0, is due in
- * the next turn. From any thread, as jd_event_loop_queue_in_loop. *id (may be NULL), for jd_event_loop_cancel_timer, is
- * set before the task can run. Returns 0, JD_ENOMEM, JD_EINVAL (the interval), or JD_ECANCELED when the loop is being
- * destroyed. A task whose loop is destroyed first never runs. */
+/* Run task(arg) in the loop's thread, in the first turn in which the timer is due:
+ * - run_at: once, not before the time when;
+ * - run_after: once, not before delay_ms milliseconds from the call (no limit; from now, not from the turn's time);
+ * - run_every: every interval_ms milliseconds (1 to 2^46). Missed rounds are skipped; the next one is an interval from now.
+ *
+ * A time in the past or a delay of 0 is due in the next turn. The resolution is a millisecond; a timer is never early.
+ *
+ * *id (id may be NULL) is set before the task can run; jd_event_loop_cancel_timer takes it. Return 0; JD_ENOMEM (also
+ * with more than 8 million timers); JD_EINVAL (interval_ms); JD_ECANCELED (the loop is being destroyed). A task whose loop
+ * is destroyed before its time never runs. May be called from any thread, with the rule of
+ * jd_event_loop_queue_in_loop. */
 JD_API int jd_event_loop_run_at(jd_event_loop *loop, jd_timestamp when, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task task, void *arg, jd_timer_id *id);
 JD_API int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task task, void *arg, jd_timer_id *id);
 
-/* Cancels a timer. In the loop's thread it never runs after this, not even when it is due in this very turn; returns 0,
- * or JD_ENOENT if it has run, was cancelled or never was. From another thread the wish is queued, and the timer may run
- * meanwhile; returns 0, JD_ENOMEM, or JD_ENOENT when the loop is being destroyed. */
+/* Cancels a timer. May be called from any thread.
+ * - In the loop's thread: the task does not run any more, not even if it is due in this turn. Returns 0, or JD_ENOENT if
+ *   there is no such timer: it has fired, was cancelled, or never existed.
+ * - From another thread the cancellation is queued; the timer may fire before it takes effect. Returns 0, JD_ENOMEM, or
+ *   JD_ENOENT when the loop is being destroyed. */
 JD_API int jd_event_loop_cancel_timer(jd_event_loop *loop, jd_timer_id id);
 
-/* Called in the loop's thread after the process got the signal. */
+/* Reports that the process received the signal. Invoked in the loop's thread, not in a signal handler. */
 typedef void (*jd_signal_callback)(int signal_number, void *arg);
 
-/* Calls callback(signal_number, arg) in the loop when the process gets that signal (1 to 63); several arrivals may be
- * told as one. Replaces the process's handler (sigaction(2)) until callback is NULL or the loop is destroyed, then
- * restores the one before. One loop per signal: JD_EBUSY if another loop watches it. In the loop's thread. Returns 0,
- * JD_EINVAL, JD_EPERM, JD_ECANCELED (the loop is being destroyed). */
+/* Invokes callback in the loop when the process receives the signal signal_number (1 to 63); several arrivals may be
+ * reported once. Replaces the process's handler (sigaction(2)) until callback is NULL or the loop is destroyed; then the
+ * previous handler is restored. Returns 0; JD_EINVAL (also for a signal that cannot be caught); JD_EPERM (wrong thread);
+ * JD_EBUSY (another loop watches the signal); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's
+ * thread. */
 JD_API int jd_event_loop_watch_signal(jd_event_loop *loop, int signal_number, jd_signal_callback callback, void *arg);
 
+/* A loop's counters. They count from the loop's creation; those marked "now" are current amounts. */
 typedef struct jd_event_loop_statistics {
-    uint64_t turns;         /* turns run */
+    uint64_t turns;
     uint64_t idle_turns;    /* turns that woke up and found nothing to do */
     uint64_t sleeps;        /* turns that blocked in the kernel */
-    uint64_t enters;        /* calls to wait or to submit; not receives and sends that are calls of their own */
-    uint64_t events;        /* readiness events or completions handled */
+    uint64_t enters;        /* system calls that wait or submit; not those of single receives and sends */
+    uint64_t events;        /* readiness events or completions dispatched */
     uint64_t tasks;         /* queued tasks run */
     uint64_t timers;        /* timers run */
-    uint64_t wakeups_sent;  /* times another thread had to wake the loop */
-    uint64_t wakeups_saved; /* tasks from other threads for which it had not: the loop was awake or already woken */
-    uint64_t flushes;       /* gathered sends handed to the engine */
+    uint64_t wakeups_sent;  /* times that another thread had to wake the loop */
+    uint64_t wakeups_saved; /* tasks from other threads without a wake-up: the loop was awake or already being woken */
+    uint64_t flushes;       /* gathered sends given to the engine */
     uint64_t bytes_received;
     uint64_t bytes_sent;
-    uint64_t bytes_dropped; /* queued for sending, but the connection closed first */
-    uint64_t bytes_queued;  /* for sending, on all connections, now */
+    uint64_t bytes_dropped; /* queued for sending, and dropped as the connection closed */
+    uint64_t bytes_queued;  /* now: queued for sending, on all connections */
 
-    uint64_t connections_accepted; /* taken from the kernel on this loop, wherever they went on to live */
-    uint64_t connections_refused;  /* of these, closed at once: the server had as many as it may */
-    uint64_t connections_failed;   /* accepted or connected, but failed before the user saw them */
-    uint64_t connections_opened;   /* seen by the user: the connection callback said up */
-    uint64_t connections_closed;   /* the connection callback said down */
-    uint64_t connections_open;     /* up and not down, now */
+    uint64_t connections_accepted; /* accepted on this loop, whichever loop they live on */
+    uint64_t connections_refused;  /* accepted on this loop and closed at once: max_connections was reached */
+    uint64_t connections_failed;   /* accepted or connected, and failed before their connection callback */
+    uint64_t connections_opened;   /* connection callback invoked: up */
+    uint64_t connections_closed;   /* connection callback invoked: down */
+    uint64_t connections_open;     /* now: opened and not closed */
     uint64_t connects_failed;      /* addresses that clients could not connect to, and names not found */
-    uint64_t accept_pauses;        /* times accepting stopped for want of descriptors or memory */
-    uint64_t receive_pauses;       /* times receiving on a connection waited for a block to receive into (Proactors) */
-    uint64_t queue_overflows; /* times a queue of io_uring's was full: submissions left early, or something waited */
+    uint64_t accept_pauses;        /* times that accepting stopped for lack of descriptors or memory */
+    uint64_t receive_pauses;       /* times that a connection waited for a block to receive into (Proactors) */
+    uint64_t queue_overflows;      /* times that a queue of io_uring was full: submissions left early, or had to wait */
 
-    /* Why those that said down were closed: together, connections_closed. */
+    /* Why connections were closed; the sum is connections_closed. */
     uint64_t closed_by_peer;  /* the peer's FIN came first */
     uint64_t closed_locally;  /* shutdown, close, reset, or the server's stop came first */
     uint64_t closed_by_reset; /* the peer's RST */
@@ -202,20 +238,21 @@ typedef struct jd_event_loop_statistics {
     uint64_t closed_by_idle_timeout;
     uint64_t closed_by_read_timeout;
     uint64_t closed_by_write_timeout;
-    uint64_t closed_by_frame_error;    /* what came was no frame */
-    uint64_t closed_by_drain_deadline; /* not drained in the time that jd_tcp_server_stop gave */
+    uint64_t closed_by_frame_error;    /* an invalid frame */
+    uint64_t closed_by_drain_deadline; /* not drained within drain_ms of jd_tcp_server_stop */
     uint64_t closed_by_input_limit;
     uint64_t closed_out_of_memory;
-    uint64_t closed_otherwise; /* other errors of the network or the system: jd_tcp_connection_error tells */
+    uint64_t closed_otherwise; /* other errors of the network or the system: see jd_tcp_connection_error */
 
-    uint64_t block_overflows;  /* receive or output blocks taken from the heap, the pool being used up */
-    uint64_t pool_blocks;      /* in the loop's block pools now, heap blocks included; */
-    uint64_t pool_blocks_used; /* of these, out: with bytes in them, or about to have */
-    uint64_t pool_bytes;       /* held by the loop's block pools now */
-    uint64_t connection_bytes; /* held for connections now */
+    uint64_t block_overflows;  /* receive or output blocks taken from the heap, because the pool was exhausted */
+    uint64_t pool_blocks;      /* now: blocks of the loop's pools, heap blocks included */
+    uint64_t pool_blocks_used; /* now: of these, blocks that hold bytes or are about to */
+    uint64_t pool_bytes;       /* now: memory of the loop's block pools */
+    uint64_t connection_bytes; /* now: memory of connections */
 } jd_event_loop_statistics;
 
-/* Copies the loop's counters. Each is exact, all together a moment apart. From any thread while the loop exists. */
+/* Copies the loop's counters. Each is exact; they are read one after the other. May be called from any thread while the
+ * loop exists. */
 JD_API void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_statistics *statistics);
 
 JD_END_DECLS

@@ -1,4 +1,4 @@
-/* Everything of jinduo. */
+/* Includes all public headers. */
 #ifndef JINDUO_JINDUO_H
 #define JINDUO_JINDUO_H
 

@@ -1,5 +1,8 @@
-/* Where the library's memory comes from: the system's malloc; jemalloc's sized calls when the process has jemalloc
- * (mallocx(3), found by weak reference, never forced on a process); or the functions given here. */
+/* Memory: the allocator that the library uses. It is one of
+ * - the functions set with jd_memory_set_functions;
+ * - jemalloc's sized functions (mallocx(3)), if jemalloc is in the process: the library refers to them weakly and never
+ *   loads jemalloc itself;
+ * - malloc(3) otherwise. */
 #ifndef JINDUO_MEMORY_H
 #define JINDUO_MEMORY_H
 
@@ -7,25 +10,31 @@
 
 JD_BEGIN_DECLS
 
+/* An allocator. Its functions may be called from any thread, and from several at once. All of them are required. */
 typedef struct jd_memory_functions {
-    /* size > 0, result aligned for any type; NULL when there is no memory. */
+    /* Returns size bytes (> 0), aligned for any type, or NULL when there is no memory. */
     void *(*allocate)(size_t size, void *arg);
-    /* block may be NULL (old_size 0): then as allocate. On NULL the old block stays valid. */
+
+    /* Resizes block from old_size to new_size bytes and may move it. block NULL (old_size 0): as allocate. Returns NULL
+     * when there is no memory: block then stays valid. */
     void *(*reallocate)(void *block, size_t old_size, size_t new_size, void *arg);
-    /* block is never NULL; size is the one it was allocated with. */
+
+    /* Frees block, which is never NULL. size: the size that it was allocated with. */
     void (*release)(void *block, size_t size, void *arg);
-    void *arg;
+
+    void *arg; /* the last argument of each function */
 } jd_memory_functions;
 
-/* Makes the library take all its memory from functions (copied), or from the default again with NULL. All members are
- * called from any thread, at once. Only while the library holds no memory: before the first loop, buffer or codec is
- * created, or after the last is gone; else JD_EBUSY. JD_EINVAL if a function is missing. */
+/* Sets the allocator. functions is copied; NULL restores the default. Returns 0; JD_EINVAL if a function is missing;
+ * JD_EBUSY if the library holds memory: set the allocator before the first loop, buffer or codec is created, or after
+ * the last one is destroyed. May be called from any thread, while no other thread uses the library. */
 JD_API int jd_memory_set_functions(const jd_memory_functions *functions);
 
-/* Bytes the library holds at this moment, all threads together. For tests and statistics; from any thread. */
+/* Returns the bytes that the library holds now, over all threads: for tests and statistics. May be called from any
+ * thread. */
 JD_API size_t jd_memory_in_use(void);
 
-/* Where the memory comes from: "malloc", "jemalloc" or "user". A static string; from any thread. */
+/* Returns the allocator's name as a static string: "malloc", "jemalloc" or "user". May be called from any thread. */
 JD_API const char *jd_memory_source(void);
 
 JD_END_DECLS

@@ -1,22 +1,29 @@
-/* Proactor: asynchronous operations. One asks for something to be done and is told when it is done, where a Channel tells
- * when it could be done (D. Schmidt et al., Pattern-Oriented Software Architecture 2, "Proactor"). On loops of a
- * completion engine (io_uring, simulated); on a Reactor's loop everything here returns JD_ENOTSUP. See docs/proactor.md.
+/* Proactor: asynchronous operations. A program begins an operation, and its completion handler reports the result when it
+ * is done; a Channel, in contrast, reports when an operation could be done (D. Schmidt et al., Pattern-Oriented Software
+ * Architecture 2, "Proactor"). Operations need a loop of a completion engine (io_uring, simulated). See docs/proactor.md.
  *
- * An operation is an object of the caller's, to be embedded in what it is about; beginning one allocates nothing. From the
- * call that begins it until its completion handler is called for the last time it belongs to the library: it must not be
- * moved, freed or begun again, and neither must what it was given (buffers, pieces, endpoints). In that last call it is the
- * caller's again: it may be begun anew or freed there.
+ * Ownership: a jd_operation is an object of the caller's, embedded in its own structure; beginning one allocates no memory
+ * here. The library owns it from the call that begins it until the last call of its completion handler; until then neither
+ * the operation nor what it was given (buffers, the array of buffers, endpoints) may be moved, freed, changed or used for
+ * another operation. In the last call the caller owns it again: there it may be begun again or freed.
  *
- * The jd_async functions begin an operation and return 0, and its handler is called later in the loop's thread, never
- * inside the call: exactly once for a one-shot operation, once or more often for a continuous one. Or they return an
- * error, and no handler is ever called: JD_ENOTSUP (a Reactor's loop), JD_EINVAL (an argument makes no sense), JD_EBUSY
- * (the operation is under way), JD_ECANCELED (the loop is being destroyed). Everything else that can go wrong is the
- * handler's result. From any thread, before the loop runs too, as long as the loop exists until the call has returned; but
- * one operation at a time is begun by one thread.
+ * Returns: a jd_async function begins an operation and returns 0, or it returns an error and the handler is never invoked:
+ * - JD_ENOTSUP: the loop is a Reactor's;
+ * - JD_EINVAL: an invalid argument (a negative handle, no handler, no bytes, too many buffers);
+ * - JD_EBUSY: the operation is in flight;
+ * - JD_ECANCELED: the loop is being destroyed.
  *
- * Handles are sockets (non-blocking or not) or files, and stay the caller's. A send and a receive on one socket do not
- * wait for each other; of two sends, or two receives, under way at once either may be first, and each may take a part: begin
- * the next when the last has completed. */
+ * All other errors are the handler's result.
+ *
+ * Callbacks: the handler is invoked in the loop's thread, never inside the call that begins the operation: exactly once for
+ * a one-shot operation, once or more for a multishot one (jd_operation_has_more).
+ *
+ * Thread rule: jd_async functions may be called from any thread, also before the loop runs, while the loop exists. An
+ * operation is begun by one thread at a time.
+ *
+ * Handles: sockets, blocking or not, and files. They stay the caller's. A send and a receive on one socket do not wait for
+ * each other. Two sends, or two receives, in flight on one socket may complete in any order, and each may transfer a part:
+ * begin the next one when the last has completed. */
 #ifndef JINDUO_PROACTOR_H
 #define JINDUO_PROACTOR_H
 
@@ -26,135 +33,141 @@
 
 JD_BEGIN_DECLS
 
-/* Room for one operation. Before its first use it must be all zero bytes (what is in it tells whether it is under way);
- * afterwards it is used again as it is. */
+/* Memory for one operation. All its bytes must be zero before its first use, as they hold its state; afterwards it is
+ * reused as it is. */
 typedef struct jd_operation {
     uint64_t opaque[32];
 } jd_operation;
 
-/* Called in the loop's thread, outside of the function that began the operation. result: bytes, or a handle, or 0, as the
- * operation says; or a negative error, JD_ECANCELED for one that was cancelled. It may begin operations, this one too if it
- * goes on no more, cancel any, and send on connections; it must not destroy the loop. */
+/* Reports a result: bytes, a handle or 0, as each operation says; or a negative error, JD_ECANCELED if the operation was
+ * cancelled. Invoked in the loop's thread. The handler may begin operations (this one too, if jd_operation_has_more is
+ * false), cancel any, and send on connections. It must not destroy the loop. */
 typedef void (*jd_completion_handler)(jd_operation *operation, int64_t result, void *arg);
 
 /* ---- sockets ---- */
 
-/* A socket that listens on endpoint; *bound (may be NULL) is where. Close it with jd_async_close, which leaves a
- * Unix-domain socket's path behind. Returns 0 or a negative error, JD_EADDRINUSE among them. From any thread. */
-JD_API int jd_handle_listen(jd_handle *handle, const jd_endpoint *endpoint, jd_endpoint *bound);
+/* Creates a socket that listens on endpoint, with the system's maximum backlog. *bound (bound may be NULL) is its address,
+ * with the port that the system chose. Returns 0 or a negative error, such as JD_EADDRINUSE. The caller owns the socket:
+ * close it with jd_async_close, which does not remove a Unix-domain socket's path. May be called from any thread. */
+JD_API int jd_socket_listen(jd_socket *listener, const jd_endpoint *endpoint, jd_endpoint *bound);
 
-/* Accepts one connection. Result: its handle, non-blocking and close-on-exec, which is the caller's from then on. */
-JD_API int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
+/* Accepts one connection. Result: its socket, non-blocking and close-on-exec. The caller owns it. */
+JD_API int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_socket listener,
                            jd_completion_handler handler, void *arg);
 
-/* Accepts connections until it is cancelled or an error ends it (JD_EMFILE, say). Result: a handle each time, as above; the
- * error comes last. */
-JD_API int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
+/* Multishot: accepts connections until it is cancelled or fails, for example with JD_EMFILE. Result: a socket each time, as
+ * jd_async_accept; last the error. */
+JD_API int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_socket listener,
                                      jd_completion_handler handler, void *arg);
 
-/* Makes a socket and connects it to endpoint, which must stay until the completion. Result: its handle, non-blocking and
- * close-on-exec, which is the caller's from then on; there is none after an error. */
+/* Creates a socket and connects it to endpoint, which must stay valid until the completion. Result: the socket,
+ * non-blocking and close-on-exec, which the caller owns; after an error there is none. */
 JD_API int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endpoint *endpoint,
                             jd_completion_handler handler, void *arg);
 
-/* Receives at most size (>= 1) bytes into data. Result: bytes, 0 at the end. timeout_ms: after that it is cancelled and
- * completes with JD_ETIMEDOUT; 0: never. */
-JD_API int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t size,
+/* Receives at most size (>= 1) bytes into data. Result: the number of bytes, 0 at the end of the stream, or JD_ETIMEDOUT
+ * after timeout_ms milliseconds (0: no timeout). */
+JD_API int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_socket socket, void *data, size_t size,
                             uint32_t timeout_ms, jd_completion_handler handler, void *arg);
 
-/* The same, without a timeout, into 1 to JD_BUFFERS_MAX pieces, which are filled in turn. */
+/* As jd_async_receive, without a timeout, into count (1 to JD_BUFFERS_MAX) buffers, which are filled in order. */
 enum { JD_BUFFERS_MAX = 64 };
-JD_API int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                                    const jd_iovec *pieces, int count, jd_completion_handler handler, void *arg);
+JD_API int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket,
+                                    const jd_iovec *buffers, int count, jd_completion_handler handler, void *arg);
 
-/* Receives until the end, an error, or until cancelled, into memory of the loop's own: no idle socket holds a buffer.
- * Result: bytes, which jd_operation_data gives; 0 at the end, or the error, comes last. Bytes that came before a cancel may be
- * told after it. When the loop's memory is used up it waits until some is back: nothing is lost. */
-JD_API int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+/* Multishot: receives until the end of the stream, an error or a cancel, into memory of the loop, so that an idle socket
+ * takes no buffer. Result: the number of bytes each time, which jd_operation_data returns; last 0 at the end of the
+ * stream, or the error. Bytes that were received before a cancel may be reported after it. When the loop's memory is
+ * exhausted the operation waits until some is returned; no bytes are lost. */
+JD_API int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_socket socket,
                                       jd_completion_handler handler, void *arg);
 
-/* Sends what the kernel takes of length (>= 1) bytes of data, or of 1 to JD_BUFFERS_MAX pieces. Result: bytes, perhaps
- * fewer. SIGPIPE is not raised. */
-JD_API int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data,
+/* Send length (>= 1) bytes of data, or the bytes of count (1 to JD_BUFFERS_MAX) buffers, as far as the kernel takes them.
+ * Result: the number of bytes, possibly fewer (short write). SIGPIPE is not raised. */
+JD_API int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const void *data,
                          size_t length, jd_completion_handler handler, void *arg);
-JD_API int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
-                                 int count, jd_completion_handler handler, void *arg);
+JD_API int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket,
+                                 const jd_iovec *buffers, int count, jd_completion_handler handler, void *arg);
 
 /* ---- files ---- */
 
-/* Reads at most size (>= 1) bytes at offset (at most 2^63 - 1 less size) of a file into data; writes. Result: bytes, perhaps
- * fewer; a read's is 0 at and behind the file's end. For files that have offsets, not for pipes and terminals. The loop's
- * thread is not held up while the disk works. */
-JD_API int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, void *data,
+/* Read at most size, or write length, bytes (>= 1) at offset of a file; the offset is at most 2^63 - 1 less the number of
+ * bytes. Result: the number of bytes, possibly fewer; a read's is 0 at and behind the end of the file. For files that have
+ * offsets, not for pipes and terminals. The loop's thread does not block for the disk. */
+JD_API int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_file file, uint64_t offset, void *data,
                          size_t size, jd_completion_handler handler, void *arg);
-JD_API int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset,
-                          const void *data, size_t length, jd_completion_handler handler, void *arg);
+JD_API int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_file file, uint64_t offset, const void *data,
+                          size_t length, jd_completion_handler handler, void *arg);
 
-/* ---- time, end ---- */
+/* ---- timeouts, close ---- */
 
-/* Completes with 0 when delay_ms (no limit) have passed from now; at the time when (jd_timestamp), at once if that is past.
- * Precise to the millisecond, never early. */
+/* Complete after delay_ms milliseconds from the call (no limit), or at the time when (at once if it is past). Result: 0.
+ * The resolution is a millisecond; a timeout is never early. */
 JD_API int jd_async_timeout(jd_event_loop *loop, jd_operation *operation, uint64_t delay_ms,
                             jd_completion_handler handler, void *arg);
 JD_API int jd_async_timeout_at(jd_event_loop *loop, jd_operation *operation, jd_timestamp when,
                                jd_completion_handler handler, void *arg);
 
-/* Cancels every operation that this loop has under way on handle, and when each has completed and its handler been called,
- * closes it. handle is the library's until the completion: what is begun on it on this loop meanwhile completes with
- * JD_ECANCELED, another close too. Result: 0. Itself it cannot be cancelled; destroying the loop carries it out. Only when it
- * could not be begun (JD_ECANCELED is returned) handle is still the caller's to close. On other loops nothing may be under
- * way on handle. */
+/* Cancels all operations that this loop has in flight on handle, and closes handle when their handlers have been invoked.
+ * Result: 0.
+ * - The library owns handle until the completion. Operations that are begun on it on this loop meanwhile complete with
+ *   JD_ECANCELED, also another close.
+ * - A close cannot be cancelled; if the loop is destroyed, it is carried out nevertheless.
+ * - If this function returns an error, handle is still the caller's to close.
+ * - No operation on handle may be in flight on another loop. */
 JD_API int jd_async_close(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
                           void *arg);
 
-/* ---- composed ---- */
+/* ---- composed operations ---- */
 
-/* Receives until length (>= 1) bytes have come. Result: length, or fewer when the end came before; after an error
- * jd_operation_transferred tells how many had come. */
-JD_API int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data,
+/* Receives until length (>= 1) bytes have arrived in data. Result: length, or fewer if the stream ended first. After an
+ * error jd_operation_transferred returns how many arrived. */
+JD_API int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_socket socket, void *data,
                                  size_t length, jd_completion_handler handler, void *arg);
 
-/* Receives into buffer until it holds the delimiter (1 to JD_DELIMITER_MAX bytes, copied). What is in buffer already counts:
- * if the delimiter is there, nothing is received. Result: bytes up to and including the delimiter (buffer may hold more
- * behind them: leave them there for the next), 0 when the end came before it, JD_EMSGSIZE when it does not end within the
- * first limit bytes (at least the delimiter's length; buffer never grows beyond limit by this), JD_ENOMEM. What has arrived
- * is in buffer in every case; until the completion buffer must not be used, not even read. */
-enum { JD_DELIMITER_MAX = 16 };
-JD_API int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_buffer *buffer,
+/* Receives into buffer until it contains the delimiter (1 to JD_DELIMITER_MAX_BYTES bytes, copied). Bytes that are in buffer
+ * before count: if the delimiter is among them, nothing is received.
+ *
+ * Result: the number of bytes up to and including the delimiter; 0 if the stream ended before it; JD_EMSGSIZE if the
+ * delimiter does not end within the first limit bytes (limit: at least the delimiter's length); JD_ENOMEM; or another
+ * error. All received bytes are in buffer, never more than limit by this; bytes behind the delimiter belong to the next
+ * message: leave them there. buffer must not be used before the completion, not even read. */
+JD_API int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_socket socket, jd_buffer *buffer,
                                const void *delimiter, size_t delimiter_length, size_t limit,
                                jd_completion_handler handler, void *arg);
 
-/* Sends all of length (>= 1) bytes of data, or of 1 to JD_BUFFERS_MAX pieces. Result: the number of bytes; after an error
- * jd_operation_transferred tells how many the kernel had taken. */
-JD_API int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data,
+/* Send all of length (>= 1) bytes of data, or of count (1 to JD_BUFFERS_MAX) buffers. Result: the number of bytes. After an
+ * error jd_operation_transferred returns how many the kernel took. */
+JD_API int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const void *data,
                               size_t length, jd_completion_handler handler, void *arg);
-JD_API int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
-                                      const jd_iovec *pieces, int count, jd_completion_handler handler, void *arg);
+JD_API int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket,
+                                      const jd_iovec *buffers, int count, jd_completion_handler handler, void *arg);
 
 /* ---- cancelling ---- */
 
-/* Ends an operation soon: it completes with JD_ECANCELED, or with its result if that came first; exactly once either way.
- * The handler is not called inside this. Returns 0, or JD_ENOENT if it is not under way, or its end only has to be told. From
- * any thread, as long as loop and operation exist until this has returned: so in another thread than the loop's only while
- * the handler cannot free the operation. A close goes on all the same (jd_async_close). */
+/* Cancels an operation: its handler is invoked soon, not inside this call, with JD_ECANCELED, or with the operation's
+ * result if that came first; exactly once either way. A close is not affected (jd_async_close). Returns 0, or JD_ENOENT if
+ * the operation is not in flight, or has ended and only its handler is pending. May be called from any thread. Loop and
+ * operation must live until this call has returned: so from another thread than the loop's only while the handler cannot
+ * free the operation. */
 JD_API int jd_operation_cancel(jd_operation *operation);
 
-/* Cancels every operation under way on handle that was begun on this loop, but for a close; connects and timeouts have no
- * handle. What other threads have begun and the loop has not seen yet is not among them. Returns how many, JD_ENOTSUP, or
- * JD_EPERM in another thread than the loop's. */
+/* Cancels all operations that this loop has in flight on handle, except a close. Connects and timeouts have no handle.
+ * Operations begun by other threads that have not reached the loop yet are not included. Returns the number of operations;
+ * JD_ENOTSUP (the loop is a Reactor's); JD_EPERM (wrong thread). Must be called in the loop's thread. */
 JD_API int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle);
 
 /* ---- inside a completion handler ---- */
 
-/* Whether the handler of a continuous operation will be called again. When not, and always for a one-shot operation, this is
- * the last call, and the operation is the caller's again. */
+/* Returns whether the handler will be invoked again. False in the last call for a multishot operation, and always for a
+ * one-shot one: the caller then owns the operation again. */
 JD_API bool jd_operation_has_more(const jd_operation *operation);
 
-/* The bytes that arrived (jd_async_receive_multishot, result > 0); valid during the handler. */
+/* Returns the received bytes (jd_async_receive_multishot, result > 0). They are borrowed: valid during the handler. */
 JD_API const void *jd_operation_data(const jd_operation *operation);
 
-/* How many bytes a composed operation has transferred itself, also when its result is an error (of read_until without what
- * was in the buffer before). 0 for any other. */
+/* Returns how many bytes a composed operation itself has transferred, also when its result is an error; without the bytes
+ * that were in read_until's buffer before. 0 for other operations. */
 JD_API size_t jd_operation_transferred(const jd_operation *operation);
 
 JD_END_DECLS

@@ -1,8 +1,9 @@
-/* TcpClient: makes a connection to an endpoint or a name, and if wanted makes it again whenever it fails or ends.
+/* TcpClient: connects to an endpoint or a host name and, if asked to, reconnects whenever an attempt fails or the connection
+ * ends.
  *
- * A client has at most one connection at a time; it lives on the client's loop and is like any other
- * (tcp_connection.h): its up and down callbacks come once each, and never for an attempt that failed. What becomes of
- * attempts is told by the connect callback. */
+ * A client has at most one connection at a time. It lives on the client's loop and is like any other (tcp_connection.h): up
+ * and down are each reported once, and never for a failed attempt. The connect callback reports the result of each attempt
+ * that failed. */
 #ifndef JINDUO_TCP_CLIENT_H
 #define JINDUO_TCP_CLIENT_H
 
@@ -11,31 +12,34 @@
 
 JD_BEGIN_DECLS
 
-/* All zero, but for connect, is the default. Strings are copied. */
+/* All members zero, except connect: the defaults. Strings are copied. */
 typedef struct jd_tcp_client_options {
-    const char *name; /* in log messages; default "client" */
+    const char *name; /* in log messages; NULL: "client" */
 
-    /* Where to: an endpoint (endpoint.h; not "*", and not port 0), or a name with a port, "example.org:80". A name has
-     * letters, digits, "-", "." and "_", and is looked up with getaddrinfo(3) by a thread beside the loops, anew for
-     * each attempt. An attempt tries all its addresses in the order that getaddrinfo gives them (RFC 6724), at most 16,
-     * one after the other. */
+    /* Required: where to connect to. An endpoint (jd_endpoint_parse; not "*", not port 0), or a host name with a port, such
+     * as "example.org:80". A name consists of letters, digits, "-", "." and "_". Each attempt looks it up with
+     * getaddrinfo(3) in a thread of the library's, and tries its addresses, at most 16, one after the other, in the order
+     * that getaddrinfo gives (RFC 6724). */
     const char *connect;
 
-    /* The local address, "192.0.2.1:0", with a port or 0 for any; default: the system's choice. No Unix-domain one. */
+    /* The local address, such as "192.0.2.1:0"; port 0: any. Not "*", not a Unix-domain address. NULL: the system's
+     * choice. */
     const char *bind;
 
-    /* The longest that an attempt may take in milliseconds, looking the name up and all addresses together; each
-     * address has an equal share of what is left when its turn comes. 0: 10 s; at most 2^30 - 1. */
+    /* Maximum duration of an attempt in milliseconds: the lookup and all addresses together. Each address gets an equal
+     * share of the time that is left. 0: 10 000; at most 2^30 - 1. */
     uint32_t connect_timeout_ms;
 
-    /* Whether to try again, without end, when an attempt has failed or the connection has ended, until
-     * jd_tcp_client_disconnect. The wait after the n-th attempt in a row is reconnect_initial_ms * 2^(n - 1), at most
-     * reconnect_max_ms, of which a random part, up to half, is taken off: so a server that comes back is not met by all
-     * its clients at once. A connection that has lasted as long as the wait that would follow begins the row anew; one
-     * that ended sooner goes on with it, so that a server which drops its clients at once is not stormed. */
+    /* true: when an attempt fails or the connection ends, try again without end, until jd_tcp_client_disconnect. Default
+     * false.
+     *
+     * The wait after the n-th attempt in a row is reconnect_initial_ms * 2^(n - 1), at most reconnect_max_ms, less a random
+     * part of up to half: so that clients of a server that restarts do not reconnect all at once. n starts again at 1 after
+     * a connection that lasted at least as long as the wait that would follow. After a shorter one it continues, so that
+     * a server which drops its clients at once is not flooded. */
     bool reconnect;
-    uint32_t reconnect_initial_ms; /* 0: 500 ms */
-    uint32_t reconnect_max_ms;     /* 0: 30 s, or reconnect_initial_ms if that is more; at most 2^30 - 1 */
+    uint32_t reconnect_initial_ms; /* milliseconds; 0: 500 */
+    uint32_t reconnect_max_ms;     /* milliseconds; 0: 30 000, or reconnect_initial_ms if more; at most 2^30 - 1 */
 
     /* As in jd_tcp_server_options (tcp_server.h). */
     bool allow_half_open;
@@ -57,43 +61,46 @@ typedef struct jd_tcp_client_options {
 } jd_tcp_client_options;
 
 typedef enum jd_connect_event {
-    JD_CONNECT_ADDRESS_FAILED, /* one of several addresses; the next is tried at once */
-    JD_CONNECT_FAILED,         /* the attempt: the name was not found, or the last address has failed */
-    JD_CONNECT_LOST,           /* the connection has ended (after its down callback), and will be made again */
+    JD_CONNECT_ADDRESS_FAILED, /* one of several addresses failed; the next is tried at once */
+    JD_CONNECT_FAILED,         /* the attempt failed: the name was not found, or the last address failed */
+    JD_CONNECT_LOST,           /* the connection has ended, after its down callback, and the client will reconnect */
 } jd_connect_event;
 
-/* What became of an attempt, or of the connection. Valid during the call. */
+/* The result of an attempt, or the end of the connection. Valid during the callback. */
 typedef struct jd_connect_report {
     jd_connect_event event;
 
-    /* Why: of the address tried last JD_ECONNREFUSED, JD_ETIMEDOUT and the other errors of connect(2), socket(2) and
-     * bind(2), as JD_EMFILE; JD_EAGAIN from a Unix-domain server whose queue is full; JD_ECONNREFUSED, too, when TCP
-     * connected a port with itself, as it may where nobody listens (RFC 9293, 3.5, simultaneous open). Of a name
-     * JD_ENOENT (there is none), JD_EAGAIN (no answer now), JD_ETIMEDOUT, JD_EPROTO (the name service failed),
-     * JD_ENOMEM. LOST: jd_tcp_connection_error, 0 included. */
+    /* Why, a negative error.
+     * - Of the address tried last: JD_ECONNREFUSED, JD_ETIMEDOUT and the other errors of connect(2), socket(2) and bind(2),
+     *   such as JD_EMFILE; JD_EAGAIN from a Unix-domain server whose queue is full. JD_ECONNREFUSED also when TCP connected
+     *   a port with itself, which can happen when no socket listens there (RFC 9293, 3.5, simultaneous open).
+     * - Of a name: JD_ENOENT (no such name), JD_EAGAIN (no answer now, or no thread), JD_ETIMEDOUT, JD_EPROTO (the name
+     *   service failed), JD_ENOMEM, or an error of the system.
+     * - JD_CONNECT_LOST: the connection's jd_tcp_connection_error, which may be 0. */
     int error;
-    const char *reason;     /* in words, more exact than jd_strerror for names; static */
+    const char *reason;     /* describes error, for names more exactly than jd_strerror; a static string */
     jd_endpoint endpoint;   /* the address; none if the name was not found */
-    unsigned attempt;       /* the number of the attempt, from 1, since start or the last connection that lasted */
-    int64_t retry_after_ms; /* until the next attempt begins; 0 for ADDRESS_FAILED; negative: there is none */
+    unsigned attempt;       /* the attempt's number, from 1, since start or the last connection that lasted */
+    int64_t retry_after_ms; /* milliseconds until the next attempt; 0 for ADDRESS_FAILED; negative: none follows */
 } jd_connect_report;
 
-/* Called in the loop's thread, never from inside a call into the library. After FAILED without a further attempt the
- * client may be started again, from the callback too. */
+/* Reports the result of an attempt. Invoked in the loop's thread, never inside a call into the library. After
+ * JD_CONNECT_FAILED without a next attempt the client may be started again, also in this callback. */
 typedef void (*jd_connect_callback)(jd_tcp_client *client, const jd_connect_report *report, void *arg);
 
-/* Makes a client on loop, not connecting yet. options are copied. In the loop's thread. Returns 0, JD_EINVAL (options
- * out of range, connect is missing or neither endpoint nor name with a port, bind is none), JD_ENOMEM, JD_EPERM,
- * JD_ECANCELED (the loop is being destroyed). */
+/* Creates a client on loop; it does not connect yet. options are copied. Returns 0; JD_EINVAL (no options; an option out of
+ * range; connect is missing, or neither an endpoint nor a name with a port; bind is not an endpoint); JD_ENOMEM; JD_EPERM
+ * (wrong thread); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's thread. */
 JD_API int jd_tcp_client_create(jd_tcp_client **client, jd_event_loop *loop, const jd_tcp_client_options *options);
 
-/* Ends what is under way (jd_tcp_client_disconnect with 0), then frees the client; its connection's down callback still
- * comes. done (may be NULL) is called in the client's loop when nothing of it is left. A name that is being looked up
- * is not waited for. Allowed in every callback, and from any thread that knows the client to exist. A loop that is
- * destroyed destroys its clients. NULL is allowed (done is then called at once); a second call changes nothing. */
+/* Disconnects at once (jd_tcp_client_disconnect with drain_ms 0) and frees the client later; the connection's down callback
+ * is still invoked. A name lookup is not waited for. done (may be NULL) is invoked in the client's loop when the client is
+ * freed; with client NULL, at once. A second call changes nothing. A loop that is destroyed destroys its clients. Allowed
+ * in every callback. May be called from any thread while the client exists. */
 JD_API void jd_tcp_client_destroy(jd_tcp_client *client, jd_done_callback done, void *arg);
 
-/* Callbacks, each with its own argument; NULL: none. While the client is not started, in the loop's thread. */
+/* Set the callbacks, each with its own argument; NULL: none. Without a message callback (and codec) received bytes are
+ * discarded. Must be called in the loop's thread, while the client is not started. */
 JD_API void jd_tcp_client_set_connect_callback(jd_tcp_client *client, jd_connect_callback callback, void *arg);
 JD_API void jd_tcp_client_set_connection_callback(jd_tcp_client *client, jd_connection_callback callback, void *arg);
 JD_API void jd_tcp_client_set_message_callback(jd_tcp_client *client, jd_message_callback callback, void *arg);
@@ -104,31 +111,34 @@ JD_API void jd_tcp_client_set_low_watermark_callback(jd_tcp_client *client, jd_w
 JD_API void jd_tcp_client_set_heartbeat_callback(jd_tcp_client *client, jd_heartbeat_callback callback, void *arg);
 JD_API void jd_tcp_client_set_half_close_callback(jd_tcp_client *client, jd_half_close_callback callback, void *arg);
 
-/* As jd_tcp_server_set_codec. The codec must outlive the client's connections. */
+/* Set a codec with its frame callback, and the frame-error callback, as jd_tcp_server_set_codec. The codec must outlive the
+ * client's connections. Must be called in the loop's thread, while the client is not started. */
 JD_API void jd_tcp_client_set_codec(jd_tcp_client *client, const jd_codec *codec, jd_frame_callback callback,
                                     void *arg);
 JD_API void jd_tcp_client_set_frame_error_callback(jd_tcp_client *client, jd_frame_error_callback callback, void *arg);
 
-/* Begins to connect, in the loop's next turn. A client that was disconnected, that has given up, or whose connection
- * has ended (without reconnect) may be started again, in the down callback too. From any thread that knows the client
- * to exist. Returns 0; JD_EALREADY if it is started (from another thread: 0, and nothing changes); JD_ECANCELED (it or
- * its loop is being destroyed); JD_ENOMEM from another thread. */
+/* Starts the client: it begins to connect in the loop's next turn. A client may be started again when it is disconnected,
+ * when its last attempt has failed, or when its connection has ended (without reconnect), also in the down callback.
+ * Returns 0; JD_EALREADY if it is started (from another thread: 0, and nothing changes); JD_ECANCELED (the client or its
+ * loop is being destroyed); from another thread also JD_ENOMEM. May be called from any thread while the client exists. */
 JD_API int jd_tcp_client_start(jd_tcp_client *client);
 
-/* Ends what start began: nothing is tried any more, and the connection, if there is one, is shut down
- * (jd_tcp_connection_shutdown): what is queued is sent, then FIN; messages come until the peer ends its side too; after
- * drain_ms (0: at once) it is closed. done (may be NULL) is called in the client's loop, never from inside, when
- * nothing is under way any more; a start before that waits for it. Allowed in every callback, and from any thread that
- * knows the client to exist. Returns 0; JD_EALREADY if it is not started, or is being disconnected already: that goes on
- * with its own drain_ms and done, but a start that waited for it is taken back (from another thread: 0, and done is
- * called); JD_ECANCELED (the loop is being destroyed) and JD_ENOMEM from another thread, and then nothing has changed. */
+/* Stops the client: an attempt, or the wait for the next one, ends; the connection is shut down
+ * (jd_tcp_connection_shutdown): its queued output is sent, then FIN, and messages are delivered until the peer ends its side
+ * too. After drain_ms milliseconds (0: at once) it is closed. A jd_tcp_client_start meanwhile takes effect afterwards.
+ *
+ * done (may be NULL) is invoked in the client's loop, never inside the call, when nothing is in progress any more. Returns
+ * 0; JD_EALREADY if it is not started, or is disconnecting already: that continues with its own drain_ms and done, but a
+ * start that waits for it is withdrawn (from another thread: 0, and done is invoked). From another thread also
+ * JD_ECANCELED (the loop is being destroyed) and JD_ENOMEM: nothing changes. Allowed in every callback. May be called from
+ * any thread while the client exists. */
 JD_API int jd_tcp_client_disconnect(jd_tcp_client *client, uint64_t drain_ms, jd_done_callback done, void *arg);
 
-/* The connection between its up and down callbacks, the first included; NULL: there is none. To keep it, take a
- * reference (jd_tcp_connection_ref), or its id. In the loop's thread. */
+/* Returns the connection, from its up callback on; NULL before, and from its down callback on. To keep it, take a reference
+ * (jd_tcp_connection_ref), or its id. Must be called in the loop's thread. */
 JD_API jd_tcp_connection *jd_tcp_client_connection(const jd_tcp_client *client);
 
-/* The loop. From any thread that knows the client to exist. */
+/* Returns the loop that the client was created on. May be called from any thread while the client exists. */
 JD_API jd_event_loop *jd_tcp_client_loop(const jd_tcp_client *client);
 
 JD_END_DECLS

@@ -1,14 +1,17 @@
-/* TcpConnection: one accepted (or made) connection, TCP or Unix-domain stream.
+/* TcpConnection: one connection, accepted or made, over TCP or a Unix-domain stream socket.
  *
- * Callbacks come in the thread of the connection's loop, never from inside a call into the library:
+ * Callbacks are invoked in the thread of the connection's loop, never inside a call into the library:
  *
  *   connection callback (up) -> message or frame callbacks ... -> connection callback (down)
  *
- * each of up and down exactly once for each connection the user ever sees, and none after down. A connection callback
- * tells the two apart with jd_tcp_connection_is_connected.
+ * Up and down are each reported exactly once, and no callback follows down. jd_tcp_connection_is_connected tells them
+ * apart. A connection that fails before up is not reported.
  *
- * The library holds a reference while the connection lives; a pointer kept beyond the down callback, or used in another
- * thread, needs a reference of its own (jd_tcp_connection_ref), or an id instead. */
+ * Ownership: the library holds a reference from up to down. To keep a pointer beyond the down callback, or to use it in
+ * another thread, take a reference (jd_tcp_connection_ref), or keep the id instead.
+ *
+ * Thread rules: "a thread with a reference" is the loop's thread between up and down, or any thread that holds a
+ * reference. "The loop's thread" is that of the connection's loop. */
 #ifndef JINDUO_TCP_CONNECTION_H
 #define JINDUO_TCP_CONNECTION_H
 
@@ -19,150 +22,165 @@
 
 JD_BEGIN_DECLS
 
-/* Up: the connection can be used. Down: it is gone; jd_tcp_connection_error says why. */
+/* Reports up: the connection can be used; or down: it is closed, and jd_tcp_connection_error gives the reason. */
 typedef void (*jd_connection_callback)(jd_tcp_connection *connection, void *arg);
 
-/* Bytes have arrived. input holds them behind what earlier calls left in it; what this call leaves comes again with the
- * next bytes. received: when the loop learned of them. */
+/* Delivers received bytes. input: the bytes that earlier calls left, and behind them the new ones; the callback consumes
+ * what it needs, and the rest is delivered again with the next bytes. input belongs to the connection and is valid during
+ * the call. received: the time of the turn (jd_event_loop_now). */
 typedef void (*jd_message_callback)(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg);
 
-/* All queued output has been handed to the kernel. */
+/* Reports that the kernel has taken all queued output. */
 typedef void (*jd_write_complete_callback)(jd_tcp_connection *connection, void *arg);
 
-/* The peer has sent its FIN: no more messages come. Only with allow_half_open; without it the connection sends what is
- * queued and closes. */
+/* Reports the peer's FIN (half-close): no more messages come, and sending is still possible. Only with allow_half_open;
+ * without it the connection sends its queued output and closes. */
 typedef void (*jd_half_close_callback)(jd_tcp_connection *connection, void *arg);
 
-/* Queued output has risen above the high watermark, has sunk to the low one (jd_tcp_server_options); they come in turn.
- * queued_bytes: as of now. */
+/* Reports that queued output has risen above the high watermark, or fallen to the low one (jd_tcp_server_options). The two
+ * alternate; a rise and a fall within one turn are not reported. queued_bytes: bytes queued now. */
 typedef void (*jd_watermark_callback)(jd_tcp_connection *connection, size_t queued_bytes, void *arg);
 
-/* Nothing has been sent for heartbeat_ms: time for a sign of life. */
+/* Reports that nothing was sent for heartbeat_ms: send a keep-alive message here. */
 typedef void (*jd_heartbeat_callback)(jd_tcp_connection *connection, void *arg);
 
-/* Names a connection for the life of the process: loop (8 bits), slot (24), generation (32); never 0. */
+/* Identifies a connection within the process: loop (8 bits), slot (24), generation (32). Never 0. */
 typedef uint64_t jd_connection_id;
 
-/* Queues a copy of length bytes for sending, behind everything queued before, whole or not at all. Sent at the end of
- * the loop's turn or earlier (jd_event_loop_options). From any thread that may use connection. Returns 0; JD_ENOTCONN
- * once the connection is closing; JD_ENOBUFS when more than output_limit bytes would be queued; JD_ENOMEM. From another
- * thread the answer is as binding, but a connection that closes before its loop takes the bytes drops them. */
+/* Queues a copy of length bytes of data for sending, behind all earlier output: all of the bytes or none. They are sent at
+ * the end of the turn or earlier (flush_bytes in jd_event_loop_options). A length of 0 queues nothing.
+ *
+ * Returns 0; JD_ENOTCONN after a shutdown or close; JD_ENOBUFS if more than output_limit bytes would be queued; JD_ENOMEM.
+ * May be called from a thread with a reference. From another thread than the loop's, the bytes travel to the loop: a
+ * connection that closes before its loop takes them drops them; one without memory for them closes with JD_ENOMEM. */
 JD_API int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length);
 
-/* As jd_tcp_connection_send, for all bytes of buffer, and empties it. Large receive blocks are passed on without being
- * copied. buffer is untouched after an error. */
+/* Queues all bytes of buffer, as jd_tcp_connection_send, and empties it. A well-filled receive block of a message callback
+ * is queued without a copy. After an error buffer is unchanged. */
 JD_API int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer);
 
-/* The three sends that follow copy nothing (but ranges of memory of at most 256 bytes, for which that is cheaper): what
- * is queued refers to what was lent. They are as binding as jd_tcp_connection_send, and may be called from the same
- * threads.
+/* The next three functions queue a reference instead of a copy: of shared bytes, of the caller's memory, of a range of a
+ * file. (At most 256 bytes of memory are copied nevertheless: that is cheaper.) Errors, order and thread rule are those of
+ * jd_tcp_connection_send.
  *
- * What was lent stays untouched and in place until the library gives it back by calling release(arg): exactly once,
- * when the last byte has been handed to the kernel or the connection has dropped what is left; in the thread of the
- * connection's loop, never from inside a call into the library, and before the down callback. release may be NULL: then
- * it stays for good, or as long as the connection. When the call itself fails nothing has been lent and release is not
- * called. */
+ * The memory or file stays the caller's and must stay valid and unchanged until release(arg) is invoked:
+ * - exactly once, when the kernel has taken the last byte or the connection has dropped the rest;
+ * - in the loop's thread, not inside a call into the library;
+ * - before the down callback. It may come later only if the call was made in another thread, and the connection closed
+ *   before its loop took the reference.
+ *
+ * release NULL: nothing is invoked; memory and file must stay valid as long as the connection. If the call returns an
+ * error, release is not invoked. */
 
-/* Sends length bytes (JD_TO_END: all) of shared from offset on. The queue takes references of its own, which it gives
- * back as said above. Returns what jd_tcp_connection_send does, or JD_ERANGE if shared is shorter. */
+/* Queues length bytes of shared (JD_TO_END: all) from offset on. The queue takes a reference of its own on shared and
+ * returns it when release would be invoked. Also returns JD_ERANGE if shared is shorter. */
 JD_API int jd_tcp_connection_send_shared(jd_tcp_connection *connection, jd_shared *shared, size_t offset,
                                          size_t length);
 
-/* Sends length bytes of the caller's memory. They count as if they had been copied (queued_bytes, output_limit,
- * watermarks). Returns what jd_tcp_connection_send does. */
+/* Queues length bytes of the caller's memory. They count as copied bytes do (queued_bytes, output_limit, watermarks). */
 JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *data, size_t length,
                                             jd_release release, void *arg);
 
-/* Sends length bytes (JD_TO_END: all that there are now) of a regular file from offset on, by sendfile(2) where there
- * is such a thing; fd's own position neither matters nor changes. The range takes no memory to speak of, so that it
- * counts as 128 bytes (queued_bytes, output_limit, watermarks) until it is sent, however long it is. fd is lent: not to
- * be closed before release. jd_release_close_fd as release makes it the library's:
+/* Queues length bytes (JD_TO_END: up to the file's present end) of a regular file from offset on. The file is sent with
+ * sendfile(2) where the system has it; its own position is not used or changed. A range of any length counts as 128 bytes
+ * (queued_bytes, output_limit, watermarks) until it is sent.
+ *
+ * The file must stay open until release. With jd_release_close_fd as release, the library closes it:
  *
  *     result = jd_tcp_connection_send_file(connection, fd, 0, JD_TO_END, jd_release_close_fd, (void *)(intptr_t)fd);
  *     if (result < 0)
  *         close(fd);
  *
- * The loop waits for the disk if the file is not in memory. A file that has become shorter by the time it is sent ends
- * the connection with JD_ENODATA, as what was promised to the peer cannot be sent; bytes changed meanwhile, or soon
- * after, may be sent either way. Returns what jd_tcp_connection_send does; JD_EINVAL if fd is no regular file open for
- * reading or offset is negative; JD_ERANGE if the file is shorter; -EBADF and the like. */
+ * A file that is shorter than the range when it is sent ends the connection with JD_ENODATA: the peer cannot get what was
+ * announced. Bytes that change before they are sent, or soon after, may be sent in either state. The loop's thread blocks
+ * while the disk reads parts that are not in memory.
+ *
+ * Also returns JD_EINVAL (not a regular file that is open for reading, or a negative offset); JD_ERANGE (the file is
+ * shorter); or an error of fstat(2), such as -EBADF. */
 JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int64_t offset, uint64_t length,
                                        jd_release release, void *arg);
 
-/* For send_file's release: closes the descriptor whose number is the pointer's value. From any thread. */
+/* A release function for jd_tcp_connection_send_file: closes the file whose descriptor is the pointer's value. May be
+ * called from any thread. */
 JD_API void jd_release_close_fd(void *descriptor);
 
-/* Ends the sending side: what is queued is sent, then FIN. Sending afterwards is an error; messages still come until
- * the peer ends its side too, then the connection closes. From any thread that may use connection. Returns 0,
- * JD_ENOTCONN if it is closing already, JD_ENOMEM. */
+/* Ends the sending side (half-close): queued output is sent, then FIN. A later send returns JD_ENOTCONN. Messages are still
+ * delivered until the peer ends its side too; then the connection closes. Returns 0; JD_ENOTCONN if it is shut down or
+ * closing already; JD_ENOMEM. May be called from a thread with a reference. */
 JD_API int jd_tcp_connection_shutdown(jd_tcp_connection *connection);
 
-/* Closes at once: the kernel is given what it takes of the queued output without waiting, the rest is dropped and
- * counted (bytes_dropped). To have everything sent use shutdown. The down callback comes later in the same turn or in
- * one of the next. Calling it again changes nothing. From any thread that may use connection. Returns 0, or JD_ENOMEM
- * from another thread. */
+/* Closes immediately: the kernel gets as much of the queued output as it takes without waiting, the rest is dropped and
+ * counted (bytes_dropped). To send everything use jd_tcp_connection_shutdown. The down callback comes later in this turn or
+ * in one of the next. A second call changes nothing. Returns 0, or JD_ENOMEM from another thread than the loop's. May be
+ * called from a thread with a reference. */
 JD_API int jd_tcp_connection_close(jd_tcp_connection *connection);
 
-/* As close, but drops all queued output and ends TCP with RST (socket(7), SO_LINGER 0). */
+/* As jd_tcp_connection_close, but drops all queued output and ends TCP with RST (socket(7), SO_LINGER 0). */
 JD_API int jd_tcp_connection_reset(jd_tcp_connection *connection);
 
-/* Stops message and frame callbacks, leaving bytes in the kernel, so that TCP slows the peer down; and goes on. A reset
- * by the peer is noticed while paused, a FIN at resume. What a message callback that pauses has left in its buffer
- * comes again at resume. In the loop's thread. Returns 0, JD_ENOTCONN, JD_EPERM. */
+/* Stop (pause) and continue (resume) the delivery of messages and frames. While paused, bytes stay in the kernel, and TCP
+ * slows the peer down.
+ * - With a codec no further frame is delivered, not even of bytes already received. A message callback that pauses should
+ *   return: the bytes that it leaves are delivered again at resume.
+ * - A reset by the peer is reported while paused; a FIN only at resume.
+ *
+ * Return 0; JD_ENOTCONN (closing or closed); JD_EPERM (wrong thread). Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_pause_reading(jd_tcp_connection *connection);
 JD_API int jd_tcp_connection_resume_reading(jd_tcp_connection *connection);
 
-/* Whether the connection callback has said up and nothing has closed the connection since. False in the down callback.
- * From any thread that may use connection. */
+/* Returns whether the connection is up and not closing: true from the up callback on, also after a shutdown; false once it
+ * closes, and in the down callback. May be called from a thread with a reference. */
 JD_API bool jd_tcp_connection_is_connected(const jd_tcp_connection *connection);
 
-/* Why the connection closed: 0 when either side ended it in good order or this side closed it, else a negative error
- * such as JD_ECONNRESET. Meaningful in the down callback and after. In the loop's thread. */
+/* Returns why the connection closed: 0 after an orderly end by either side or a local close, else a negative error such as
+ * JD_ECONNRESET; 0 before it closes. Use it in the down callback or later. Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_error(const jd_tcp_connection *connection);
 
-/* The user's own pointer. destructor (may be NULL) is called with it when it is replaced, or with the last reference in
- * the loop's thread. get: from any thread that may use connection; set: in the loop's thread. */
+/* Set and return the context, a pointer of the user's. destructor (may be NULL) is invoked with it when it is replaced or,
+ * in the loop's thread, when the last reference is returned. set must be called in the loop's thread; context may be called
+ * from a thread with a reference. */
 JD_API void jd_tcp_connection_set_context(jd_tcp_connection *connection, void *context, void (*destructor)(void *));
 JD_API void *jd_tcp_connection_context(const jd_tcp_connection *connection);
 
-/* The connection's id. From any thread that may use connection. */
+/* Returns the connection's id. May be called from a thread with a reference. */
 JD_API jd_connection_id jd_tcp_connection_id(const jd_tcp_connection *connection);
 
-/* The loop the connection lives on. From any thread that may use connection. */
+/* Returns the loop that the connection lives on. May be called from a thread with a reference. */
 JD_API jd_event_loop *jd_tcp_connection_loop(const jd_tcp_connection *connection);
 
-/* Bytes queued that the kernel has not taken yet, those sent from other threads included; a range of a file counts as
- * 128, however much is left of it. 0: nothing is queued. From any thread that may use connection. On io_uring what the
- * kernel has taken may count for 10 ms more while the loop sleeps. */
+/* Returns the bytes queued that the kernel has not taken yet, those sent from other threads included. A range of a file
+ * counts as 128. On io_uring, bytes that the kernel has taken may be counted for 10 ms more while the loop sleeps. May be
+ * called from a thread with a reference. */
 JD_API size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection);
 
-/* The two ends' addresses. In the loop's thread; local asks the system and is JD_ENOTCONN once closed, peer is known
- * to the end (a Unix-domain peer has no name: "unix:"). Return 0 or a negative error. */
+/* Set *endpoint to the address of this end (local) or the peer's (peer). Return 0 or a negative error: local asks the
+ * system and returns JD_ENOTCONN once the connection is closed; peer never fails. A Unix-domain peer has no name: "unix:".
+ * Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_local_endpoint(const jd_tcp_connection *connection, jd_endpoint *endpoint);
 JD_API int jd_tcp_connection_peer_endpoint(const jd_tcp_connection *connection, jd_endpoint *endpoint);
 
-/* Sets *handle to the connection's socket, for setsockopt(2) and the like. The library owns the socket: do not read, write or
- * close it. A duplicate (dup(2), fork(2)) may outlive the connection. In the loop's thread. Returns 0, or JD_ENOTCONN once the
- * connection is closed. */
+/* Sets *handle to the connection's socket, for setsockopt(2) and the like. The library owns the socket: do not read, write
+ * or close it. A duplicate (dup(2), fork(2)) may outlive the connection. Returns 0, or JD_ENOTCONN once the connection is
+ * closed. Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_native_handle(jd_tcp_connection *connection, jd_socket *handle);
 
-/* Takes and gives back a reference. ref: wherever the caller holds one already or is in a callback of the connection.
- * unref: from any thread; the last one frees the connection, in its loop's thread. References may outlive the loop:
- * then every call on the connection says that it is closed, and the last one frees it in the thread that gives it
- * back. */
+/* Takes a reference (ref, returns connection) or returns one (unref). ref may be called from a thread with a reference,
+ * unref from any thread. When the last reference is returned, the connection is freed in the loop's thread. References may
+ * outlive the loop: the connection is then closed, and the thread that returns the last one frees it. */
 JD_API jd_tcp_connection *jd_tcp_connection_ref(jd_tcp_connection *connection);
 JD_API void jd_tcp_connection_unref(jd_tcp_connection *connection);
 
-/* connection is NULL when there is none with that id any more. */
+/* A function that the library invokes for a connection, in the thread of its loop. From jd_tcp_connection_post, connection
+ * is NULL if there is none with that id any more. */
 typedef void (*jd_connection_task)(jd_tcp_connection *connection, void *arg);
 
-/* The connection with this id, or NULL when it is gone. In the thread of the connection's loop, from within a callback;
- * NULL in any other. Valid until the callback returns. */
+/* Returns the connection with this id, or NULL if it is down, from its down callback on. The pointer is valid until the
+ * callback returns. Must be called in a callback of the connection's loop; it returns NULL anywhere else. */
 JD_API jd_tcp_connection *jd_tcp_connection_find(jd_connection_id id);
 
-/* Queues task(connection, arg) on the loop of the connection with this id. From any thread. Returns 0 (task runs
- * exactly once, with NULL if the connection has gone), or, and then it never runs, JD_ENOENT (no such loop any more) or
- * JD_ENOMEM. */
+/* Queues task(connection, arg) on the loop of the connection with this id. Returns 0: the task runs exactly once, with
+ * NULL if the connection is down by then; or JD_ENOENT (the loop is being or has been destroyed) or JD_ENOMEM: the task
+ * never runs. May be called from any thread. */
 JD_API int jd_tcp_connection_post(jd_connection_id id, jd_connection_task task, void *arg);
 
 JD_END_DECLS

@@ -1,4 +1,4 @@
-/* TcpServer: listens on endpoints and serves what connects, on its loop or on several loops with a thread each. */
+/* TcpServer: listens on endpoints and serves the accepted connections, on its own loop or on io loops with a thread each. */
 #ifndef JINDUO_TCP_SERVER_H
 #define JINDUO_TCP_SERVER_H
 
@@ -9,92 +9,109 @@ JD_BEGIN_DECLS
 
 /* Which io loop gets a connection that the server's own loop has accepted. */
 typedef enum jd_load_balance {
-    JD_LOAD_BALANCE_ROUND_ROBIN,       /* each in turn */
-    JD_LOAD_BALANCE_LEAST_CONNECTIONS, /* the one with the fewest, those on their way to it included; of equals the next in
-                                     * turn */
-    JD_LOAD_BALANCE_PEER_ADDRESS, /* always the same one for a peer's IP address, whatever its port; peers without an
-                                     * address (Unix-domain sockets) in turn */
+    JD_LOAD_BALANCE_ROUND_ROBIN, /* each loop in turn */
+
+    /* The loop with the fewest connections, those on their way to it included; of equals the next in turn. */
+    JD_LOAD_BALANCE_LEAST_CONNECTIONS,
+
+    /* The same loop for all connections from one IP address; in turn for peers without one (Unix-domain sockets). */
+    JD_LOAD_BALANCE_PEER_ADDRESS,
 } jd_load_balance;
 
-/* All zero is the default. Strings are copied. */
+/* All members zero: the defaults. Strings are copied. */
 typedef struct jd_tcp_server_options {
-    const char *name;   /* in log messages; default "server" */
-    const char *listen; /* endpoint (endpoint.h); default none: use jd_tcp_server_listen */
+    const char *name;   /* in log messages and io threads' names; NULL: "server" */
+    const char *listen; /* an endpoint's text (jd_endpoint_parse); NULL: none, use jd_tcp_server_listen */
 
-    /* 0: connections live on the server's loop. N: the server makes N loops with a thread each, of the same engine and
-     * options, and its own loop only accepts, handing connections over. At most 128. */
+    /* 0: connections live on the server's loop. 1 to 128: the server creates so many io loops, each with a thread and the
+     * engine and options of its own loop; its own loop only accepts and hands the connections over to them. */
     unsigned io_threads;
-    jd_load_balance load_balance; /* to which of them */
+    jd_load_balance load_balance; /* to which io loop; default JD_LOAD_BALANCE_ROUND_ROBIN */
 
-    /* SO_REUSEPORT (socket(7)): several sockets share an address, and the kernel spreads the connections over them by a
-     * hash of both ends' addresses and ports. With io_threads each io loop listens by itself, without a hand-over;
-     * without, several processes of one user can serve one port, each with a server that has this option. It does not
-     * apply to Unix-domain endpoints: these the server's own loop accepts for, and hands over. */
+    /* true: SO_REUSEPORT (socket(7)): several sockets listen on one address, and the kernel spreads the connections by a
+     * hash of both ends' addresses and ports. Default false.
+     * - With io_threads each io loop listens and accepts itself; nothing is handed over.
+     * - Several processes of one user can serve one port, each with a server that has this option.
+     *
+     * Not applied to Unix-domain endpoints: the server's own loop accepts and hands over. */
     bool reuse_port;
 
-    /* At most so many connections at a time, over all threads, from accepting to the last of their closing; 0: no
-     * limit. At the limit accepting stops, and the kernel queues connections (backlog); some that the engine has
-     * accepted by then wait, unseen, for a place. refuse_above_max: instead they are accepted and reset at once, and
-     * counted (connections_refused). */
+    /* Maximum number of connections at a time over all threads, each from its accept until it is completely closed.
+     * 0: no limit. At the limit
+     * - refuse_above_max false (default): accepting stops and the kernel queues connections (backlog). Connections that
+     *   the engine has accepted already wait, without callbacks, until others close;
+     * - refuse_above_max true: connections are accepted, reset at once, and counted (connections_refused). */
     size_t max_connections;
     bool refuse_above_max;
 
-    unsigned backlog;         /* queue of the listening socket; 0: the system's maximum (listen(2)) */
-    bool allow_half_open;     /* the peer's FIN only ends its side; needs a half-close callback, or has no effect */
-    bool nagle;               /* leave TCP_NODELAY off (tcp(7)); default: on, as output is gathered already */
-    bool keepalive;           /* SO_KEEPALIVE: a peer that is gone is JD_ETIMEDOUT after the system's hours (tcp(7)), or
-                               * the times set on jd_tcp_connection_native_handle */
-    int send_buffer_bytes;    /* SO_SNDBUF; 0: the system's choice */
-    int receive_buffer_bytes; /* SO_RCVBUF; 0: the system's choice */
+    unsigned backlog; /* length of the listening socket's queue; 0: the system's maximum (listen(2)) */
 
-    /* Bytes queued for sending on one connection; a send that would go beyond fails whole. 0: 64 MiB. */
+    /* true: the peer's FIN ends only its own side, and the half-close callback reports it; without that callback the
+     * option has no effect. false (default): after the peer's FIN queued output is sent, then the connection closes. */
+    bool allow_half_open;
+
+    bool nagle; /* true: Nagle's algorithm on. Default false: TCP_NODELAY is set (tcp(7)); output is gathered already */
+
+    /* true: SO_KEEPALIVE. A connection whose peer has vanished closes with JD_ETIMEDOUT after the system's times (hours by
+     * default, tcp(7)); set others on jd_tcp_connection_native_handle. Default false. */
+    bool keepalive;
+
+    int send_buffer_bytes;    /* SO_SNDBUF (socket(7)); 0: the system's choice */
+    int receive_buffer_bytes; /* SO_RCVBUF (socket(7)); 0: the system's choice */
+
+    /* Maximum of bytes queued for sending on one connection; a send that would exceed it queues nothing and returns
+     * JD_ENOBUFS. 0: 64 MiB. */
     size_t output_limit;
 
-    /* Bytes that message callbacks left unread on one connection; one with more is closed with JD_ENOBUFS. 0: 64 MiB.
-     * With a codec never less than its maximum frame + 64 KiB. */
+    /* Maximum of received bytes that message callbacks have left on one connection; at more it closes with JD_ENOBUFS.
+     * 0: 64 MiB. With a codec at least its maximum frame + 64 KiB. */
     size_t input_limit;
 
-    /* Back-pressure: when more than high_watermark bytes are queued for sending on one connection (0: 1 MiB), the
-     * high-watermark callback comes and reading from it pauses, so that a peer that asks but never takes its answers
-     * costs bounded memory; when no more than low_watermark are left (0: a quarter of high_watermark), the
-     * low-watermark callback comes and reading goes on. low_watermark must be below high_watermark, and that not above
-     * output_limit, which a default of it does not exceed either. read_above_watermark: only the callbacks. */
-    size_t high_watermark;
-    size_t low_watermark;
-    bool read_above_watermark;
+    /* Back-pressure: bounds the memory for a peer that sends requests and does not read the responses.
+     * - Above high_watermark queued bytes, reading from the connection pauses and the high-watermark callback is invoked.
+     *   With a codec no further frame is delivered. A message callback that sends in a loop should check
+     *   jd_tcp_connection_queued_bytes itself: the pause takes effect when it returns.
+     * - At or below low_watermark queued bytes, reading resumes and the low-watermark callback is invoked.
+     *
+     * Required: low_watermark < high_watermark <= output_limit. */
+    size_t high_watermark;     /* bytes; 0: 1 MiB, or output_limit if that is less */
+    size_t low_watermark;      /* bytes; 0: a quarter of high_watermark */
+    bool read_above_watermark; /* true: only the callbacks, reading does not pause; default false */
 
-    /* Timeouts in milliseconds, 0: none, below 2^30 (12 days). A connection that meets one closes with JD_ETIMEDOUT.
-     * They are looked at when they may be due, not at each message: exact to a few milliseconds, never early. */
-    uint32_t first_message_timeout_ms; /* no whole frame (without a codec: no byte used up) since it came up */
-    uint32_t idle_timeout_ms;  /* nothing received and nothing sent: a peer that waits for its answer is idle, too */
-    uint32_t read_timeout_ms;  /* nothing received, while reading is not paused */
-    uint32_t write_timeout_ms; /* output is queued and the peer takes none of it */
+    /* Timeouts in milliseconds; 0: none; at most 2^30 - 1 (12 days). The connection closes with JD_ETIMEDOUT. A timeout
+     * is exact to a few milliseconds, never early. */
+    uint32_t first_message_timeout_ms; /* no complete frame since up; without codec: no byte consumed by the callback */
+    uint32_t idle_timeout_ms;          /* nothing received and nothing sent; also while the peer waits for a response */
+    uint32_t read_timeout_ms;          /* nothing received, while reading is not paused */
+    uint32_t write_timeout_ms;         /* output is queued, and the peer takes none of it */
 
-    /* Calls the heartbeat callback whenever nothing has been sent, and nothing waits to be sent, for so long (0:
-     * never). A heartbeat that sends is output: with it idle_timeout_ms does not come, read_timeout_ms does. */
+    /* Invokes the heartbeat callback whenever nothing was sent and nothing is queued for so many milliseconds; 0: never;
+     * at most 2^30 - 1. Heartbeats that are sent count as output: idle_timeout_ms then does not expire, read_timeout_ms
+     * does. */
     uint32_t heartbeat_ms;
 
-    /* About how many bytes one connection may receive, and send, in a turn before others have theirs; on the Reactor,
-     * four times as many if it goes on with a file. 0: 256 KiB. */
+    /* About how many bytes one connection may receive, and send, in a turn before other connections get their share. On
+     * the Reactor four times as many when it continues to send a file. 0: 256 KiB. */
     size_t budget_bytes;
 } jd_tcp_server_options;
 
-/* Called in an io loop's thread before the loop runs. */
+/* Reports that an io thread has started. Invoked in that thread, before its loop runs. */
 typedef void (*jd_thread_init_callback)(jd_event_loop *loop, void *arg);
 
-/* Makes a server on loop, not listening yet. options (copied; NULL: all defaults). In the loop's thread. Returns 0,
- * JD_EINVAL (options out of range or at odds with each other, which the log explains, or listen is no endpoint),
- * JD_ENOMEM, JD_EPERM, JD_ECANCELED (the loop is being destroyed). */
+/* Creates a server on loop; it does not listen yet. options are copied; NULL: all defaults. Returns 0; JD_EINVAL (an option
+ * out of range or in conflict with another, as the log explains for watermarks, or listen is not an endpoint);
+ * JD_ENOMEM; JD_EPERM (wrong thread); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's thread. */
 JD_API int jd_tcp_server_create(jd_tcp_server **server, jd_event_loop *loop, const jd_tcp_server_options *options);
 
-/* Stops at once (jd_tcp_server_stop with 0), then frees the server; its connections' down callbacks still come. done
- * (may be NULL) is called in the server's loop when nothing of it is left. Allowed in every callback, and from any
- * thread that knows the server to exist. A loop that is destroyed destroys its servers. NULL is allowed (done is then
- * called at once); a second call changes nothing. */
+/* Stops the server at once (jd_tcp_server_stop with drain_ms 0) and frees it later; the connections' down callbacks are
+ * still invoked. done (may be NULL) is invoked in the server's loop when the server is freed; with server NULL, at once. A
+ * second call changes nothing. A loop that is destroyed destroys its servers. Allowed in every callback. May be called from
+ * any thread while the server exists. */
 JD_API void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *arg);
 
-/* Callbacks, each with its own argument; NULL: none. Before start, in the loop's thread. With io_threads they come in
- * several threads at once. */
+/* Set the callbacks, each with its own argument; NULL: none. Without a message callback (and codec) received bytes are
+ * discarded. With io_threads callbacks are invoked in several threads at once, those of one connection always in the same
+ * thread. Must be called in the loop's thread, before jd_tcp_server_start. */
 JD_API void jd_tcp_server_set_connection_callback(jd_tcp_server *server, jd_connection_callback callback, void *arg);
 JD_API void jd_tcp_server_set_message_callback(jd_tcp_server *server, jd_message_callback callback, void *arg);
 JD_API void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_write_complete_callback callback,
@@ -104,71 +121,84 @@ JD_API void jd_tcp_server_set_low_watermark_callback(jd_tcp_server *server, jd_w
 JD_API void jd_tcp_server_set_heartbeat_callback(jd_tcp_server *server, jd_heartbeat_callback callback, void *arg);
 JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg);
 
-/* The callback comes once for each io loop, in its thread and before jd_tcp_server_start returns, also when that fails
- * later; without io threads once for the server's loop, in a start that succeeds. The place to set up what belongs to
- * the thread (its name is set already) or the loop: timers, channels, tasks. It must not wait for the server's own
- * loop, which is in start. Before start, in the loop's thread. */
+/* Sets the callback that sets up each io thread and its loop: timers, channels, tasks; the thread's name is set already.
+ * - With io threads it is invoked once in each, before jd_tcp_server_start returns, also if that fails later. It must not
+ *   wait for the server's own loop, which is inside jd_tcp_server_start.
+ * - Without io threads it is invoked once for the server's loop, inside jd_tcp_server_start, if that succeeds.
+ *
+ * Must be called in the loop's thread, before jd_tcp_server_start. */
 JD_API void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_init_callback callback, void *arg);
 
-/* Cuts input into frames with codec: callback gets each frame instead of the message callback getting bytes. The codec
- * must outlive the server's connections; one codec may serve many servers and threads. Before start, in the loop's
- * thread. */
+/* Sets a codec: input is cut into frames, and the frame callback replaces the message callback. The frame-error callback
+ * reports invalid frames; those close the connection in any case. The codec must outlive the server's connections; servers
+ * and threads may share it. Must be called in the loop's thread, before jd_tcp_server_start. */
 JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback,
                                     void *arg);
 JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg);
 
-/* Adds an endpoint to listen on, at once if the server is started. A Unix-domain path whose server is gone is taken
- * over, and the server's own is removed when it stops, if it is its own still; when several servers do so at a time a
- * lock on the path's directory (flock(2)) decides, for which start may wait half a second. bound (may be NULL) gets the
- * address, with the port the system picked, now or, before start, never: then use jd_tcp_server_endpoint. In the loop's
- * thread. Returns 0, or the errors of socket(2), bind(2), listen(2): JD_EADDRINUSE, JD_EACCES ...; JD_EPERM, JD_ENOMEM,
- * JD_EINVAL (no endpoint, or the server has been stopped: it cannot be started again). */
+/* Adds an endpoint to listen on: from jd_tcp_server_start on, or at once if the server is started. *bound (bound may be
+ * NULL) is the address with the port that the system chose. Set only if the server is started; otherwise call
+ * jd_tcp_server_endpoint after start.
+ *
+ * A Unix-domain path whose server is gone is taken over; when this server stops it removes the path if the path is still
+ * its own. A lock on the path's directory (flock(2)) admits one server at a time: start may wait half a second for it.
+ *
+ * Returns 0; JD_EINVAL (no endpoint, or the server was stopped: it cannot be started again); JD_EPERM (wrong thread);
+ * JD_ENOMEM; if the server is started also the errors of socket(2), bind(2) and listen(2), such as JD_EADDRINUSE and
+ * JD_EACCES. Must be called in the loop's thread. */
 JD_API int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *endpoint, jd_endpoint *bound);
 
-/* Starts the io threads, listens on all endpoints and accepts. All or nothing. In the loop's thread. Returns 0,
- * JD_EALREADY, JD_EINVAL (no endpoint), the errors of jd_tcp_server_listen and jd_event_loop_create, or JD_EAGAIN when
- * a thread could not be made. After an error about an endpoint, failed (may be NULL) holds it. */
+/* Listens on all endpoints, starts the io threads, then accepts: all of it or nothing. Returns 0; JD_EPERM (wrong thread);
+ * JD_EALREADY (it was started or stopped before, or is being destroyed); JD_EINVAL (no endpoint); the errors of
+ * jd_tcp_server_listen and jd_event_loop_create; JD_EAGAIN (a thread could not be created). After an error about an
+ * endpoint, *failed (failed may be NULL) is that endpoint. After an error it may be called again. Must be called in the
+ * loop's thread. */
 JD_API int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed);
 
-/* Accepts no more: the kernel goes on queueing connections, as many as backlog allows, and peers see themselves
- * connected; and accepts again. Those that the engine has accepted by then still come up. Before start: the server
- * starts paused. From any thread while the server exists; in the loop's thread at once, else when its loops get to
- * it. */
+/* Stop accepting (pause) and start again (resume). While paused the kernel queues connections, up to backlog; their peers
+ * are connected already. Connections that the engine has accepted before still come up. If paused before
+ * jd_tcp_server_start, the server starts paused. Takes effect at once on the server's own loop if called in its thread, else
+ * when each loop gets to it. May be called from any thread while the server exists. */
 JD_API void jd_tcp_server_pause_accepting(jd_tcp_server *server);
 JD_API void jd_tcp_server_resume_accepting(jd_tcp_server *server);
 
-/* The number of endpoints, and the address that endpoint index is bound to (after start, with its real port). In the
- * loop's thread. Returns 0 or JD_ENOENT. */
+/* endpoint_count returns the number of endpoints. endpoint sets *endpoint to the one with that index: after start with the
+ * port that it is bound to, before as it was given; returns 0, or JD_ENOENT if there is none. Must be called in the loop's
+ * thread. */
 JD_API size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server);
 JD_API int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *endpoint);
 
-/* Stops listening and ends the connections. Closing a listening socket resets the connections that wait in its queue:
- * with drain_ms > 0 these are accepted first, come up, and end like the others, unless accepting is paused or
- * max_connections reached. (With reuse_port other processes' sockets have queues of their own.) Of the connections,
- * those with nothing queued for sending close at once (an answer that another thread still works on comes too late:
- * wait for it before stopping); the others send what is queued, then FIN, and close when the peer has ended its side
- * too; all that are left after drain_ms (0: at once) are closed. done (may be NULL) is called in the server's loop,
- * never from inside, when the last is down and the io threads have ended. Allowed in every callback, and from any
- * thread that knows the server to exist. Returns 0; JD_EALREADY if stopping or never started (from another thread: 0,
- * and done is called); JD_ENOMEM, JD_ECANCELED (the loop is being destroyed), and then nothing has changed. */
+/* Stops listening and ends the connections, within drain_ms milliseconds (0: at once). With drain_ms > 0
+ * - connections in the queue of a listening socket, which closing it would reset, are accepted first; they come up and end
+ *   like the others. Not while accepting is paused or max_connections is reached; not those in the queues of other
+ *   processes (reuse_port);
+ * - connections with nothing queued close at once. Wait for responses that other threads still work on before stopping;
+ * - the others send their queued output, then FIN, and close when the peer has ended its side too;
+ * - connections that are left after drain_ms are closed.
+ *
+ * done (may be NULL) is invoked in the server's loop, never inside the call, when the last connection is down and the io
+ * threads have ended. Returns 0; JD_EALREADY if it is not started or stopping already (from another thread: 0, and done is
+ * invoked); JD_ENOMEM, JD_ECANCELED (the loop is being destroyed): nothing changes. Allowed in every callback. May be called
+ * from any thread while the server exists. */
 JD_API int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg);
 
-/* Connections that the user has seen up and not down. From any thread while the server exists. */
+/* Returns the number of connections whose callback reported up and not yet down. May be called from any thread while the
+ * server exists. */
 JD_API size_t jd_tcp_server_connection_count(const jd_tcp_server *server);
 
-/* Calls function(connection, arg) for each connection that is up: in its loop's thread, so with io_threads in several
- * threads at once, some hundreds a turn. The function may close the connection, or any other. Those that come up or go
- * down meanwhile are visited or not. done (may be NULL), with done_arg, is called in the server's loop afterwards,
- * never from inside. From any thread while the server exists, and in every callback. Returns 0; JD_ENOMEM, JD_ECANCELED
- * (the loop is being destroyed), and then nothing is called. */
-JD_API int jd_tcp_server_for_each(jd_tcp_server *server, jd_connection_task function, void *arg, jd_done_callback done,
+/* Invokes task(connection, arg) for each connection that is up, in its loop's thread: with io_threads in several threads at
+ * once. A loop visits at most 1024 in a turn; connections that come up or go down meanwhile are visited or not. The task
+ * may close its connection and others. done (may be NULL) is then invoked with done_arg in the server's loop, never inside
+ * the call. Returns 0; or JD_ENOMEM, JD_ECANCELED (the loop is being destroyed), and then nothing is invoked. Allowed in every
+ * callback. May be called from any thread while the server exists. */
+JD_API int jd_tcp_server_for_each(jd_tcp_server *server, jd_connection_task task, void *arg, jd_done_callback done,
                                   void *done_arg);
 
 struct jd_event_loop_statistics; /* event_loop.h */
 
-/* Sums the statistics of the server's io loops and, of its own loop, what is about accepting; without io threads, all
- * of its own loop's, which other servers may share. When the io threads have ended, what they counted stays. From any
- * thread while the server exists. */
+/* Sets *statistics to the sum over the io loops, plus the counters of accepting of the server's own loop. Without io
+ * threads: all counters of the server's loop, which other servers may share. When the io threads have ended, their counts
+ * stay. May be called from any thread while the server exists. */
 JD_API void jd_tcp_server_get_statistics(jd_tcp_server *server, struct jd_event_loop_statistics *statistics);
 
 JD_END_DECLS

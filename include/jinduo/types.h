@@ -1,4 +1,4 @@
-/* Types that every public header shares. */
+/* Types that all public headers share. */
 #ifndef JINDUO_TYPES_H
 #define JINDUO_TYPES_H
 
@@ -14,27 +14,29 @@
 #define JD_END_DECLS
 #endif
 
-/* Only what carries JD_API leaves the shared library. */
+/* Marks the functions that the shared library exports; it exports nothing else. */
 #if defined(__GNUC__)
 #define JD_API __attribute__((visibility("default")))
 #else
 #define JD_API
 #endif
 
-/* Nanoseconds on the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC). Only differences mean anything. */
+/* Nanoseconds on the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC). Only differences are meaningful. */
 typedef int64_t jd_timestamp;
 
-/* A socket and a file of the operating system's; and either of the two. */
+/* An operating system's socket; its open file; and a type for either. On POSIX systems each is a file descriptor. */
 typedef int jd_socket;
 typedef int jd_file;
 typedef int jd_handle;
+
+/* No handle, no socket. */
 enum { JD_HANDLE_NONE = -1, JD_SOCKET_NONE = -1 };
 
-/* A range of memory: one of the buffers of a gathered send or a scattered receive. On POSIX systems its layout is that of struct
+/* A range of memory: one buffer of a gathered send or a scattered receive. On POSIX systems it has the layout of struct
  * iovec (readv(2)). */
 typedef struct jd_iovec {
     void *data;
-    size_t length;
+    size_t length; /* bytes */
 } jd_iovec;
 
 typedef struct jd_event_loop jd_event_loop;
@@ -48,16 +50,20 @@ typedef struct jd_thread_pool jd_thread_pool;
 typedef struct jd_strand jd_strand;
 typedef struct jd_shared jd_shared;
 
-/* A function queued on, or run by, a loop. */
+/* A function that a loop or a thread pool runs. arg is the pointer given with it. */
 typedef void (*jd_task)(void *arg);
 
-/* Gives back what the library was lent: called exactly once, when neither it nor the kernel needs that any more. */
+/* Returns referenced memory or a file to its owner. Invoked exactly once, when neither the library nor the kernel uses
+ * it any more. */
 typedef void (*jd_release)(void *arg);
 
-/* As a length: all that there is from the offset on. */
+/* Reports that an asynchronous call has completed. Invoked in the thread of the object's loop. */
+typedef void (*jd_done_callback)(void *arg);
+
+/* As a length: everything from the offset to the end. */
 #define JD_TO_END UINT64_MAX
 
-/* Called in the loop's thread when an asynchronous call is done. */
-typedef void (*jd_done_callback)(void *arg);
+/* The longest delimiter in bytes (jd_delimiter_codec_options, jd_async_read_until). */
+#define JD_DELIMITER_MAX_BYTES 16
 
 #endif

@@ -103,7 +103,7 @@ int jd_tcp_client_create(jd_tcp_client **out, jd_event_loop *loop, const jd_tcp_
     jd_tcp_client *client;
     int result;
 
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
@@ -126,7 +126,7 @@ int jd_tcp_client_create(jd_tcp_client **out, jd_event_loop *loop, const jd_tcp_
 /* Callbacks may be set while the client is not started only. */
 static struct connection_profile *client_profile(jd_tcp_client *client)
 {
-    assert(!client->started && event_loop_is_mine(client->loop));
+    assert(!client->started && event_loop_is_in_loop_thread(client->loop));
     return client->profile;
 }
 
@@ -134,7 +134,7 @@ DEFINE_SET_CALLBACKS(client)
 
 void jd_tcp_client_set_connect_callback(jd_tcp_client *client, jd_connect_callback callback, void *arg)
 {
-    assert(!client->started && event_loop_is_mine(client->loop));
+    assert(!client->started && event_loop_is_in_loop_thread(client->loop));
     client->on_connect = callback;
     client->on_connect_arg = arg;
 }
@@ -293,7 +293,7 @@ static int client_post_command(const struct command_task *command)
     *posted = *command;
     posted->task.run = command_task_run;
     atomic_fetch_add(&client->pending_commands, 1);
-    if (event_loop_push_last(client->loop, &posted->task))
+    if (event_loop_push_with_ref(client->loop, &posted->task))
         return 0;
     atomic_fetch_sub(&client->pending_commands, 1);
     memory_release(posted, sizeof(*posted));
@@ -354,7 +354,7 @@ void jd_tcp_client_destroy(jd_tcp_client *client, jd_done_callback done, void *a
         client_destroy_in_loop(client);
         event_loop_end_work(loop, locked);
     } else {
-        event_loop_push_last(loop, &client->destroy);
+        event_loop_push_with_ref(loop, &client->destroy);
     }
 }
 

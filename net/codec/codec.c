@@ -1,4 +1,4 @@
-/* What all codecs have in common. */
+/* The functions of a codec that do not depend on its kind. */
 #include "net/codec/codec.h"
 
 #include "base/memory.h"
@@ -48,7 +48,7 @@ int jd_codec_encode(const jd_codec *codec, jd_buffer *buffer, const void *data, 
 
     if (count < 0)
         return count;
-    /* The room for all first, so that a frame is added whole or not at all. */
+    /* Reserve the room for all parts first, so that either the complete frame is appended or nothing. */
     if (jd_buffer_reserve(buffer, length + addition.length) == NULL)
         return JD_ENOMEM;
     for (int i = 0; i < count; i++)

@@ -1,4 +1,5 @@
-/* What a codec is inside: cutting frames from bytes that lie in one piece, and what makes a frame of a message. */
+/* The members of a codec: functions that cut frames from contiguous bytes, and that make a frame of a message. A codec
+ * does not change after its creation: all functions may be called from any thread. */
 #ifndef NET_CODEC_CODEC_H
 #define NET_CODEC_CODEC_H
 
@@ -6,49 +7,53 @@
 
 #include <jinduo/codec.h>
 
-/* What decoding found. */
+/* The result of decode. */
 struct frame {
-    const uint8_t *data; /* the frame without what is stripped */
-    size_t length;
-    size_t whole; /* bytes of the whole frame */
+    /* decode returned 1: a complete frame */
+    const uint8_t *data; /* the frame without the stripped bytes */
+    size_t length;       /* of data */
+    size_t whole;        /* of the frame with the stripped bytes: to be consumed */
 
-    /* when it has not all arrived */
-    size_t needed; /* bytes known to be needed in all, more than there are */
+    /* decode returned 0: more bytes are needed */
+    size_t needed; /* total bytes that the frame is known to need; more than have arrived */
 
-    /* when it can be none */
+    /* decode returned an error: an invalid frame (jd_frame_error) */
     uint64_t claimed;
-    const char *reason;
+    const char *reason; /* static */
 };
 
 enum { FRAME_MAX_DEFAULT_BYTES = 16 * 1024 * 1024, FRAME_ADDED_MAX_BYTES = 16 };
 
-/* The bytes that a codec adds to a message, all in one place. */
+/* The bytes that a codec inserts into a message: a length field or a delimiter. */
 struct frame_addition {
-    size_t at; /* behind so many bytes of the message */
+    size_t at; /* offset in the message */
     size_t length;
     uint8_t bytes[FRAME_ADDED_MAX_BYTES];
 };
 
-enum { FRAME_PARTS = 3 }; /* the message before what is added, that, the rest */
+enum { FRAME_PARTS = 3 }; /* the message before the addition, the addition, the rest of the message */
 
 struct jd_codec {
-    /* 1: a frame; 0: not all has arrived; or a negative error. *searched: how many bytes earlier calls, with fewer bytes,
-     * have searched; set when 0 is returned. */
+    /* Decodes the first frame of the length bytes at data. Returns 1: a complete frame; 0: more bytes are needed; or a
+     * negative error: an invalid frame. *searched: the bytes that earlier calls with fewer bytes have searched; set if
+     * 0 is returned. */
     int (*decode)(const jd_codec *codec, const uint8_t *data, size_t length, size_t *searched, struct frame *frame);
 
-    /* How many of more's bytes belong to the frame that begins with the length bytes at data, as far as can be told. */
+    /* Given the length bytes at data, the beginning of a frame: returns how many of the bytes at more are known to
+     * belong to it. */
     size_t (*missing)(const jd_codec *codec, const uint8_t *data, size_t length, const uint8_t *more,
                       size_t more_length);
 
-    /* What makes a frame of a message of length bytes. Returns 0, JD_EMSGSIZE or JD_EINVAL. */
+    /* Sets *addition to the bytes that make a frame of a message of length bytes. Returns 0, JD_EMSGSIZE or
+     * JD_EINVAL. */
     int (*encode)(const jd_codec *codec, size_t length, struct frame_addition *addition);
 
     size_t max_frame_bytes;
-    size_t object_bytes; /* of the whole object, to free it */
+    size_t object_bytes; /* size of the derived struct, for memory_release */
 };
 
-/* Fills parts (FRAME_PARTS) with the frame of a message; addition holds the bytes that the codec adds. Returns the number of
- * parts, or a negative error. */
+/* Sets parts (FRAME_PARTS entries) to the frame of a message; *addition contains the inserted bytes and must live as
+ * long as the parts. Returns the number of parts, or a negative error as encode. */
 static inline int codec_parts(const jd_codec *codec, const void *data, size_t length, struct frame_addition *addition,
                               jd_iovec *parts)
 {

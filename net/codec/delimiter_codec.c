@@ -13,31 +13,33 @@ struct delimiter_codec {
     uint8_t delimiter[JD_DELIMITER_MAX_BYTES];
 };
 
-static int refuse_long(const struct delimiter_codec *codec, size_t length, struct frame *frame)
+/* Returns JD_EMSGSIZE, with its reason: length bytes without a delimiter, or a frame of length bytes. */
+static int delimiter_fail(const struct delimiter_codec *codec, size_t length, struct frame *frame)
 {
     frame->claimed = length;
     frame->reason = "no delimiter within the longest frame";
     return JD_EMSGSIZE;
 }
 
-static int decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, struct frame *frame)
+static int delimiter_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched,
+                            struct frame *frame)
 {
     const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
     size_t size = codec->delimiter_bytes;
-    /* A delimiter may have begun in the last bytes searched. */
+    /* A delimiter may begin in the last bytes that were searched. */
     size_t from = *searched >= size ? *searched - (size - 1) : 0;
     const uint8_t *found = from < length ? memmem(data + from, length - from, codec->delimiter, size) : NULL;
 
     if (found == NULL) {
         *searched = length;
         frame->needed = length + 1;
-        return length < base->max_frame_bytes ? 0 : refuse_long(codec, length, frame);
+        return length < base->max_frame_bytes ? 0 : delimiter_fail(codec, length, frame);
     }
     frame->data = data;
     frame->length = (size_t)(found - data);
     frame->whole = frame->length + size;
     if (frame->whole > base->max_frame_bytes)
-        return refuse_long(codec, frame->whole, frame);
+        return delimiter_fail(codec, frame->whole, frame);
     if (codec->keep_delimiter)
         frame->length = frame->whole;
     else if (codec->strip_carriage_return && frame->length > 0 && data[frame->length - 1] == '\r')
@@ -45,8 +47,9 @@ static int decode(const jd_codec *base, const uint8_t *data, size_t length, size
     return 1;
 }
 
-/* Up to and with the delimiter's last byte: only there can the frame end. */
-static size_t missing(const jd_codec *base, const uint8_t *data, size_t length, const uint8_t *more, size_t more_length)
+/* The bytes up to the next occurrence of the delimiter's last byte, inclusive: the frame cannot end before. */
+static size_t delimiter_missing(const jd_codec *base, const uint8_t *data, size_t length, const uint8_t *more,
+                                size_t more_length)
 {
     const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
     size_t room = length < base->max_frame_bytes ? base->max_frame_bytes - length : 0;
@@ -56,7 +59,7 @@ static size_t missing(const jd_codec *base, const uint8_t *data, size_t length, 
     return last != NULL ? (size_t)(last - more) + 1 : looked_at;
 }
 
-static int encode(const jd_codec *base, size_t length, struct frame_addition *addition)
+static int delimiter_encode(const jd_codec *base, size_t length, struct frame_addition *addition)
 {
     const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
 
@@ -87,7 +90,7 @@ int jd_delimiter_codec_create(jd_codec **out, const jd_delimiter_codec_options *
     codec = memory_allocate_zeroed(sizeof(*codec));
     if (codec == NULL)
         return JD_ENOMEM;
-    codec->codec = (jd_codec){ decode, missing, encode, max, sizeof(*codec) };
+    codec->codec = (jd_codec){ delimiter_decode, delimiter_missing, delimiter_encode, max, sizeof(*codec) };
     codec->delimiter_bytes = delimiter_bytes;
     codec->keep_delimiter = options->keep_delimiter;
     codec->strip_carriage_return = options->strip_carriage_return;

@@ -10,14 +10,14 @@ enum { LENGTH_OFFSET_MAX_BYTES = 65535, VARINT_MAX_BYTES = 10 };
 struct length_codec {
     jd_codec codec;
     size_t offset;
-    size_t field_bytes; /* JD_LENGTH_VARINT: as many as it takes */
+    size_t field_bytes; /* or JD_LENGTH_VARINT */
     size_t strip_bytes;
     int64_t adjustment;
     bool little_endian;
 };
 
-/* Returns the field's bytes, 0 if they have not all arrived, -1 if it is longer than any varint or its value needs more
- * than 64 bits. */
+/* Decodes a varint. Returns its length in bytes; 0 if it is incomplete; -1 if it is longer than VARINT_MAX_BYTES or its
+ * value needs more than 64 bits. */
 static int read_varint(const uint8_t *data, size_t length, uint64_t *value)
 {
     uint64_t result = 0;
@@ -34,7 +34,7 @@ static int read_varint(const uint8_t *data, size_t length, uint64_t *value)
     return 0;
 }
 
-static uint32_t in_order(const struct length_codec *codec, uint32_t word)
+static uint32_t convert_order(const struct length_codec *codec, uint32_t word)
 {
     return codec->little_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) ? word : __builtin_bswap32(word);
 }
@@ -44,12 +44,12 @@ static uint32_t read_word(const struct length_codec *codec, const uint8_t *data)
     uint32_t word;
 
     memcpy(&word, data, sizeof(word));
-    return in_order(codec, word);
+    return convert_order(codec, word);
 }
 
 static void write_word(const struct length_codec *codec, uint8_t *data, uint32_t value)
 {
-    uint32_t word = in_order(codec, value);
+    uint32_t word = convert_order(codec, value);
 
     memcpy(data, &word, sizeof(word));
 }
@@ -58,37 +58,40 @@ static uint64_t read_field(const struct length_codec *codec, const uint8_t *data
 {
     uint64_t value = 0;
 
-    if (codec->field_bytes == sizeof(uint32_t)) /* the usual width in one load */
+    if (codec->field_bytes == sizeof(uint32_t)) /* the most common width: one load */
         return read_word(codec, data);
     for (size_t i = 0; i < codec->field_bytes; i++)
         value = value << 8 | data[codec->little_endian ? codec->field_bytes - 1 - i : i];
     return value;
 }
 
-static int refuse(struct frame *frame, int error, uint64_t claimed, const char *reason)
+static int length_fail(struct frame *frame, int error, uint64_t claimed, const char *reason)
 {
     frame->claimed = claimed;
     frame->reason = reason;
     return error;
 }
 
-/* value + adjustment + header, without overflow: *whole is at most max. */
-static int whole_length(const struct length_codec *codec, uint64_t value, size_t header, struct frame *frame)
+/* Sets frame->whole = header + value + adjustment, checked for overflow and for the maximum. Returns 0 or a negative
+ * error. */
+static int compute_whole(const struct length_codec *codec, uint64_t value, size_t header, struct frame *frame)
 {
     size_t max = codec->codec.max_frame_bytes;
     uint64_t body = value + (uint64_t)codec->adjustment;
 
     if (codec->adjustment < 0 && value < -(uint64_t)codec->adjustment)
-        return refuse(frame, JD_EPROTO, value, "frame length below zero after adjustment");
+        return length_fail(frame, JD_EPROTO, value, "frame length negative after adjustment");
     if (codec->adjustment > 0 && body < value)
-        return refuse(frame, JD_EMSGSIZE, UINT64_MAX, "frame too long");
+        return length_fail(frame, JD_EMSGSIZE, UINT64_MAX, "frame too long");
     if (header > max || body > max - header)
-        return refuse(frame, JD_EMSGSIZE, body <= UINT64_MAX - header ? header + body : UINT64_MAX, "frame too long");
+        return length_fail(frame, JD_EMSGSIZE, body <= UINT64_MAX - header ? header + body : UINT64_MAX,
+                           "frame too long");
     frame->whole = header + (size_t)body;
     return 0;
 }
 
-/* Returns the header's bytes, with *whole set; 0 if it has not all arrived; or a negative error. */
+/* Decodes the header. Returns its length in bytes, and sets frame->whole; 0 if it is incomplete; or a negative
+ * error. */
 static int read_header(const struct length_codec *codec, const uint8_t *data, size_t length, struct frame *frame)
 {
     size_t field_bytes = codec->field_bytes;
@@ -102,18 +105,19 @@ static int read_header(const struct length_codec *codec, const uint8_t *data, si
         int varint_bytes = read_varint(data + codec->offset, length - codec->offset, &value);
         frame->needed = length + 1;
         if (varint_bytes < 0)
-            return refuse(frame, JD_EPROTO, UINT64_MAX, "varint length too long");
+            return length_fail(frame, JD_EPROTO, UINT64_MAX, "varint length too long (at most 10 bytes, 64 bits)");
         if (varint_bytes == 0)
             return 0;
         field_bytes = (size_t)varint_bytes;
     } else {
         value = read_field(codec, data + codec->offset);
     }
-    result = whole_length(codec, value, codec->offset + field_bytes, frame);
+    result = compute_whole(codec, value, codec->offset + field_bytes, frame);
     return result < 0 ? result : (int)(codec->offset + field_bytes);
 }
 
-static int decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, struct frame *frame)
+static int length_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched,
+                         struct frame *frame)
 {
     const struct length_codec *codec = (const struct length_codec *)base;
     int header = read_header(codec, data, length, frame);
@@ -123,7 +127,7 @@ static int decode(const jd_codec *base, const uint8_t *data, size_t length, size
         return header;
     strip = codec->strip_bytes == JD_STRIP_HEADER ? (size_t)header : codec->strip_bytes;
     if (strip > frame->whole)
-        return refuse(frame, JD_EPROTO, frame->whole, "frame shorter than what is stripped");
+        return length_fail(frame, JD_EPROTO, frame->whole, "frame shorter than the bytes to strip");
     if (length < frame->whole) {
         frame->needed = frame->whole;
         return 0;
@@ -133,13 +137,14 @@ static int decode(const jd_codec *base, const uint8_t *data, size_t length, size
     return 1;
 }
 
-static size_t missing(const jd_codec *base, const uint8_t *data, size_t length, const uint8_t *more, size_t more_length)
+static size_t length_missing(const jd_codec *base, const uint8_t *data, size_t length, const uint8_t *more,
+                             size_t more_length)
 {
     struct frame frame;
     size_t searched = 0;
 
-    /* A frame that is whole or refused misses nothing. */
-    if (decode(base, data, length, &searched, &frame) != 0)
+    /* A complete or an invalid frame misses no bytes. */
+    if (length_decode(base, data, length, &searched, &frame) != 0)
         return 0;
     return frame.needed - length < more_length ? frame.needed - length : more_length;
 }
@@ -174,7 +179,7 @@ static bool fits_field(const struct length_codec *codec, uint64_t value)
     return codec->field_bytes >= 8 || value >> (8 * codec->field_bytes) == 0;
 }
 
-static int encode(const jd_codec *base, size_t length, struct frame_addition *addition)
+static int length_encode(const jd_codec *base, size_t length, struct frame_addition *addition)
 {
     const struct length_codec *codec = (const struct length_codec *)base;
     size_t max = codec->codec.max_frame_bytes;
@@ -194,32 +199,34 @@ static int encode(const jd_codec *base, size_t length, struct frame_addition *ad
     return addition->length > max - length ? JD_EMSGSIZE : 0;
 }
 
-/* ---- the usual frame: four bytes in front that count what follows, and are stripped ---- */
+/* ---- fast path for the most common frame: a field of four bytes, which counts the bytes after it and is stripped
+ * ---- */
 
-static bool is_usual(const struct length_codec *codec)
+static bool is_common(const struct length_codec *codec)
 {
     return codec->field_bytes == sizeof(uint32_t) && codec->offset == 0 && codec->adjustment == 0 &&
            codec->strip_bytes == JD_STRIP_HEADER;
 }
 
-/* What is no whole frame the general way finds out about. */
-static int decode_usual(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, struct frame *frame)
+/* An incomplete or invalid frame is left to length_decode. */
+static int common_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched,
+                         struct frame *frame)
 {
     enum { HEADER = sizeof(uint32_t) };
     uint32_t body;
 
     if (length < HEADER)
-        return decode(base, data, length, searched, frame);
+        return length_decode(base, data, length, searched, frame);
     body = read_word((const struct length_codec *)base, data);
     if (body > base->max_frame_bytes - HEADER || body > length - HEADER)
-        return decode(base, data, length, searched, frame);
+        return length_decode(base, data, length, searched, frame);
     frame->data = data + HEADER;
     frame->length = body;
     frame->whole = HEADER + (size_t)body;
     return 1;
 }
 
-static int encode_usual(const jd_codec *base, size_t length, struct frame_addition *addition)
+static int common_encode(const jd_codec *base, size_t length, struct frame_addition *addition)
 {
     if (length > base->max_frame_bytes - sizeof(uint32_t) || length > UINT32_MAX)
         return JD_EMSGSIZE;
@@ -262,16 +269,16 @@ int jd_length_codec_create(jd_codec **out, const jd_length_codec_options *option
     if (codec == NULL)
         return JD_ENOMEM;
     *codec = (struct length_codec){
-        .codec = { decode, missing, encode, max, sizeof(*codec) },
+        .codec = { length_decode, length_missing, length_encode, max, sizeof(*codec) },
         .offset = options->length_offset,
         .field_bytes = field_bytes,
         .strip_bytes = options->strip_bytes,
         .adjustment = options->length_adjustment,
         .little_endian = options->byte_order == JD_LITTLE_ENDIAN,
     };
-    if (is_usual(codec)) {
-        codec->codec.decode = decode_usual;
-        codec->codec.encode = encode_usual;
+    if (is_common(codec)) {
+        codec->codec.decode = common_decode;
+        codec->codec.encode = common_encode;
     }
     *out = &codec->codec;
     return 0;

@@ -211,7 +211,7 @@ static int connection_may_pause(const jd_tcp_connection *connection)
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return JD_ENOTCONN;
-    return event_loop_is_mine(connection_loop(connection)) ? 0 : JD_EPERM;
+    return event_loop_is_in_loop_thread(connection_loop(connection)) ? 0 : JD_EPERM;
 }
 
 int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)

@@ -76,7 +76,7 @@ int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, 
     size_t before = output_queue_bytes(&connection->stream.output);
     int result;
 
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return connection_post_send(connection, parts, count, length);
     result = connection_may_send(connection, length);
     if (result < 0 || length == 0)
@@ -113,7 +113,7 @@ static bool output_may_take_borrowed(const jd_tcp_connection *connection, const 
 
     if (buffer != &loop->delivery.view || buffer->borrowed == NULL || jd_buffer_readable(buffer) == 0)
         return false;
-    return passes_through || jd_buffer_readable(buffer) >= block_held_bytes(buffer->borrowed) / 4;
+    return passes_through || jd_buffer_readable(buffer) >= block_pinned_bytes(buffer->borrowed) / 4;
 }
 
 static bool output_take_borrowed(jd_tcp_connection *connection, jd_buffer *buffer)
@@ -140,7 +140,7 @@ void connection_return_borrowed(jd_tcp_connection *connection, const struct bloc
 
 int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer)
 {
-    bool mine = event_loop_is_mine(connection_loop(connection));
+    bool mine = event_loop_is_in_loop_thread(connection_loop(connection));
     size_t before, length = jd_buffer_readable(buffer);
     jd_iovec parts[2];
     int result = mine ? connection_may_send(connection, length) : 0;
@@ -158,7 +158,7 @@ int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buff
     return result;
 }
 
-bool stream_is_awaited(const struct stream *stream)
+bool stream_needs_sent_report(const struct stream *stream)
 {
     enum { LIMIT_PARTS = 8 }; /* above 1/8 of output_limit, sends of other threads may soon be refused */
     const jd_tcp_connection *connection = connection_of_stream((struct stream *)(uintptr_t)stream);
@@ -201,9 +201,9 @@ int stream_sent_zero_copy(struct stream *stream, size_t length, struct block_cha
     return dropped > 0 ? JD_ENOMEM : 0;
 }
 
-void stream_blocks_returned(jd_event_loop *loop, struct block_chain *zero_copy)
+void stream_zero_copy_done(jd_event_loop *loop, struct block_chain *zero_copy)
 {
-    output_pools_return(&loop->blocks.output, zero_copy);
+    output_pools_end_zero_copy(&loop->blocks.output, zero_copy);
 }
 
 int stream_begin_read(struct stream *stream, size_t most, jd_iovec *room)

@@ -46,7 +46,7 @@ void jd_tcp_connection_unref(jd_tcp_connection *connection)
     if (atomic_load_explicit(&connection->references, memory_order_acquire) > 1 &&
         atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) > 1)
         return;
-    if (event_loop_is_mine(loop)) {
+    if (event_loop_is_in_loop_thread(loop)) {
         connection_queue_for_free(connection);
         return;
     }

@@ -12,7 +12,7 @@ static int connection_send_output_reference(jd_tcp_connection *connection, const
     size_t before = output_queue_bytes(&connection->stream.output);
     int result;
 
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return connection_post_reference(connection, reference, counted_bytes);
     result = connection_may_send(connection, counted_bytes);
     if (result == 0)

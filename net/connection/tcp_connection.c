@@ -103,7 +103,7 @@ void connection_finish_output(jd_tcp_connection *connection)
     if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)
         return;
     if (output_queue_bytes(&connection->stream.output) > 0) {
-        /* An engine may delay its report of a send in flight, but not while it is awaited (stream_is_awaited): the FIN
+        /* An engine may delay its report of a send in flight, but not while it is awaited (stream_needs_sent_report): the FIN
          * now awaits it. */
         connection_loop(connection)->ops->stream->flush(&connection->stream);
         return;
@@ -206,7 +206,7 @@ void connection_execute_command(jd_tcp_connection *connection, enum connection_c
 
 static int connection_give_command(jd_tcp_connection *connection, enum connection_command command)
 {
-    if (!event_loop_is_mine(connection_loop(connection)))
+    if (!event_loop_is_in_loop_thread(connection_loop(connection)))
         return connection_post_command(connection, command);
     if (command == COMMAND_SHUTDOWN && !connection_set_disconnecting(connection))
         return JD_ENOTCONN;

@@ -1,11 +1,15 @@
-/* The seam: what an engine implements, in two tables: engine_ops for the loop, stream_ops for a connection's bytes. What it calls
- * in turn is in net/engine/engine_events.h.
+/* The seam between the loop and its engine (epoll Reactor, io_uring Proactor, simulated Proactor). An engine implements
+ * two tables: engine_ops for the loop, stream_ops for the bytes of one connection. The functions that an engine calls
+ * are in net/engine/engine_events.h.
  *
- * Above the seam (event loop, server, connection) nothing knows of epoll or rings; below it, nothing knows of
- * connections. What users see, and in which order, is decided above, once.
+ * Code above the seam (event loop, server, client, connection) does not know epoll or io_uring. Code below it does not
+ * know connections. The order of the user's callbacks is decided above the seam, once for all engines.
  *
- * Thread rule: available, wake and listen may be called from any thread, and unlisten of a listener that is no engine's;
- * create by the thread that makes the loop; everything else only in the loop's thread. */
+ * Thread rule:
+ *   - from any thread: available, wake (also from signal handlers), now, listen, and unlisten with engine NULL
+ *   - in the thread that creates the loop: create
+ *   - before the first run also in the thread that is going to run the loop: pollable
+ *   - in the loop's thread only: all others */
 #ifndef NET_ENGINE_ENGINE_H
 #define NET_ENGINE_ENGINE_H
 
@@ -20,163 +24,175 @@ struct listener;
 struct connector;
 struct operations;
 
-/* What an engine's own structure begins with. */
+/* The first member of each engine's own structure. */
 struct engine {
     const struct engine_ops *ops;
     jd_event_loop *loop;
-    struct operations *operations; /* of the user's own (proactor/operation/); NULL where the engine carries out none */
+    struct operations *operations; /* of the user (jinduo/proactor.h); NULL: the engine has none (Reactor) */
 };
 
-/* Stream side: what the connection asks of the engine. None of these calls back but as it says. */
+/* The functions of a stream. A function reports to the connection (engine_events.h) only where its comment says so. */
 struct stream_ops {
-    /* Begins receiving on an adopted stream. Returns 0 or a negative error: then the stream was never started, and only
-     * close may follow. */
+    /* Starts receiving on an adopted stream. Returns 0 or a negative error; after an error only close may be called. */
     int (*start)(struct stream *stream);
 
-    /* Nothing is received any more (what the kernel has handed over already still comes), errors are noticed still; and
-     * goes on. */
+    /* pause stops receiving; resume continues. While paused, the engine still reports errors, and the bytes that the
+     * kernel had handed over before the pause took effect. */
     void (*pause)(struct stream *stream);
     void (*resume)(struct stream *stream);
 
-    /* Sends the output queue, as far as the kernel takes it now; the rest by itself when it takes more: bytes in memory
-     * (output_queue_pieces) and ranges of files (output_queue_first_file, stream_read_file) in their order. A file that
-     * ends too early fails the stream with JD_ENODATA. Called again whenever output was added. Reports stream_sent and
-     * stream_failed, at once or later; until then, or stream_closed, what the kernel reads stays as it is. */
+    /* Sends the output queue: as many bytes as the kernel takes now, the rest when the socket is writable again. Called
+     * after each addition to the queue. Bytes in memory (output_queue_pieces) and ranges of files
+     * (output_queue_first_file, stream_read_file) are sent in the queue's order. A file that ends too early fails the
+     * stream with JD_ENODATA. Reports stream_sent and stream_failed, from inside or later. The kernel may read the
+     * queue's blocks until stream_sent for their bytes, or until stream_closed: neither blocks nor bytes may change
+     * before. */
     void (*flush)(struct stream *stream);
 
-    /* FIN. The output queue is empty. */
+    /* Half-closes the connection (sends FIN). The output queue must be empty. */
     void (*shutdown_write)(struct stream *stream);
 
-    /* Ends everything in flight and closes the socket: with RST if reset. Reports stream_closed exactly once, at once or
-     * later, when the kernel can touch nothing of the stream any more; until then stream_sent may still be reported, nothing
-     * else. Never called from inside a report. Without reset, the kernel is first given what it takes of the output queue
-     * without waiting, and input that has arrived is dropped: closing over unread bytes would send RST, which takes from
-     * the peer what it has not read yet (RFC 2525, 2.17). */
+    /* Cancels the operations in flight and closes the socket. Must not be called from inside a report.
+     *   - reset: the close sends RST.
+     *   - no reset: the kernel first gets as much of the output queue as it takes without waiting. Input that has
+     *     arrived is dropped, because a close over unread bytes sends RST, which destroys bytes that the peer has not
+     *     read yet (RFC 2525, 2.17).
+     * Reports stream_closed exactly once, from inside or later, when the kernel uses nothing of the stream any more.
+     * Until then only stream_sent and stream_sent_zero_copy may be reported. */
     void (*close)(struct stream *stream, bool reset);
 };
 
-/* Loop side. */
+/* The functions of an engine. */
 struct engine_ops {
     jd_engine id;
     const char *name;
     const struct stream_ops *stream;
 
-    /* Whether the kernel reads the output queue during flush only, so that between flushes its blocks may be replaced. */
+    /* The kernel reads the output queue only during flush: between flushes its blocks may be replaced. */
     bool sends_at_once;
 
     bool is_proactor;
 
-    /* What jd_event_loop_options.flush_connections is by default; 0: the loop's own measure. */
+    /* Default of jd_event_loop_options.flush_connections on this engine; 0: the loop's default (event_loop.c). */
     uint32_t flush_connections;
 
-    /* Returns 0, or a negative error and *reason (a static string, or one of the calling thread's until its next call) why
-     * the engine cannot be used here. NULL: it always can. From any thread. */
+    /* Returns 0 if the engine can be used on this system; else a negative error, and *reason says why: a static string,
+     * or one that the calling thread's next call overwrites. NULL: always available. From any thread. */
     int (*available)(const char **reason);
 
-    /* May be used by the creating thread for set-up only; wait fixes the thread. Returns 0 or a negative error. */
+    /* Returns 0 and the engine, or a negative error. The creating thread may use the engine for set-up; the first
+     * thread that calls wait is the engine's thread from then on. */
     int (*create)(struct engine **engine, jd_event_loop *loop);
 
-    /* No stream, listener or channel is left, and no thread is in wake. */
+    /* Frees the engine. No stream, listener or channel may be left, and no thread may be inside wake. */
     void (*destroy)(struct engine *engine);
 
-    /* Waits for events at most timeout_ns (negative: without end; 0: only looks), not at all when work is left over from
-     * before; calls event_loop_woke; then reports what happened. Returns the number of events, or a negative error. */
+    /* Waits for events at most timeout_ns (negative: without limit; 0: polls); does not wait while work of the last
+     * turn is pending. Then calls event_loop_woke and reports the events. Returns their number, or a negative error. */
     int (*wait)(struct engine *engine, int64_t timeout_ns);
 
-    /* For a loop that is waited for elsewhere. pollable: a descriptor, always the same, that poll(2) finds readable when wait
-     * has something to report, or wake was called since the last wait. prepare_wait comes before it is polled: does what
-     * wait does before it sleeps, and returns how long that would sleep. Both NULL where the engine cannot. */
+    /* For a loop inside another event loop (jd_event_loop_pollable_fd). Both are NULL if the engine has no descriptor.
+     * pollable returns a descriptor, the same in each call. poll(2) reports it readable when wait has events to report
+     * or wake was called since the last wait. prepare_wait must be called before each such poll: it does the work that
+     * wait does before it sleeps (submitting operations, for example), and returns how long the poll may sleep (ns, as
+     * for wait). */
     int (*pollable)(struct engine *engine);
     int64_t (*prepare_wait)(struct engine *engine, int64_t timeout_ns);
 
-    /* Ends the wait under way or, if there is none, the next. From any thread and from signal handlers. */
+    /* Ends the current wait, or the next one if no wait is in progress. From any thread and from signal handlers. */
     void (*wake)(struct engine *engine);
 
-    /* What was flushed leaves now, if it would else leave with the next wait. NULL: it has left already. */
+    /* Submits the sends that flush has gathered and that the next wait would submit. NULL: flush gathers none. */
     void (*push)(struct engine *engine);
 
+    /* The engine's monotonic clock, read now, in nanoseconds. From any thread. */
     jd_timestamp (*now)(const struct engine *engine);
 
-    /* The loop is being destroyed: asks operations that the user has under way (proactor.h) to end. Called each turn until
-     * it returns false: there are none. NULL: there never are. */
+    /* Cancels the user's operations in flight (jinduo/proactor.h), because the loop is being destroyed. Called in each
+     * turn until it returns false: none is left. NULL: the engine has none. */
     bool (*end_operations)(struct engine *engine);
 
-    /* Opens a socket on listener->endpoint, where the kernel queues connections from then on, and sets listener->bound.
-     * Nothing is accepted yet, and the listener is no engine's. From any thread. Returns 0 or a negative error. */
+    /* Opens a listening socket on listener->endpoint and sets listener->bound. The kernel queues connections from then
+     * on; accept starts to accept them. The listener does not belong to an engine yet. From any thread. Returns 0 or a
+     * negative error. */
     int (*listen)(struct listener *listener);
 
-    /* Accepts, and pauses: the kernel goes on queueing. accept after listen makes the listener this engine's; whatever
-     * keeps it from accepting is no error but listener_out_of_resources. What the kernel has handed over already when accepting is
-     * paused is still reported. Both allowed inside accepted. */
+    /* accept starts to accept connections; the first call makes the listener this engine's. It does not fail: a lack of
+     * resources is reported by listener_out_of_resources. pause_accept stops accepting: the kernel continues to queue
+     * connections, and a connection that the kernel had already handed over is still reported. Both may be called
+     * inside accepted. */
     void (*accept)(struct engine *engine, struct listener *listener);
     void (*pause_accept)(struct engine *engine, struct listener *listener);
 
-    /* Ends what listen began. Closing a listening socket resets the connections in its queue, so, unless accepting is
-     * paused, these are accepted first, a bounded number: accepted is called for them at once, from inside, or later.
-     * Then the socket is closed and listener_closed reported exactly once, from inside or later. Allowed inside accepted.
-     * A listener that is no engine's yet (engine: NULL) is just closed, which is reported from inside; from any thread. */
+    /* Closes the listening socket and reports listener_closed exactly once, from inside or later. Closing resets the
+     * connections in the socket's queue; so, unless accepting is paused, a bounded number of them is accepted first:
+     * accepted is called from inside or later. May be called inside accepted. engine NULL: the listener never belonged
+     * to an engine; it is closed and reported from inside, and the call may come from any thread. */
     void (*unlisten)(struct engine *engine, struct listener *listener);
 
-    /* Connects a new socket to connector->endpoint. Returns 0, and connector->connected is called exactly once, later and
-     * from wait or abandon only; or a negative error, and it is not. Until it is called the connector is the engine's: the
-     * kernel may read its endpoint any time. abandon, before that: the connector is told JD_ECANCELED and no socket, at once
-     * or later; what had come of it meanwhile, the engine closes. */
+    /* Connects a new socket to connector->endpoint. Returns 0: connector->connected is called exactly once, later, from
+     * wait or abandon only. Or returns a negative error: it is not called. The engine owns the connector until
+     * connected, because the kernel may read its endpoint until then. abandon cancels: connected gets JD_ECANCELED and
+     * no socket, from inside or later, and the engine closes a socket that was connected meanwhile. */
     int (*connect)(struct engine *engine, struct connector *connector);
     void (*abandon)(struct engine *engine, struct connector *connector);
 
-    /* Makes stream the engine's, with this socket; stream_ops.start comes next. The socket is the stream's from here on.
-     * Returns 0 or a negative error: then stream and socket are the caller's still. */
+    /* Gives the stream to the engine, and the socket to the stream. The caller calls stream_ops.start next. Returns 0
+     * or a negative error; after an error stream and socket still belong to the caller. */
     int (*adopt)(struct engine *engine, struct stream *stream, socket_handle socket);
 
-    /* Begins to watch a channel's descriptor for its events, or changes what is watched for; and stops. watch returns 0
-     * or a negative error; after unwatch, channel_released (channel.h) is reported exactly once, at once or later. */
+    /* watch starts to watch a channel's descriptor for channel->events; on a watched channel it changes the events.
+     * Returns 0 or a negative error. unwatch stops, and reports channel_released (channel.h) exactly once, from inside
+     * or later. */
     int (*watch)(struct engine *engine, jd_channel *channel);
     void (*unwatch)(struct engine *engine, jd_channel *channel);
 };
 
-/* A socket's two directions as an engine sees them. Part of a connection (tcp_connection.h), so kept small. */
+/* A connection's socket and output as an engine knows them. Part of each connection (tcp_connection.h): keep it
+ * small. */
 struct stream {
     jd_event_loop *loop;
-    struct stream *engine_next; /* the engine's: a list of its own */
-    void *engine_data;          /* the engine's */
+    struct stream *engine_next; /* engine's: link of its lists */
+    void *engine_data;          /* engine's */
     socket_handle socket;       /* SOCKET_NONE before adopt and after close */
-    uint16_t engine_flags;      /* the engine's */
-    bool shared_descriptor; /* the user has seen the descriptor: a duplicate may outlive it, which must not hold back
-                                 * close's FIN nor bring events */
-    bool is_local;          /* a Unix-domain socket; set before adopt */
-    struct output_queue output; /* what is to be sent; changed above the seam only */
+    uint16_t engine_flags;      /* engine's */
+    /* The user has got the descriptor and may have duplicated it. The duplicate keeps the socket open after close: so
+     * close must send FIN itself and remove the socket from epoll. */
+    bool shared_descriptor;
+    bool is_local;              /* a Unix-domain socket; set before adopt */
+    struct output_queue output; /* bytes to be sent; changed above the seam only */
 };
 
 struct listener {
     jd_event_loop *loop;
-    jd_endpoint endpoint; /* asked for */
-    jd_endpoint bound;    /* set by listen, as is */
+    jd_endpoint endpoint; /* as requested */
+    jd_endpoint bound;    /* set by listen: the actual address and port */
     struct socket_path path;
     struct socket_options options;
 
-    /* Takes an accepted socket, which is the receiver's from here on. From wait, and from unlisten. */
+    /* Reports an accepted socket, which the receiver owns from then on. Called from wait and from unlisten. */
     void (*accepted)(struct listener *listener, socket_handle socket, const struct peer_address *peer);
 
-    struct listener *engine_next; /* the engine's */
-    void *engine_data;            /* the engine's */
-    socket_handle socket;         /* the engine's; SOCKET_NONE before listen and after unlisten */
-    unsigned engine_flags;        /* the engine's */
-    unsigned engine_refusals;     /* the engine's */
+    struct listener *engine_next; /* engine's */
+    void *engine_data;            /* engine's */
+    socket_handle socket;         /* engine's; SOCKET_NONE before listen and after unlisten */
+    unsigned engine_flags;        /* engine's */
+    unsigned engine_refusals;     /* engine's */
     bool paused;                  /* set by pause_accept, cleared by accept */
 };
 
 /* One attempt to connect to one address. */
 struct connector {
-    jd_endpoint endpoint; /* where to */
-    jd_endpoint local;    /* to bind to; length 0: none */
+    jd_endpoint endpoint; /* the peer's address */
+    jd_endpoint local;    /* the address to bind; length 0: none */
     struct socket_options options;
 
-    /* error 0: the connected socket, the receiver's from here on, and its peer; else SOCKET_NONE. User callbacks run here,
-     * unless error is JD_ECANCELED. */
+    /* Reports the result. error 0: the connected socket, which the receiver owns from then on, and its peer. Else a
+     * negative error, SOCKET_NONE, and peer is not to be read. User callbacks run inside, except for JD_ECANCELED. */
     void (*connected)(struct connector *connector, int error, socket_handle socket, const struct peer_address *peer);
 
-    void *engine_data;    /* the engine's */
-    socket_handle socket; /* the engine's; SOCKET_NONE before connect and after connected */
+    void *engine_data;    /* engine's */
+    socket_handle socket; /* engine's; SOCKET_NONE before connect and after connected */
 };
 
 #endif

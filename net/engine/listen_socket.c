@@ -1,6 +1,6 @@
 #include "net/engine/listen_socket.h"
 
-enum { ACCEPT_AT_END_MAX = 64 * 1024 }; /* more than a queue holds: at the end, others may be filling it without end */
+enum { ACCEPT_REST_MAX = 64 * 1024 }; /* more than a queue holds; a bound, because clients may refill it without end */
 
 int listen_socket_open(struct listener *listener)
 {
@@ -9,7 +9,7 @@ int listen_socket_open(struct listener *listener)
 
 void listen_socket_accept_rest(struct listener *listener)
 {
-    for (int i = 0; i < ACCEPT_AT_END_MAX && !listener->paused; i++) {
+    for (int i = 0; i < ACCEPT_REST_MAX && !listener->paused; i++) {
         struct peer_address peer;
         socket_handle socket;
 

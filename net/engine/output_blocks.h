@@ -1,4 +1,5 @@
-/* What the files of the output queue share: its blocks. A block is of bytes, or holds a reference (enum output_kind). */
+/* The blocks of the output queue, shared by its source files. A block contains bytes or a reference (enum
+ * output_kind). */
 #ifndef NET_ENGINE_OUTPUT_BLOCKS_H
 #define NET_ENGINE_OUTPUT_BLOCKS_H
 
@@ -14,7 +15,7 @@ static inline struct output_reference *output_reference_of(struct block *block)
     return (struct output_reference *)(void *)block->data;
 }
 
-/* The bytes that a block still has to send; and what they count for. */
+/* The bytes of a block that are not sent yet; and the bytes that they count for in the queue's length. */
 static inline uint64_t output_length_of(struct block *block)
 {
     return block->kind == OUTPUT_BYTES ? block_length(block) : output_reference_of(block)->length;
@@ -26,22 +27,23 @@ static inline size_t output_counts_of(struct block *block)
                                        : output_counts_for(block->kind, output_reference_of(block)->length);
 }
 
-/* Whether so many bytes fit a small block. */
+/* Whether length bytes fit into a small block. */
 static inline bool output_fits_small(size_t length)
 {
     return length <= OUTPUT_SMALL_BYTES - sizeof(struct block);
 }
 
-/* A chain of empty blocks with room for length bytes, or NULL. */
+/* Returns a chain of empty blocks with room for length (> 0) bytes, and its last block; or NULL without memory. */
 struct block *output_get_chain(struct block_pool *pool, size_t length, struct block **last);
 
-/* Copies into block and those behind it, which have the room. */
+/* Copies the parts into block and its successors, which must have the room. */
 void output_copy_to_blocks(struct block *block, const jd_iovec *parts, int count);
 
-/* Puts a block behind the queue's last, where it counts for so many bytes. */
+/* Appends a block that counts for `counts` bytes in the queue's length. */
 void output_block_append(struct output_queue *queue, struct block *block, size_t counts);
 
-/* A block has been sent or dropped: it goes back to its pool or, with a release function to be called, to those released. */
-void output_let_go(struct output_pools *pools, struct block *block);
+/* Disposes of a block that was sent or dropped: returns it to its pool or, if it has a release function, appends it to
+ * pools->released. */
+void output_release_block(struct output_pools *pools, struct block *block);
 
 #endif

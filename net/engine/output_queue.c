@@ -1,4 +1,4 @@
-/* The output queue: bytes are copied in, given out in pieces, and leave it when they are sent. */
+/* The output queue: appends copies of bytes, lists them as pieces for a send, and removes them when they are sent. */
 #include "net/engine/output_queue.h"
 
 #include "net/engine/output_blocks.h"
@@ -23,11 +23,11 @@ void output_queue_append_block(struct output_queue *queue, struct block *block)
     output_block_append(queue, block, block_length(block));
 }
 
-static void put_chain(struct block *block)
+static void release_chain(struct block *block)
 {
     while (block != NULL) {
         struct block *next = block->next;
-        block_put(block);
+        block_release(block);
         block = next;
     }
 }
@@ -40,7 +40,7 @@ struct block *output_get_chain(struct block_pool *pool, size_t length, struct bl
     for (size_t room = 0; room < length; room += (*last)->capacity) {
         struct block *block = block_pool_get(pool);
         if (block == NULL) {
-            put_chain(first);
+            release_chain(first);
             return NULL;
         }
         *link = block;
@@ -50,8 +50,8 @@ struct block *output_get_chain(struct block_pool *pool, size_t length, struct bl
     return first;
 }
 
-/* Makes room for length bytes behind the last block's. A queue that needs a second block in a row is on its way to need
- * much more. Returns the block where the room begins, or NULL. */
+/* Makes room for length bytes after the last block's bytes. After a first block of bytes only large blocks are added: a
+ * queue that needs a second block is likely to need many. Returns the block where the room begins, or NULL. */
 static struct block *make_room(struct output_queue *queue, struct output_pools *pools, size_t length, size_t expected)
 {
     struct block *tail = queue->last;
@@ -117,21 +117,22 @@ void output_queue_copy_first(struct output_queue *queue, struct output_pools *po
     queue->first = copy;
     if (queue->last == first)
         queue->last = last;
-    block_put(first);
+    block_release(first);
 }
 
-void output_let_go(struct output_pools *pools, struct block *block)
+void output_release_block(struct output_pools *pools, struct block *block)
 {
     if (block->kind != OUTPUT_BYTES && output_reference_of(block)->release != NULL)
         block_chain_append(&pools->released, block);
     else
-        block_put(block);
+        block_release(block);
 }
 
-/* ---- what is sent ---- */
+/* ---- sending ---- */
 
-/* Whether a reference is the next piece, which may be cut so that *total does not become too large. */
-static bool take_reference(const struct output_reference *reference, jd_iovec *piece, size_t total)
+/* Sets piece to a reference, cut so that total + length is at most OUTPUT_GATHER_BYTES. Returns false if the send must
+ * end before it. */
+static bool reference_to_piece(const struct output_reference *reference, jd_iovec *piece, size_t total)
 {
     if (reference->kind == OUTPUT_FILE || total >= OUTPUT_GATHER_BYTES)
         return false;
@@ -150,7 +151,7 @@ int output_queue_pieces(const struct output_queue *queue, jd_iovec *pieces, int 
         if (block->kind == OUTPUT_BYTES) {
             pieces[used].data = block->data + block->begin;
             pieces[used].length = block_length(block);
-        } else if (!take_reference(output_reference_of(block), &pieces[used], *total)) {
+        } else if (!reference_to_piece(output_reference_of(block), &pieces[used], *total)) {
             break;
         }
         *total += pieces[used++].length;
@@ -161,8 +162,8 @@ int output_queue_pieces(const struct output_queue *queue, jd_iovec *pieces, int 
     return used;
 }
 
-/* Drops the first length bytes of a block that has more. Returns how much less it counts for. */
-static size_t advance(struct block *block, size_t length)
+/* Removes the first length bytes of a block that has more. Returns the number of bytes by which it counts for less. */
+static size_t block_advance(struct block *block, size_t length)
 {
     struct output_reference *reference = output_reference_of(block);
 
@@ -188,17 +189,17 @@ void output_queue_consume(struct output_queue *queue, struct output_pools *pools
         length -= output_length_of(block);
         bytes -= output_counts_of(block);
         queue->first = block->next;
-        output_let_go(pools, block);
+        output_release_block(pools, block);
         block = queue->first;
     }
     if (block == NULL)
         queue->last = NULL;
     else if (length > 0)
-        bytes -= advance(block, length);
+        bytes -= block_advance(block, length);
     output_queue_count(queue, bytes);
 }
 
-/* ---- the end ---- */
+/* ---- clearing ---- */
 
 uint64_t output_queue_clear(struct output_queue *queue, struct output_pools *pools)
 {
@@ -207,7 +208,7 @@ uint64_t output_queue_clear(struct output_queue *queue, struct output_pools *poo
     for (struct block *block = queue->first, *next; block != NULL; block = next) {
         next = block->next;
         bytes += output_length_of(block);
-        output_let_go(pools, block);
+        output_release_block(pools, block);
     }
     queue->first = NULL;
     queue->last = NULL;

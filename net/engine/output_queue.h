@@ -1,6 +1,6 @@
-/* Output queue: a chain of blocks with bytes to be sent, or with a reference to bytes that lie elsewhere: in memory that
- * was lent, or in a file. Blocks never move and bytes in the queue never change, as the kernel may be reading them; new
- * bytes go behind the last one's, in the last block or a new one. */
+/* Output queue: a chain of blocks with bytes to be sent, or with references to bytes outside the queue, in the caller's
+ * memory or in a file. Blocks never move, and bytes in the queue never change, because the kernel may be reading them.
+ * New bytes are appended, in the last block or a new one. In the loop's thread, except output_queue_bytes. */
 #ifndef NET_ENGINE_OUTPUT_QUEUE_H
 #define NET_ENGINE_OUTPUT_QUEUE_H
 
@@ -13,17 +13,18 @@
 
 struct output_queue {
     struct block *first, *last;
-    _Atomic size_t bytes; /* in memory; written in the loop's thread only, read from others too */
+    _Atomic size_t bytes; /* length of the queue; written in the loop's thread only, read in any */
 };
 
-/* What a block is: its kind. */
+/* The content of a block (block.kind). */
 enum output_kind { OUTPUT_BYTES, OUTPUT_MEMORY, OUTPUT_FILE };
 
-/* What lies in a block that is not OUTPUT_BYTES: a range of memory or of a file, and what gives it back. */
+/* The content of a block that is not OUTPUT_BYTES: a range of memory or of a file, and the function that releases
+ * it. */
 struct output_reference {
-    jd_release release; /* NULL: nothing is to be called */
+    jd_release release; /* NULL: none to be called */
     void *arg;
-    uint64_t length; /* left to be sent */
+    uint64_t length; /* bytes not sent yet */
     union {
         const uint8_t *data;
         int64_t offset; /* in the file */
@@ -32,31 +33,34 @@ struct output_reference {
     enum output_kind kind;
 };
 
-/* Where blocks for output come from: small ones for copied bytes, so that a thousand waiting answers are cheap, and large
- * ones; and those for references. */
+/* The pools of a loop's output blocks: small blocks for copied bytes, so that a thousand waiting responses take little
+ * memory; large blocks for copied bytes; blocks for references. */
 struct output_pools {
     struct block_pool small, large, references;
 
-    /* Blocks of references that were sent or dropped: what was lent is given back when the loop comes to it. */
+    /* Blocks of references that were sent or dropped. The loop invokes their release functions at the end of the
+     * turn. */
     struct block_chain released;
 };
 
 enum {
     OUTPUT_SMALL_BYTES = 512,
-    OUTPUT_LARGE_BYTES = 16 * 1024 - 16, /* 16 and a header fit a region of 256 KiB */
+    OUTPUT_LARGE_BYTES = 16 * 1024 - 16, /* 16 blocks and a header fit into a region of 256 KiB */
     OUTPUT_REFERENCE_BYTES = (sizeof(struct block) + sizeof(struct output_reference) + 15) / 16 * 16,
 
-    /* Memory up to so many bytes is copied after all: that costs less than a reference, and many tiny ones would take
-     * much more memory than they count for. */
+    /* Referenced memory up to this size is copied: a copy costs less than a reference, and many tiny references would
+     * take much more memory than they count for. */
     OUTPUT_COPY_BYTES = 256,
 
-    /* What a range of a file counts for in the queue's bytes, however long it is: about what it takes of memory. */
+    /* A range of a file counts for this many bytes in the queue's length, however long it is: about the memory that it
+     * uses. */
     OUTPUT_FILE_COUNTS_BYTES = 128,
 
-    /* Referenced memory is cut so that one gathered send takes little more. */
+    /* One gathered send takes about this much of referenced memory at most. */
     OUTPUT_GATHER_BYTES = 1024 * 1024,
 };
 
+/* The length of the queue in bytes; a range of a file counts for OUTPUT_FILE_COUNTS_BYTES. From any thread. */
 static inline size_t output_queue_bytes(const struct output_queue *queue)
 {
     return atomic_load_explicit(&queue->bytes, memory_order_relaxed);
@@ -64,28 +68,29 @@ static inline size_t output_queue_bytes(const struct output_queue *queue)
 
 static inline void output_queue_count(struct output_queue *queue, size_t bytes)
 {
-    /* One writer: a store is enough, no read-modify-write on the path of every send. */
+    /* One writer: a store is enough. A read-modify-write would cost more in each send. */
     atomic_store_explicit(&queue->bytes, bytes, memory_order_relaxed);
 }
 
-/* What a reference of that kind with so many bytes left counts for. */
+/* The bytes that a reference with length unsent bytes counts for. */
 static inline size_t output_counts_for(enum output_kind kind, uint64_t length)
 {
     return kind == OUTPUT_FILE ? OUTPUT_FILE_COUNTS_BYTES : (size_t)length;
 }
 
-/* The block that all bytes lie in, as is most often so; NULL: there are more, or a reference. The queue is not empty. */
+/* The block that contains the whole queue, the usual case; NULL if there are more blocks, or references. The queue must
+ * not be empty. */
 static inline const struct block *output_queue_only_block(const struct output_queue *queue)
 {
     return queue->first->next == NULL && queue->first->kind == OUTPUT_BYTES ? queue->first : NULL;
 }
 
-/* What output_queue_append does where the last block has not the room. */
+/* The part of output_queue_append for a last block without enough room. */
 int output_queue_grow(struct output_queue *queue, struct output_pools *pools, const jd_iovec *parts, int count,
                       size_t length, size_t expected);
 
-/* Copies the parts, length bytes in all (> 0), behind what is queued, whole or not at all. expected: how much more is
- * likely to come soon. Returns 0 or JD_ENOMEM. */
+/* Appends a copy of all parts, length (> 0) bytes together, or nothing. expected: the bytes that the caller is likely
+ * to append soon. Returns 0 or JD_ENOMEM. */
 static inline int output_queue_append(struct output_queue *queue, struct output_pools *pools, const jd_iovec *parts,
                                       int count, size_t length, size_t expected)
 {
@@ -96,7 +101,7 @@ static inline int output_queue_append(struct output_queue *queue, struct output_
         return output_queue_grow(queue, pools, parts, count, length, expected);
     to = block->data + block->end;
     for (int i = 0; i < count; to += parts[i].length, i++)
-        if (parts[i].length == sizeof(uint32_t)) /* most frames' length field: no call */
+        if (parts[i].length == sizeof(uint32_t)) /* the length field of most frames: inlined, no call */
             memcpy(to, parts[i].data, sizeof(uint32_t));
         else
             memcpy(to, parts[i].data, parts[i].length);
@@ -105,48 +110,49 @@ static inline int output_queue_append(struct output_queue *queue, struct output_
     return 0;
 }
 
-/* Appends a block that has bytes; it is the queue's from here on. */
+/* Appends a block of bytes. The queue owns it from then on. */
 void output_queue_append_block(struct output_queue *queue, struct block *block);
 
-/* Appends what reference (copied) refers to. Of length 0 it is given back at the next occasion. Returns 0, or JD_ENOMEM:
- * then nothing was appended, and nothing will be given back. */
+/* Appends a reference; *reference is copied. A reference of length 0 is released at the end of the turn. Returns 0, or
+ * JD_ENOMEM: nothing was appended, and nothing will be released. */
 int output_queue_append_reference(struct output_queue *queue, struct output_pools *pools,
                                   const struct output_reference *reference);
 
-/* The first bytes in memory as at most count pieces; returns how many, none if a file is first, and their bytes in *total.
- * *more: whether something is queued behind them. */
+/* Sets at most count pieces to the first bytes of the queue that are in memory. Returns their number: 0 if a file is
+ * first. *total: their bytes. *more: whether the queue continues after them. */
 int output_queue_pieces(const struct output_queue *queue, jd_iovec *pieces, int count, size_t *total, bool *more);
 
-/* The file that is first in the queue; NULL if none is. */
+/* The reference to the file that is first in the queue; NULL if bytes in memory are first, or none. */
 const struct output_reference *output_queue_first_file(const struct output_queue *queue);
 
-/* Reads at most most (> 0) bytes of the file that is first into a block in front of it. Returns 0; JD_ENODATA if the file
- * has ended, JD_ENOMEM, or why it could not be read. */
+/* Reads at most `most` (> 0) bytes of the file that is first in the queue into a block before it. Returns 0, JD_ENODATA
+ * (the file has ended), JD_ENOMEM, or the error of the read. */
 int output_queue_read_file(struct output_queue *queue, struct output_pools *pools, size_t most);
 
-/* The same in two steps, for one who reads by himself into *room: between them nothing else is done with what is first in
- * the queue. count: the bytes read, 0 at the file's end, or a negative error. */
+/* The same in two steps, for a caller that reads by an operation. begin sets *room to the memory to read into; end
+ * passes the number of bytes read, 0 at the end of the file, or a negative error. Between the two, the first block of
+ * the queue must not be used. Both return as output_queue_read_file. */
 int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, jd_iovec *room);
 int output_queue_end_read(struct output_queue *queue, struct output_pools *pools, ssize_t count);
 
-/* Replaces the first block, which is of bytes, by a copy of its bytes, if there is memory for that. */
+/* Replaces the first block, which must be OUTPUT_BYTES, by blocks with a copy of its bytes. Without memory it stays. */
 void output_queue_copy_first(struct output_queue *queue, struct output_pools *pools);
 
-/* Drops the first length bytes. */
+/* Removes the first length bytes. */
 void output_queue_consume(struct output_queue *queue, struct output_pools *pools, size_t length);
 
-/* As output_queue_consume, but the blocks are not done with, as somebody still reads them: they are appended to *lent, and
- * output_pools_return ends that. What is left of a block that is taken in part goes into a block of its own; without
- * memory for that it is dropped. Returns how many bytes were. */
+/* Removes the first length bytes while the kernel still reads them (zero-copy send): the blocks are appended to
+ * *in_flight, and the caller ends that by output_pools_end_zero_copy. The untaken rest of a block that was taken in
+ * part moves to a block of its own; without memory for it the rest is dropped. Returns the number of bytes dropped. */
 size_t output_queue_move_zero_copy(struct output_queue *queue, struct output_pools *pools, size_t length,
-                                   struct block_chain *lent);
-void output_pools_return(struct output_pools *pools, struct block_chain *lent);
+                                   struct block_chain *in_flight);
+void output_pools_end_zero_copy(struct output_pools *pools, struct block_chain *in_flight);
 
-/* Drops everything. Returns how many bytes that was, those in files included. */
+/* Removes everything. Returns the number of bytes removed, ranges of files with their real length. */
 uint64_t output_queue_clear(struct output_queue *queue, struct output_pools *pools);
 
-/* Takes over all references that are to be given back, in their order; and takes the next of them into *reference. False:
- * there is none. */
+/* take_released returns the chain of all references to be released, in their order, and empties pools->released.
+ * next_released removes the first of the chain into *reference; false: the chain is empty. */
 struct block *output_pools_take_released(struct output_pools *pools);
 bool output_next_released(struct block **released, struct output_reference *reference);
 

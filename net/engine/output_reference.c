@@ -1,5 +1,5 @@
-/* References in the output queue: memory that is not copied, and ranges of files, which an engine sends from the file or reads
- * into blocks. */
+/* References in the output queue: memory that is not copied, and ranges of files. An engine sends a range from the
+ * file, or reads it into blocks first. */
 #include "base/platform/file.h"
 #include "net/engine/output_blocks.h"
 
@@ -21,7 +21,7 @@ bool output_next_released(struct block **released, struct output_reference *refe
         return false;
     *released = block->next;
     *reference = *output_reference_of(block);
-    block_put(block);
+    block_release(block);
     return true;
 }
 
@@ -42,7 +42,7 @@ int output_queue_append_reference(struct output_queue *queue, struct output_pool
     if (block == NULL)
         return JD_ENOMEM;
     block->kind = reference->kind;
-    block->end = block->capacity; /* no room for bytes that are appended */
+    block->end = block->capacity; /* no room: appended bytes go to the next block */
     *output_reference_of(block) = *reference;
     if (reference->length > copied) {
         output_block_append(queue, block, output_counts_for(reference->kind, reference->length));
@@ -50,9 +50,9 @@ int output_queue_append_reference(struct output_queue *queue, struct output_pool
     }
     result = append_copy(queue, pools, reference);
     if (result == 0)
-        output_let_go(pools, block);
+        output_release_block(pools, block);
     else
-        block_put(block);
+        block_release(block);
     return result;
 }
 
@@ -61,7 +61,7 @@ const struct output_reference *output_queue_first_file(const struct output_queue
     return queue->first != NULL && queue->first->kind == OUTPUT_FILE ? output_reference_of(queue->first) : NULL;
 }
 
-/* ---- files that are read ---- */
+/* ---- reading files ---- */
 
 int output_queue_begin_read(struct output_queue *queue, struct output_pools *pools, size_t most, jd_iovec *room)
 {
@@ -83,7 +83,7 @@ int output_queue_end_read(struct output_queue *queue, struct output_pools *pools
 
     queue->first = block->next;
     if (count <= 0) {
-        block_put(block);
+        block_release(block);
         return count < 0 ? (int)count : JD_ENODATA;
     }
     output_queue_consume(queue, pools, (size_t)count);

@@ -1,12 +1,13 @@
-/* Output that the kernel reads after it has left the queue: its blocks wait in a chain until the kernel is done with them. */
+/* Zero-copy output: the kernel reads the blocks after they have left the queue. They stay in a chain until it has
+ * finished. */
 #include "net/engine/output_blocks.h"
 
-/* Of memory that was lent, in several blocks: the release is called when all are done with. */
+/* The release function of one reference that was split into several blocks: called after the last of them. */
 struct shared_release {
     jd_release release;
     void *arg;
-    struct block *block; /* that it lies in */
-    unsigned parts;
+    struct block *block; /* the block that contains this struct */
+    unsigned parts;      /* blocks not released yet */
 };
 
 static void release_part(void *arg)
@@ -16,10 +17,10 @@ static void release_part(void *arg)
     if (--shared->parts > 0)
         return;
     shared->release(shared->arg);
-    block_put(shared->block);
+    block_release(shared->block);
 }
 
-/* For one part more. */
+/* Adds one more part to a reference's release. Returns false without memory. */
 static bool share_release(struct output_pools *pools, struct output_reference *reference)
 {
     struct shared_release *shared;
@@ -41,7 +42,7 @@ static bool share_release(struct output_pools *pools, struct output_reference *r
     return true;
 }
 
-/* A block with what is behind the first length bytes, or NULL. */
+/* Returns a block with the bytes after the first length ones, or NULL without memory. */
 static struct block *rest_of_reference(struct output_pools *pools, struct block *block, size_t length)
 {
     struct output_reference *reference = output_reference_of(block);
@@ -50,7 +51,7 @@ static struct block *rest_of_reference(struct output_pools *pools, struct block 
     if (rest == NULL)
         return NULL;
     if (reference->release != NULL && !share_release(pools, reference)) {
-        block_put(rest);
+        block_release(rest);
         return NULL;
     }
     rest->kind = block->kind;
@@ -74,9 +75,10 @@ static struct block *rest_of_bytes(struct output_pools *pools, const struct bloc
     return rest;
 }
 
-/* The first block lends its first length bytes, and the queue goes on with others for the rest. Returns how many bytes were
- * dropped instead. */
-static size_t lend_part(struct output_queue *queue, struct output_pools *pools, size_t length, struct block_chain *lent)
+/* Moves the first block, of which length bytes are in flight, to *in_flight; a new block with its rest takes its place.
+ * Returns the number of bytes dropped for want of memory. */
+static size_t move_part(struct output_queue *queue, struct output_pools *pools, size_t length,
+                        struct block_chain *in_flight)
 {
     struct block *block = queue->first, *behind = block->next;
     size_t left = output_counts_of(block) - length;
@@ -84,7 +86,7 @@ static size_t lend_part(struct output_queue *queue, struct output_pools *pools, 
         block->kind == OUTPUT_BYTES ? rest_of_bytes(pools, block, length) : rest_of_reference(pools, block, length);
     struct block *last = rest;
 
-    block_chain_append(lent, block);
+    block_chain_append(in_flight, block);
     if (rest == NULL) {
         queue->first = behind;
         if (behind == NULL)
@@ -101,7 +103,7 @@ static size_t lend_part(struct output_queue *queue, struct output_pools *pools, 
 }
 
 size_t output_queue_move_zero_copy(struct output_queue *queue, struct output_pools *pools, size_t length,
-                                   struct block_chain *lent)
+                                   struct block_chain *in_flight)
 {
     size_t bytes = output_queue_bytes(queue) - length, dropped = 0;
 
@@ -109,21 +111,21 @@ size_t output_queue_move_zero_copy(struct output_queue *queue, struct output_poo
         struct block *block = queue->first;
         length -= output_length_of(block);
         queue->first = block->next;
-        block_chain_append(lent, block);
+        block_chain_append(in_flight, block);
     }
     if (queue->first == NULL)
         queue->last = NULL;
     else if (length > 0)
-        dropped = lend_part(queue, pools, length, lent);
+        dropped = move_part(queue, pools, length, in_flight);
     output_queue_count(queue, bytes - dropped);
     return dropped;
 }
 
-void output_pools_return(struct output_pools *pools, struct block_chain *lent)
+void output_pools_end_zero_copy(struct output_pools *pools, struct block_chain *in_flight)
 {
-    for (struct block *block = lent->first, *next; block != NULL; block = next) {
+    for (struct block *block = in_flight->first, *next; block != NULL; block = next) {
         next = block->next;
-        output_let_go(pools, block);
+        output_release_block(pools, block);
     }
-    *lent = (struct block_chain){ 0 };
+    *in_flight = (struct block_chain){ 0 };
 }

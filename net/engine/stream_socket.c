@@ -2,21 +2,20 @@
 
 #include <jinduo/error.h>
 
-enum { DROP_MAX_BYTES = 16 * 1024 * 1024 }; /* more than kernels keep for a socket (tcp(7), tcp_rmem) */
+/* Bounds for a close that must not wait for the peer: more than the kernel buffers for a socket (tcp(7), tcp_rmem and
+ * tcp_wmem). Without them, a peer that sends, or reads, as fast as this thread would keep a close busy without end. */
+enum { CLOSE_DROP_MAX_BYTES = 16 * 1024 * 1024, CLOSE_SEND_MAX_BYTES = 16 * 1024 * 1024 };
 
-/* A peer that reads as fast as this sends could go on with a long file for ever: beyond what kernels keep for a socket
- * (tcp(7), tcp_wmem) sending would mean waiting for it. */
-enum { CLOSE_SEND_MAX_BYTES = 16 * 1024 * 1024 };
-
-int socket_stream_shut_down(const struct stream *stream)
+int socket_stream_shutdown_write(const struct stream *stream)
 {
     int result = socket_shutdown_write(stream->socket);
 
-    /* It was connected, so it has been reset; whoever else works on the socket may have taken the error that said so. */
+    /* The socket was connected, so ENOTCONN means a reset. SO_ERROR need not report it: another call on the socket may
+     * have fetched and cleared the error. */
     return result == JD_ENOTCONN ? JD_ECONNRESET : result;
 }
 
-/* Of the file that is first in the output queue. Returns the bytes sent, perhaps 0, or a negative error. */
+/* Sends from the file that is first in the output queue. Returns the bytes sent, perhaps 0, or a negative error. */
 static ssize_t send_file(struct stream *stream, size_t most)
 {
     const struct output_reference *file = output_queue_first_file(&stream->output);
@@ -57,11 +56,10 @@ static void send_rest(struct stream *stream)
     }
 }
 
-/* Input that has arrived and nobody wants any more: closing over it would send RST. Bounded, as a peer may send for ever. */
 static void drop_input(const struct stream *stream)
 {
     struct block *block = event_loop_receive_block(stream->loop);
-    size_t left = DROP_MAX_BYTES;
+    size_t left = CLOSE_DROP_MAX_BYTES;
     ssize_t received = 1;
 
     while (block != NULL && received > 0 && left > 0) {
@@ -69,10 +67,10 @@ static void drop_input(const struct stream *stream)
         left -= received > 0 && (size_t)received < left ? (size_t)received : left;
     }
     if (block != NULL)
-        block_put(block);
+        block_release(block);
 }
 
-void socket_stream_settle(struct stream *stream, bool ended)
+void socket_stream_prepare_close(struct stream *stream, bool ended)
 {
     send_rest(stream);
     if (!ended)
@@ -84,7 +82,7 @@ void socket_stream_close(struct stream *stream, bool reset)
     if (reset)
         socket_reset_on_close(stream->socket);
     else if (stream->shared_descriptor)
-        socket_shutdown_write(stream->socket); /* with a duplicate open, closing alone sends no FIN */
+        socket_shutdown_write(stream->socket); /* close sends no FIN while a duplicate of the descriptor is open */
     socket_close(stream->socket);
     stream->socket = SOCKET_NONE;
 }

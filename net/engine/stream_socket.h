@@ -1,12 +1,12 @@
-/* What engines do alike with a stream and its socket. */
+/* Sockets of streams: the code that all engines share. In the loop's thread. */
 #ifndef NET_ENGINE_STREAM_SOCKET_H
 #define NET_ENGINE_STREAM_SOCKET_H
 
 #include "net/engine/engine_events.h"
 
-enum { SEND_PIECES = 64 }; /* in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
+enum { SEND_PIECES = 64 }; /* at most in one gathered send: 1 MiB of large blocks; IOV_MAX is 1024 */
 
-/* Of engine_flags, which mean what the engine says. */
+/* Flags in engine_flags; each engine defines its own. */
 static inline void set_flag(struct stream *stream, unsigned flag)
 {
     stream->engine_flags |= (uint16_t)flag;
@@ -22,18 +22,19 @@ static inline bool has_flag(const struct stream *stream, unsigned flag)
     return (stream->engine_flags & flag) != 0;
 }
 
-/* One send of what is first in the output queue, of a file about most bytes. Returns the bytes the kernel took, perhaps 0,
- * or a negative error. */
+/* Sends the first bytes of the output queue by one system call; of a file about `most` bytes. Returns the bytes that
+ * the kernel took, perhaps 0, or a negative error. Does not remove them from the queue (stream_sent). */
 ssize_t socket_stream_send(struct stream *stream, size_t most);
 
-/* FIN. Returns 0, or the error with which the connection is broken. */
-int socket_stream_shut_down(const struct stream *stream);
+/* Half-closes the socket (sends FIN). Returns 0, or a negative error: the connection is broken. */
+int socket_stream_shutdown_write(const struct stream *stream);
 
-/* Before a close without reset: gives the kernel what it takes of the output without waiting, which is reported as sent;
- * and, unless the peer's FIN has come (ended), drops the input that has arrived. */
-void socket_stream_settle(struct stream *stream, bool ended);
+/* Prepares a close without reset: sends as much of the output queue as the kernel takes without waiting, and reports it
+ * as sent. Then drops the input that has arrived, because a close over unread input sends RST; not if the peer's FIN
+ * has been received (ended). */
+void socket_stream_prepare_close(struct stream *stream, bool ended);
 
-/* Closes the socket: with RST if reset. */
+/* Closes the socket; sends RST if reset. */
 void socket_stream_close(struct stream *stream, bool reset);
 
 #endif

@@ -38,7 +38,7 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned ev
 
     if (fd < 0 || callback == NULL || !events_are_known(events))
         return JD_EINVAL;
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
@@ -70,7 +70,7 @@ int jd_channel_set_events(jd_channel *channel, unsigned events)
 
     if (!events_are_known(events))
         return JD_EINVAL;
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     channel->events = events;
     result = loop->ops->watch(loop->engine, channel);
@@ -100,7 +100,7 @@ void channel_released(jd_channel *channel)
 
 void channel_ready(jd_channel *channel, unsigned events)
 {
-    /* An event of the same batch may have destroyed it, or changed what it waits for. */
+    /* The callback of an earlier event of the same wait may have destroyed the channel, or changed its events. */
     events &= channel->events | JD_HANGUP;
     if (channel->dead || events == 0)
         return;

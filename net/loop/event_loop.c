@@ -1,4 +1,4 @@
-/* The life of a loop: made, run, destroyed. What a turn does is in loop_turn.c. */
+/* The life of a loop: creation, running, destruction. A turn is in loop_turn.c. */
 #include "net/loop/event_loop.h"
 
 #include "base/log.h"
@@ -11,7 +11,7 @@
 #include <jinduo/error.h>
 
 enum {
-    RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four and a header fit a region */
+    RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four blocks and a header fit into a region */
     RECEIVE_REGION_BYTES = 256 * 1024,
     RECEIVE_POOL_BYTES = 1024 * 1024,
     OUTPUT_SMALL_REGION_BYTES = 64 * 1024,
@@ -25,13 +25,14 @@ enum {
     FLUSH_AGE_US = 50,
     BUSY_POLL_MAX_US = 1000 * 1000,
     RING_SQPOLL_IDLE_MAX_MS = 10 * 1000,
-    QUEUE_CELLS = 4096, /* of 24 bytes each */
+    QUEUE_CELLS = 4096, /* 24 bytes each */
 };
 
 enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
 
-/* Only its address matters: another one in each thread. initial-exec: one instruction on the path of every send; its few
- * bytes fit the space that dlopen keeps for such (glibc, "static TLS surplus"). */
+/* Identifies a thread by its address, which differs in each thread. initial-exec: one instruction on the path of every
+ * send. A library that is loaded by dlopen may use it as well: its few bytes fit into the static TLS surplus of
+ * glibc. */
 _Thread_local char event_loop_thread_token __attribute__((tls_model("initial-exec")));
 static _Thread_local jd_event_loop *current_loop __attribute__((tls_model("initial-exec")));
 
@@ -73,7 +74,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
     for (int i = 0; i < LOOP_SERVICES; i++)
         if (loop_services[i]->init != NULL)
             loop_services[i]->init(loop, first_generation);
-    thread_mutex_init_recursive(&loop->handoff_lock); /* the holder may come to it again, from inside what it does */
+    thread_mutex_init_recursive(&loop->handoff_lock); /* event_loop_begin_work may be nested */
     atomic_init(&loop->shared.memory_refs, 1);
     block_pool_init(&loop->blocks.receive, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->blocks.output.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
@@ -97,12 +98,12 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     loop = memory_allocate_zeroed(sizeof(*loop));
     if (loop == NULL)
         return JD_ENOMEM;
-    result = loop_registry_take(loop, &first_generation);
+    result = loop_registry_allocate_index(loop, &first_generation);
     if (result < 0)
         goto free_loop;
     result = task_queue_init(&loop->queue, QUEUE_CELLS);
     if (result < 0)
-        goto give_back_index;
+        goto free_index;
     loop_init(loop, options, ops, first_generation);
     result = block_pool_prefault(&loop->blocks.receive);
     if (result < 0)
@@ -119,8 +120,8 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
 destroy_queue:
     block_pool_destroy(&loop->blocks.receive);
     task_queue_destroy(&loop->queue);
-give_back_index:
-    loop_registry_give_back(loop->index, first_generation);
+free_index:
+    loop_registry_free_index(loop->index, first_generation);
 free_loop:
     memory_release(loop, sizeof(*loop));
     return result;
@@ -135,16 +136,17 @@ int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes)
 
 /* ---- running ---- */
 
-/* Makes the calling thread the owner if none has run the loop yet. Another may try the same, and the thread that made the
- * loop may be at work on it, unaware. */
-static int enter(jd_event_loop *loop)
+/* Begins to run the loop. In the first run the calling thread becomes the owner, under handoff_lock: another thread may
+ * try the same, and the thread that created the loop may be using it (event_loop_begin_work). Returns 0, JD_EPERM
+ * (another thread is the owner) or JD_EBUSY (the loop is running). */
+static int loop_enter(jd_event_loop *loop)
 {
     bool is_first = !atomic_load(&loop->has_run);
     int result = 0;
 
     if (is_first)
         thread_mutex_lock(&loop->handoff_lock);
-    if (atomic_load(&loop->has_run) && !event_loop_is_mine(loop))
+    if (atomic_load(&loop->has_run) && !event_loop_is_in_loop_thread(loop))
         result = JD_EPERM;
     else if (loop->running)
         result = JD_EBUSY;
@@ -159,20 +161,20 @@ static int enter(jd_event_loop *loop)
     return result;
 }
 
-bool event_loop_begin_early_work(jd_event_loop *loop, bool *locked)
+bool event_loop_begin_work_locked(jd_event_loop *loop, bool *locked)
 {
     thread_mutex_lock(&loop->handoff_lock);
     *locked = !atomic_load(&loop->has_run);
     if (*locked)
         return true;
     thread_mutex_unlock(&loop->handoff_lock);
-    return event_loop_is_mine(loop);
+    return event_loop_is_in_loop_thread(loop);
 }
 
 static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
 {
     jd_event_loop *outer = current_loop;
-    int result = enter(loop);
+    int result = loop_enter(loop);
 
     if (result < 0)
         return result;
@@ -208,11 +210,12 @@ int jd_event_loop_pollable_fd(jd_event_loop *loop)
 
 int jd_event_loop_next_timeout_ms(jd_event_loop *loop)
 {
-    if (!atomic_load(&loop->has_run) || !event_loop_is_mine(loop) || loop->running || loop->ops->prepare_wait == NULL)
+    if (!atomic_load(&loop->has_run) || !event_loop_is_in_loop_thread(loop) || loop->running ||
+        loop->ops->prepare_wait == NULL)
         return 0;
-    /* Asleep from here on: the wake-up of whoever queues something makes the descriptor readable, so that the wait that
-     * is about to begin elsewhere ends. The next turn is awake again (event_loop_woke). */
-    if (!event_loop_fall_asleep(loop))
+    /* The loop counts as asleep from here to its next turn (event_loop_woke): a thread that queues a task wakes it,
+     * which makes the descriptor readable and ends the other event loop's wait. */
+    if (!event_loop_prepare_sleep(loop))
         return 0;
     return timeout_to_ms(loop->ops->prepare_wait(loop->engine, event_loop_time_to_wait(loop, -1)));
 }
@@ -221,13 +224,14 @@ void jd_event_loop_quit(jd_event_loop *loop)
 {
     struct loop_wake *wake = loop->shared.wake;
 
-    atomic_store(&loop->shared.quit, true); /* from here on the loop may end */
+    atomic_store(&loop->shared.quit, true); /* the loop may be destroyed from here on: use only wake */
     event_loop_wake(wake);
 }
 
 /* ---- destruction ---- */
 
-/* Runs what is queued and refuses the rest. Tasks run here may queue others until the queue is closed. */
+/* Runs the queued tasks and closes the queue. Tasks that run before it is closed may queue others, which run as
+ * well. */
 static void finish_tasks(jd_event_loop *loop)
 {
     struct task task;
@@ -248,7 +252,8 @@ void event_loop_unref_memory(jd_event_loop *loop)
 {
     if (atomic_fetch_sub(&loop->shared.memory_refs, 1) > 1)
         return;
-    loop->connections.map.count = 0; /* those that outlived the loop end with it */
+    /* A connection whose last reference was dropped after the loop was destroyed still has its slot. */
+    loop->connections.map.count = 0;
     slot_map_destroy(&loop->connections.map);
     task_queue_destroy(&loop->queue);
     memory_release(loop, sizeof(*loop));
@@ -258,7 +263,7 @@ static void free_loop(jd_event_loop *loop)
 {
     uint32_t timers, connections;
 
-    /* No thread is its owner any more: what the user still holds of its connections goes the way of other threads. */
+    /* The loop has no owner any more: a later call on one of its connections takes the path of another thread. */
     atomic_store_explicit(&loop->owner, NULL, memory_order_relaxed);
     event_loop_wait_for_wakers(loop);
     loop->ops->destroy(loop->engine);
@@ -268,12 +273,12 @@ static void free_loop(jd_event_loop *loop)
     block_pool_destroy(&loop->blocks.output.references);
     timers = loop_timers_destroy(loop);
     connections = slot_map_next_generation(&loop->connections.map);
-    loop_registry_give_back(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);
+    loop_registry_free_index(loop->index, (int32_t)(timers - connections) > 0 ? timers : connections);
     thread_mutex_destroy(&loop->handoff_lock);
     event_loop_unref_memory(loop);
 }
 
-/* Channels that the engine has not let go of, operations of the user's. */
+/* Whether the engine has released all channels, and the user's operations have ended. */
 static bool engine_is_idle(const jd_event_loop *loop)
 {
     bool operations_are_left = loop->ops->end_operations != NULL && loop->ops->end_operations(loop->engine);
@@ -281,25 +286,26 @@ static bool engine_is_idle(const jd_event_loop *loop)
     return !operations_are_left && loop->channels.watched == 0;
 }
 
-/* Ends what is on the loop, step by step: after an error it may be called again. */
+/* Ends everything that is on the loop, in an order that lets callbacks still use what ends later. After an error it may
+ * be called again. */
 static int end_all(jd_event_loop *loop)
 {
     int result;
 
-    loop_signals_forget(loop);
+    loop_signals_unwatch_all(loop);
     for (int i = 0; i < LOOP_SERVICES; i++) {
         result = loop_services[i]->end_all(loop);
         if (result < 0)
             return result;
     }
-    /* Off the registry before the queue closes: a post by id finds either an open queue or no loop. */
+    /* Withdraw before the queue is closed: jd_tcp_connection_post finds either an open queue or no loop. */
     loop_registry_withdraw(loop);
     finish_tasks(loop);
-    result = loop_services[SERVICE_CONNECTIONS]->end_all(loop); /* those that tasks have opened */
+    result = loop_services[SERVICE_CONNECTIONS]->end_all(loop); /* connections opened by the tasks */
     if (result < 0)
         return result;
-    loop_services[SERVICE_CONNECTIONS]->free_dead(
-        loop); /* the contexts' destructors may destroy channels and cancel timers */
+    /* Before channels and timers: the destructors of the contexts may destroy channels and cancel timers. */
+    loop_services[SERVICE_CONNECTIONS]->free_dead(loop);
     channels_destroy_all(loop);
     result = event_loop_turn_until(loop, engine_is_idle);
     if (result < 0)
@@ -317,12 +323,12 @@ int jd_event_loop_destroy(jd_event_loop *loop)
 
     if (loop == NULL)
         return 0;
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->running)
         return JD_EBUSY;
     loop->running = true;
-    loop->destroying = true; /* nothing new can be made on it from here on */
+    loop->destroying = true; /* no new objects can be created on the loop from here on */
     current_loop = loop;
     result = end_all(loop);
     if (result == 0)
@@ -333,11 +339,11 @@ int jd_event_loop_destroy(jd_event_loop *loop)
     return result;
 }
 
-/* ---- the rest ---- */
+/* ---- queries ---- */
 
 bool jd_event_loop_is_in_loop_thread(const jd_event_loop *loop)
 {
-    return event_loop_is_mine(loop);
+    return event_loop_is_in_loop_thread(loop);
 }
 
 jd_timestamp jd_event_loop_now(const jd_event_loop *loop)

@@ -1,4 +1,18 @@
-/* The event loop's inside, for the rooms that live on it. Engines use net/engine/ only. */
+/* The members of an event loop, for the folders above it (connection, server, client). Engines use net/engine/ only.
+ *
+ * A turn is one pass of the loop, what libuv calls an iteration and muduo a pass of EventLoop::loop(). Its steps, in
+ * order:
+ *   1. wait for events, unless work is pending; the engine reports them: user callbacks run
+ *   2. run the timers that are due
+ *   3. run the callbacks of signals, then the tasks that were queued when this step began
+ *   4. settle: flush connections with unsent output, then do the work deferred to the end of the turn (callbacks of
+ *      watermarks and write completion, deferred input, closing, the connection callback down)
+ *   5. invoke the release functions of referenced memory and files
+ *   6. free connections and channels that have ended
+ * Work that is deferred after its step, and tasks that are queued during step 3 or later, wait for the next turn.
+ *
+ * Thread rule: in the loop's thread only, except struct loop_shared and the functions that say so. The loop's thread is
+ * the one that runs it; before the first run, the one that created it. */
 #ifndef NET_LOOP_EVENT_LOOP_H
 #define NET_LOOP_EVENT_LOOP_H
 
@@ -16,43 +30,44 @@
 
 #include <jinduo/event_loop.h>
 
-/* When connections' output is flushed before the turn's end. */
+/* Output is flushed before the end of the turn when one of these limits is reached (jd_event_loop_options.flush_*). */
 struct flush_policy {
-    uint32_t bytes;
-    uint32_t connections;
-    int64_t age_ns;
+    uint32_t bytes;       /* unsent on one connection */
+    uint32_t connections; /* with unsent output */
+    int64_t age_ns;       /* of the oldest unsent output */
 };
 
-/* Connections with something to do at the turn's end (net/connection/flush.c). */
+/* The connections with work to do at the end of the turn (net/connection/flush.c). */
 struct loop_flush {
-    jd_tcp_connection *touched_first, **touched_link;
-    uint32_t unflushed;           /* how many of them wait for a flush */
-    jd_timestamp oldest_output;   /* not later than the first of that output, or when some was spared (flush_early) */
-    jd_timestamp age_clock;       /* the clock's last reading */
-    uint32_t age_step, age_check; /* callbacks between, and until the next, reading of the clock */
+    jd_tcp_connection *touched_first, **touched_link; /* list of these connections */
+    uint32_t unflushed;                               /* of them, with unsent output */
+    jd_timestamp oldest_output; /* not later than the oldest unsent output was queued; reset by an early flush */
+    jd_timestamp age_clock;     /* last reading of the clock */
+    uint32_t age_step;          /* callbacks between two readings */
+    uint32_t age_check;         /* callbacks until the next reading */
     struct flush_policy policy;
 };
 
-/* The input that is being delivered (net/connection/). */
+/* The input that is being delivered to a callback (net/connection/). */
 struct loop_delivery {
-    jd_buffer view; /* what a message callback sees of a borrowed block */
-    bool view_taken;
-    /* The connection whose input is being dealt with, and how much that is: answers are often as long. */
+    jd_buffer view;  /* the message callback's view of a borrowed receive block */
+    bool view_taken; /* the output queue has taken the block over */
+    /* The connection whose input is being processed, and the length of that input: a response is often as long. */
     jd_tcp_connection *answering;
     size_t arrived_bytes;
 };
 
-/* net/connection/ */
+/* Used by net/connection/. */
 struct loop_connections {
     struct slot_map map;
-    uint32_t open; /* not down yet */
-    jd_tcp_connection *dead;
+    uint32_t open;           /* connections that are not down yet */
+    jd_tcp_connection *dead; /* to be freed at the end of the turn */
 };
 
-/* channel.c */
+/* Used by channel.c. */
 struct loop_channels {
     jd_channel *first, *dead;
-    uint32_t watched; /* the engine has not let go of */
+    uint32_t watched; /* channels that the engine has not released yet */
 };
 
 struct loop_blocks {
@@ -60,33 +75,34 @@ struct loop_blocks {
     struct output_pools output;
 };
 
-/* loop_turn.c */
+/* Used by loop_turn.c. */
 struct loop_busy_poll {
-    int64_t span_ns;
-    uint32_t misses;
+    int64_t span_ns; /* jd_event_loop_options.busy_poll_us; 0: off */
+    uint32_t misses; /* busy polls in a row without an event */
 };
 
-/* What other threads read and write: on cache lines of their own, by distance, as allocated memory is aligned to 16 only. */
+/* Members that other threads use. They are on cache lines of their own by padding, because allocated memory is aligned
+ * to 16 bytes only. */
 struct loop_shared {
-    char distance_before[CACHE_LINE_BYTES];
+    char padding_before[CACHE_LINE_BYTES];
     struct loop_wake *wake;
     _Atomic bool quit;
-    _Atomic uint64_t pending_signals;
+    _Atomic uint64_t pending_signals; /* one bit for each signal number */
     _Atomic uint64_t wakeups_sent;
-    _Atomic uint32_t committed;   /* on an io loop of a server: connections on it and on their way to it */
+    _Atomic uint32_t committed;   /* io loop of a server: its connections, and those on their way to it */
     _Atomic uint32_t memory_refs; /* event_loop_ref_memory */
-    char distance_behind[CACHE_LINE_BYTES];
+    char padding_after[CACHE_LINE_BYTES];
 };
 
 struct jd_event_loop {
     const struct engine_ops *ops;
     struct engine *engine;
-    _Atomic(const void *) owner; /* the owning thread's token */
-    uint8_t index;               /* in the process: part of connection ids */
+    _Atomic(const void *) owner; /* address of the owner thread's event_loop_thread_token; NULL: destroyed */
+    uint8_t index;               /* unique in the process; part of connection ids and timer ids */
     _Atomic bool has_run;
     bool running, runs_until_quit, destroying;
-    jd_timestamp now;
-    uint32_t now_ms; /* the same for connections' timeouts; wraps around */
+    jd_timestamp now; /* when the turn's wait ended */
+    uint32_t now_ms;  /* the same in milliseconds, for the timeouts of connections; wraps around */
 
     struct loop_flush flush;
     struct loop_connections connections;
@@ -94,7 +110,7 @@ struct jd_event_loop {
     struct loop_blocks blocks;
     struct loop_delivery delivery;
     struct loop_timers timers;
-    thread_mutex handoff_lock; /* taken when a thread runs the loop for the first time */
+    thread_mutex handoff_lock; /* protects the change of owner at the first run (event_loop_begin_work) */
     struct loop_log log;
     jd_tcp_server *servers;
     jd_tcp_client *clients;
@@ -107,27 +123,32 @@ struct jd_event_loop {
 
 /* ---- event_loop.c ---- */
 
-/* jd_event_loop_create on an engine that need not be compiled in: tests have one of their own. */
+/* jd_event_loop_create with the given engine, which need not be compiled in: tests pass one of their own. From any
+ * thread. */
 int event_loop_create_on(jd_event_loop **loop, const jd_event_loop_options *options, const struct engine_ops *ops);
 
-static inline bool event_loop_is_mine(const jd_event_loop *loop)
+/* Whether the calling thread is the loop's thread. From any thread, as long as the loop's memory exists. */
+static inline bool event_loop_is_in_loop_thread(const jd_event_loop *loop)
 {
     extern _Thread_local char event_loop_thread_token __attribute__((tls_model("initial-exec")));
     return atomic_load_explicit(&loop->owner, memory_order_relaxed) == &event_loop_thread_token;
 }
 
-/* Whether the calling thread may work on the loop; if so, end_work must follow. Until a thread has run the loop it is the
- * maker's, but may be another's any moment (event_loop.c, enter): then the two exclude each other by a lock. May be
- * nested. */
-bool event_loop_begin_early_work(jd_event_loop *loop, bool *locked);
+/* event_loop_begin_work returns whether the calling thread may use the loop as its own thread; if true,
+ * event_loop_end_work must follow, with the same `locked`. Before the first run the loop belongs to the thread that
+ * created it, but another thread may run it at any moment (event_loop.c, loop_enter): handoff_lock keeps the change of
+ * owner out of the work. From any thread. May be nested. event_loop_begin_work_locked is its part for a loop that has
+ * not run yet. */
+bool event_loop_begin_work_locked(jd_event_loop *loop, bool *locked);
 
 static inline bool event_loop_begin_work(jd_event_loop *loop, bool *locked)
 {
     *locked = false;
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return false;
-    /* Another thread may have taken it over between the two loads; once it has run, its owner is the last. */
-    return atomic_load(&loop->has_run) ? event_loop_is_mine(loop) : event_loop_begin_early_work(loop, locked);
+    /* Another thread may have become the owner since the first check. After the first run the owner does not change. */
+    return atomic_load(&loop->has_run) ? event_loop_is_in_loop_thread(loop)
+                                       : event_loop_begin_work_locked(loop, locked);
 }
 
 static inline void event_loop_end_work(jd_event_loop *loop, bool locked)
@@ -138,23 +159,28 @@ static inline void event_loop_end_work(jd_event_loop *loop, bool locked)
 
 /* ---- loop_turn.c ---- */
 
-/* Runs one turn. Returns the number of events and tasks, or a negative error if the engine could not wait; everything
- * else in the turn is done all the same. */
+/* Runs one turn. Returns the number of events and tasks, or the negative error of the engine's wait; the other steps of
+ * the turn run in either case. */
 int event_loop_turn(jd_event_loop *loop, int64_t timeout_ns);
 
-/* Runs turns until condition(loop). Gives up with the error when waiting has failed many times in a row. */
+/* Runs turns until condition(loop) is true. Returns 0, or the engine's error after 1000 failed waits in a row, a
+ * millisecond apart. */
 int event_loop_turn_until(jd_event_loop *loop, bool (*condition)(const jd_event_loop *loop));
 
-/* From here on, whoever queues something wakes the loop. False if something is queued already. */
-bool event_loop_fall_asleep(jd_event_loop *loop);
+/* Marks the loop as asleep: from now on a thread that queues a task, a signal or quit wakes it. Returns false, and the
+ * loop stays awake, if work is pending already. */
+bool event_loop_prepare_sleep(jd_event_loop *loop);
 
-/* Until the next timer, at most timeout_ns. */
+/* The time until the next timer, at most timeout_ns (negative: without limit), in nanoseconds; negative: without
+ * limit. */
 int64_t event_loop_time_to_wait(jd_event_loop *loop, int64_t timeout_ns);
 
-/* Runs what was queued when it began; what tasks queue waits for the next turn. Returns how many. */
+/* Runs the tasks that were queued when it began; tasks queued meanwhile wait for the next turn. After 5 ms the rest
+ * waits for the next turn, too. Returns the number of tasks run. */
 unsigned event_loop_run_tasks(jd_event_loop *loop);
 
-/* Sends early what the flush policy says cannot wait for the turn's end. Before each callback; it calls none itself. */
+/* Must be called before each user callback: flushes output when the flush policy requires it. Invokes no callback
+ * itself. */
 static inline void flush_before_callback(jd_event_loop *loop)
 {
     if (loop->flush.unflushed == 0)
@@ -164,7 +190,8 @@ static inline void flush_before_callback(jd_event_loop *loop)
     loop_services[SERVICE_CONNECTIONS]->flush_early(loop);
 }
 
-/* Gives back memory and files that were lent and whose bytes were sent or dropped. Returns how many. */
+/* Invokes the release functions of the references (memory and files) whose bytes were sent or dropped. Returns their
+ * number. */
 unsigned event_loop_release_references(jd_event_loop *loop);
 
 static inline unsigned event_loop_release_output(jd_event_loop *loop)

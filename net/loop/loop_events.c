@@ -1,4 +1,4 @@
-/* What engines, and operations of the user's own, call of the loop (net/engine/engine_events.h). */
+/* The loop's functions that engines and the user's operations call (net/engine/engine_events.h). */
 #include "net/loop/event_loop.h"
 
 enum { NS_PER_MS = 1000000 };
@@ -31,12 +31,12 @@ void event_loop_before_callback(jd_event_loop *loop)
     flush_before_callback(loop);
 }
 
-bool event_loop_is_ending(const jd_event_loop *loop)
+bool event_loop_is_being_destroyed(const jd_event_loop *loop)
 {
     return loop->destroying;
 }
 
-bool event_loop_takes_tasks(const jd_event_loop *loop)
+bool event_loop_accepts_tasks(const jd_event_loop *loop)
 {
     return !task_queue_is_closed(&loop->queue);
 }
@@ -61,7 +61,7 @@ struct block *event_loop_receive_block(jd_event_loop *loop)
     return block_pool_get(&loop->blocks.receive);
 }
 
-struct block_pool *event_loop_slices(jd_event_loop *loop)
+struct block_pool *event_loop_slice_pool(jd_event_loop *loop)
 {
     return &loop->blocks.output.references;
 }

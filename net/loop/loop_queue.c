@@ -1,4 +1,4 @@
-/* What other threads reach a loop by: its queue of tasks, its wake-up, and its index in the process. */
+/* How other threads reach a loop: its task queue, its wake-up, and the registry of loops by index. */
 #include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
@@ -8,18 +8,18 @@
 
 enum { MAX_LOOPS = 255 };
 
-/* Loops by index, so that a connection's id finds its loop from any thread. An index is taken before the loop is ready and
- * given back after its end; the loop can be found only in between. */
+/* Loops by index, so that the id of a connection leads to its loop from any thread. An index is allocated before the
+ * loop is ready and freed after it is destroyed; the loop is found only from publish to withdraw. */
 static thread_mutex registry_lock = THREAD_MUTEX_INITIALIZER;
 static struct {
     bool taken;
     jd_event_loop *loop;
-    uint32_t generation;   /* where the next loop's connections go on counting */
+    uint32_t generation;   /* first_generation of the next loop */
 } registry[MAX_LOOPS + 1]; /* index 0 is not used: no id is 0 */
 
-static struct loop_wake wakes[MAX_LOOPS + 1]; /* by index, too */
+static struct loop_wake wakes[MAX_LOOPS + 1]; /* by index */
 
-int loop_registry_take(jd_event_loop *loop, uint32_t *first_generation)
+int loop_registry_allocate_index(jd_event_loop *loop, uint32_t *first_generation)
 {
     int result = JD_EMFILE;
 
@@ -54,7 +54,7 @@ void loop_registry_withdraw(jd_event_loop *loop)
     thread_mutex_unlock(&registry_lock);
 }
 
-void loop_registry_give_back(uint8_t index, uint32_t generation)
+void loop_registry_free_index(uint8_t index, uint32_t generation)
 {
     thread_mutex_lock(&registry_lock);
     registry[index].taken = false;
@@ -68,12 +68,12 @@ void event_loop_wake(struct loop_wake *wake)
 {
     int sleeping = LOOP_SLEEPING;
 
-    /* Sequentially consistent on both sides: the pusher has pushed before it reads the state, the loop writes SLEEPING
-     * before it looks at the queue a last time. One of them sees the other. */
+    /* Sequentially consistent on both sides: the producer pushes before it reads the state; the loop writes SLEEPING
+     * before it checks the queue a last time. So the producer finds SLEEPING, or the loop finds the task. */
     if (atomic_load(&wake->state) != LOOP_SLEEPING)
         return;
-    /* Something else may have woken the loop, and end it, while this thread is here: the loop's end waits for the wakers.
-     * If by now it is another loop, that one is woken for nothing. */
+    /* Meanwhile the loop may have been woken by another event and may be being destroyed: its destruction waits for
+     * wakers. If the state belongs to the next loop of the index by now, that loop is woken without need. */
     atomic_fetch_add(&wake->wakers, 1);
     if (atomic_compare_exchange_strong(&wake->state, &sleeping, LOOP_SIGNALLED)) {
         jd_event_loop *loop = wake->loop;
@@ -85,7 +85,7 @@ void event_loop_wake(struct loop_wake *wake)
 
 void event_loop_wait_for_wakers(jd_event_loop *loop)
 {
-    /* It may be asleep still: by jd_event_loop_next_timeout_ms, or after a wait that failed. */
+    /* The state may still be SLEEPING: after jd_event_loop_next_timeout_ms, or after a wait that failed. */
     atomic_store(&loop->shared.wake->state, LOOP_AWAKE);
     while (atomic_load(&loop->shared.wake->wakers) > 0)
         thread_yield();
@@ -93,9 +93,9 @@ void event_loop_wait_for_wakers(jd_event_loop *loop)
 
 /* ---- queueing ---- */
 
-/* In one of its own callbacks it is awake. Anywhere else it may be asleep, in the owner's thread too: the owner is about to
- * change when another thread runs the loop for the first time. */
-static void tell(jd_event_loop *loop, struct loop_wake *wake)
+/* Wakes the loop unless the caller is one of its own callbacks: then it is awake. Elsewhere it may be asleep, even in
+ * the owner's thread, because the owner changes when another thread runs the loop for the first time. */
+static void wake_after_push(jd_event_loop *loop, struct loop_wake *wake)
 {
     if (event_loop_current() == loop)
         counter_add(&loop->counters.tasks_from_inside, 1);
@@ -107,13 +107,13 @@ bool event_loop_push(jd_event_loop *loop, struct task_node *task)
 {
     struct loop_wake *wake = loop->shared.wake;
 
-    if (task_queue_put_node(&loop->queue, task) < 0)
+    if (task_queue_push_node(&loop->queue, task) < 0)
         return false;
-    tell(loop, wake);
+    wake_after_push(loop, wake);
     return true;
 }
 
-bool event_loop_push_last(jd_event_loop *loop, struct task_node *task)
+bool event_loop_push_with_ref(jd_event_loop *loop, struct task_node *task)
 {
     bool pushed;
 
@@ -131,7 +131,7 @@ int event_loop_push_by_index(uint8_t index, struct task_node *task)
     thread_mutex_lock(&registry_lock);
     loop = registry[index].loop;
     if (loop != NULL)
-        event_loop_ref_memory(loop); /* keeps it from being freed meanwhile */
+        event_loop_ref_memory(loop); /* the loop may be destroyed as soon as the lock is released */
     thread_mutex_unlock(&registry_lock);
     if (loop == NULL)
         return JD_ENOENT;
@@ -154,7 +154,8 @@ static void run_user_task(struct task_node *task)
     user.function(user.arg);
 }
 
-static int queue_with_memory(jd_event_loop *loop, jd_task function, void *arg)
+/* Queues a task with memory of its own, for a full ring. */
+static int queue_user_task(jd_event_loop *loop, jd_task function, void *arg)
 {
     struct user_task *user = memory_allocate(sizeof(*user));
 
@@ -170,12 +171,12 @@ static int queue_with_memory(jd_event_loop *loop, jd_task function, void *arg)
 int jd_event_loop_queue_in_loop(jd_event_loop *loop, jd_task function, void *arg)
 {
     struct loop_wake *wake = loop->shared.wake;
-    int result = task_queue_put(&loop->queue, function, arg);
+    int result = task_queue_push(&loop->queue, function, arg);
 
     if (result == JD_ENOBUFS)
-        return queue_with_memory(loop, function, arg);
+        return queue_user_task(loop, function, arg);
     if (result == 0)
-        tell(loop, wake);
+        wake_after_push(loop, wake);
     return result;
 }
 

@@ -1,6 +1,6 @@
-/* What lives on a loop, as the loop knows it: connections, servers and clients are services, each a table of functions. So the
- * loop includes nothing of theirs. All functions are called in the loop's thread; those that a service does not need are
- * NULL. */
+/* Services: the kinds of objects that live on a loop (clients, servers, connections). Each registers a table of
+ * functions, so that the loop depends on none of them. All functions are called in the loop's thread. Each service has
+ * end_all; flush_early, settle and free_dead are called for connections only; a function that is not needed is NULL. */
 #ifndef NET_LOOP_LOOP_SERVICES_H
 #define NET_LOOP_LOOP_SERVICES_H
 
@@ -8,32 +8,33 @@
 
 struct timer;
 
-/* In the order in which a loop that is destroyed ends them. */
+/* In the order in which jd_event_loop_destroy ends them. */
 enum loop_service_id { SERVICE_CLIENTS, SERVICE_SERVERS, SERVICE_CONNECTIONS, LOOP_SERVICES };
 
 struct loop_service {
-    /* The loop has just been made. first_generation: where ids of this loop's objects go on counting. */
+    /* The loop is being created. first_generation: the number after which the generations of object ids continue. */
     void (*init)(jd_event_loop *loop, uint32_t first_generation);
 
-    /* Before a callback, when output has waited too long or too much of it waits: sends it. Calls no callback itself. */
+    /* Called before a user callback when output may have reached a limit of the flush policy: checks and flushes.
+     * Invokes no callback. */
     void (*flush_early)(jd_event_loop *loop);
 
-    /* The turn's end: does what was put off until then. What is put off meanwhile waits for the next turn. Returns how many
-     * objects had something to do. */
+    /* The settle step of a turn: does the work that was deferred to the end of the turn. Work deferred meanwhile waits
+     * for the next turn. Returns the number of objects that had work to do. */
     unsigned (*settle)(jd_event_loop *loop);
 
-    /* One of the service's timers (loop_timers.h, enum timer_kind) has expired. */
+    /* A timer of the service has expired (loop_timers.h, enum timer_kind). */
     void (*timer_expired)(struct timer *timer);
 
-    /* Ends all that the service has on the loop, and runs turns until it is gone. Returns 0, or a negative error as
-     * event_loop_turn_until: then it may be called again. */
+    /* Ends all objects of the service on the loop, and runs turns until they have ended. Returns 0, or the negative
+     * error of event_loop_turn_until; after an error it may be called again. */
     int (*end_all)(jd_event_loop *loop);
 
-    /* Frees what has ended: nothing in the turn points to it any more. */
+    /* Frees the objects that have ended. Called at the end of a turn, when no event of the turn refers to them. */
     void (*free_dead)(jd_event_loop *loop);
 };
 
-/* By enum loop_service_id; put together in proactor/engines_compiled_in.c. */
+/* Indexed by enum loop_service_id; defined in proactor/engines_compiled_in.c. */
 extern const struct loop_service *const loop_services[LOOP_SERVICES];
 
 #endif

@@ -1,4 +1,4 @@
-/* What a loop has done and holds. Each counter is written by the loop's thread alone and may be read by any. */
+/* The statistics of a loop. Each counter is written by the loop's thread only and may be read by any thread. */
 #include "net/loop/event_loop.h"
 
 static uint64_t read_counter(const loop_counter *counter)
@@ -6,19 +6,18 @@ static uint64_t read_counter(const loop_counter *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* How much of one is not in the others. They are read a moment apart, so that for a moment there may seem to be less than
- * none. */
-static uint64_t rest_of(uint64_t all, uint64_t gone)
+/* total - part, but at least 0: the two counters are not read at the same moment, so part may be the larger one. */
+static uint64_t counter_difference(uint64_t total, uint64_t part)
 {
-    return all > gone ? all - gone : 0;
+    return total > part ? total - part : 0;
 }
 
-static void add_pool(const struct block_pool *pool, jd_event_loop_statistics *statistics)
+static void add_pool_statistics(const struct block_pool *pool, jd_event_loop_statistics *statistics)
 {
     statistics->block_overflows += atomic_load_explicit(&pool->overflow_count, memory_order_relaxed);
     statistics->pool_bytes += block_pool_bytes(pool);
     statistics->pool_blocks += block_pool_blocks(pool);
-    statistics->pool_blocks_used += atomic_load_explicit(&pool->blocks_out, memory_order_relaxed);
+    statistics->pool_blocks_used += atomic_load_explicit(&pool->blocks_used, memory_order_relaxed);
 }
 
 void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_statistics *statistics)
@@ -65,14 +64,14 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
     };
 #undef READ
 #undef READ_CLOSED
-    statistics->connections_open = rest_of(statistics->connections_opened, statistics->connections_closed);
+    statistics->connections_open = counter_difference(statistics->connections_opened, statistics->connections_closed);
     statistics->bytes_queued =
-        rest_of(read_counter(&counters->bytes_queued), statistics->bytes_sent + statistics->bytes_dropped);
-    /* Not counted where it happens: that would be one more contended write for each task. */
+        counter_difference(read_counter(&counters->bytes_queued), statistics->bytes_sent + statistics->bytes_dropped);
+    /* Computed here: a counter of its own would be one more contended write for each task. */
     statistics->wakeups_saved =
-        rest_of(statistics->tasks, read_counter(&counters->tasks_from_inside) + statistics->wakeups_sent);
-    add_pool(&loop->blocks.receive, statistics);
-    add_pool(&loop->blocks.output.small, statistics);
-    add_pool(&loop->blocks.output.large, statistics);
-    add_pool(&loop->blocks.output.references, statistics);
+        counter_difference(statistics->tasks, read_counter(&counters->tasks_from_inside) + statistics->wakeups_sent);
+    add_pool_statistics(&loop->blocks.receive, statistics);
+    add_pool_statistics(&loop->blocks.output.small, statistics);
+    add_pool_statistics(&loop->blocks.output.large, statistics);
+    add_pool_statistics(&loop->blocks.output.references, statistics);
 }

@@ -1,11 +1,11 @@
-/* What a loop counts. */
+/* The counters of a loop (jd_event_loop_get_statistics). */
 #ifndef NET_LOOP_LOOP_STATISTICS_H
 #define NET_LOOP_LOOP_STATISTICS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Counters are written by one thread and read by any: relaxed loads and stores, no read-modify-write. */
+/* Written by the loop's thread only, read by any: relaxed loads and stores are enough, no read-modify-write. */
 typedef _Atomic uint64_t loop_counter;
 
 static inline void counter_add(loop_counter *counter, uint64_t count)
@@ -13,7 +13,7 @@ static inline void counter_add(loop_counter *counter, uint64_t count)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count, memory_order_relaxed);
 }
 
-/* Why a connection that the user has seen was closed. */
+/* Why a connection was closed. Counted for connections that were reported up. */
 enum close_reason {
     CLOSED_BY_PEER,
     CLOSED_LOCALLY,
@@ -23,7 +23,7 @@ enum close_reason {
     CLOSED_READ,
     CLOSED_WRITE,
     CLOSED_FRAME,
-    CLOSED_OVERDUE, /* at the end of a drain */
+    CLOSED_OVERDUE, /* not drained before the deadline of jd_tcp_server_stop */
     CLOSED_INPUT_LIMIT,
     CLOSED_NO_MEMORY,
     CLOSED_OTHERWISE,
@@ -32,9 +32,9 @@ enum close_reason {
 
 struct loop_counters {
     loop_counter turns, idle_turns, sleeps, enters, events, tasks, timers, flushes;
-    loop_counter tasks_from_inside; /* queued in the loop's own callbacks */
+    loop_counter tasks_from_inside; /* tasks queued in the loop's own callbacks */
     loop_counter bytes_received, bytes_sent, bytes_dropped;
-    loop_counter bytes_queued; /* for sending, ever */
+    loop_counter bytes_queued; /* queued for sending since the loop was created */
     loop_counter connections_opened, connections_closed, connections_failed;
     loop_counter accept_pauses, receive_pauses, queue_overflows;
     loop_counter connections_accepted, connections_refused;

@@ -6,50 +6,51 @@
 
 #include <jinduo/error.h>
 
-enum { RETRY_AFTER_NS = 10 * 1000000 };
+enum { RETRY_AFTER_MS = 10, NS_PER_MS = 1000000 };
 
 static void report_ready(struct loop_thread *thread)
 {
-    struct loop_threads *all = thread->all;
+    struct loop_threads *group = thread->group;
 
-    thread_mutex_lock(&all->lock);
-    all->ready++;
-    thread_condition_signal(&all->changed);
-    thread_mutex_unlock(&all->lock);
+    thread_mutex_lock(&group->lock);
+    group->ready++;
+    thread_condition_signal(&group->changed);
+    thread_mutex_unlock(&group->lock);
 }
 
-/* Until the server ends, whatever fails and whoever calls quit: connections are handed over to it that no other loop would
- * serve. */
-static void run_until_stopped(jd_event_loop *loop, struct loop_threads *all)
+/* Runs the loop until loop_threads_stop, even after a failed wait or a jd_event_loop_quit of the user: the server hands
+ * connections over to this loop, and no other loop would serve them. */
+static void run_until_stopped(jd_event_loop *loop, struct loop_threads *group)
 {
-
-    while (!atomic_load(&all->stopping)) {
+    while (!atomic_load(&group->stopping)) {
         int result = jd_event_loop_run(loop);
         if (result >= 0)
             continue;
-        log_message(JD_LOG_ERROR, "%s: waiting for events: %s", all->setup.name, jd_strerror(result));
-        thread_sleep_ns(RETRY_AFTER_NS);
+        log_message(JD_LOG_ERROR, "%s: waiting for events failed, retrying in %d ms: %s", group->setup.name,
+                    RETRY_AFTER_MS, jd_strerror(result));
+        thread_sleep_ns(RETRY_AFTER_MS * NS_PER_MS);
     }
-    /* Whoever asked for the end has let go of the loop when it has let go of the lock. */
-    thread_mutex_lock(&all->lock);
-    thread_mutex_unlock(&all->lock);
+    /* The stopping thread calls jd_event_loop_quit under the lock. Do not destroy the loop before that call has
+     * returned. */
+    thread_mutex_lock(&group->lock);
+    thread_mutex_unlock(&group->lock);
 }
 
 static void *run_thread(void *arg)
 {
     struct loop_thread *thread = arg;
-    struct loop_threads *all = thread->all;
+    struct loop_threads *group = thread->group;
     jd_event_loop *loop;
 
-    thread_set_numbered_name(all->setup.name, (unsigned)(thread - all->threads));
-    thread->result = event_loop_create_on(&thread->loop, all->setup.options, all->setup.ops);
+    thread_set_numbered_name(group->setup.name, (unsigned)(thread - group->threads));
+    thread->result = event_loop_create_on(&thread->loop, group->setup.options, group->setup.ops);
     loop = thread->loop;
-    if (thread->result == 0 && all->setup.on_init != NULL)
-        all->setup.on_init(loop, all->setup.on_init_arg);
+    if (thread->result == 0 && group->setup.on_init != NULL)
+        group->setup.on_init(loop, group->setup.on_init_arg);
     report_ready(thread);
     if (thread->result < 0)
         return NULL;
-    run_until_stopped(loop, all);
+    run_until_stopped(loop, group);
     jd_event_loop_destroy(loop);
     return NULL;
 }
@@ -102,7 +103,7 @@ int loop_threads_start(struct loop_threads **out, unsigned count, const struct l
     thread_condition_init(&threads->changed);
     while (threads->count < count && result == 0) {
         struct loop_thread *thread = &threads->threads[threads->count];
-        thread->all = threads;
+        thread->group = threads;
         result = thread_start(&thread->thread, run_thread, thread);
         if (result == 0)
             threads->count++;

@@ -1,4 +1,4 @@
-/* Loop threads: a number of loops with a thread each (the sub-Reactors). */
+/* Loop threads: a group of loops, each with its own thread (the io loops of a server; muduo: EventLoopThreadPool). */
 #ifndef NET_LOOP_LOOP_THREADS_H
 #define NET_LOOP_LOOP_THREADS_H
 
@@ -7,20 +7,20 @@
 
 #include <jinduo/tcp_server.h>
 
-/* What they all have in common. name, options and ops must outlive them. */
+/* The setup of all threads of a group. name, options and ops must outlive the group. */
 struct loop_threads_setup {
-    const char *name;
+    const char *name; /* of the threads, followed by a number */
     const jd_event_loop_options *options;
     const struct engine_ops *ops;
-    jd_thread_init_callback on_init; /* may be NULL; called in each thread before its loop runs */
+    jd_thread_init_callback on_init; /* invoked in each thread before its loop runs; may be NULL */
     void *on_init_arg;
 };
 
 struct loop_thread {
-    struct loop_threads *all;
+    struct loop_threads *group;
     thread_handle thread;
-    jd_event_loop *loop; /* made, run and destroyed by the thread */
-    int result;          /* of making it */
+    jd_event_loop *loop; /* created, run and destroyed by the thread */
+    int result;          /* of the creation */
 };
 
 struct loop_threads {
@@ -28,16 +28,18 @@ struct loop_threads {
     struct loop_threads_setup setup;
     thread_mutex lock;
     thread_condition changed;
-    unsigned ready; /* threads that have made their loop, or failed to */
+    unsigned ready; /* threads that have created their loop, or failed to */
     _Atomic bool stopping;
     struct loop_thread threads[];
 };
 
-/* Starts count (> 0) threads and returns when their loops are about to run. All or nothing. Returns 0, JD_ENOMEM, JD_EAGAIN,
- * or an error of jd_event_loop_create. */
+/* Starts count (> 0) threads, and returns when all loops are created and on_init has returned in each thread. Returns
+ * 0; or JD_ENOMEM, JD_EAGAIN (a thread could not be started) or an error of jd_event_loop_create: then no thread is
+ * left. */
 int loop_threads_start(struct loop_threads **threads, unsigned count, const struct loop_threads_setup *setup);
 
-/* Ends the loops after what they have queued, and joins the threads. */
+/* Ends the loops after the tasks that they have queued, joins the threads and frees the group. Not from one of its
+ * threads. */
 void loop_threads_stop(struct loop_threads *threads);
 
 #endif

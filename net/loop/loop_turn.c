@@ -1,21 +1,20 @@
-/* One turn of the loop: waits for events, which the engine reports; runs timers, signals and tasks; settles what was put off
- * until the turn's end; frees what has ended. */
+/* One turn of the loop. Its steps are listed in event_loop.h. */
 #include "base/platform/thread.h"
 #include "net/engine/channel.h"
 #include "net/loop/event_loop.h"
 #include "net/loop/signal_watch.h"
 
 enum {
-    BUSY_POLL_MAX_MISSES = 8,     /* in a row, then the loop sleeps at once */
-    BUSY_POLL_RETRY_EVERY = 16,   /* sleeps, then it looks again */
-    TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in a turn */
-    TASKS_PER_CLOCK = 32,
-    WAIT_FAILURES_MAX = 1000, /* in a row, a millisecond apart, while a loop is destroyed */
+    BUSY_POLL_MAX_MISSES = 8,     /* after so many in a row the loop sleeps without a busy poll */
+    BUSY_POLL_RETRY_EVERY = 16,   /* sleeps without a busy poll; then it tries one again */
+    TASK_BUDGET_NS = 5 * 1000000, /* for queued tasks in one turn */
+    TASKS_PER_CLOCK = 32,         /* tasks between two readings of the clock */
+    WAIT_FAILURES_MAX = 1000,     /* failed waits in a row, a millisecond apart, while a loop is being destroyed */
 };
 
 enum { NS_PER_MS = 1000000 };
 
-static bool something_is_queued(const jd_event_loop *loop)
+static bool has_pending_work(const jd_event_loop *loop)
 {
     return loop->flush.touched_first != NULL || loop->blocks.output.released.first != NULL ||
            !task_queue_is_empty(&loop->queue) || (loop->runs_until_quit && atomic_load(&loop->shared.quit)) ||
@@ -37,8 +36,8 @@ int64_t event_loop_time_to_wait(jd_event_loop *loop, int64_t timeout_ns)
     return timeout_ns < 0 || until_ns < timeout_ns ? until_ns : timeout_ns;
 }
 
-/* Whether spinning is worth it now. A loop that found nothing many times in a row sleeps at once, and tries again now
- * and then: so an idle loop, or one whose events are further apart than busy_poll_us, does not burn its core. */
+/* Whether to busy-poll before sleeping. After many busy polls without an event, the loop tries one only now and then: a
+ * loop that is idle, or whose events are further apart than busy_poll_us, must not use up its core. */
 static bool may_busy_poll(jd_event_loop *loop)
 {
     if (loop->busy_poll.span_ns == 0)
@@ -48,7 +47,8 @@ static bool may_busy_poll(jd_event_loop *loop)
     return ++loop->busy_poll.misses % BUSY_POLL_RETRY_EVERY == 0;
 }
 
-/* Looks for events without sleeping. Returns their number, an error, or 0 when the time is up or a task has come. */
+/* Polls for events without sleeping. Returns their number or a negative error; 0 when the time is over or work is
+ * pending. */
 static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
 {
     int64_t span_ns = timeout_ns >= 0 && timeout_ns < loop->busy_poll.span_ns ? timeout_ns : loop->busy_poll.span_ns;
@@ -56,7 +56,7 @@ static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
 
     do {
         int events = loop->ops->wait(loop->engine, 0);
-        if (events != 0 || something_is_queued(loop)) {
+        if (events != 0 || has_pending_work(loop)) {
             loop->busy_poll.misses = 0;
             return events;
         }
@@ -66,10 +66,10 @@ static int busy_poll(jd_event_loop *loop, int64_t timeout_ns)
     return 0;
 }
 
-bool event_loop_fall_asleep(jd_event_loop *loop)
+bool event_loop_prepare_sleep(jd_event_loop *loop)
 {
     atomic_store(&loop->shared.wake->state, LOOP_SLEEPING);
-    if (!something_is_queued(loop))
+    if (!has_pending_work(loop))
         return true;
     atomic_store(&loop->shared.wake->state, LOOP_AWAKE);
     return false;
@@ -79,16 +79,16 @@ static int wait_for_events(jd_event_loop *loop, int64_t timeout_ns)
 {
     int events;
 
-    timeout_ns = something_is_queued(loop) ? 0 : event_loop_time_to_wait(loop, timeout_ns);
+    timeout_ns = has_pending_work(loop) ? 0 : event_loop_time_to_wait(loop, timeout_ns);
     if (timeout_ns == 0)
         return loop->ops->wait(loop->engine, 0);
     if (may_busy_poll(loop)) {
         events = busy_poll(loop, timeout_ns);
-        if (events != 0 || something_is_queued(loop))
+        if (events != 0 || has_pending_work(loop))
             return events;
         timeout_ns = event_loop_time_to_wait(loop, timeout_ns);
     }
-    if (!event_loop_fall_asleep(loop))
+    if (!event_loop_prepare_sleep(loop))
         timeout_ns = 0;
     counter_add(&loop->counters.sleeps, timeout_ns != 0);
     return loop->ops->wait(loop->engine, timeout_ns);
@@ -114,7 +114,7 @@ unsigned event_loop_run_tasks(jd_event_loop *loop)
     return count;
 }
 
-/* What these callbacks send in turn may be sent at once: that is given back the next time. */
+/* References that are released during these callbacks wait for the next call. */
 unsigned event_loop_release_references(jd_event_loop *loop)
 {
     struct block *released = output_pools_take_released(&loop->blocks.output);

@@ -1,5 +1,5 @@
-/* Signals as callbacks on a loop: the handler notes the signal in the loop that watches it and wakes it; both are safe in
- * a signal handler (signal-safety(7)). */
+/* Signals as callbacks on a loop. The signal handler sets the signal's bit in the loop that watches it, and wakes the
+ * loop; both are safe in a signal handler (signal-safety(7)). */
 #include "net/loop/signal_watch.h"
 #include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
@@ -18,7 +18,7 @@ static struct watched_signal {
 
 static thread_mutex watch_lock = THREAD_MUTEX_INITIALIZER;
 
-/* Threads in the handler: one that has read a loop there may still touch it. */
+/* Threads that are inside the handler and may use the loop that they have read. */
 static _Atomic unsigned handlers;
 
 static void on_signal(int number)
@@ -64,7 +64,7 @@ int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callba
 
     if (number <= 0 || number >= SIGNALS)
         return JD_EINVAL;
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
@@ -99,7 +99,7 @@ unsigned loop_signals_run(jd_event_loop *loop)
     return count;
 }
 
-void loop_signals_forget(jd_event_loop *loop)
+void loop_signals_unwatch_all(jd_event_loop *loop)
 {
     thread_mutex_lock(&watch_lock);
     for (int number = 1; number < SIGNALS; number++)

@@ -4,10 +4,12 @@
 
 #include <jinduo/event_loop.h>
 
-/* Calls back for those that have come. Returns how many. */
+/* Invokes the callbacks of the signals that have arrived since the last call. Returns their number. In the loop's
+ * thread. */
 unsigned loop_signals_run(jd_event_loop *loop);
 
-/* The loop ends: it watches none any more. */
-void loop_signals_forget(jd_event_loop *loop);
+/* Ends the watching of all signals of the loop, and restores the handlers that they had before. In the loop's
+ * thread. */
+void loop_signals_unwatch_all(jd_event_loop *loop);
 
 #endif

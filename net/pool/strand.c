@@ -1,4 +1,5 @@
-/* Strand: of its tasks the pool has at most one at a time; whichever thread has run that takes the next. */
+/* Strand: the pool has at most one task of a strand at a time. The thread that has run it takes the strand's next
+ * task. */
 #include "base/platform/thread.h"
 #include "net/pool/thread_pool.h"
 
@@ -17,7 +18,7 @@ bool strand_append(jd_strand *strand, struct pool_task *task)
     return first;
 }
 
-static void free_strand(jd_strand *strand)
+static void strand_free(jd_strand *strand)
 {
     jd_thread_pool *pool = strand->pool;
 
@@ -32,12 +33,12 @@ struct pool_task *strand_next(jd_strand *strand, unsigned tasks_in_a_row)
     if (next == NULL) {
         strand->scheduled = false;
         if (strand->destroyed)
-            free_strand(strand);
+            strand_free(strand);
         return NULL;
     }
     if (tasks_in_a_row < STRAND_BUDGET_TASKS)
         return next;
-    /* The calling thread is about to look at the queue, so nobody need be woken. */
+    /* No thread must be woken: the calling thread takes its next task from the queue. */
     task_list_append(&strand->pool->queue, next);
     return NULL;
 }
@@ -65,15 +66,15 @@ int jd_strand_submit(jd_strand *strand, jd_task work, void *work_arg, jd_event_l
 void jd_strand_destroy(jd_strand *strand)
 {
     jd_thread_pool *pool;
-    bool over;
+    bool idle;
 
     if (strand == NULL)
         return;
     pool = strand->pool;
     thread_mutex_lock(&pool->lock);
     strand->destroyed = true;
-    over = !strand->scheduled;
+    idle = !strand->scheduled;
     thread_mutex_unlock(&pool->lock);
-    if (over)
-        free_strand(strand);
+    if (idle)
+        strand_free(strand);
 }

@@ -1,5 +1,5 @@
-/* Thread pool: one queue under one lock. Tasks lie in an array of the pool's: nothing is allocated for each. What ends goes
- * to its loop, and home, by lock-free queues. */
+/* Thread pool: one queue under one lock. Tasks are entries of an array, so submit allocates nothing. A task that has
+ * ended goes to its loop, for the report, and back to the pool by lock-free queues. */
 #include "net/pool/thread_pool.h"
 
 #include "base/memory.h"
@@ -10,71 +10,73 @@
 
 enum { MAX_THREADS = 1024, DEFAULT_TASKS = 1024, MAX_TASKS = 1 << 20 };
 
-/* The pool whose thread this is. */
+/* The pool to which the calling thread belongs; NULL: none. */
 static _Thread_local const jd_thread_pool *current_pool;
 
-/* ---- the end of a task ---- */
+/* ---- reporting the end of a task ---- */
 
 void thread_pool_release(jd_thread_pool *pool)
 {
     if (atomic_fetch_sub(&pool->references, 1) > 1)
         return;
     thread_condition_destroy(&pool->all_ended);
-    thread_condition_destroy(&pool->task_came);
+    thread_condition_destroy(&pool->task_arrived);
     thread_mutex_destroy(&pool->lock);
     memory_release(pool, sizeof(*pool) + pool->task_limit * sizeof(pool->tasks[0]));
 }
 
-static void tell(struct pool_task *task, int error)
+/* Returns the task to the pool and invokes done. */
+static void task_report(struct pool_task *task, int error)
 {
     jd_thread_pool *pool = task->pool;
     jd_work_done done = task->done;
     void *arg = task->done_arg;
 
-    /* Before the call, which may submit the next one. */
-    mpsc_queue_push(&pool->tasks_home, &task->delivery.node);
+    /* Before done, which may submit the next task. */
+    mpsc_queue_push(&pool->returned_tasks, &task->delivery.node);
     thread_pool_release(pool);
     if (done != NULL)
         done(error, arg);
 }
 
-static void tell_on_loop(struct task_node *delivery)
+static void task_deliver_on_loop(struct task_node *delivery)
 {
     struct pool_task *task = (struct pool_task *)delivery;
 
-    tell(task, task->error);
+    task_report(task, task->error);
 }
 
-static void end(struct pool_task *task, int error)
+static void task_end(struct pool_task *task, int error)
 {
     jd_event_loop *loop = task->loop;
     bool delivered;
 
     if (loop == NULL) {
-        tell(task, error);
+        task_report(task, error);
         return;
     }
     task->error = error;
-    delivered = event_loop_push(loop, &task->delivery); /* from here on the task is the loop's */
+    delivered = event_loop_push(loop, &task->delivery); /* if true, the loop owns the task from here on */
     event_loop_unref_memory(loop);
     if (!delivered)
-        tell(task, JD_ECANCELED);
+        task_report(task, JD_ECANCELED);
 }
 
-/* ---- the threads; under the lock but while working ---- */
+/* ---- the threads; under the lock, except while work runs ---- */
 
-/* Waits for a task; NULL when the pool ends. */
-static struct pool_task *next_task(jd_thread_pool *pool)
+/* Returns the next task of the queue; waits for one if it is empty. NULL: the pool is stopping and the queue is
+ * empty. */
+static struct pool_task *thread_next_task(jd_thread_pool *pool)
 {
     while (pool->queue.first == NULL && !pool->stopping) {
         pool->idle_threads++;
-        thread_condition_wait(&pool->task_came, &pool->lock);
+        thread_condition_wait(&pool->task_arrived, &pool->lock);
         pool->idle_threads--;
     }
     return task_list_take(&pool->queue);
 }
 
-static void run(jd_thread_pool *pool, struct pool_task *task)
+static void task_run_in_thread(jd_thread_pool *pool, struct pool_task *task)
 {
     bool cancelled = pool->stopping || (task->strand != NULL && task->strand->destroyed);
 
@@ -83,26 +85,26 @@ static void run(jd_thread_pool *pool, struct pool_task *task)
     thread_mutex_unlock(&pool->lock);
     if (!cancelled)
         task->work(task->work_arg);
-    end(task, cancelled ? JD_ECANCELED : 0);
+    task_end(task, cancelled ? JD_ECANCELED : 0);
     thread_mutex_lock(&pool->lock);
     pool->running--;
     *(cancelled ? &pool->cancelled : &pool->completed) += 1;
 }
 
-/* A task, and of a strand's some of those behind it. */
-static void run_some(jd_thread_pool *pool, struct pool_task *task)
+/* Runs a task and, if it belongs to a strand, some of the strand's next tasks. */
+static void thread_run_tasks(jd_thread_pool *pool, struct pool_task *task)
 {
     jd_strand *strand = task->strand;
 
     for (unsigned in_a_row = 1; task != NULL; in_a_row++) {
-        run(pool, task);
+        task_run_in_thread(pool, task);
         task = strand != NULL ? strand_next(strand, in_a_row) : NULL;
     }
     if (pool->waiters > 0 && pool->waiting == 0 && pool->running == 0)
         thread_condition_broadcast(&pool->all_ended);
 }
 
-static void *run_thread(void *arg)
+static void *thread_main(void *arg)
 {
     jd_thread_pool *pool = arg;
     struct pool_task *task;
@@ -116,21 +118,21 @@ static void *run_thread(void *arg)
     if (pool->thread_init != NULL)
         pool->thread_init(pool->thread_init_arg);
     thread_mutex_lock(&pool->lock);
-    while ((task = next_task(pool)) != NULL)
-        run_some(pool, task);
+    while ((task = thread_next_task(pool)) != NULL)
+        thread_run_tasks(pool, task);
     thread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
 /* ---- submitting ---- */
 
-/* Under the lock. NULL when all are under way. */
-static struct pool_task *take_free_task(jd_thread_pool *pool)
+/* Under the lock. NULL: all entries are in use. */
+static struct pool_task *pool_take_free_task(jd_thread_pool *pool)
 {
     struct mpsc_node *node = pool->free_tasks;
 
     if (node == NULL)
-        node = mpsc_queue_take_all(&pool->tasks_home);
+        node = mpsc_queue_take_all(&pool->returned_tasks);
     if (node == NULL)
         return pool->tasks_used < pool->task_limit ? &pool->tasks[pool->tasks_used++] : NULL;
     pool->free_tasks = node->next;
@@ -138,10 +140,11 @@ static struct pool_task *take_free_task(jd_thread_pool *pool)
 }
 
 /* Under the lock. Returns whether a thread must be woken for it. */
-static bool enqueue(jd_thread_pool *pool, jd_strand *strand, struct pool_task *task, const struct pool_task *order)
+static bool pool_enqueue(jd_thread_pool *pool, jd_strand *strand, struct pool_task *task,
+                         const struct pool_task *request)
 {
-    *task = *order;
-    task->delivery.run = tell_on_loop;
+    *task = *request;
+    task->delivery.run = task_deliver_on_loop;
     task->pool = pool;
     task->strand = strand;
     if (task->done == NULL)
@@ -157,7 +160,7 @@ static bool enqueue(jd_thread_pool *pool, jd_strand *strand, struct pool_task *t
     return pool->idle_threads > 0;
 }
 
-int thread_pool_submit(jd_thread_pool *pool, jd_strand *strand, const struct pool_task *order)
+int thread_pool_submit(jd_thread_pool *pool, jd_strand *strand, const struct pool_task *request)
 {
     struct pool_task *task = NULL;
     bool wake = false;
@@ -166,16 +169,16 @@ int thread_pool_submit(jd_thread_pool *pool, jd_strand *strand, const struct poo
     thread_mutex_lock(&pool->lock);
     if (pool->stopping)
         result = JD_ECANCELED;
-    else if ((task = take_free_task(pool)) != NULL)
-        wake = enqueue(pool, strand, task, order);
+    else if ((task = pool_take_free_task(pool)) != NULL)
+        wake = pool_enqueue(pool, strand, task, request);
     else
         result = JD_EAGAIN;
     pool->refused += result == JD_EAGAIN;
     if (wake)
-        atomic_fetch_add(&pool->references, 1); /* the task may have run by then, and its end may be the pool's */
+        atomic_fetch_add(&pool->references, 1); /* done may destroy the pool before the signal below */
     thread_mutex_unlock(&pool->lock);
     if (wake) {
-        thread_condition_signal(&pool->task_came);
+        thread_condition_signal(&pool->task_arrived);
         thread_pool_release(pool);
     }
     return result;
@@ -189,7 +192,7 @@ int jd_thread_pool_submit(jd_thread_pool *pool, jd_task work, void *work_arg, jd
         &(struct pool_task){ .work = work, .work_arg = work_arg, .loop = loop, .done = done, .done_arg = done_arg });
 }
 
-/* ---- beginning and end ---- */
+/* ---- creation and destruction ---- */
 
 static unsigned default_threads(void)
 {
@@ -198,7 +201,7 @@ static unsigned default_threads(void)
     return processors < MAX_THREADS ? processors : MAX_THREADS;
 }
 
-static int make(jd_thread_pool **out, const jd_thread_pool_options *options)
+static int pool_create(jd_thread_pool **out, const jd_thread_pool_options *options)
 {
     uint32_t task_limit = options->task_limit != 0 ? options->task_limit : DEFAULT_TASKS;
     unsigned threads = options->threads != 0 ? options->threads : default_threads();
@@ -220,20 +223,20 @@ static int make(jd_thread_pool **out, const jd_thread_pool_options *options)
         return JD_ENOMEM;
     }
     thread_mutex_init(&pool->lock);
-    thread_condition_init(&pool->task_came);
+    thread_condition_init(&pool->task_arrived);
     thread_condition_init(&pool->all_ended);
-    mpsc_queue_init(&pool->tasks_home);
+    mpsc_queue_init(&pool->returned_tasks);
     atomic_init(&pool->references, 1);
     *out = pool;
     return 0;
 }
 
-/* The threads cancel what is queued still. */
-static void stop(jd_thread_pool *pool)
+/* Stops and joins the threads, which cancel the queued tasks first. */
+static void pool_stop(jd_thread_pool *pool)
 {
     thread_mutex_lock(&pool->lock);
     pool->stopping = true;
-    thread_condition_broadcast(&pool->task_came);
+    thread_condition_broadcast(&pool->task_arrived);
     thread_mutex_unlock(&pool->lock);
     for (uint32_t i = 0; i < pool->thread_count; i++)
         thread_join(pool->threads[i]);
@@ -245,14 +248,14 @@ int jd_thread_pool_create(jd_thread_pool **out, const jd_thread_pool_options *op
 {
     static const jd_thread_pool_options defaults;
     jd_thread_pool *pool;
-    int result = make(&pool, options != NULL ? options : &defaults);
+    int result = pool_create(&pool, options != NULL ? options : &defaults);
 
     if (result < 0)
         return result;
     while (pool->thread_count < pool->threads_wanted) {
-        result = thread_start(&pool->threads[pool->thread_count], run_thread, pool);
+        result = thread_start(&pool->threads[pool->thread_count], thread_main, pool);
         if (result < 0) {
-            stop(pool);
+            pool_stop(pool);
             return result;
         }
         pool->thread_count++;
@@ -280,7 +283,7 @@ int jd_thread_pool_destroy(jd_thread_pool *pool)
         return 0;
     if (current_pool == pool)
         return JD_EBUSY;
-    stop(pool);
+    pool_stop(pool);
     return 0;
 }
 

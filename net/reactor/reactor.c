@@ -51,7 +51,7 @@ static void reactor_destroy(struct engine *engine)
     struct reactor *reactor = reactor_of(engine);
 
     if (reactor->block != NULL)
-        block_put(reactor->block);
+        block_release(reactor->block);
     system_calls.close(reactor->wakeup);
     poller_close(&reactor->poller);
     memory_release(reactor, sizeof(*reactor));

@@ -203,7 +203,7 @@ static void stream_send_next_budget(struct stream *stream)
 
 static void stream_shutdown_write(struct stream *stream)
 {
-    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shut_down(stream);
+    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shutdown_write(stream);
 
     if (result < 0)
         stream_fail(stream, result);
@@ -262,7 +262,7 @@ static void stream_close(struct stream *stream, bool reset)
     struct reactor *reactor = reactor_of_loop(stream->loop);
 
     if (!reset && !has_flag(stream, STREAM_FAILED))
-        socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
+        socket_stream_prepare_close(stream, has_flag(stream, STREAM_ENDED));
     /* close(2) removes the socket from the poller, unless a duplicate of the descriptor exists (epoll(7), question
      * 6). */
     if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))

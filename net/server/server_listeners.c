@@ -9,7 +9,7 @@ static const int64_t log_again_after_ns = 10 * (int64_t)1000000000;
 
 /* ---- a listener's life ---- */
 
-void listener_count_lost(struct listener *listener)
+void listener_count_failed(struct listener *listener)
 {
     counter_add(&listener->loop->counters.connections_accepted, 1);
     counter_add(&listener->loop->counters.connections_failed, 1);
@@ -191,7 +191,7 @@ int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *asked, jd_end
     struct server_endpoint *endpoint;
     int result;
 
-    if (!event_loop_is_mine(server->loop))
+    if (!event_loop_is_in_loop_thread(server->loop))
         return JD_EPERM;
     if (asked->length == 0 || server->state > SERVER_STARTED)
         return JD_EINVAL;
@@ -270,7 +270,7 @@ void server_loop_queue_update(struct server_loop *slot)
         return;
     if (is_base_loop)
         atomic_fetch_add(&slot->server->pending_commands, 1);
-    if (event_loop_push_last(slot->loop, &slot->update))
+    if (event_loop_push_with_ref(slot->loop, &slot->update))
         return;
     if (is_base_loop)
         atomic_fetch_sub(&slot->server->pending_commands, 1);

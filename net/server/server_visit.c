@@ -112,7 +112,7 @@ int jd_tcp_server_for_each(jd_tcp_server *server, jd_connection_task function, v
     visit->done_arg = done_arg;
     visit->loops = loops;
     atomic_fetch_add(&server->pending_commands, 1);
-    if (event_loop_push_last(server->loop, &visit->begin))
+    if (event_loop_push_with_ref(server->loop, &visit->begin))
         return 0;
     atomic_fetch_sub(&server->pending_commands, 1);
     memory_release(visit, visit_bytes(loops));

@@ -99,7 +99,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         options = &defaults;
     name = options->name != NULL ? options->name : "server";
     connection_options = (struct connection_options)CONNECTION_OPTIONS_OF(options);
-    if (!event_loop_is_mine(loop))
+    if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
@@ -128,7 +128,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
 /* Callbacks may be set before start only. */
 static struct connection_profile *server_profile(jd_tcp_server *server)
 {
-    assert(server->state == SERVER_CREATED && event_loop_is_mine(server->loop));
+    assert(server->state == SERVER_CREATED && event_loop_is_in_loop_thread(server->loop));
     return server->profile;
 }
 
@@ -136,7 +136,7 @@ DEFINE_SET_CALLBACKS(server)
 
 void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_init_callback callback, void *arg)
 {
-    assert(server->state == SERVER_CREATED && event_loop_is_mine(server->loop));
+    assert(server->state == SERVER_CREATED && event_loop_is_in_loop_thread(server->loop));
     server->on_thread_init = callback;
     server->on_thread_init_arg = arg;
 }
@@ -218,7 +218,7 @@ int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
     bool accepting = !atomic_load(&server->accepting_paused);
     int result;
 
-    if (!event_loop_is_mine(server->loop))
+    if (!event_loop_is_in_loop_thread(server->loop))
         return JD_EPERM;
     if (server->state != SERVER_CREATED || atomic_load(&server->destroying))
         return JD_EALREADY;
@@ -363,7 +363,7 @@ int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callbac
         return JD_ENOMEM;
     *stop = (struct stop_task){ { .run = stop_task_run }, server, drain_ms, done, arg };
     atomic_fetch_add(&server->pending_commands, 1);
-    if (event_loop_push_last(server->loop, &stop->task))
+    if (event_loop_push_with_ref(server->loop, &stop->task))
         return 0;
     atomic_fetch_sub(&server->pending_commands, 1);
     memory_release(stop, sizeof(*stop));
@@ -440,7 +440,7 @@ void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, void *a
         server_destroy_in_loop(server);
         event_loop_end_work(loop, locked);
     } else {
-        event_loop_push_last(server->loop, &server->destroy);
+        event_loop_push_with_ref(server->loop, &server->destroy);
     }
 }
 

@@ -1,6 +1,7 @@
-/* The user's descriptors. They are in an epoll instance of their own, which the backend polls as it would any descriptor:
- * so levels, edges and what can be watched at all are epoll's (epoll(7)), as on the Reactor; and a channel's end leaves
- * nothing under way that would hold the user's file open. */
+/* The user's descriptors: registered with an epoll instance, which the backend polls like any descriptor.
+ *
+ *   - Level, edge and the kinds of files that can be watched are those of epoll(7), as on the Reactor.
+ *   - A channel that ends leaves no operation in flight that would keep the user's file open. */
 #include "proactor/channels/proactor_channels.h"
 
 #include "base/memory.h"
@@ -14,11 +15,11 @@ struct proactor_channels {
     struct poller poller;
     struct backend *backend;
     unsigned count;       /* watched */
-    bool polled;          /* the poll of the epoll instance is under way */
-    jd_channel *released; /* by engine_data; the poll may still be under way */
+    bool polled;          /* the poll of the epoll instance is in flight */
+    jd_channel *released; /* to be reported; linked by engine_data */
 };
 
-static uint64_t poll_token(void)
+static uint64_t channels_poll_token(void)
 {
     return proactor_token(COMPLETES_CHANNELS, 0);
 }
@@ -50,7 +51,7 @@ static int channels_poll(struct proactor_channels *channels)
 {
     const struct operation_request request = {
         .opcode = OPCODE_POLL,
-        .token = poll_token(),
+        .token = channels_poll_token(),
         .fd = channels->poller.epoll,
         .poll_events = READY_INPUT,
     };
@@ -77,7 +78,7 @@ static int channels_watch(struct proactor_channels *channels, jd_channel *channe
     return result;
 }
 
-static void release(struct proactor_channels *channels)
+static void channels_report_released(struct proactor_channels *channels)
 {
     while (channels->released != NULL) {
         jd_channel *channel = channels->released;
@@ -86,7 +87,8 @@ static void release(struct proactor_channels *channels)
     }
 }
 
-/* With the last channel the poll ends, too: until then that channel counts as watched, so that the loop waits for it. */
+/* The last channel is reported as released only when the poll has completed: until then it counts as watched, so that
+ * the loop does not end before the poll. */
 static void channels_unwatch(struct proactor_channels *channels, jd_channel *channel)
 {
     poller_remove(&channels->poller, channel->fd);
@@ -94,9 +96,9 @@ static void channels_unwatch(struct proactor_channels *channels, jd_channel *cha
     channels->released = channel;
     channels->count--;
     if (channels->count > 0 || !channels->polled)
-        release(channels);
+        channels_report_released(channels);
     else
-        channels->backend->ops->cancel(channels->backend, channels->poller.epoll, poll_token());
+        channels->backend->ops->cancel(channels->backend, channels->poller.epoll, channels_poll_token());
 }
 
 static int channels_ready(struct proactor_channels *channels)
@@ -104,7 +106,7 @@ static int channels_ready(struct proactor_channels *channels)
     int count = poller_wait(&channels->poller, 0);
 
     channels->polled = false;
-    release(channels);
+    channels_report_released(channels);
     for (int i = 0; i < count; i++) {
         const struct epoll_event *event = &channels->poller.events[i];
         channel_ready((jd_channel *)(uintptr_t)event->data.u64, poller_readiness(event->events));

@@ -1,4 +1,4 @@
-/* Channels by epoll, whatever the backend. */
+/* Channels by epoll(7), for every backend. */
 #ifndef PROACTOR_CHANNELS_PROACTOR_CHANNELS_H
 #define PROACTOR_CHANNELS_PROACTOR_CHANNELS_H
 

@@ -1,14 +1,14 @@
-/* Connecting by an operation. */
+/* Connecting: one operation per connector. */
 #include "proactor/engine/proactor_engine.h"
 
 #include <jinduo/error.h>
 
-static uint64_t token_of(const struct connector *connector)
+static uint64_t connector_token(const struct connector *connector)
 {
     return proactor_token(COMPLETES_CONNECT, (uint64_t)(uintptr_t)connector);
 }
 
-static void close_socket(struct proactor_engine *proactor, struct connector *connector)
+static void connector_close_socket(struct proactor_engine *proactor, struct connector *connector)
 {
     socket_close(connector->socket);
     connector->socket = SOCKET_NONE;
@@ -20,7 +20,7 @@ int proactor_connect(struct engine *engine, struct connector *connector)
     struct proactor_engine *proactor = proactor_of(engine);
     struct operation_request request = {
         .opcode = OPCODE_CONNECT,
-        .token = token_of(connector),
+        .token = connector_token(connector),
         .address = endpoint_sockaddr(&connector->endpoint),
         .address_length = connector->endpoint.length,
     };
@@ -33,15 +33,15 @@ int proactor_connect(struct engine *engine, struct connector *connector)
     request.fd = connector->socket;
     result = proactor_submit(proactor, &request);
     if (result < 0)
-        close_socket(proactor, connector);
+        connector_close_socket(proactor, connector);
     return result;
 }
 
-/* The operation completes all the same, with whatever. */
+/* engine_data marks the connector as abandoned: its operation still completes, and the result is then JD_ECANCELED. */
 void proactor_abandon(struct engine *engine, struct connector *connector)
 {
     connector->engine_data = connector;
-    proactor_cancel(proactor_of(engine), connector->socket, token_of(connector));
+    proactor_cancel(proactor_of(engine), connector->socket, connector_token(connector));
 }
 
 void proactor_connected(struct proactor_engine *proactor, const struct completion *completion)
@@ -54,7 +54,7 @@ void proactor_connected(struct proactor_engine *proactor, const struct completio
     if (error == 0)
         error = socket_finish_connect(connector->socket, &peer);
     if (error < 0)
-        close_socket(proactor, connector);
+        connector_close_socket(proactor, connector);
     socket = connector->socket;
     connector->socket = SOCKET_NONE;
     connector->connected(connector, error, socket, &peer);

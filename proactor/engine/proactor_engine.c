@@ -1,4 +1,4 @@
-/* The loop side of the Proactor. */
+/* The engine's loop side: life, wait, and the dispatch of completions. */
 #include "proactor/engine/proactor_engine.h"
 
 #include "base/log.h"
@@ -37,7 +37,7 @@ void proactor_destroy(struct engine *engine)
     struct proactor_engine *proactor = proactor_of(engine);
 
     assert(!proactor_receive_waits(proactor) && proactor->receiving.ended.first == NULL);
-    assert(!proactor_holds_blocks(proactor) && !proactor_accept_waits(proactor));
+    assert(!proactor_has_deferred(proactor) && !proactor_accept_waits(proactor));
     proactor->backend->ops->destroy(proactor->backend);
     if (proactor->channels != NULL)
         proactor->channel_ops->close(proactor->channels);
@@ -63,33 +63,33 @@ jd_timestamp proactor_now(const struct engine *engine)
     return clock_now();
 }
 
-static int64_t shorter(int64_t timeout_ns, int64_t other_ns)
+static int64_t shorter_timeout(int64_t timeout_ns, int64_t other_ns)
 {
     return timeout_ns < 0 || other_ns < timeout_ns ? other_ns : timeout_ns;
 }
 
-static int64_t time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
+static int64_t engine_time_to_wait(const struct proactor_engine *proactor, int64_t timeout_ns)
 {
     const struct backend *backend = proactor->backend;
 
-    if (timeout_ns == 0 || proactor_holds_blocks(proactor) ||
+    if (timeout_ns == 0 || proactor_has_deferred(proactor) ||
         (proactor->awaits_sends && backend->ops->has_unsignaled(backend)))
         return 0;
     if (proactor_receive_waits(proactor))
-        timeout_ns = shorter(timeout_ns, proactor_receive_patience(proactor));
+        timeout_ns = shorter_timeout(timeout_ns, proactor_receive_patience(proactor));
     if (proactor_accept_waits(proactor))
-        timeout_ns = shorter(timeout_ns, proactor_accept_patience(proactor));
+        timeout_ns = shorter_timeout(timeout_ns, proactor_accept_patience(proactor));
     return timeout_ns;
 }
 
-/* Returns how long to wait. */
-static int64_t prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns)
+/* Submits the work that waited for this wait. Returns how long the wait may sleep. */
+static int64_t engine_prepare_wait(struct proactor_engine *proactor, int64_t timeout_ns)
 {
     proactor->error = proactor->channels != NULL ? proactor->channel_ops->poll(proactor->channels) : 0;
     proactor_continue_streams(proactor);
     if (operations_before_wait(&proactor->operations) || proactor->error < 0)
         return 0;
-    return time_to_wait(proactor, timeout_ns);
+    return engine_time_to_wait(proactor, timeout_ns);
 }
 
 int proactor_pollable(struct engine *engine)
@@ -103,7 +103,7 @@ int64_t proactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
 {
     struct proactor_engine *proactor = proactor_of(engine);
 
-    timeout_ns = prepare_wait(proactor, timeout_ns);
+    timeout_ns = engine_prepare_wait(proactor, timeout_ns);
     return proactor->backend->ops->prepare_poll(proactor->backend) ? 0 : timeout_ns;
 }
 
@@ -112,15 +112,15 @@ int proactor_wait(struct engine *engine, int64_t timeout_ns)
     struct proactor_engine *proactor = proactor_of(engine);
     int count;
 
-    timeout_ns = prepare_wait(proactor, timeout_ns);
+    timeout_ns = engine_prepare_wait(proactor, timeout_ns);
     count = proactor->backend->ops->wait(proactor->backend, timeout_ns);
     if (proactor_accept_waits(proactor))
-        proactor->told += proactor_retry_accepting(proactor);
-    operations_tell_finished(&proactor->operations);
+        proactor->reported += proactor_retry_accepting(proactor);
+    operations_report_finished(&proactor->operations);
     proactor_receive_waited(proactor);
     if (count < 0 || proactor->error < 0)
         return count < 0 ? count : proactor->error;
-    return count + (int)proactor->told;
+    return count + (int)proactor->reported;
 }
 
 /* ---- the user's operations ---- */
@@ -152,7 +152,7 @@ void proactor_unwatch(struct engine *engine, jd_channel *channel)
     proactor->channel_ops->unwatch(proactor->channels, channel);
 }
 
-static void channels_polled(struct proactor_engine *proactor)
+static void engine_channels_ready(struct proactor_engine *proactor)
 {
     int result = proactor->channel_ops->ready(proactor->channels);
 
@@ -160,14 +160,14 @@ static void channels_polled(struct proactor_engine *proactor)
         proactor->error = result;
 }
 
-/* ---- what a backend calls ---- */
+/* ---- what a backend calls (proactor/backend.h) ---- */
 
 void proactor_woke(struct proactor_engine *owner)
 {
     event_loop_woke(owner->engine.loop);
     owner->turn++;
     proactor_receive_woke(owner);
-    owner->told = proactor_tell_held(owner);
+    owner->reported = proactor_continue_deferred(owner);
 }
 
 void proactor_unsignaled_reported(struct proactor_engine *owner)
@@ -177,7 +177,7 @@ void proactor_unsignaled_reported(struct proactor_engine *owner)
 
 void proactor_timeout_lost(struct proactor_engine *owner)
 {
-    operations_time(&owner->operations);
+    operations_start_timers(&owner->operations);
 }
 
 void proactor_count_overflow(struct proactor_engine *owner)
@@ -192,7 +192,7 @@ void proactor_count_enter(struct proactor_engine *owner)
 
 void proactor_log_refusal(struct proactor_engine *owner, const char *reason)
 {
-    log_message(JD_LOG_ERROR, "%s: %s", owner->engine.ops->name, reason);
+    log_message(JD_LOG_ERROR, "%s: not available: %s", owner->engine.ops->name, reason);
 }
 
 struct block *proactor_receive_block(struct proactor_engine *owner)
@@ -215,7 +215,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
     enum completion_kind kind = proactor_token_kind(completion->token);
     struct stream *stream = NULL;
 
-    /* A stream is gone only when the last of its operations has completed. */
+    /* A stream exists until the last of its operations has completed, so the look-up succeeds. */
     if (kind <= COMPLETES_FILE)
         stream = stream_by_token(owner->engine.loop, proactor_token_value(completion->token));
     assert(kind > COMPLETES_FILE || stream != NULL);
@@ -239,7 +239,7 @@ void proactor_completed(struct proactor_engine *owner, struct completion *comple
         proactor_connected(owner, completion);
         break;
     case COMPLETES_CHANNELS:
-        channels_polled(owner);
+        engine_channels_ready(owner);
         break;
     case COMPLETES_ZERO_COPY:
         proactor_zero_copy_completed(owner, (struct zero_copy_send *)(uintptr_t)proactor_token_value(completion->token),

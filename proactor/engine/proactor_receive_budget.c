@@ -1,41 +1,42 @@
-/* The budget of a turn, and how many streams share the turns. What a stream receives beyond its budget is held, and nothing
- * more is received meanwhile; it is delivered in the turns that follow, a budget in each. */
+/* The budget of a turn, and how many streams are active. A stream that has received more than its budget stops
+ * receiving; the blocks beyond the budget are deferred and delivered in the following turns, one budget per turn. */
 #include "proactor/engine/proactor_receive_budget.h"
 
 #include <assert.h>
 
 void proactor_budget_init(struct proactor_engine *proactor)
 {
-    stream_list_init(&proactor->budget.holding);
+    stream_list_init(&proactor->budget.budget_deferred);
 }
 
 unsigned proactor_gathering_share = 32;
 
-/* A few of those at work: if it were most of them, they would wait for each other. How many are at work: each that received
- * in this turn did so last a number of turns ago, and meanwhile the others had theirs. */
+/* A small share of the active streams: if it were most of them, they would wait for each other. The number of active
+ * streams is estimated by budget.turns_between: in the turns since a stream last received, the other active streams
+ * received. */
 unsigned proactor_worth_gathering(const struct proactor_engine *owner)
 {
     return owner->budget.turns_between / proactor_gathering_share;
 }
 
-/* ---- what is held ---- */
+/* ---- deferred blocks: a circular list ---- */
 
-void proactor_hold(struct proactor_engine *proactor, struct stream *stream, struct block *block)
+void proactor_defer_block(struct proactor_engine *proactor, struct stream *stream, struct block *block)
 {
     struct block *last = stream->engine_data;
 
-    if (has_flag(stream, STREAM_HOLDS)) {
+    if (has_flag(stream, STREAM_BUDGET_DEFERRED)) {
         block->next = last->next;
         last->next = block;
     } else {
         block->next = block;
-        stream_list_append(&proactor->budget.holding, stream, STREAM_HOLDS);
+        stream_list_append(&proactor->budget.budget_deferred, stream, STREAM_BUDGET_DEFERRED);
         proactor_cancel_receive(proactor, stream);
     }
     stream->engine_data = block;
 }
 
-static struct block *take_held(struct stream *stream)
+static struct block *deferred_take_first(struct stream *stream)
 {
     struct block *last = stream->engine_data, *first;
 
@@ -44,68 +45,68 @@ static struct block *take_held(struct stream *stream)
     last->next = first->next;
     if (first == last) {
         stream->engine_data = NULL;
-        clear_flag(stream, STREAM_HOLDS);
+        clear_flag(stream, STREAM_BUDGET_DEFERRED);
     }
     return first;
 }
 
-static void drop_held(struct stream *stream)
+static void deferred_drop_all(struct stream *stream)
 {
-    while (has_flag(stream, STREAM_HOLDS))
-        block_put(take_held(stream));
+    while (has_flag(stream, STREAM_BUDGET_DEFERRED))
+        block_put(deferred_take_first(stream));
 }
 
-static void tell_held(struct proactor_engine *proactor, struct stream *stream, size_t budget)
+static void deferred_deliver(struct proactor_engine *proactor, struct stream *stream, size_t budget)
 {
-    size_t told = 0;
+    size_t delivered = 0;
 
-    while (has_flag(stream, STREAM_HOLDS) && !has_flag(stream, STREAM_FAILED) && told < budget) {
-        struct block *block = take_held(stream);
-        told += block_length(block);
+    while (has_flag(stream, STREAM_BUDGET_DEFERRED) && !has_flag(stream, STREAM_FAILED) && delivered < budget) {
+        struct block *block = deferred_take_first(stream);
+        delivered += block_length(block);
         stream_received(stream, &block);
         if (block != NULL)
             block_put(block);
     }
-    if (!has_flag(stream, STREAM_HOLDS))
-        count_received(proactor, stream, told);
+    if (!has_flag(stream, STREAM_BUDGET_DEFERRED))
+        budget_count_received(proactor, stream, delivered);
 }
 
-void proactor_drop_held(struct proactor_engine *proactor, struct stream *stream)
+void proactor_drop_deferred(struct proactor_engine *proactor, struct stream *stream)
 {
-    stream_list_take(&proactor->budget.holding, stream, 0);
-    drop_held(stream);
+    stream_list_remove(&proactor->budget.budget_deferred, stream, 0);
+    deferred_drop_all(stream);
 }
 
-void proactor_release_held(struct proactor_engine *proactor, struct stream *stream)
+void proactor_deliver_deferred(struct proactor_engine *proactor, struct stream *stream)
 {
-    stream_list_take(&proactor->budget.holding, stream, 0);
-    tell_held(proactor, stream, SIZE_MAX);
-    drop_held(stream);
+    stream_list_remove(&proactor->budget.budget_deferred, stream, 0);
+    deferred_deliver(proactor, stream, SIZE_MAX);
+    deferred_drop_all(stream);
 }
 
-static void continue_held(struct proactor_engine *proactor, struct stream *stream)
+static void deferred_continue(struct proactor_engine *proactor, struct stream *stream)
 {
-    tell_held(proactor, stream, stream_budget(stream));
+    deferred_deliver(proactor, stream, stream_budget(stream));
     if (has_flag(stream, STREAM_FAILED))
-        drop_held(stream);
-    if (has_flag(stream, STREAM_HOLDS))
-        stream_list_append(&proactor->budget.holding, stream, STREAM_HOLDS);
-    else if (has_flag(stream, STREAM_END_HELD))
-        proactor_end_stream(proactor, stream);
+        deferred_drop_all(stream);
+    if (has_flag(stream, STREAM_BUDGET_DEFERRED))
+        stream_list_append(&proactor->budget.budget_deferred, stream, STREAM_BUDGET_DEFERRED);
+    else if (has_flag(stream, STREAM_END_DEFERRED))
+        proactor_report_end(proactor, stream);
     else
         proactor_receive_or_watch(proactor, stream);
 }
 
-unsigned proactor_tell_held(struct proactor_engine *proactor)
+unsigned proactor_continue_deferred(struct proactor_engine *proactor)
 {
-    struct stream *stream = proactor->budget.holding.first;
+    struct stream *stream = proactor->budget.budget_deferred.first;
     unsigned count = 0;
 
     proactor->budget.turns_between = 0;
-    stream_list_init(&proactor->budget.holding);
+    stream_list_init(&proactor->budget.budget_deferred);
     for (struct stream *next; stream != NULL; stream = next, count++) {
         next = stream->engine_next;
-        continue_held(proactor, stream);
+        deferred_continue(proactor, stream);
     }
     return count;
 }

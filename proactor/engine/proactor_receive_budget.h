@@ -1,40 +1,42 @@
-/* How much a stream has received in this turn, and what it has received beyond its budget: proactor_receive.c counts and holds,
- * proactor_receive_budget.c delivers what was held. */
+/* The bytes that a stream has received in this turn, and the blocks that it has received beyond its budget
+ * (stream_budget). proactor_receive.c counts and defers; proactor_receive_budget.c delivers deferred blocks. */
 #ifndef PROACTOR_ENGINE_PROACTOR_RECEIVE_BUDGET_H
 #define PROACTOR_ENGINE_PROACTOR_RECEIVE_BUDGET_H
 
 #include "proactor/engine/proactor_stream.h"
 
-/* While nothing is held engine_data counts what was received in this turn, else it is the last of the held blocks, whose
- * next is the first. */
-static inline size_t received_in_turn(const struct proactor_engine *proactor, const struct stream *stream)
+/* stream.engine_data has two uses. With deferred blocks (STREAM_BUDGET_DEFERRED) it points to the last of them, whose
+ * next is the first. Otherwise it holds the turn of the last receive in its upper 32 bits and the bytes received in
+ * that turn in its lower. */
+static inline size_t budget_received_in_turn(const struct proactor_engine *proactor, const struct stream *stream)
 {
     uint64_t count = (uint64_t)(uintptr_t)stream->engine_data;
 
     return count >> 32 == proactor->turn ? (size_t)(uint32_t)count : 0;
 }
 
-static inline void count_turns_between(struct proactor_engine *proactor, const struct stream *stream)
+/* Adds the turns since the stream last received to budget.turns_between. */
+static inline void budget_count_turns(struct proactor_engine *proactor, const struct stream *stream)
 {
-    enum { MOST = 1024 }; /* more, and it has just been idle */
+    enum { TURNS_MAX = 1024 }; /* a stream that was idle for longer counts no more than this */
     uint32_t before = (uint32_t)((uint64_t)(uintptr_t)stream->engine_data >> 32), turns = proactor->turn - before;
 
     if (before != 0)
-        proactor->budget.turns_between += turns < MOST ? turns : MOST;
+        proactor->budget.turns_between += turns < TURNS_MAX ? turns : TURNS_MAX;
 }
 
-static inline void count_received(struct proactor_engine *proactor, struct stream *stream, size_t bytes)
+static inline void budget_count_received(struct proactor_engine *proactor, struct stream *stream, size_t bytes)
 {
-    size_t sum = received_in_turn(proactor, stream) + bytes;
+    size_t sum = budget_received_in_turn(proactor, stream) + bytes;
 
     stream->engine_data = (void *)(uintptr_t)((uint64_t)proactor->turn << 32 | (sum < UINT32_MAX ? sum : UINT32_MAX));
 }
 
-/* The block is delivered in a later turn; until then the stream does not receive. */
-void proactor_hold(struct proactor_engine *proactor, struct stream *stream, struct block *block);
+/* Defers the block, which the stream owns from here on, to a later turn, and cancels the stream's receive. */
+void proactor_defer_block(struct proactor_engine *proactor, struct stream *stream, struct block *block);
 
-/* Of a stream that holds blocks: they are delivered all at once, whatever the budget, or dropped. */
-void proactor_release_held(struct proactor_engine *proactor, struct stream *stream);
-void proactor_drop_held(struct proactor_engine *proactor, struct stream *stream);
+/* Delivers all deferred blocks of a stream now, whatever the budget; or drops them. Only with STREAM_BUDGET_DEFERRED. */
+void proactor_deliver_deferred(struct proactor_engine *proactor, struct stream *stream);
+void proactor_drop_deferred(struct proactor_engine *proactor, struct stream *stream);
 
 #endif

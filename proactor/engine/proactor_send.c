@@ -1,4 +1,4 @@
-/* The stream side of the Proactor: sending, and the end. Receiving is in proactor_receive.c. */
+/* Streams: sending, and closing. */
 #include "proactor/engine/proactor_stream.h"
 
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
@@ -11,27 +11,28 @@ int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle s
 
 /* ---- sending ---- */
 
-/* Of the pieces so many that they make at most bytes. */
-static int cut_pieces(jd_iovec *pieces, int count, size_t bytes)
+/* Cuts the buffers to at most bytes in all. Returns how many buffers are left. */
+static int buffers_cut(jd_iovec *buffers, int count, size_t bytes)
 {
     for (int i = 0; i < count; i++) {
-        if (bytes <= pieces[i].length) {
-            pieces[i].length = bytes;
+        if (bytes <= buffers[i].length) {
+            buffers[i].length = bytes;
             return i + 1;
         }
-        bytes -= pieces[i].length;
+        bytes -= buffers[i].length;
     }
     return count;
 }
 
-/* What is sent of a file is read first, so that a disk holds nobody up. */
-static int read_file(struct stream *stream)
+/* A range of a file is read into memory by an operation of its own and then sent, so that a slow disk does not block
+ * the loop. */
+static int stream_submit_file_read(struct stream *stream)
 {
     const struct output_reference *file = output_queue_first_file(&stream->output);
     jd_iovec room;
     struct operation_request request = {
         .opcode = OPCODE_READ,
-        .token = token_of(stream, COMPLETES_FILE),
+        .token = stream_completion_token(stream, COMPLETES_FILE),
         .fd = file->fd,
         .offset = (uint64_t)file->offset,
         .buffers = &room,
@@ -49,39 +50,44 @@ static int read_file(struct stream *stream)
     return result;
 }
 
-/* total: bytes of the pieces. */
-static int send_pieces(struct stream *stream, jd_iovec *pieces, int count, size_t total, bool more, bool is_rest)
+/* total: bytes in the buffers. is_rest: called because the previous send or file read has completed. */
+static int stream_submit_send(struct stream *stream, jd_iovec *buffers, int count, size_t total, bool more,
+                              bool is_rest)
 {
     struct proactor_engine *proactor = proactor_of_loop(stream->loop);
     size_t budget = stream_budget(stream), bytes = total < budget ? total : budget;
-    struct zero_copy_send *lent =
-        has_flag(stream, STREAM_COPIES) ? NULL : proactor_begin_zero_copy(proactor, stream, bytes);
-    bool quiet = total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream);
+    struct zero_copy_send *zero_copy =
+        has_flag(stream, STREAM_COPY_ONLY) ? NULL : proactor_begin_zero_copy(proactor, stream, bytes);
+    bool completion_optional =
+        total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream);
     const struct operation_request request = {
         .opcode = OPCODE_SEND,
-        .zero_copy = lent != NULL,
+        .zero_copy = zero_copy != NULL,
         .more_follows = more,
-        .token = lent != NULL ? proactor_zero_copy_token(lent) : token_of(stream, COMPLETES_SEND),
+        .token =
+            zero_copy != NULL ? proactor_zero_copy_token(zero_copy) : stream_completion_token(stream, COMPLETES_SEND),
         .fd = stream->socket,
-        .buffers = pieces,
-        .buffer_count = cut_pieces(pieces, count, bytes),
-        .completion_optional = quiet,
-        /* What was lent is to come back at once; and the socket may be full if this is the rest. */
-        .unsignaled = quiet && !is_rest && output_queue_only_block(&stream->output) != NULL,
+        .buffers = buffers,
+        .buffer_count = buffers_cut(buffers, count, bytes),
+        .completion_optional = completion_optional,
+        /* Not with the user's memory, which is to be released as soon as it has been sent. Not behind another send:
+         * the socket may be full. */
+        .unsignaled = completion_optional && !is_rest && output_queue_only_block(&stream->output) != NULL,
     };
     int result = proactor_submit(proactor, &request);
 
     if (result == 0)
         set_flag(stream, STREAM_SENDING);
-    else if (lent != NULL)
-        proactor_end_zero_copy(proactor, lent);
+    else if (zero_copy != NULL)
+        proactor_end_zero_copy(proactor, zero_copy);
     return result;
 }
 
-/* One at a time, or their order would be lost; it completes in a later turn, so a turn's budget is that of one send. */
-static void send_next(struct stream *stream, bool is_rest)
+/* One send at a time keeps the order of the bytes. It completes in a later turn, so a stream's budget for a turn is
+ * that for one send. */
+static void stream_send_next(struct stream *stream, bool is_rest)
 {
-    jd_iovec pieces[SEND_PIECES];
+    jd_iovec buffers[SEND_PIECES];
     size_t total;
     bool more;
     int count, result;
@@ -89,17 +95,18 @@ static void send_next(struct stream *stream, bool is_rest)
     if (has_flag(stream, STREAM_SENDING | STREAM_READING | STREAM_FAILED | STREAM_CLOSING) ||
         output_queue_bytes(&stream->output) == 0)
         return;
-    count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
-    result = count > 0 ? send_pieces(stream, pieces, count, total, more, is_rest) : read_file(stream);
+    count = output_queue_pieces(&stream->output, buffers, SEND_PIECES, &total, &more);
+    result =
+        count > 0 ? stream_submit_send(stream, buffers, count, total, more, is_rest) : stream_submit_file_read(stream);
     if (result < 0)
-        fail(stream, result);
+        stream_fail(stream, result);
 }
 
 static void stream_flush(struct stream *stream)
 {
     if (has_flag(stream, STREAM_SENDING))
         proactor_of_loop(stream->loop)->awaits_sends = true;
-    send_next(stream, false);
+    stream_send_next(stream, false);
 }
 
 static void stream_shutdown_write(struct stream *stream)
@@ -107,13 +114,14 @@ static void stream_shutdown_write(struct stream *stream)
     int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shut_down(stream);
 
     if (result < 0)
-        fail(stream, result);
+        stream_fail(stream, result);
 }
 
-/* ---- the end ---- */
+/* ---- closing ---- */
 
-/* When the last operation has completed: until then the kernel may read the output queue, and receives. */
-static void close_if_idle(struct proactor_engine *proactor, struct stream *stream)
+/* Closes the socket once the last operation has completed: until then the kernel may read the output queue and write
+ * to receive blocks. */
+static void stream_close_if_idle(struct proactor_engine *proactor, struct stream *stream)
 {
     bool reset = has_flag(stream, STREAM_RESETS);
 
@@ -128,20 +136,21 @@ static void close_if_idle(struct proactor_engine *proactor, struct stream *strea
         stream_closed(stream);
 }
 
-bool proactor_is_closing(struct proactor_engine *proactor, struct stream *stream)
+bool proactor_continue_close(struct proactor_engine *proactor, struct stream *stream)
 {
     if (!has_flag(stream, STREAM_CLOSING))
         return false;
-    close_if_idle(proactor, stream);
+    stream_close_if_idle(proactor, stream);
     return true;
 }
 
-static void cancel_send(struct proactor_engine *proactor, struct stream *stream)
+static void stream_cancel_send(struct proactor_engine *proactor, struct stream *stream)
 {
-    const struct zero_copy_send *lent = proactor_send_zero_copy(proactor, stream);
+    const struct zero_copy_send *zero_copy = proactor_zero_copy_in_flight(proactor, stream);
 
     proactor_cancel(proactor, stream->socket,
-                    lent != NULL ? proactor_zero_copy_token(lent) : token_of(stream, COMPLETES_SEND));
+                    zero_copy != NULL ? proactor_zero_copy_token(zero_copy)
+                                      : stream_completion_token(stream, COMPLETES_SEND));
 }
 
 static void stream_close(struct stream *stream, bool reset)
@@ -152,43 +161,43 @@ static void stream_close(struct stream *stream, bool reset)
     proactor_stop_receiving(proactor, stream);
     if (has_flag(stream, STREAM_SENDING)) {
         proactor->awaits_sends = true;
-        cancel_send(proactor, stream);
+        stream_cancel_send(proactor, stream);
     }
-    /* A read of a file ends soon by itself. */
-    close_if_idle(proactor, stream);
+    /* A read of a file is not cancelled: it completes soon. */
+    stream_close_if_idle(proactor, stream);
 }
 
 /* ---- completions ---- */
 
-static int tell_sent(struct stream *stream, int64_t result, struct block_chain *lent)
+static int stream_report_sent(struct stream *stream, int64_t result, struct block_chain *zero_copy_blocks)
 {
-    if (result > 0 && lent != NULL)
-        return stream_sent_zero_copy(stream, (size_t)result, lent);
+    if (result > 0 && zero_copy_blocks != NULL)
+        return stream_sent_zero_copy(stream, (size_t)result, zero_copy_blocks);
     if (result > 0)
         stream_sent(stream, (size_t)result);
     return result < 0 ? (int)result : 0;
 }
 
-/* The socket can only copy; or memory that is lent counts as locked, and the user may have no more of it (RLIMIT_MEMLOCK,
- * io_notif_account_mem in io_uring/notif.h). */
-static bool refuses_to_lend(int64_t result)
+/* JD_ENOTSUP: the socket can only copy. JD_ENOMEM: the memory of a zero-copy send counts as locked, and the user's
+ * limit is reached (RLIMIT_MEMLOCK in getrlimit(2); io_notif_account_mem in Linux, io_uring/notif.h). */
+static bool zero_copy_was_refused(int64_t result)
 {
     return result == JD_ENOTSUP || result == JD_ENOMEM;
 }
 
 void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion,
-                   struct block_chain *lent)
+                   struct block_chain *zero_copy_blocks)
 {
-    int result = tell_sent(stream, completion->result, lent);
+    int result = stream_report_sent(stream, completion->result, zero_copy_blocks);
 
     clear_flag(stream, STREAM_SENDING);
-    if (proactor_is_closing(proactor, stream))
+    if (proactor_continue_close(proactor, stream))
         return;
-    if (lent != NULL && refuses_to_lend(completion->result))
-        set_flag(stream, STREAM_COPIES);
-    else if (result < 0 && !is_passing(result) && !has_flag(stream, STREAM_FAILED))
-        fail(stream, result);
-    send_next(stream, true);
+    if (zero_copy_blocks != NULL && zero_copy_was_refused(completion->result))
+        set_flag(stream, STREAM_COPY_ONLY);
+    else if (result < 0 && !error_is_transient(result) && !has_flag(stream, STREAM_FAILED))
+        stream_fail(stream, result);
+    stream_send_next(stream, true);
 }
 
 void proactor_file_read(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion)
@@ -196,11 +205,11 @@ void proactor_file_read(struct proactor_engine *proactor, struct stream *stream,
     int result = stream_end_read(stream, (ssize_t)completion->result);
 
     clear_flag(stream, STREAM_READING);
-    if (proactor_is_closing(proactor, stream))
+    if (proactor_continue_close(proactor, stream))
         return;
-    if (result < 0 && !is_passing(result) && !has_flag(stream, STREAM_FAILED))
-        fail(stream, result);
-    send_next(stream, true);
+    if (result < 0 && !error_is_transient(result) && !has_flag(stream, STREAM_FAILED))
+        stream_fail(stream, result);
+    stream_send_next(stream, true);
 }
 
 const struct stream_ops proactor_stream_ops = {

@@ -1,6 +1,9 @@
-/* What the files of the Proactor's stream side share: proactor_receive.c, proactor_receive_budget.c and proactor_send.c. A
- * stream has at most three operations under way: a continuous receive, one send of what is first in its output queue, and,
- * while nothing is received, a poll that notices errors. */
+/* What the Proactor's stream files share: proactor_receive.c, proactor_receive_budget.c and proactor_send.c. A stream
+ * has at most three operations in flight:
+ *
+ *   - a multishot receive,
+ *   - a send of the front of its output queue, or instead a read of the file that is at the front,
+ *   - while it does not receive, a multishot poll that notices errors. */
 #ifndef PROACTOR_ENGINE_PROACTOR_STREAM_H
 #define PROACTOR_ENGINE_PROACTOR_STREAM_H
 
@@ -9,39 +12,40 @@
 
 #include <jinduo/error.h>
 
+/* Of a stream's engine_flags. */
 enum {
-    STREAM_RECEIVING = 1, /* the three operations that may be under way */
+    STREAM_RECEIVING = 1, /* these three: the operation is in flight */
     STREAM_SENDING = 2,
     STREAM_WATCHED = 4,
     STREAM_RECEIVE_CANCELLED = 8,
-    STREAM_STARVED = 16,  /* on the list of that name or of those behind; or was, and has not received anything since */
-    STREAM_TO_WATCH = 32, /* on the engine's list of those that have ended */
+    STREAM_RECEIVE_WAITER = 16, /* on one of the lists receive_waiters; or receives after that, without bytes so far */
+    STREAM_WATCH_PENDING = 32,  /* on the list ended */
     STREAM_PAUSED = 64,
-    STREAM_ENDED = 128, /* the FIN has been reported */
+    STREAM_ENDED = 128, /* the peer's FIN has been reported */
     STREAM_FAILED = 256,
     STREAM_CLOSING = 512,
-    STREAM_RESETS = 1024, /* is closed with RST */
-    STREAM_HOLDS = 2048,  /* blocks beyond its budget: on the engine's list of such */
-    STREAM_END_HELD = 4096,
-    STREAM_ERROR_SEEN = 8192, /* by the watch, while the receive had not ended yet */
-    STREAM_READING = 16384,   /* from the file that is first in the output queue: under way, too, instead of a send */
-    STREAM_COPIES = 32768,    /* it can send in no other way */
+    STREAM_RESETS = 1024,          /* close sends RST */
+    STREAM_BUDGET_DEFERRED = 2048, /* on the list budget_deferred: has blocks beyond its budget */
+    STREAM_END_DEFERRED = 4096,    /* the FIN came behind deferred blocks */
+    STREAM_ERROR_POLLED = 8192,    /* the poll reported an error while the receive was still in flight */
+    STREAM_READING = 16384,        /* the read of a file is in flight */
+    STREAM_COPY_ONLY = 32768,      /* zero-copy sends have been refused */
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED | STREAM_READING,
 };
 
-static inline uint64_t token_of(const struct stream *stream, enum completion_kind kind)
+static inline uint64_t stream_completion_token(const struct stream *stream, enum completion_kind kind)
 {
     return proactor_token(kind, stream_token(stream));
 }
 
-static inline void fail(struct stream *stream, int error)
+static inline void stream_fail(struct stream *stream, int error)
 {
     set_flag(stream, STREAM_FAILED);
     stream_failed(stream, error);
 }
 
-/* Nothing is wrong with the connection: the operation only has to be begun again. */
-static inline bool is_passing(int64_t error)
+/* Whether the connection is intact after this error, so that the operation is submitted again. */
+static inline bool error_is_transient(int64_t error)
 {
     return error == JD_ECANCELED || error == JD_EINTR || error == JD_EAGAIN;
 }
@@ -51,20 +55,22 @@ int proactor_stream_start(struct stream *stream);
 void proactor_stream_pause(struct stream *stream);
 void proactor_stream_resume(struct stream *stream);
 
-/* Whatever the stream's state asks for, if it is not under way: to receive, or to notice errors. */
+/* Submits what the stream's state needs and is not in flight: a receive, or the poll for errors. A stream that is to
+ * receive while others wait for a block joins the waiters. */
 void proactor_receive_or_watch(struct proactor_engine *proactor, struct stream *stream);
 
 void proactor_cancel_receive(struct proactor_engine *proactor, struct stream *stream);
 
-/* Reports the peer's FIN. */
-void proactor_end_stream(struct proactor_engine *proactor, struct stream *stream);
+/* Reports the peer's FIN (stream_ended). */
+void proactor_report_end(struct proactor_engine *proactor, struct stream *stream);
 
-/* It is to be closed: what it receives is dropped. */
+/* The stream is being closed: takes it off all lists, drops deferred blocks, cancels the receive and the poll. */
 void proactor_stop_receiving(struct proactor_engine *proactor, struct stream *stream);
 
 /* ---- proactor_send.c ---- */
 
-/* Before a completion is told: if the stream is being closed it only counts as over. Returns whether it is. */
-bool proactor_is_closing(struct proactor_engine *proactor, struct stream *stream);
+/* Called for each completion: returns true if the stream is being closed, so that nothing is reported. If it was the
+ * last operation in flight, the stream is closed, and may no longer exist. */
+bool proactor_continue_close(struct proactor_engine *proactor, struct stream *stream);
 
 #endif

@@ -1,4 +1,4 @@
-/* A list of streams, the oldest first, that an engine keeps by stream.engine_next: a stream is on one at most. */
+/* A FIFO list of streams, linked by stream.engine_next: a stream is on at most one such list. */
 #ifndef PROACTOR_ENGINE_STREAM_LIST_H
 #define PROACTOR_ENGINE_STREAM_LIST_H
 
@@ -14,7 +14,7 @@ static inline void stream_list_init(struct stream_list *list)
     list->link = &list->first;
 }
 
-/* Each sets or clears a flag of the stream, which says that it is on the list. */
+/* These functions set and clear flag in the stream, which says that it is on the list. */
 static inline void stream_list_append(struct stream_list *list, struct stream *stream, unsigned flag)
 {
     set_flag(stream, flag);
@@ -34,8 +34,9 @@ static inline struct stream *stream_list_take_first(struct stream_list *list, un
     return stream;
 }
 
-/* Streams are closed about in the order in which they came here: it is found near the front. Returns whether it was. */
-static inline bool stream_list_take(struct stream_list *list, struct stream *stream, unsigned flag)
+/* Returns whether stream was on the list. A linear search, but streams are closed in about the order in which they
+ * were appended, so it ends near the front. */
+static inline bool stream_list_remove(struct stream_list *list, struct stream *stream, unsigned flag)
 {
     struct stream **link = &list->first;
 

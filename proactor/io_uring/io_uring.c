@@ -1,4 +1,4 @@
-/* The io_uring backend: one ring a loop, one call into the kernel a turn, which submits, waits and collects. */
+/* The io_uring backend: one ring per loop, one system call per turn, which submits, waits and collects completions. */
 #include "base/memory.h"
 #include "base/platform/clock.h"
 #include "base/posix/system_calls.h"
@@ -74,15 +74,15 @@ static void uring_destroy(struct backend *backend)
     memory_release(uring, sizeof(*uring));
 }
 
-/* The ring would tell of the wake-up by the pollable descriptor, too; but as one eventfd's write may not signal another, the
- * kernel puts that off (io_eventfd_signal in io_uring/eventfd.c). */
+/* Writes to the pollable eventfd too: the ring would signal it, but the kernel defers that, as a write to one eventfd
+ * must not signal another from inside (io_eventfd_signal in Linux, io_uring/eventfd.c). */
 static void uring_wake(struct backend *backend)
 {
     struct io_uring_backend *uring = uring_of(backend);
     int pollable = uring->pollable;
 
-    /* Never read: each write is told by the poll. Its only error, EAGAIN with the counter full, would mean that the wake-up
-     * is there already. */
+    /* The eventfd is never read: each write completes the multishot poll. The only error, EAGAIN for a full counter,
+     * would mean that a wake-up is already pending. */
     eventfd_write(uring->wakeup, 1);
     if (pollable != SOCKET_NONE)
         eventfd_write(pollable, 1);
@@ -90,36 +90,39 @@ static void uring_wake(struct backend *backend)
 
 /* ---- waiting ---- */
 
-static bool may_sleep(const struct io_uring_backend *uring)
+static bool uring_may_sleep(const struct io_uring_backend *uring)
 {
     return io_uring_cq_ready(&uring->ring) == 0 && uring->parked_count == 0;
 }
 
-/* How many completions besides those of quiet sends are waited for; 0: just any one. A send that its socket takes is over when it
- * has been handed over: if nobody waits to hear of that, its completion, if there is one, would end the call for nothing, and
- * the messages that follow need another. Where many connections are at work a few messages more are waited for, but not for
- * long (Linux 6.12): a send may find its socket full, and messages be far between. Where few are, all would wait for each other. */
-static unsigned completions_to_gather(struct io_uring_backend *uring)
+/* How many completions to wait for besides those of optional sends; 0: one of any kind ends the wait.
+ *
+ * A send whose socket has room completes when it is submitted. If its completion is optional, it would end the wait
+ * for nothing, and the messages that follow would need another system call. So, with many active connections, the
+ * wait gathers a few messages more, but not for long (a minimum timeout, Linux 6.12): a send may find its socket
+ * full, and messages may be rare. With few active connections all of them would wait for each other. */
+static unsigned uring_completions_to_gather(struct io_uring_backend *uring)
 {
     unsigned more, sends = uring->optional_sends + uring->unsignaled_count;
 
     if (sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
         return 0;
     more = proactor_worth_gathering(uring->backend.owner);
-    if (more > URING_GATHER_MOST)
-        more = URING_GATHER_MOST;
+    if (more > URING_GATHER_MAX)
+        more = URING_GATHER_MAX;
     if (more > 2 * sends)
         more = 2 * sends;
     if (more == 1 && uring->optional_sends == 0)
-        return 0; /* each wait is for one */
+        return 0; /* a wait is for one anyway */
     if (more == 0 || uring->gathering_skips == 0)
         return more;
     uring->gathering_skips--;
     return 0;
 }
 
-/* It pays while messages come at that rate: after each time that they do not it is left out twice as often. */
-static void note_gathering(struct io_uring_backend *uring, bool pays)
+/* pays: at least half of the messages came in time. Each gathering that did not pay doubles the number of waits that
+ * do not gather. */
+static void uring_note_gathering(struct io_uring_backend *uring, bool pays)
 {
     enum { PAUSE_MAX = 64 };
 
@@ -130,14 +133,14 @@ static void note_gathering(struct io_uring_backend *uring, bool pays)
     uring->gathering_skips = uring->gathering_pause;
 }
 
-static int sleep_once(struct io_uring_backend *uring, int64_t timeout_ns)
+static int uring_sleep_once(struct io_uring_backend *uring, int64_t timeout_ns)
 {
-    unsigned quiet = uring->optional_sends, more = completions_to_gather(uring);
-    int result = uring_enter(uring, more > 0 ? quiet + more : 1,
+    unsigned optional = uring->optional_sends, more = uring_completions_to_gather(uring);
+    int result = uring_enter(uring, more > 0 ? optional + more : 1,
                              more > 0 ? URING_GATHER_US + more * URING_GATHER_EACH_US : 0, timeout_ns);
 
     if (more > 0)
-        note_gathering(uring, io_uring_cq_ready(&uring->ring) >= quiet + (more + 1) / 2);
+        uring_note_gathering(uring, io_uring_cq_ready(&uring->ring) >= optional + (more + 1) / 2);
     return result;
 }
 
@@ -146,49 +149,53 @@ static int sleep_once(struct io_uring_backend *uring, int64_t timeout_ns)
 #endif
 
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-/* ThreadSanitizer runs signals' handlers only when the thread calls, or sleeps in, a function that it knows. Of the ring it
- * knows nothing: a signal that came just before would wait until the ring wakes up for another reason. */
-static int sleep_for(struct io_uring_backend *uring, int64_t timeout_ns)
+/* ThreadSanitizer runs a signal handler only when the thread calls, or sleeps in, a function that it intercepts. It
+ * does not intercept io_uring_enter: a signal that arrives just before would wait until the ring wakes up for another
+ * reason. So sleep in steps. */
+static int uring_sleep(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     enum { STEP_NS = 20 * 1000000 };
     int64_t left_ns = timeout_ns, deadline = clock_now() + timeout_ns;
     int result;
 
     do {
-        result = sleep_once(uring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
+        result = uring_sleep_once(uring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
         left_ns = timeout_ns < 0 ? -1 : deadline - clock_now();
     } while (io_uring_cq_ready(&uring->ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
     return result;
 }
 #else
-static int sleep_for(struct io_uring_backend *uring, int64_t timeout_ns)
+static int uring_sleep(struct io_uring_backend *uring, int64_t timeout_ns)
 {
-    return sleep_once(uring, timeout_ns);
+    return uring_sleep_once(uring, timeout_ns);
 }
 #endif
 
-static int enter(struct io_uring_backend *uring, int64_t timeout_ns)
+static int uring_enter_or_sleep(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     struct io_uring *ring = &uring->ring;
 
-    if (timeout_ns != 0 && may_sleep(uring)) {
+    if (timeout_ns != 0 && uring_may_sleep(uring)) {
         proactor_count_enter(uring->backend.owner);
-        return sleep_for(uring, uring_limit_silence(uring, timeout_ns));
+        return uring_sleep(uring, uring_arm_unsignaled_timeout(uring, timeout_ns));
     }
     if (uring_is_polled(uring))
         uring_push(&uring->backend);
     if (!uring_has_unsubmitted(uring) && !uring_kernel_has_more(ring))
         return 0;
     proactor_count_enter(uring->backend.owner);
-    uring->optional_sends = 0; /* have completed then */
+    uring->optional_sends = 0; /* the call completes them */
     return uring_submit_and_get_events(uring);
 }
 
-/* One pass makes a limited number of completions (about 20 since 6.13). More are made as long as a quarter of the room to
- * receive into is left: a receive that finds none ends, and to begin it again costs more than to let it wait for the next
- * turn. Not very many, as each message may want memory for its answer. A pass that makes none is the last: the kernel may have
- * work without end that completes nothing, such as a send that tries again and again. */
-static int collect_more(struct io_uring_backend *uring)
+/* One pass creates a limited number of completions (about 20 since Linux 6.13). Further passes follow until
+ *
+ *   - three quarters of the room to receive into are taken: a receive that finds no room ends, and submitting it
+ *     again costs more than leaving it for the next turn;
+ *   - there are RECEIVES_MAX receives: each message may need memory for its response;
+ *   - half the completion queue is full;
+ *   - a pass creates none: the kernel may have endless work without completions, such as a send that it retries. */
+static int uring_collect_more(struct io_uring_backend *uring)
 {
     enum { RECEIVES_MAX = 160 };
     const struct io_uring *ring = &uring->ring;
@@ -215,13 +222,13 @@ static int collect_more(struct io_uring_backend *uring)
     return 0;
 }
 
-/* A signal, the time being up, and a kernel that cannot take more submissions now are none. */
-static bool is_error(int result)
+/* Not errors of a wait: a signal, the timeout, and a kernel that cannot take submissions now. */
+static bool uring_is_error(int result)
 {
     return result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN;
 }
 
-static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
+static int uring_submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
 {
     int result, more_result;
 
@@ -236,20 +243,20 @@ static int submit_and_wait(struct io_uring_backend *uring, int64_t timeout_ns)
     uring_buffers_refill(uring);
     if (uring_has_overflown(&uring->ring))
         proactor_count_overflow(uring->backend.owner);
-    result = enter(uring, timeout_ns);
-    more_result = collect_more(uring);
-    return is_error(result) ? result : more_result;
+    result = uring_enter_or_sleep(uring, timeout_ns);
+    more_result = uring_collect_more(uring);
+    return uring_is_error(result) ? result : more_result;
 }
 
 static int uring_wait(struct backend *backend, int64_t timeout_ns)
 {
     struct io_uring_backend *uring = uring_of(backend);
-    int result = submit_and_wait(uring, timeout_ns);
-    unsigned count, silent = uring_unsignaled_over(uring);
+    int result = uring_submit_and_wait(uring, timeout_ns);
+    unsigned count, finished = uring_unsignaled_finished(uring);
 
     proactor_woke(backend->owner);
-    count = uring_tell_all(uring, silent);
-    return is_error(result) ? result : (int)count;
+    count = uring_dispatch_all(uring, finished);
+    return uring_is_error(result) ? result : (int)count;
 }
 
 static unsigned uring_receive_room(const struct backend *backend)
@@ -266,7 +273,7 @@ static unsigned uring_submitted(const struct backend *backend)
     return uring->ring.sq.sqe_tail + uring->parked_count;
 }
 
-/* The kernel tries each when it takes it. */
+/* The kernel tries an operation when it takes its entry. */
 static unsigned uring_tried(const struct backend *backend)
 {
     const struct io_uring_backend *uring = uring_of(backend);

@@ -1,12 +1,12 @@
-/* What requests point to, and the kernel reads when it takes their entries: copied into an arena, as a request and its array of
- * pieces need not outlive submit. */
+/* The arena: copies of the memory that the kernel reads when it takes an entry, because a request and its array of
+ * buffers need not outlive submit. */
 #include "proactor/io_uring/io_uring_backend.h"
 
 #include <limits.h>
 #include <string.h>
 
-/* The kernel has taken what it needs of the arena when it has taken all entries (its thread moves the head of the queue when
- * it has begun what was there). */
+/* The arena is empty when the kernel has taken all entries: it has read what it needs by then. (A kernel thread,
+ * SQPOLL, moves the head of the queue after it has begun the entries.) */
 void *uring_arena_take(struct io_uring_backend *uring, size_t bytes)
 {
     enum { ALIGNMENT = 16 };
@@ -24,18 +24,18 @@ void *uring_arena_take(struct io_uring_backend *uring, size_t bytes)
     return memory;
 }
 
-unsigned uring_pieces_of(const struct operation_request *request)
+unsigned uring_buffer_count_of(const struct operation_request *request)
 {
     return (unsigned)(request->buffer_count < IOV_MAX ? request->buffer_count : IOV_MAX);
 }
 
-static const jd_iovec *copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
+static const jd_iovec *arena_copy_buffers(struct io_uring_backend *uring, const struct operation_request *request)
 {
-    jd_iovec *pieces = uring_arena_take(uring, uring_pieces_of(request) * sizeof(*pieces));
+    jd_iovec *buffers = uring_arena_take(uring, uring_buffer_count_of(request) * sizeof(*buffers));
 
-    if (pieces != NULL)
-        memcpy(pieces, request->buffers, uring_pieces_of(request) * sizeof(*pieces));
-    return pieces;
+    if (buffers != NULL)
+        memcpy(buffers, request->buffers, uring_buffer_count_of(request) * sizeof(*buffers));
+    return buffers;
 }
 
 struct message {
@@ -43,9 +43,9 @@ struct message {
     jd_iovec buffers[];
 };
 
-static const struct msghdr *copy_message(struct io_uring_backend *uring, const struct operation_request *request)
+static const struct msghdr *arena_copy_message(struct io_uring_backend *uring, const struct operation_request *request)
 {
-    unsigned count = uring_pieces_of(request);
+    unsigned count = uring_buffer_count_of(request);
     struct message *message = uring_arena_take(uring, sizeof(*message) + count * sizeof(*message->buffers));
 
     if (message == NULL)
@@ -55,11 +55,11 @@ static const struct msghdr *copy_message(struct io_uring_backend *uring, const s
     return &message->header;
 }
 
-const void *uring_copy_pieces(struct io_uring_backend *uring, const struct operation_request *request)
+const void *uring_copy_buffers(struct io_uring_backend *uring, const struct operation_request *request)
 {
     if (request->buffer_count <= 1)
         return NULL;
     if (request->opcode == OPCODE_RECEIVE || request->opcode == OPCODE_SEND)
-        return copy_message(uring, request);
-    return copy_pieces(uring, request);
+        return arena_copy_message(uring, request);
+    return arena_copy_buffers(uring, request);
 }

@@ -1,10 +1,12 @@
-/* The blocks that the kernel receives into (io_uring_register_buf_ring(3)): they belong to the loop, not to its connections,
- * so that an idle connection owns none. A block that the receiver keeps is replaced by another of the loop's pool.
+/* The blocks that the kernel receives into: provided buffers (io_uring_register_buf_ring(3)). They belong to the
+ * loop, not to its connections, so an idle connection owns none. A block that a receiver keeps is replaced by another
+ * one of the loop's pool.
  *
- * Since Linux 6.12 the kernel uses a block up piece by piece (IOU_PBUF_RING_INC): few large ones, of the loop's usual size,
- * serve many small messages, and a large one needs few completions. What arrived is shown as a slice; a block whose last piece
- * has been told is given again, or, if receivers have kept slices, left to them and replaced. Before, each block is for one
- * completion, so there are many small ones. */
+ *   - Since Linux 6.12 the kernel consumes a block incrementally (IOU_PBUF_RING_INC). A few large blocks of the
+ *     loop's usual size serve many small messages, and a large message needs few completions. Received bytes are
+ *     delivered as a slice of the block. A block that is used up is provided again or, if receivers have kept slices
+ *     of it, left to them and replaced.
+ *   - Before, each completion uses a block of its own, so there are many small ones. */
 #include "base/memory.h"
 #include "base/posix/system_calls.h"
 #include "proactor/io_uring/io_uring_backend.h"
@@ -14,17 +16,17 @@
 #include <string.h>
 
 enum {
-    USED_PIECE_BY_PIECE = 2, /* IOU_PBUF_RING_INC (linux/io_uring.h, Linux 6.12), later than liburing 2.3 */
+    BUFFERS_INCREMENTAL = 2, /* IOU_PBUF_RING_INC (linux/io_uring.h, Linux 6.12); liburing 2.3 does not define it */
     PAGE_BYTES = 4096,
-    TYPICAL_SHARE = 8, /* of a receive in what is typical: one in so many */
+    TYPICAL_SHARE = 8, /* a receive counts for one eighth of the moving average typical_bytes */
     RING_BYTES = URING_BUFFERS * sizeof(struct io_uring_buf),
 
-    /* 4 KiB and a header; 63 fit a region. A line more than a page: else their beginnings, which are all that small messages
-     * use, would share few sets of the caches. */
+    /* 4 KiB and a header; 63 fit into a region. One cache line more than a page: otherwise the beginnings of the
+     * blocks, the only part that small messages use, would share few sets of the caches. */
     SMALL_BLOCK_BYTES = PAGE_BYTES + sizeof(struct block),
 };
 
-static void give(struct io_uring_backend *uring, unsigned number)
+static void buffer_provide(struct io_uring_backend *uring, unsigned number)
 {
     const struct block *block = uring->blocks[number];
 
@@ -36,16 +38,16 @@ static void give(struct io_uring_backend *uring, unsigned number)
     uring->room += block->capacity;
 }
 
-static bool give_new_block(struct io_uring_backend *uring, unsigned number)
+static bool buffer_provide_new_block(struct io_uring_backend *uring, unsigned number)
 {
     uring->blocks[number] = proactor_receive_block(uring->backend.owner);
     if (uring->blocks[number] == NULL)
         return false;
-    give(uring, number);
+    buffer_provide(uring, number);
     return true;
 }
 
-static int register_ring(struct io_uring_backend *uring, uint16_t flags)
+static int buffers_register(struct io_uring_backend *uring, uint16_t flags)
 {
     struct io_uring_buf_reg registration = {
         .ring_addr = (uintptr_t)uring->buffers,
@@ -53,23 +55,23 @@ static int register_ring(struct io_uring_backend *uring, uint16_t flags)
         .bgid = URING_BUFFER_GROUP,
     };
 
-    /* The field behind bgid: pad in liburing 2.3, later flags. */
+    /* The flags field follows bgid; liburing 2.3 names it pad. */
     memcpy(&registration.bgid + 1, &flags, sizeof(flags));
     return system_calls.io_uring_register((unsigned)uring->ring.ring_fd, IORING_REGISTER_PBUF_RING, &registration, 1);
 }
 
-/* The best way there is. Returns 0 or a negative error. */
-static int choose_way(struct io_uring_backend *uring)
+/* Registers the buffer ring, incremental if the kernel can do that. Returns 0 or a negative error. */
+static int buffers_register_best(struct io_uring_backend *uring)
 {
-    int result = register_ring(uring, USED_PIECE_BY_PIECE);
+    int result = buffers_register(uring, BUFFERS_INCREMENTAL);
 
     uring->incremental = result == 0;
     uring->block_count = uring->incremental ? URING_LARGE_BLOCKS : URING_SMALL_BLOCKS;
-    return result == -EINVAL ? register_ring(uring, 0) : result;
+    return result == -EINVAL ? buffers_register(uring, 0) : result;
 }
 
-/* What the kernel is going to write to, so that messages cost no page faults. */
-static void prefault(struct io_uring_backend *uring)
+/* Touches the memory that the kernel will write to, so that messages cause no page faults. */
+static void buffers_prefault(struct io_uring_backend *uring)
 {
     for (unsigned number = 0; number < uring->block_count; number++)
         memset(uring->blocks[number]->data, 0, uring->blocks[number]->capacity);
@@ -79,7 +81,7 @@ int uring_buffers_create(struct io_uring_backend *uring)
 {
     int result;
 
-    /* The kernel wants it on a page of its own. */
+    /* The kernel requires the ring to start on a page boundary. */
     uring->buffers_memory = memory_allocate_zeroed(RING_BYTES + PAGE_BYTES);
     if (uring->buffers_memory == NULL)
         return JD_ENOMEM;
@@ -87,7 +89,7 @@ int uring_buffers_create(struct io_uring_backend *uring)
                                                   ~(uintptr_t)(PAGE_BYTES - 1));
     io_uring_buf_ring_init(uring->buffers);
     uring->typical_bytes = PAGE_BYTES;
-    result = choose_way(uring);
+    result = buffers_register_best(uring);
     if (result < 0) {
         memory_release(uring->buffers_memory, RING_BYTES + PAGE_BYTES);
         return result;
@@ -95,11 +97,11 @@ int uring_buffers_create(struct io_uring_backend *uring)
     if (!uring->incremental)
         result = proactor_set_receive_blocks(uring->backend.owner, SMALL_BLOCK_BYTES);
     for (unsigned number = 0; number < uring->block_count && result == 0; number++)
-        result = give_new_block(uring, number) ? 0 : JD_ENOMEM;
+        result = buffer_provide_new_block(uring, number) ? 0 : JD_ENOMEM;
     if (result < 0)
         uring_buffers_destroy(uring);
     else
-        prefault(uring);
+        buffers_prefault(uring);
     return result;
 }
 
@@ -112,9 +114,9 @@ void uring_buffers_destroy(struct io_uring_backend *uring)
     memory_release(uring->buffers_memory, RING_BYTES + PAGE_BYTES);
 }
 
-/* A buffer is used up when nothing is left of it. IORING_CQE_F_BUF_MORE says the same, but not at a connection's end:
- * many kernels leave it out then, although they go on with the buffer (issue 1553 of liburing). */
-static bool is_used_up(const struct io_uring_backend *uring, unsigned number)
+/* IORING_CQE_F_BUF_MORE should mean that a buffer is not used up, but many kernels omit it at a connection's end
+ * although they continue to use the buffer (issue 1553 of liburing). */
+static bool buffer_is_used_up(const struct io_uring_backend *uring, unsigned number)
 {
     return uring->used[number] == uring->blocks[number]->capacity;
 }
@@ -128,8 +130,8 @@ size_t uring_buffer_taken(const struct io_uring_backend *uring, const struct io_
     return entry->res > 0 ? (size_t)entry->res : 0;
 }
 
-/* Never 0. */
-static void count_typical(struct io_uring_backend *uring, size_t taken)
+/* typical_bytes never becomes 0: uring_receive_room divides by it. */
+static void buffers_count_typical(struct io_uring_backend *uring, size_t taken)
 {
     uring->typical_bytes -= uring->typical_bytes / TYPICAL_SHARE;
     uring->typical_bytes += taken / TYPICAL_SHARE + 1;
@@ -142,10 +144,10 @@ struct block **uring_buffer_filled(struct io_uring_backend *uring, const struct 
     uint32_t length = entry->res > 0 ? (uint32_t)entry->res : 0, begin = uring->used[number];
     size_t taken = uring_buffer_taken(uring, entry);
 
-    count_typical(uring, taken);
+    buffers_count_typical(uring, taken);
     uring->room -= taken;
     uring->used[number] += (uint32_t)taken;
-    if (is_used_up(uring, number))
+    if (buffer_is_used_up(uring, number))
         uring->buffers_out--;
     if (uring->incremental) {
         block_show(&uring->shown, proactor_slices(uring->backend.owner), block, begin, length);
@@ -162,20 +164,20 @@ void uring_buffer_return(struct io_uring_backend *uring, const struct io_uring_c
     unsigned number = entry->flags >> IORING_CQE_BUFFER_SHIFT;
     struct block *block = uring->blocks[number];
 
-    if (block != NULL && !is_used_up(uring, number))
+    if (block != NULL && !buffer_is_used_up(uring, number))
         return;
     if (block != NULL && block->slices == 0) {
-        give(uring, number);
+        buffer_provide(uring, number);
         return;
     }
     if (block != NULL)
         block_put(block);
-    if (!give_new_block(uring, number))
+    if (!buffer_provide_new_block(uring, number))
         uring->missing[uring->missing_count++] = (uint16_t)number;
 }
 
 void uring_buffers_refill(struct io_uring_backend *uring)
 {
-    while (uring->missing_count > 0 && give_new_block(uring, uring->missing[uring->missing_count - 1]))
+    while (uring->missing_count > 0 && buffer_provide_new_block(uring, uring->missing[uring->missing_count - 1]))
         uring->missing_count--;
 }

@@ -1,9 +1,9 @@
-/* Completions: what each entry of the completion queue means, told to the owner. */
+/* Reporting completions: each entry of the completion queue is reported to the owner, or handled here. */
 #include "proactor/io_uring/io_uring_backend.h"
 
 #include <errno.h>
 
-static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
+static unsigned uring_dispatch(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
 {
     struct completion completion = {
         .token = uring_is_unsignaled(entry->user_data) ? uring_unsignaled_token(entry->user_data) : entry->user_data,
@@ -15,11 +15,11 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
     if (entry->user_data == uring_ignored_token)
         return 0;
     if (entry->user_data == uring_barrier_token) {
-        uring->silence_limited = false;
+        uring->unsignaled_timeout_armed = false;
         return 0;
     }
     if (entry->user_data == uring_timeout_token) {
-        if (entry->res == -EINVAL) /* not right behind its receive: there was no memory to take both at once */
+        if (entry->res == -EINVAL) /* taken without the receive in front of it: no memory for both at once */
             proactor_timeout_lost(uring->backend.owner);
         return 0;
     }
@@ -35,15 +35,15 @@ static unsigned tell(struct io_uring_backend *uring, const struct io_uring_cqe *
     return 1;
 }
 
-unsigned uring_tell_all(struct io_uring_backend *uring, unsigned silent)
+unsigned uring_dispatch_all(struct io_uring_backend *uring, unsigned finished)
 {
     unsigned ready = io_uring_cq_ready(&uring->ring);
     unsigned count = 0;
 
-    uring_report_unsignaled(uring, silent, ready);
+    uring_report_unsignaled(uring, finished, ready);
     for (unsigned i = 0; i < ready; i++) {
         const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
-        count += tell(uring, &entry);
+        count += uring_dispatch(uring, &entry);
     }
     io_uring_cq_advance(&uring->ring, ready);
     return count;

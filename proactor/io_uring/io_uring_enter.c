@@ -1,12 +1,12 @@
-/* Calls into the kernel: each one of io_uring_enter(2), which takes what is in the submission queue, waits, and makes
- * completions. */
+/* The system call: io_uring_enter(2), which takes entries of the submission queue, waits, and creates completions. */
 #include "base/posix/system_calls.h"
 #include "proactor/io_uring/io_uring_backend.h"
 
 #include <limits.h>
 
-/* Shows the kernel what is in the queue, as io_uring_submit(3) does. */
-static unsigned publish_entries(struct io_uring *ring)
+/* Makes the entries visible to the kernel, as io_uring_submit(3) does. Returns the number of entries that it has not
+ * taken. */
+static unsigned ring_publish_entries(struct io_uring *ring)
 {
     struct io_uring_sq *queue = &ring->sq;
 
@@ -16,16 +16,16 @@ static unsigned publish_entries(struct io_uring *ring)
     return io_uring_sq_ready(ring);
 }
 
-/* After entries were published: the kernel's thread says that it sleeps before it looks at the queue for the last time
- * (io_uring_setup(2), IORING_SETUP_SQPOLL), so either it has seen them or this sees that. */
-static bool thread_sleeps(const struct io_uring *ring)
+/* Called after entries were published. The kernel thread sets the flag before it checks the queue for the last time
+ * (IORING_SETUP_SQPOLL in io_uring_setup(2)), so either the thread has seen the entries or the flag is seen here. */
+static bool ring_thread_sleeps(const struct io_uring *ring)
 {
     return (__atomic_load_n(ring->sq.kflags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP) != 0;
 }
 
-/* All calls but those that wait for room in the queue (io_uring_queue.c). */
-static int call_kernel(struct io_uring_backend *uring, unsigned submissions, unsigned completions, unsigned flags,
-                       const struct io_uring_getevents_arg *argument)
+/* Every call of io_uring_enter(2) except those that wait for room in the queue (io_uring_queue.c). */
+static int uring_call_kernel(struct io_uring_backend *uring, unsigned submissions, unsigned completions, unsigned flags,
+                             const struct io_uring_getevents_arg *argument)
 {
     if (uring->fd_registered)
         flags |= IORING_ENTER_REGISTERED_RING;
@@ -35,22 +35,22 @@ static int call_kernel(struct io_uring_backend *uring, unsigned submissions, uns
                                        argument != NULL ? sizeof(*argument) : 0);
 }
 
-/* io_uring_submit(3) would have the kernel make completions as well: in the middle of the telling of others, whose blocks
- * are not back yet, so that receives find none. */
+/* Not by io_uring_submit(3), which also makes the kernel create completions. This may run while other completions are
+ * being reported, whose blocks have not been returned yet: receives would find none. */
 void uring_submit_now(struct io_uring_backend *uring)
 {
     unsigned flags = 0, count;
 
     if (!uring->enabled || io_uring_sq_ready(&uring->ring) == 0)
         return;
-    count = publish_entries(&uring->ring);
+    count = ring_publish_entries(&uring->ring);
     if (uring_is_polled(uring)) {
-        if (!thread_sleeps(&uring->ring))
+        if (!ring_thread_sleeps(&uring->ring))
             return;
         flags |= IORING_ENTER_SQ_WAKEUP;
     }
-    call_kernel(uring, count, 0, flags, NULL);
-    uring->optional_sends = 0; /* have completed by now */
+    uring_call_kernel(uring, count, 0, flags, NULL);
+    uring->optional_sends = 0; /* the call has completed them */
     proactor_count_enter(uring->backend.owner);
 }
 
@@ -59,38 +59,38 @@ void uring_push(struct backend *backend)
     uring_submit_now(uring_of(backend));
 }
 
-/* io_uring_enter(2), IORING_ENTER_EXT_ARG. Without end is a day here, as a minimum without a maximum ends with the minimum
- * (io_cqring_min_timer_wakeup in io_uring/io_uring.c). */
+/* See IORING_ENTER_EXT_ARG in io_uring_enter(2). Without limit means a day here: a minimum timeout without a maximum
+ * would end the wait at the minimum (io_cqring_min_timer_wakeup in Linux, io_uring/io_uring.c). */
 int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns)
 {
     enum { NS_PER_S = 1000000000, DAY_S = 24 * 3600 };
     unsigned flags = IORING_ENTER_GETEVENTS;
-    unsigned submissions = publish_entries(&uring->ring);
+    unsigned submissions = ring_publish_entries(&uring->ring);
     struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / CHAR_BIT, .pad = at_least_us };
 
-    if (uring_is_polled(uring) && thread_sleeps(&uring->ring))
+    if (uring_is_polled(uring) && ring_thread_sleeps(&uring->ring))
         flags |= IORING_ENTER_SQ_WAKEUP;
     if (timeout_ns < 0)
         timeout = (struct __kernel_timespec){ .tv_sec = DAY_S };
     if (timeout_ns >= 0 || at_least_us > 0)
         argument.ts = (uintptr_t)&timeout;
     uring->optional_sends = 0;
-    return call_kernel(uring, submissions, count, flags, &argument);
+    return uring_call_kernel(uring, submissions, count, flags, &argument);
 }
 
 /* As io_uring_submit_and_get_events(3). */
 int uring_submit_and_get_events(struct io_uring_backend *uring)
 {
     unsigned flags = IORING_ENTER_GETEVENTS;
-    unsigned submissions = publish_entries(&uring->ring);
+    unsigned submissions = ring_publish_entries(&uring->ring);
 
-    if (uring_is_polled(uring) && thread_sleeps(&uring->ring))
+    if (uring_is_polled(uring) && ring_thread_sleeps(&uring->ring))
         flags |= IORING_ENTER_SQ_WAKEUP;
-    return call_kernel(uring, submissions, 0, flags, NULL);
+    return uring_call_kernel(uring, submissions, 0, flags, NULL);
 }
 
 int uring_get_events(struct io_uring_backend *uring)
 {
-    return call_kernel(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+    return uring_call_kernel(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
 }

@@ -1,14 +1,16 @@
-/* A loop inside another: an eventfd, registered with the ring, becomes readable when a completion is there or, with deferred
- * completions, waits to be made (io_uring_register_eventfd(3); IORING_SETUP_DEFER_TASKRUN in io_uring_setup(2)). The ring's
- * own descriptor tells only of those that are there. */
+/* The descriptor for a loop that waits inside another: an eventfd registered with the ring. It becomes readable when
+ * a completion is available or, with deferred completions, waits to be created (io_uring_register_eventfd(3);
+ * IORING_SETUP_DEFER_TASKRUN in io_uring_setup(2)). The ring's own descriptor is readable for available completions
+ * only. */
 #include "base/posix/system_calls.h"
 #include "proactor/io_uring/io_uring_backend.h"
 
 #include <errno.h>
 #include <sys/eventfd.h>
 
-/* By the thread that waits, as only that one may change an enabled ring (IORING_SETUP_SINGLE_ISSUER). */
-static void register_with_ring(struct io_uring_backend *uring)
+/* Only the thread that waits may register with an enabled ring (IORING_SETUP_SINGLE_ISSUER), so this waits until the
+ * ring is enabled. */
+static void uring_register_pollable(struct io_uring_backend *uring)
 {
     int fd = uring->pollable;
 
@@ -16,8 +18,8 @@ static void register_with_ring(struct io_uring_backend *uring)
         uring->pollable_registered = io_uring_register_eventfd(&uring->ring, fd) == 0;
 }
 
-/* Readable at first, as there may be completions that it does not tell of. The wakeup cannot be used: it is polled by the
- * ring, which would tell itself of its own signals without end. */
+/* The eventfd starts readable, because completions from before are not signaled. The wakeup eventfd cannot be used
+ * for this: the ring polls it, and its own signals would complete that poll again and again. */
 int uring_pollable_fd(struct backend *backend)
 {
     struct io_uring_backend *uring = uring_of(backend);
@@ -27,18 +29,18 @@ int uring_pollable_fd(struct backend *backend)
         if (fd < 0)
             return -errno;
         uring->pollable = fd;
-        register_with_ring(uring);
+        uring_register_pollable(uring);
     }
     return uring->pollable;
 }
 
-/* Of what the last wait left over it does not tell, either. */
-static bool has_something_to_tell(const struct io_uring_backend *uring)
+/* Completions that the last wait has left are not signaled either. */
+static bool uring_has_completions(const struct io_uring_backend *uring)
 {
     return io_uring_cq_ready(&uring->ring) > 0 || uring_kernel_has_more(&uring->ring);
 }
 
-static bool has_something_to_submit(const struct io_uring_backend *uring)
+static bool uring_has_submissions(const struct io_uring_backend *uring)
 {
     return uring->parked_count > 0 || uring_has_unsubmitted(uring);
 }
@@ -47,11 +49,11 @@ bool uring_prepare_poll(struct backend *backend)
 {
     struct io_uring_backend *uring = uring_of(backend);
 
-    register_with_ring(uring);
+    uring_register_pollable(uring);
     uring_unpark(uring);
     uring_poll_wakeup(uring);
     uring_push(backend);
-    return has_something_to_tell(uring) || has_something_to_submit(uring) ||
+    return uring_has_completions(uring) || uring_has_submissions(uring) ||
            (uring->pollable != SOCKET_NONE && !uring->pollable_registered);
 }
 

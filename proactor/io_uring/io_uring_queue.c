@@ -1,4 +1,4 @@
-/* Room in the submission queue: when it is full it is submitted, and what still finds no room is parked, in order. */
+/* Room in the submission queue. A full queue is submitted; entries that still find no room are parked, in order. */
 #include "base/memory.h"
 #include "proactor/io_uring/io_uring_backend.h"
 
@@ -8,8 +8,8 @@ enum { PARKED_FIRST = 64 };
 
 /* ---- parked entries ---- */
 
-/* Room for so many parked ones in all. */
-static bool make_parking(struct io_uring_backend *uring, unsigned least)
+/* Makes room for least parked entries in all. Returns whether there is. */
+static bool uring_reserve_parked(struct io_uring_backend *uring, unsigned least)
 {
     unsigned room = uring->parked_room > 0 ? uring->parked_room : PARKED_FIRST;
     struct io_uring_sqe *parked;
@@ -30,24 +30,26 @@ static bool make_parking(struct io_uring_backend *uring, unsigned least)
     return true;
 }
 
-static struct io_uring_sqe *park(struct io_uring_backend *uring)
+static struct io_uring_sqe *uring_park_entry(struct io_uring_backend *uring)
 {
-    return make_parking(uring, uring->parked_count + 1) ? &uring->parked[uring->parked_count++] : NULL;
+    return uring_reserve_parked(uring, uring->parked_count + 1) ? &uring->parked[uring->parked_count++] : NULL;
 }
 
-/* A cancel must not fail, not even without memory. Before the ring is enabled nothing leaves the queue, so the room for an
- * operation's cancel is kept from its beginning on; later the kernel takes what is in the queue. */
+/* A cancel must not fail, not even without memory. Before the ring is enabled no entry leaves the queue, so room for
+ * an operation's cancel is reserved together with its own entry. Afterwards the kernel takes entries, which makes
+ * room. */
 bool uring_keep_room_for_cancel(struct io_uring_backend *uring)
 {
     unsigned entries = io_uring_sq_ready(&uring->ring) + uring->parked_count + 1;
 
-    return uring->enabled || 2 * entries <= URING_SUBMISSIONS || make_parking(uring, 2 * entries - URING_SUBMISSIONS);
+    return uring->enabled || 2 * entries <= URING_SUBMISSIONS ||
+           uring_reserve_parked(uring, 2 * entries - URING_SUBMISSIONS);
 }
 
 /* ---- entries ---- */
 
-/* The kernel's thread is at the queue, which is full: soon it is not. */
-static void wait_for_thread(struct io_uring_backend *uring)
+/* The queue is full and a kernel thread (SQPOLL) takes its entries: waits until there is space. */
+static void uring_wait_for_queue_space(struct io_uring_backend *uring)
 {
     while (io_uring_sq_space_left(&uring->ring) == 0) {
         proactor_count_enter(uring->backend.owner);
@@ -56,7 +58,7 @@ static void wait_for_thread(struct io_uring_backend *uring)
     }
 }
 
-static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
+static struct io_uring_sqe *uring_queue_entry(struct io_uring_backend *uring)
 {
     struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
 
@@ -65,15 +67,15 @@ static struct io_uring_sqe *queue_entry(struct io_uring_backend *uring)
     proactor_count_overflow(uring->backend.owner);
     uring_submit_now(uring);
     if (uring_is_polled(uring) && uring->enabled)
-        wait_for_thread(uring);
+        uring_wait_for_queue_space(uring);
     return io_uring_get_sqe(&uring->ring);
 }
 
 struct io_uring_sqe *uring_next_entry(struct io_uring_backend *uring)
 {
-    struct io_uring_sqe *entry = uring->parked_count == 0 ? queue_entry(uring) : NULL;
+    struct io_uring_sqe *entry = uring->parked_count == 0 ? uring_queue_entry(uring) : NULL;
 
-    return entry != NULL ? entry : park(uring);
+    return entry != NULL ? entry : uring_park_entry(uring);
 }
 
 void uring_unpark(struct io_uring_backend *uring)
@@ -81,7 +83,7 @@ void uring_unpark(struct io_uring_backend *uring)
     unsigned count = 0;
 
     for (; count < uring->parked_count; count++) {
-        struct io_uring_sqe *entry = queue_entry(uring);
+        struct io_uring_sqe *entry = uring_queue_entry(uring);
         if (entry == NULL)
             break;
         *entry = uring->parked[count];
@@ -91,7 +93,7 @@ void uring_unpark(struct io_uring_backend *uring)
         memmove(uring->parked, uring->parked + count, uring->parked_count * sizeof(*uring->parked));
 }
 
-/* Not where entries wait until the ring is enabled, or are parked. */
+/* Entries that wait for the ring to be enabled, or are parked, may be separated when they are submitted. */
 bool uring_has_room_for_two(struct io_uring_backend *uring)
 {
     if (!uring->enabled || uring->parked_count > 0)

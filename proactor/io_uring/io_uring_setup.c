@@ -1,4 +1,4 @@
-/* Making the ring, and saying why there can be none. */
+/* Creating the ring, or the reason why there can be none. */
 #include "base/posix/system_calls.h"
 #include "proactor/io_uring/io_uring_backend.h"
 
@@ -7,25 +7,25 @@
 #include <jinduo/error.h>
 #include <unistd.h>
 
-/* How completions are run: by the thread that waits when it waits (6.1), by it whenever it enters the kernel, or by
- * interrupting it. */
-static const unsigned ways_to_complete[] = {
+/* Which thread creates completions, in order of preference: the waiting thread when it waits (Linux 6.1); the waiting
+ * thread whenever it enters the kernel; the waiting thread, interrupted for it. */
+static const unsigned completion_modes[] = {
     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     0,
 };
 
-enum { WAYS_TO_COMPLETE = sizeof(ways_to_complete) / sizeof(ways_to_complete[0]) };
+enum { COMPLETION_MODES = sizeof(completion_modes) / sizeof(completion_modes[0]) };
 
-static const char too_old[] = "the kernel is older than Linux 6.1";
+static const char too_old[] = "the kernel is older than Linux 6.1, the first with all that this engine needs";
 
-/* Nothing lost when the completion queue is full; timeouts without a submission; requests that may be forgotten once
- * submitted; cancels that tell only of failure. */
+/* In this order: no completion is lost when the queue is full; a wait has a timeout without an entry; the memory that
+ * an entry points to may be reused once it is submitted; a cancel completes only if it fails. */
 static const unsigned features_needed =
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_CQE_SKIP;
 
-/* proc(5), /proc/sys/kernel/io_uring_disabled; '0' where there is no such file. */
-static char disabled_setting(void)
+/* /proc/sys/kernel/io_uring_disabled (proc(5)); '0' if there is no such file. */
+static char io_uring_disabled_setting(void)
 {
     char setting = '0';
     int file = open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC);
@@ -49,7 +49,7 @@ const char *uring_refusal(int error, char disabled)
         case '1':
             return "kernel.io_uring_disabled is 1, and this process is not in kernel.io_uring_group";
         case '2':
-            return "kernel.io_uring_disabled is 2";
+            return "kernel.io_uring_disabled is 2, which refuses io_uring to all processes (0 allows it)";
         default:
             return "refused by a seccomp filter or a security module, as in most containers";
         }
@@ -57,7 +57,7 @@ const char *uring_refusal(int error, char disabled)
         return "not enough memory, or RLIMIT_MEMLOCK is too low";
     case -EMFILE:
     case -ENFILE:
-        return "out of descriptors";
+        return "out of descriptors: RLIMIT_NOFILE, or fs.file-max of the system";
     case -EAGAIN:
         return "no thread for the submission queue (ring_sqpoll_idle_ms): RLIMIT_NPROC, or a control group's pids.max";
     case -EINVAL:
@@ -67,7 +67,7 @@ const char *uring_refusal(int error, char disabled)
     }
 }
 
-static int create_one_way(struct io_uring *ring, const struct ring_size *size, unsigned way)
+static int ring_create_with(struct io_uring *ring, const struct ring_size *size, unsigned way)
 {
     struct io_uring_params params = {
         .flags = way | IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
@@ -78,23 +78,23 @@ static int create_one_way(struct io_uring *ring, const struct ring_size *size, u
     return system_calls.io_uring_queue_init_params(size->submissions, ring, &params);
 }
 
-static int create(struct io_uring *ring, const struct ring_size *size)
+static int ring_create(struct io_uring *ring, const struct ring_size *size)
 {
     int result = -EINVAL;
 
-    /* The kernel's thread completes what it has begun: nothing is deferred for the loop's (io_uring_setup(2)). */
+    /* The kernel thread completes what it has begun: no work is deferred to the loop's thread (io_uring_setup(2)). */
     if (size->sqpoll_idle_ms > 0)
-        return create_one_way(ring, size, IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER);
-    for (unsigned way = 0; way < WAYS_TO_COMPLETE; way++) {
-        result = create_one_way(ring, size, ways_to_complete[way]);
+        return ring_create_with(ring, size, IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER);
+    for (unsigned way = 0; way < COMPLETION_MODES; way++) {
+        result = ring_create_with(ring, size, completion_modes[way]);
         if (result != -EINVAL)
             break;
     }
     return result;
 }
 
-/* A later kernel cannot be told from its features alone, but by an operation that came with 6.1. */
-static bool is_recent(struct io_uring *ring)
+/* Features alone do not tell Linux 6.1 from earlier kernels; the opcode IORING_OP_SENDMSG_ZC, new in 6.1, does. */
+static bool ring_is_recent(struct io_uring *ring)
 {
     enum { OPERATIONS = 256 };
     union {
@@ -111,13 +111,13 @@ static bool is_recent(struct io_uring *ring)
 
 int uring_setup(struct io_uring *ring, const struct ring_size *size, const char **reason)
 {
-    int result = create(ring, size);
+    int result = ring_create(ring, size);
 
     if (result < 0) {
-        *reason = uring_refusal(result, disabled_setting());
+        *reason = uring_refusal(result, io_uring_disabled_setting());
         return result == -EINVAL ? JD_ENOTSUP : result;
     }
-    if (is_recent(ring))
+    if (ring_is_recent(ring))
         return 0;
     io_uring_queue_exit(ring);
     *reason = too_old;
@@ -130,7 +130,7 @@ int uring_enable(struct io_uring_backend *uring)
 
     if (result < 0)
         return result;
-    /* Saves a look-up in each call; without it all works as well. */
+    /* Saves a look-up of the descriptor in each call. Optional: an error is ignored. */
     uring->fd_registered = io_uring_register_ring_fd(&uring->ring) == 1;
     uring->enabled = true;
     return 0;

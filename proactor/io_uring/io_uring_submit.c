@@ -1,4 +1,5 @@
-/* Beginning and cancelling operations: entries of the submission queue, which enter the kernel together with the next wait. */
+/* Submitting and cancelling operations: each becomes an entry of the submission queue, which is submitted with the
+ * next wait. */
 #include "proactor/io_uring/io_uring_backend.h"
 
 #include <jinduo/error.h>
@@ -7,32 +8,33 @@
 
 enum { CANCEL_RETRY_MS = 1 };
 
-/* ---- the kinds of operations ---- */
+/* ---- entries by opcode ---- */
 
-static void prepare_receive_many(struct io_uring_sqe *entry, int fd)
+static void entry_prepare_receive_multishot(struct io_uring_sqe *entry, int fd)
 {
     io_uring_prep_recv_multishot(entry, fd, NULL, 0, 0);
     entry->flags |= IOSQE_BUFFER_SELECT;
     entry->buf_group = URING_BUFFER_GROUP;
 }
 
-static int send_flags(const struct operation_request *request)
+static int request_send_flags(const struct operation_request *request)
 {
     return request->more_follows ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
 }
 
-/* An entry's length has 32 bits, so that 4 GiB would be none; no call of the kernel's moves more than this (read(2), NOTES). */
-static unsigned length_of(const jd_iovec *piece)
+/* An entry's length has 32 bits: 4 GiB would become 0. No system call moves more bytes than CALL_MAX_BYTES (read(2),
+ * NOTES). */
+static unsigned buffer_length(const jd_iovec *buffer)
 {
     enum { CALL_MAX_BYTES = 0x7ffff000 };
 
-    return piece->length < CALL_MAX_BYTES ? (unsigned)piece->length : CALL_MAX_BYTES;
+    return buffer->length < CALL_MAX_BYTES ? (unsigned)buffer->length : CALL_MAX_BYTES;
 }
 
-/* data: the request's pieces, copied; NULL: only the first one counts. */
-static void prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data)
+/* data: the copied buffers (uring_copy_buffers); NULL: the entry uses the first buffer only. */
+static void entry_prepare(struct io_uring_sqe *entry, const struct operation_request *request, const void *data)
 {
-    const jd_iovec *piece = request->buffers;
+    const jd_iovec *first = request->buffers;
     bool single = data == NULL;
 
     switch (request->opcode) {
@@ -47,32 +49,32 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
         break;
     case OPCODE_RECEIVE:
         if (single)
-            io_uring_prep_recv(entry, request->fd, piece->data, length_of(piece), 0);
+            io_uring_prep_recv(entry, request->fd, first->data, buffer_length(first), 0);
         else
             io_uring_prep_recvmsg(entry, request->fd, (struct msghdr *)(uintptr_t)data, 0);
         break;
     case OPCODE_RECEIVE_MULTISHOT:
-        prepare_receive_many(entry, request->fd);
+        entry_prepare_receive_multishot(entry, request->fd);
         break;
     case OPCODE_SEND:
         if (single)
-            io_uring_prep_send(entry, request->fd, piece->data, length_of(piece), send_flags(request));
+            io_uring_prep_send(entry, request->fd, first->data, buffer_length(first), request_send_flags(request));
         else
-            io_uring_prep_sendmsg(entry, request->fd, data, (unsigned)send_flags(request));
+            io_uring_prep_sendmsg(entry, request->fd, data, (unsigned)request_send_flags(request));
         if (request->zero_copy)
             entry->opcode = single ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
         break;
     case OPCODE_READ:
         if (single)
-            io_uring_prep_read(entry, request->fd, piece->data, length_of(piece), request->offset);
+            io_uring_prep_read(entry, request->fd, first->data, buffer_length(first), request->offset);
         else
-            io_uring_prep_readv(entry, request->fd, data, uring_pieces_of(request), request->offset);
+            io_uring_prep_readv(entry, request->fd, data, uring_buffer_count_of(request), request->offset);
         break;
     case OPCODE_WRITE:
         if (single)
-            io_uring_prep_write(entry, request->fd, piece->data, length_of(piece), request->offset);
+            io_uring_prep_write(entry, request->fd, first->data, buffer_length(first), request->offset);
         else
-            io_uring_prep_writev(entry, request->fd, data, uring_pieces_of(request), request->offset);
+            io_uring_prep_writev(entry, request->fd, data, uring_buffer_count_of(request), request->offset);
         break;
     case OPCODE_POLL:
         io_uring_prep_poll_add(entry, request->fd, request->poll_events);
@@ -86,9 +88,10 @@ static void prepare(struct io_uring_sqe *entry, const struct operation_request *
 
 /* ---- with a timeout ---- */
 
-/* Right behind the entry that it is to end (io_uring_prep_link_timeout(3)), whose completion says all: JD_ECANCELED. */
-static void link_timeout(struct io_uring_backend *uring, struct io_uring_sqe *entry, struct __kernel_timespec *limit,
-                         uint32_t timeout_ms)
+/* The timeout entry must directly follow the entry that it limits (io_uring_prep_link_timeout(3)). When the time is
+ * up, that one completes with JD_ECANCELED; the completion of the timeout itself is not reported. */
+static void entry_link_timeout(struct io_uring_backend *uring, struct io_uring_sqe *entry,
+                               struct __kernel_timespec *limit, uint32_t timeout_ms)
 {
     enum { MS_PER_S = 1000, NS_PER_MS = 1000000 };
     struct io_uring_sqe *timeout = io_uring_get_sqe(&uring->ring);
@@ -100,7 +103,7 @@ static void link_timeout(struct io_uring_backend *uring, struct io_uring_sqe *en
     io_uring_sqe_set_data64(timeout, uring_timeout_token);
 }
 
-static int submit_timed(struct io_uring_backend *uring, const struct operation_request *request)
+static int uring_submit_with_timeout(struct io_uring_backend *uring, const struct operation_request *request)
 {
     struct __kernel_timespec *limit = request->buffer_count == 1 ? uring_arena_take(uring, sizeof(*limit)) : NULL;
     struct io_uring_sqe *entry;
@@ -108,8 +111,8 @@ static int submit_timed(struct io_uring_backend *uring, const struct operation_r
     if (limit == NULL || !uring_has_room_for_two(uring))
         return JD_ENOTSUP;
     entry = io_uring_get_sqe(&uring->ring);
-    prepare(entry, request, NULL);
-    link_timeout(uring, entry, limit, request->timeout_ms);
+    entry_prepare(entry, request, NULL);
+    entry_link_timeout(uring, entry, limit, request->timeout_ms);
     return 0;
 }
 
@@ -120,18 +123,18 @@ int uring_submit(struct backend *backend, const struct operation_request *reques
     struct io_uring_backend *uring = uring_of(backend);
     const void *data;
     struct io_uring_sqe *entry;
-    bool of_all;
+    bool covers_all;
 
     if (request->timeout_ms > 0)
-        return submit_timed(uring, request);
-    data = uring_copy_pieces(uring, request);
-    of_all = data != NULL ? request->buffer_count <= IOV_MAX : request->buffer_count == 1;
+        return uring_submit_with_timeout(uring, request);
+    data = uring_copy_buffers(uring, request);
+    covers_all = data != NULL ? request->buffer_count <= IOV_MAX : request->buffer_count == 1;
     entry = uring_keep_room_for_cancel(uring) ? uring_next_entry(uring) : NULL;
     if (entry == NULL)
         return JD_ENOMEM;
-    prepare(entry, request, data);
-    if (of_all && uring_may_be_unsignaled(uring, request))
-        uring_unsignaled(uring, entry, request);
+    entry_prepare(entry, request, data);
+    if (covers_all && uring_may_be_unsignaled(uring, request))
+        uring_make_unsignaled(uring, entry, request);
     else
         uring->optional_sends += request->completion_optional;
     return 0;
@@ -142,8 +145,8 @@ void uring_cancel(struct backend *backend, int fd, uint64_t token)
     struct io_uring_backend *uring = uring_of(backend);
     struct io_uring_sqe *entry = uring_next_entry(uring);
 
-    /* No memory to park it, and the kernel has none to take what is in the queue (EAGAIN in io_uring_enter(2)). Left out, it
-     * would keep a close waiting for ever: so the loop stands until the kernel has some again. */
+    /* There is no memory to park the entry, and the kernel has none to take the queue (EAGAIN in io_uring_enter(2)).
+     * Without the cancel a close would wait for ever, so this blocks the loop until the kernel has memory again. */
     for (; entry == NULL; entry = uring_next_entry(uring)) {
         poll(NULL, 0, CANCEL_RETRY_MS);
         uring_get_events(uring);

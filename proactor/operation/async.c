@@ -1,4 +1,4 @@
-/* The operations that a backend carries out in one part, and time. */
+/* The jd_async functions of one part: accept, connect, receive, send, read, write, timeout, close. */
 #include "proactor/operation/operation.h"
 
 #include <jinduo/error.h>
@@ -14,22 +14,22 @@ int jd_handle_listen(jd_handle *handle, const jd_endpoint *endpoint, jd_endpoint
 
 /* ---- accept, connect ---- */
 
-static int begin_plain(struct operation *operation)
+static int operation_begin_without_buffers(struct operation *operation)
 {
     struct operation_request request = { 0 };
 
     return operation_submit(operation, &request);
 }
 
-static const struct operation_type accept_type = { .begin = begin_plain, .opcode = OPCODE_ACCEPT };
+static const struct operation_type accept_type = { .begin = operation_begin_without_buffers, .opcode = OPCODE_ACCEPT };
 static const struct operation_type accept_multishot_type = {
-    .begin = begin_plain,
+    .begin = operation_begin_without_buffers,
     .opcode = OPCODE_ACCEPT_MULTISHOT,
-    .is_continuous = true,
+    .is_multishot = true,
 };
 
-static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_type *type,
-                           jd_handle handle, jd_completion_handler handler, void *arg)
+static int operation_begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_type *type,
+                                     jd_handle handle, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = type, .handle = handle, .handler = handler, .arg = arg };
 
@@ -39,17 +39,18 @@ static int begin_on_handle(jd_event_loop *loop, jd_operation *memory, const stru
 int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_handle listener, jd_completion_handler handler,
                     void *arg)
 {
-    return begin_on_handle(loop, operation, &accept_type, listener, handler, arg);
+    return operation_begin_on_handle(loop, operation, &accept_type, listener, handler, arg);
 }
 
 int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
                               jd_completion_handler handler, void *arg)
 {
-    return begin_on_handle(loop, operation, &accept_multishot_type, listener, handler, arg);
+    return operation_begin_on_handle(loop, operation, &accept_multishot_type, listener, handler, arg);
 }
 
-/* The socket is not the caller's before it is connected: it is kept as the result to be. */
-static int begin_connect(struct operation *operation)
+/* The socket is the operation's own until it is connected, and then its result. Until then operation->result holds
+ * it. */
+static int connect_begin(struct operation *operation)
 {
     struct backend *backend = operations_of(operation->loop)->backend;
     struct operation_request request = {
@@ -71,7 +72,7 @@ static int begin_connect(struct operation *operation)
     return result;
 }
 
-static bool connected(struct operation *operation, int64_t *result)
+static bool connect_advance(struct operation *operation, int64_t *result)
 {
     socket_handle socket = (socket_handle)operation->result;
 
@@ -82,7 +83,7 @@ static bool connected(struct operation *operation, int64_t *result)
     return false;
 }
 
-static void cancel_connect(struct operation *operation)
+static void connect_cancel(struct operation *operation)
 {
     struct backend *backend = operations_of(operation->loop)->backend;
 
@@ -90,9 +91,9 @@ static void cancel_connect(struct operation *operation)
 }
 
 static const struct operation_type connect_type = {
-    .begin = begin_connect,
-    .advance = connected,
-    .cancel = cancel_connect,
+    .begin = connect_begin,
+    .advance = connect_advance,
+    .cancel = connect_cancel,
     .opcode = OPCODE_CONNECT,
 };
 
@@ -108,36 +109,36 @@ int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endp
 
 /* ---- receive, send, read, write ---- */
 
-static int begin_pieces(struct operation *operation)
+static int operation_begin_with_buffers(struct operation *operation)
 {
     return operation_submit_buffers(operation, 0);
 }
 
-static const struct operation_type receive_type = { .begin = begin_pieces, .opcode = OPCODE_RECEIVE };
-static const struct operation_type send_type = { .begin = begin_pieces, .opcode = OPCODE_SEND };
-static const struct operation_type read_type = { .begin = begin_pieces, .opcode = OPCODE_READ };
-static const struct operation_type write_type = { .begin = begin_pieces, .opcode = OPCODE_WRITE };
+static const struct operation_type receive_type = { .begin = operation_begin_with_buffers, .opcode = OPCODE_RECEIVE };
+static const struct operation_type send_type = { .begin = operation_begin_with_buffers, .opcode = OPCODE_SEND };
+static const struct operation_type read_type = { .begin = operation_begin_with_buffers, .opcode = OPCODE_READ };
+static const struct operation_type write_type = { .begin = operation_begin_with_buffers, .opcode = OPCODE_WRITE };
 static const struct operation_type receive_multishot_type = {
-    .begin = begin_plain,
+    .begin = operation_begin_without_buffers,
     .opcode = OPCODE_RECEIVE_MULTISHOT,
-    .is_continuous = true,
+    .is_multishot = true,
 };
 
 int operation_begin_buffer(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const void *data,
                            size_t length)
 {
-    wanted->piece = (jd_iovec){ .data = (void *)(uintptr_t)data, .length = length };
-    if (wanted->handle < 0 || !operation_buffers_are_valid(&wanted->piece, 1))
+    wanted->single_buffer = (jd_iovec){ .data = (void *)(uintptr_t)data, .length = length };
+    if (wanted->handle < 0 || !operation_buffers_are_valid(&wanted->single_buffer, 1))
         return JD_EINVAL;
     return operation_begin(loop, memory, wanted);
 }
 
-int operation_begin_buffers(jd_event_loop *loop, jd_operation *memory, struct operation *wanted, const jd_iovec *pieces,
-                            int count)
+int operation_begin_buffers(jd_event_loop *loop, jd_operation *memory, struct operation *wanted,
+                            const jd_iovec *buffers, int count)
 {
-    if (wanted->handle < 0 || !operation_buffers_are_valid(pieces, count))
+    if (wanted->handle < 0 || !operation_buffers_are_valid(buffers, count))
         return JD_EINVAL;
-    wanted->buffers = pieces;
+    wanted->buffers = buffers;
     wanted->buffer_count = (uint8_t)count;
     return operation_begin(loop, memory, wanted);
 }
@@ -152,18 +153,18 @@ int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle han
     return operation_begin_buffer(loop, operation, &wanted, data, size);
 }
 
-int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
+int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *buffers,
                              int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &receive_type, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_buffers(loop, operation, &wanted, pieces, count);
+    return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
 
 int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
                                jd_completion_handler handler, void *arg)
 {
-    return begin_on_handle(loop, operation, &receive_multishot_type, handle, handler, arg);
+    return operation_begin_on_handle(loop, operation, &receive_multishot_type, handle, handler, arg);
 }
 
 int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
@@ -174,17 +175,17 @@ int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
+int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *buffers,
                           int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &send_type, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_buffers(loop, operation, &wanted, pieces, count);
+    return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
 
-/* off_t is signed. */
-static int begin_on_file(jd_event_loop *loop, jd_operation *operation, struct operation *wanted, uint64_t offset,
-                         const void *data, size_t length)
+/* offset + length must fit into off_t, which is signed. */
+static int operation_begin_on_file(jd_event_loop *loop, jd_operation *operation, struct operation *wanted,
+                                   uint64_t offset, const void *data, size_t length)
 {
     if (offset > (uint64_t)INT64_MAX - length)
         return JD_EINVAL;
@@ -197,7 +198,7 @@ int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_handle file, 
 {
     struct operation wanted = { .type = &read_type, .handle = file, .handler = handler, .arg = arg };
 
-    return begin_on_file(loop, operation, &wanted, offset, data, size);
+    return operation_begin_on_file(loop, operation, &wanted, offset, data, size);
 }
 
 int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, const void *data,
@@ -205,12 +206,12 @@ int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_handle file,
 {
     struct operation wanted = { .type = &write_type, .handle = file, .handler = handler, .arg = arg };
 
-    return begin_on_file(loop, operation, &wanted, offset, data, length);
+    return operation_begin_on_file(loop, operation, &wanted, offset, data, length);
 }
 
-/* ---- time: the loop's timers, whatever the backend ---- */
+/* ---- timeouts: by the loop's timers, on every backend ---- */
 
-static void time_is_up(void *arg)
+static void timeout_fired(void *arg)
 {
     struct operation *operation = arg;
 
@@ -218,17 +219,17 @@ static void time_is_up(void *arg)
     operation_finish(operation, 0);
 }
 
-static int begin_timeout(struct operation *operation)
+static int timeout_begin(struct operation *operation)
 {
-    return jd_event_loop_run_at(operation->loop, operation->when, time_is_up, operation, &operation->timer);
+    return jd_event_loop_run_at(operation->loop, operation->when, timeout_fired, operation, &operation->timer);
 }
 
-static void cancel_timeout(struct operation *operation)
+static void timeout_cancel(struct operation *operation)
 {
     operation_finish(operation, JD_ECANCELED);
 }
 
-static const struct operation_type timeout_type = { .begin = begin_timeout, .cancel = cancel_timeout };
+static const struct operation_type timeout_type = { .begin = timeout_begin, .cancel = timeout_cancel };
 
 int jd_async_timeout_at(jd_event_loop *loop, jd_operation *operation, jd_timestamp when, jd_completion_handler handler,
                         void *arg)
@@ -253,5 +254,5 @@ int jd_async_timeout(jd_event_loop *loop, jd_operation *operation, uint64_t dela
 int jd_async_close(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_completion_handler handler,
                    void *arg)
 {
-    return begin_on_handle(loop, operation, &operation_close_type, handle, handler, arg);
+    return operation_begin_on_handle(loop, operation, &operation_close_type, handle, handler, arg);
 }

@@ -1,48 +1,48 @@
-/* Operations composed of several receives or sends. */
+/* The jd_async functions that are composed of several receives or sends. */
 #include "proactor/operation/operation.h"
 
 #include <jinduo/error.h>
 #include <string.h>
 
-enum { RECEIVE_BYTES = 4096 }; /* by read_until at once */
+enum { RECEIVE_BYTES = 4096 }; /* the most that read_until receives at once */
 
 /* ---- read_exactly, write_all ---- */
 
-static size_t wanted_bytes(const struct operation *operation)
+static size_t transfer_length(const struct operation *operation)
 {
     size_t bytes = 0;
 
     if (operation->buffer_count == 0)
-        return operation->piece.length;
+        return operation->single_buffer.length;
     for (int i = 0; i < operation->buffer_count; i++)
         bytes += operation->buffers[i].length;
     return bytes;
 }
 
-static int begin_rest(struct operation *operation)
+static int transfer_begin_rest(struct operation *operation)
 {
     return operation_submit_buffers(operation, operation->transferred);
 }
 
-static bool transfer_rest(struct operation *operation, int64_t *result)
+static bool transfer_advance(struct operation *operation, int64_t *result)
 {
     if (*result < 0)
         return false;
     operation->transferred += (size_t)*result;
-    if (*result > 0 && operation->transferred < wanted_bytes(operation))
+    if (*result > 0 && operation->transferred < transfer_length(operation))
         return true;
     *result = (int64_t)operation->transferred;
     return false;
 }
 
 static const struct operation_type read_exactly_type = {
-    .begin = begin_rest,
-    .advance = transfer_rest,
+    .begin = transfer_begin_rest,
+    .advance = transfer_advance,
     .opcode = OPCODE_RECEIVE,
 };
 static const struct operation_type write_all_type = {
-    .begin = begin_rest,
-    .advance = transfer_rest,
+    .begin = transfer_begin_rest,
+    .advance = transfer_advance,
     .opcode = OPCODE_SEND,
 };
 
@@ -62,23 +62,24 @@ int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle h
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *pieces,
+int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *buffers,
                                int count, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &write_all_type, .handle = handle, .handler = handler, .arg = arg };
 
-    return operation_begin_buffers(loop, operation, &wanted, pieces, count);
+    return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
 
 /* ---- read_until ---- */
 
-/* Looks in what has arrived, from where it has not looked yet. Returns what the whole has come to, or JD_EAGAIN. */
-static int64_t look_for_delimiter(struct operation *operation)
+/* Searches the bytes that have not been searched yet. Returns the operation's result, or JD_EAGAIN: more bytes are
+ * needed. */
+static int64_t read_until_search(struct operation *operation)
 {
     size_t readable = jd_buffer_readable(operation->buffer);
     size_t length = operation->delimiter_length;
-    size_t looked_at = operation->searched >= length ? operation->searched - (length - 1) : 0;
-    ssize_t found = jd_buffer_find(operation->buffer, operation->delimiter, length, looked_at);
+    size_t begin = operation->searched >= length ? operation->searched - (length - 1) : 0;
+    ssize_t found = jd_buffer_find(operation->buffer, operation->delimiter, length, begin);
 
     operation->searched = readable;
     if (found >= 0 && (size_t)found + length <= operation->limit)
@@ -86,7 +87,7 @@ static int64_t look_for_delimiter(struct operation *operation)
     return found >= 0 || readable >= operation->limit ? JD_EMSGSIZE : JD_EAGAIN;
 }
 
-static int receive_more(struct operation *operation)
+static int read_until_receive(struct operation *operation)
 {
     size_t left = operation->limit - jd_buffer_readable(operation->buffer);
     jd_iovec room = { .length = left < RECEIVE_BYTES ? left : RECEIVE_BYTES };
@@ -102,28 +103,28 @@ static int receive_more(struct operation *operation)
     return result;
 }
 
-static int begin_read_until(struct operation *operation)
+static int read_until_begin(struct operation *operation)
 {
-    int64_t result = look_for_delimiter(operation);
+    int64_t result = read_until_search(operation);
 
     if (result == JD_EAGAIN)
-        return receive_more(operation);
+        return read_until_receive(operation);
     operation_finish(operation, result);
     return 0;
 }
 
-static bool received_more(struct operation *operation, int64_t *result)
+static bool read_until_advance(struct operation *operation, int64_t *result)
 {
     jd_buffer_commit(operation->buffer, *result > 0 ? (size_t)*result : 0);
     if (*result <= 0)
         return false;
     operation->transferred += (size_t)*result;
-    return true; /* begin looks at it */
+    return true; /* read_until_begin searches them */
 }
 
 static const struct operation_type read_until_type = {
-    .begin = begin_read_until,
-    .advance = received_more,
+    .begin = read_until_begin,
+    .advance = read_until_advance,
     .opcode = OPCODE_RECEIVE,
 };
 

@@ -1,6 +1,6 @@
-/* The life of a user's operation: begun in the loop's thread, completed by the backend, reported to its handler exactly once.
- * Until then it is in the loop's account: by its handle, and on a list while it waits for room to receive into, or for its
- * report. */
+/* The life of a user's operation: begun in the loop's thread, completed by the backend, reported to its handler.
+ * Until its last completion is reported it is in the loop's operation table; while it waits for a block to receive
+ * into, or for its report, it is on a list too. */
 #include "proactor/operation/operation.h"
 
 #include <jinduo/error.h>
@@ -10,13 +10,13 @@ void operations_init(struct operations *operations, struct backend *backend)
 {
     memset(operations, 0, sizeof(*operations));
     operations->backend = backend;
-    operations->starved_link = &operations->starved;
+    operations->receive_waiters_link = &operations->receive_waiters;
     operations->finished_link = &operations->finished;
 }
 
-/* ---- the account ---- */
+/* ---- the operation table ---- */
 
-static void enter(struct operations *operations, struct operation *operation)
+static void operations_insert(struct operations *operations, struct operation *operation)
 {
     struct operation **first = operations_bucket(operations, operation->handle);
 
@@ -29,7 +29,7 @@ static void enter(struct operations *operations, struct operation *operation)
     operations->closing += operation->type == &operation_close_type;
 }
 
-static void leave(struct operations *operations, struct operation *operation)
+static void operations_remove(struct operations *operations, struct operation *operation)
 {
     *operation->link = operation->next;
     if (operation->next != NULL)
@@ -38,7 +38,7 @@ static void leave(struct operations *operations, struct operation *operation)
     operations->closing -= operation->type == &operation_close_type;
 }
 
-/* ---- the end ---- */
+/* ---- finishing ---- */
 
 void operation_append_finished(struct operations *operations, struct operation *operation)
 {
@@ -58,50 +58,51 @@ void operation_finish(struct operation *operation, int64_t result)
     operation_append_finished(operations_of(operation->loop), operation);
 }
 
-static void tell(struct operation *operation, bool more, int64_t result)
+static void operation_invoke_handler(struct operation *operation, bool more, int64_t result)
 {
     operation->more = more;
     event_loop_before_callback(operation->loop);
     operation->handler((jd_operation *)operation, result, operation->arg);
 }
 
-/* A cancel on its way from another thread is in the operation's memory, so that is waited for; a closed queue brings none
- * any more. */
-static void tell_last(struct operations *operations, struct operation *operation)
+/* A cancel that another thread has queued lies in the operation's memory, so the last completion waits for it. When
+ * the task queue has been closed, no cancel can arrive any more. */
+static void operation_report_last(struct operations *operations, struct operation *operation)
 {
     uint8_t none = CANCEL_NONE;
     jd_handle handle = operation->handle;
 
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_TOO_LATE) &&
         event_loop_takes_tasks(operation->loop)) {
-        operation_set_state(operation, OPERATION_HELD);
+        operation_set_state(operation, OPERATION_CANCEL_PENDING);
         return;
     }
-    leave(operations, operation);
-    /* Not before: somebody else's descriptor may have its number from here on. */
+    operations_remove(operations, operation);
+    /* Not earlier: from here on the number may belong to another descriptor. */
     if (operation->type == &operation_close_type && operation->result == 0)
         socket_close(handle);
     operation_set_state(operation, OPERATION_IDLE);
-    tell(operation, false, operation->result);
-    operation_close_if_unused(operations, handle); /* the operation is the caller's again, and may be gone */
+    operation_invoke_handler(operation, false, operation->result);
+    operation_close_if_unused(operations, handle); /* the handler may have freed the operation */
 }
 
-void operations_tell_finished(struct operations *operations)
+void operations_report_finished(struct operations *operations)
 {
     struct operation *operation = operations->finished;
 
-    /* What finishes meanwhile waits for the next turn: a handler that begins anew what fails at once stops nobody. */
+    /* Operations that finish meanwhile wait for the next turn: otherwise a handler that begins again an operation
+     * that fails at once would never let this loop end. */
     operations->finished = NULL;
     operations->finished_link = &operations->finished;
     for (struct operation *next; operation != NULL; operation = next) {
         next = operation->waiting_next;
-        tell_last(operations, operation);
+        operation_report_last(operations, operation);
     }
 }
 
-/* ---- the beginning ---- */
+/* ---- beginning ---- */
 
-static void begin_part(struct operation *operation)
+static void operation_begin_part(struct operation *operation)
 {
     int result = operation->type->begin(operation);
 
@@ -109,32 +110,32 @@ static void begin_part(struct operation *operation)
         operation_finish(operation, result);
 }
 
-static bool is_unwanted(const struct operation *operation)
+static bool operation_is_already_cancelled(const struct operation *operation)
 {
     return operation->cancelled || event_loop_is_ending(operation->loop) ||
            atomic_load(&operation->cancel_state) == CANCEL_POSTED;
 }
 
-/* A close is carried out in any case, or nobody would know whose the handle is. */
-static void start(struct operation *operation)
+/* A cancel never prevents a close: otherwise the handle's owner would be unknown to the caller. */
+static void operation_start(struct operation *operation)
 {
     struct operations *operations = operations_of(operation->loop);
     bool is_close = operation->type == &operation_close_type;
-    bool refused = (!is_close && is_unwanted(operation)) ||
+    bool refused = (!is_close && operation_is_already_cancelled(operation)) ||
                    (operation->handle != JD_HANDLE_NONE && operation_is_closing(operations, operation->handle));
     int result = refused ? JD_ECANCELED : 0;
 
-    enter(operations, operation);
-    operation_set_state(operation, OPERATION_UNDER_WAY);
+    operations_insert(operations, operation);
+    operation_set_state(operation, OPERATION_IN_FLIGHT);
     if (result < 0)
         operation_finish(operation, result);
     else
-        begin_part(operation);
+        operation_begin_part(operation);
 }
 
-static void start_queued(struct task_node *task)
+static void operation_start_queued(struct task_node *task)
 {
-    start((struct operation *)((char *)task - offsetof(struct operation, start_task)));
+    operation_start((struct operation *)((char *)task - offsetof(struct operation, start_task)));
 }
 
 int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct operation *wanted)
@@ -151,10 +152,10 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
     memcpy(&operation->start_task, &wanted->start_task, sizeof(*wanted) - offsetof(struct operation, start_task));
     if (operation->loop != loop)
         operation->loop = loop;
-    operation->start_task.run = start_queued;
-    atomic_store(&operation->cancel_state, CANCEL_NONE); /* until now it was too late for its last life, or too early */
+    operation->start_task.run = operation_start_queued;
+    atomic_store(&operation->cancel_state, CANCEL_NONE); /* until here a cancel has nothing to cancel */
     if (event_loop_current() == loop && !event_loop_is_ending(loop)) {
-        start(operation);
+        operation_start(operation);
         return 0;
     }
     if (event_loop_push(loop, &operation->start_task))
@@ -163,23 +164,23 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
     return JD_ECANCELED;
 }
 
-bool operation_buffers_are_valid(const jd_iovec *pieces, int count)
+bool operation_buffers_are_valid(const jd_iovec *buffers, int count)
 {
     size_t bytes = 0;
 
-    if (pieces == NULL || count < 1 || count > JD_BUFFERS_MAX)
+    if (buffers == NULL || count < 1 || count > JD_BUFFERS_MAX)
         return false;
     for (int i = 0; i < count; i++) {
-        if (pieces[i].data == NULL && pieces[i].length > 0)
+        if (buffers[i].data == NULL && buffers[i].length > 0)
             return false;
-        if (pieces[i].length > (size_t)INT64_MAX - bytes)
+        if (buffers[i].length > (size_t)INT64_MAX - bytes)
             return false;
-        bytes += pieces[i].length;
+        bytes += buffers[i].length;
     }
     return bytes > 0;
 }
 
-static void timed_out(void *arg)
+static void operation_timer_fired(void *arg)
 {
     struct operation *operation = arg;
 
@@ -188,8 +189,9 @@ static void timed_out(void *arg)
     operation_cancel_in_loop(operation);
 }
 
-/* The backend ends it in time or, if it cannot, a timer of the loop does. */
-static int submit_timed(struct operation *operation, struct backend *backend, struct operation_request *request)
+/* The backend ends the operation after timeout_ms or, if it cannot, a timer of the loop does. */
+static int operation_submit_with_timeout(struct operation *operation, struct backend *backend,
+                                         struct operation_request *request)
 {
     int result;
 
@@ -199,17 +201,18 @@ static int submit_timed(struct operation *operation, struct backend *backend, st
     if (result != JD_ENOTSUP)
         return result;
     request->timeout_ms = 0;
-    result = jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation, &operation->timer);
+    result = jd_event_loop_run_after(operation->loop, operation->timeout_ms, operation_timer_fired, operation,
+                                     &operation->timer);
     return result < 0 ? result : backend->ops->submit(backend, request);
 }
 
-/* Those whose timeouts are not lost are over before this. */
-void operations_time(struct operations *operations)
+/* An operation whose timeout was not lost gets a timer too; it finishes by the backend first, and cancels the timer. */
+void operations_start_timers(struct operations *operations)
 {
     for (int i = 0; i < OPERATION_BUCKETS; i++)
         for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
-            if (operation->is_timed && operation->timer == 0 && operation_state_of(operation) == OPERATION_UNDER_WAY)
-                jd_event_loop_run_after(operation->loop, operation->timeout_ms, timed_out, operation,
+            if (operation->is_timed && operation->timer == 0 && operation_state_of(operation) == OPERATION_IN_FLIGHT)
+                jd_event_loop_run_after(operation->loop, operation->timeout_ms, operation_timer_fired, operation,
                                         &operation->timer);
 }
 
@@ -220,22 +223,22 @@ int operation_submit(struct operation *operation, struct operation_request *requ
     request->opcode = operation->type->opcode;
     request->token = operation_token(operation);
     request->fd = operation->handle;
-    return operation->timeout_ms > 0 ? submit_timed(operation, backend, request)
+    return operation->timeout_ms > 0 ? operation_submit_with_timeout(operation, backend, request)
                                      : backend->ops->submit(backend, request);
 }
 
 int operation_submit_buffers(struct operation *operation, size_t skip)
 {
-    const jd_iovec *all = operation->buffer_count == 0 ? &operation->piece : operation->buffers;
+    const jd_iovec *all = operation->buffer_count == 0 ? &operation->single_buffer : operation->buffers;
     int all_count = operation->buffer_count == 0 ? 1 : operation->buffer_count;
-    jd_iovec pieces[JD_BUFFERS_MAX];
-    struct operation_request request = { .buffers = pieces, .offset = operation->offset };
+    jd_iovec buffers[JD_BUFFERS_MAX];
+    struct operation_request request = { .buffers = buffers, .offset = operation->offset };
 
     for (int i = 0; i < all_count; i++) {
         size_t skipped = skip < all[i].length ? skip : all[i].length;
         skip -= skipped;
         if (all[i].length > skipped)
-            pieces[request.buffer_count++] =
+            buffers[request.buffer_count++] =
                 (jd_iovec){ .data = (char *)all[i].data + skipped, .length = all[i].length - skipped };
     }
     return operation_submit(operation, &request);
@@ -243,45 +246,45 @@ int operation_submit_buffers(struct operation *operation, size_t skip)
 
 /* ---- completions ---- */
 
-static void starve(struct operations *operations, struct operation *operation)
+static void operation_wait_for_room(struct operations *operations, struct operation *operation)
 {
-    operation_set_state(operation, OPERATION_STARVED);
+    operation_set_state(operation, OPERATION_RECEIVE_WAITER);
     operation->waiting_next = NULL;
-    *operations->starved_link = operation;
-    operations->starved_link = &operation->waiting_next;
+    *operations->receive_waiters_link = operation;
+    operations->receive_waiters_link = &operation->waiting_next;
 }
 
-static void take_from_starved(struct operations *operations, struct operation **link)
+static void receive_waiters_remove(struct operations *operations, struct operation **link)
 {
     struct operation *operation = *link;
 
     *link = operation->waiting_next;
-    if (operations->starved_link == &operation->waiting_next)
-        operations->starved_link = link;
+    if (operations->receive_waiters_link == &operation->waiting_next)
+        operations->receive_waiters_link = link;
 }
 
-void operation_leave_starved(struct operations *operations, struct operation *operation)
+void operation_leave_receive_waiters(struct operations *operations, struct operation *operation)
 {
-    struct operation **link = &operations->starved;
+    struct operation **link = &operations->receive_waiters;
 
     while (*link != operation)
         link = &(*link)->waiting_next;
-    take_from_starved(operations, link);
+    receive_waiters_remove(operations, link);
 }
 
-/* One that has ended by itself (kernels do so now and then) is begun again. */
-static void completed_continuous(struct operation *operation, struct completion *completion)
+/* A multishot operation that the kernel has ended without an error, as it may at any time, is begun again. */
+static void operation_completed_multishot(struct operation *operation, struct completion *completion)
 {
     bool is_receive = operation->type->opcode == OPCODE_RECEIVE_MULTISHOT;
     bool is_last = completion->result < 0 || (is_receive && completion->result == 0);
 
     if (is_receive && completion->result == JD_ENOBUFS && !completion->more && !operation->cancelled) {
-        starve(operations_of(operation->loop), operation);
+        operation_wait_for_room(operations_of(operation->loop), operation);
         return;
     }
     if (!is_last) {
         operation->data = completion->block != NULL ? (*completion->block)->data + (*completion->block)->begin : NULL;
-        tell(operation, true, completion->result);
+        operation_invoke_handler(operation, true, completion->result);
         operation->data = NULL;
     }
     if (completion->more)
@@ -291,22 +294,22 @@ static void completed_continuous(struct operation *operation, struct completion 
     else if (operation->cancelled)
         operation_finish(operation, JD_ECANCELED);
     else
-        begin_part(operation);
+        operation_begin_part(operation);
 }
 
 void operation_completed(struct operation *operation, struct completion *completion)
 {
     int64_t result = completion->result;
 
-    if (operation->type->is_continuous) {
-        completed_continuous(operation, completion);
+    if (operation->type->is_multishot) {
+        operation_completed_multishot(operation, completion);
         return;
     }
     if (result == JD_ECANCELED && operation->is_timed && !operation->cancelled)
         operation->timed_out = true;
     if (operation->type->advance != NULL && operation->type->advance(operation, &result)) {
         if (!operation->cancelled) {
-            begin_part(operation);
+            operation_begin_part(operation);
             return;
         }
         result = JD_ECANCELED;
@@ -318,11 +321,11 @@ bool operations_before_wait(struct operations *operations)
 {
     const struct backend *backend = operations->backend;
 
-    for (unsigned room = backend->ops->receive_room(backend); room > 0 && operations->starved != NULL; room--) {
-        struct operation *operation = operations->starved;
-        take_from_starved(operations, &operations->starved);
-        operation_set_state(operation, OPERATION_UNDER_WAY);
-        begin_part(operation);
+    for (unsigned room = backend->ops->receive_room(backend); room > 0 && operations->receive_waiters != NULL; room--) {
+        struct operation *operation = operations->receive_waiters;
+        receive_waiters_remove(operations, &operations->receive_waiters);
+        operation_set_state(operation, OPERATION_IN_FLIGHT);
+        operation_begin_part(operation);
     }
     return operations->finished != NULL;
 }

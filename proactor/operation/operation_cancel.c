@@ -1,6 +1,6 @@
-/* Cancelling a user's operations: one, all on a handle, and, when the loop ends, all there are. In the loop's thread a cancel
- * takes effect at once; another thread's travels to the loop as a task, on a node inside the operation. A cancelled operation
- * still completes, once. */
+/* Cancelling a user's operations: one, all on a handle, and, when the loop ends, all of them. In the loop's thread a
+ * cancel takes effect at once; a cancel from another thread is queued to the loop as a task that lies inside the
+ * operation. A cancelled operation still has exactly one last completion. */
 #include "proactor/operation/operation.h"
 
 #include <jinduo/error.h>
@@ -11,22 +11,22 @@ void operation_cancel_in_loop(struct operation *operation)
     enum operation_state state = operation_state_of(operation);
 
     operation->cancelled = true;
-    if (state == OPERATION_STARVED) {
-        operation_leave_starved(operations, operation);
+    if (state == OPERATION_RECEIVE_WAITER) {
+        operation_leave_receive_waiters(operations, operation);
         operation_finish(operation, JD_ECANCELED);
-    } else if (state == OPERATION_UNDER_WAY && operation->type->cancel != NULL) {
+    } else if (state == OPERATION_IN_FLIGHT && operation->type->cancel != NULL) {
         operation->type->cancel(operation);
-    } else if (state == OPERATION_UNDER_WAY) {
+    } else if (state == OPERATION_IN_FLIGHT) {
         operations->backend->ops->cancel(operations->backend, operation->handle, operation_token(operation));
     }
 }
 
-static void cancel_arrived(struct task_node *task)
+static void operation_cancel_arrived(struct task_node *task)
 {
     struct operation *operation = (struct operation *)((char *)task - offsetof(struct operation, cancel_task));
 
     atomic_store(&operation->cancel_state, CANCEL_NONE);
-    if (operation_state_of(operation) == OPERATION_HELD)
+    if (operation_state_of(operation) == OPERATION_CANCEL_PENDING)
         operation_append_finished(operations_of(operation->loop), operation);
     else
         operation_cancel_in_loop(operation);
@@ -42,20 +42,21 @@ int jd_operation_cancel(jd_operation *memory)
         return JD_ENOENT;
     if (operation->loop != NULL && event_loop_current() == operation->loop) {
         operation_cancel_in_loop(operation);
-        return state == OPERATION_FINISHED || state == OPERATION_HELD ? JD_ENOENT : 0;
+        return state == OPERATION_FINISHED || state == OPERATION_CANCEL_PENDING ? JD_ENOENT : 0;
     }
-    /* Its end does not wait for cancels without end. */
-    if (state == OPERATION_FINISHED || state == OPERATION_HELD)
+    /* A finished operation accepts no further cancels: they could delay its report for ever. */
+    if (state == OPERATION_FINISHED || state == OPERATION_CANCEL_PENDING)
         return JD_ENOENT;
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_POSTED))
         return none == CANCEL_POSTED ? 0 : JD_ENOENT;
-    operation->cancel_task.run = cancel_arrived;
+    operation->cancel_task.run = operation_cancel_arrived;
     if (!event_loop_push(operation->loop, &operation->cancel_task))
-        atomic_store(&operation->cancel_state, CANCEL_NONE); /* the loop's end cancels everything */
+        atomic_store(&operation->cancel_state,
+                     CANCEL_NONE); /* the loop is being destroyed, which cancels all operations */
     return 0;
 }
 
-/* A cancel may take operations off the list, so the next is read first. */
+/* A cancel may remove the operation from its bucket, so the next one is read first. */
 unsigned operations_cancel_on(struct operations *operations, jd_handle handle)
 {
     struct operation *operation = *operations_bucket(operations, handle);
@@ -83,12 +84,12 @@ int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle)
     return handle < 0 ? 0 : (int)operations_cancel_on(operations, handle);
 }
 
-/* The queue is closed and empty: a cancel that has not arrived never will. */
+/* The task queue is closed and empty: a pending cancel will never arrive, so its operation is reported without it. */
 bool operations_end(struct operations *operations)
 {
     for (int i = 0; i < OPERATION_BUCKETS; i++)
         for (struct operation *operation = operations->on_handle[i]; operation != NULL; operation = operation->next)
-            if (operation_state_of(operation) == OPERATION_HELD)
+            if (operation_state_of(operation) == OPERATION_CANCEL_PENDING)
                 operation_append_finished(operations, operation);
             else if (!operation->cancelled)
                 operation_cancel_in_loop(operation);

@@ -1,9 +1,9 @@
-/* Closing a handle on which operations may be under way. They are cancelled, and the descriptor is closed only when the last
- * of them has been reported: from then on its number may be another file's (Pitfall 20). */
+/* Closing a handle on which operations may be in flight. They are cancelled, and the descriptor is closed only when
+ * the last of them has been reported, because after close its number may be reused (Pitfall 20). */
 #include "proactor/operation/operation.h"
 
-/* The close that waits on handle, or NULL; *is_used: whether anything else is under way there. */
-static struct operation *find_close(struct operations *operations, jd_handle handle, bool *is_used)
+/* The close of handle, or NULL; *is_used: whether there are other operations on handle. */
+static struct operation *operations_find_close(struct operations *operations, jd_handle handle, bool *is_used)
 {
     struct operation *close = NULL;
 
@@ -20,24 +20,24 @@ static struct operation *find_close(struct operations *operations, jd_handle han
     return close;
 }
 
-bool operation_close_waits(struct operations *operations, jd_handle handle)
+bool operation_has_close(struct operations *operations, jd_handle handle)
 {
     bool is_used;
 
-    return find_close(operations, handle, &is_used) != NULL;
+    return operations_find_close(operations, handle, &is_used) != NULL;
 }
 
 void operation_try_close(struct operations *operations, jd_handle handle)
 {
     bool is_used;
-    struct operation *close = find_close(operations, handle, &is_used);
+    struct operation *close = operations_find_close(operations, handle, &is_used);
 
-    if (close == NULL || is_used || operation_state_of(close) != OPERATION_UNDER_WAY)
+    if (close == NULL || is_used || operation_state_of(close) != OPERATION_IN_FLIGHT)
         return;
     operation_finish(close, 0);
 }
 
-static int begin_close(struct operation *operation)
+static int close_begin(struct operation *operation)
 {
     struct operations *operations = operations_of(operation->loop);
 
@@ -46,9 +46,9 @@ static int begin_close(struct operation *operation)
     return 0;
 }
 
-/* It ends what it has begun. */
-static void cancel_close(struct operation *operation)
+/* A close cannot be cancelled: it finishes when the other operations have been reported. */
+static void close_cancel(struct operation *operation)
 {
 }
 
-const struct operation_type operation_close_type = { .begin = begin_close, .cancel = cancel_close };
+const struct operation_type operation_close_type = { .begin = close_begin, .cancel = close_cancel };

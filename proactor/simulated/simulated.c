@@ -1,4 +1,4 @@
-/* The simulated backend: its life and its wait. */
+/* The simulated backend: life and wait. */
 #include "base/memory.h"
 #include "base/posix/system_calls.h"
 #include "proactor/simulated/simulated_backend.h"
@@ -7,10 +7,10 @@
 #include <jinduo/error.h>
 #include <sys/eventfd.h>
 
-/* No descriptor's: (int)UINT32_MAX is none. */
+/* No descriptor has this token: its number would be (int)UINT32_MAX, which is negative. */
 static const uint64_t token_wakeup = UINT64_MAX;
 
-/* ---- its life ---- */
+/* ---- life ---- */
 
 static int simulated_available(const char **reason)
 {
@@ -29,7 +29,7 @@ static int simulated_create(struct backend **backend, struct proactor_engine *ow
     simulated->backend.owner = owner;
     list_init(&simulated->unused);
     list_init(&simulated->completed);
-    list_init(&simulated->blockless);
+    list_init(&simulated->block_waiters);
     result = simulated_descriptors_open(&simulated->descriptors);
     if (result < 0)
         goto free_simulated;
@@ -38,8 +38,8 @@ static int simulated_create(struct backend **backend, struct proactor_engine *ow
         result = -errno;
         goto close_descriptors;
     }
-    /* Edge-triggered: each write to it is an edge, so it never needs to be read; its counter cannot fill up in a
-     * lifetime (eventfd(2): 2^64 - 2). */
+    /* Edge-triggered: each write is an edge, so the eventfd is never read. Its counter cannot fill up in a lifetime
+     * (its limit is 2^64 - 2, eventfd(2)). */
     result = poller_add(&simulated->descriptors.poller, simulated->wakeup, EPOLLIN | EPOLLET, token_wakeup);
     if (result < 0)
         goto close_wakeup;
@@ -71,7 +71,7 @@ static void simulated_destroy(struct backend *backend)
 
 void simulated_wake(struct backend *backend)
 {
-    /* Its only error, EAGAIN with the counter full, would mean that the wake-up is there already. */
+    /* The only error, EAGAIN for a full counter, would mean that a wake-up is already pending. */
     eventfd_write(simulated_of(backend)->wakeup, 1);
 }
 
@@ -86,10 +86,10 @@ static int simulated_wait(struct backend *backend, int64_t timeout_ns)
 
     proactor_count_enter(backend->owner);
     proactor_woke(backend->owner);
-    simulated_look_for_memory(simulated);
+    simulated_check_memory(simulated);
     simulated_dispatch(simulated, events);
     simulated_collect(simulated);
-    simulated_serve_blockless(simulated);
+    simulated_serve_block_waiters(simulated);
     completions = simulated_report_completions(simulated);
     return events < 0 ? events : completions;
 }
@@ -101,7 +101,8 @@ static unsigned simulated_receive_room(const struct backend *backend)
     return simulated->out_of_memory ? 0 : SIMULATED_BLOCKS_MAX - simulated->blocks_out;
 }
 
-/* One that finds no block waits for it in a queue of its own. */
+/* 0 for both counters, so that every operation counts as tried: one that finds no block waits for it in this
+ * backend's own queue. */
 static unsigned simulated_tried(const struct backend *backend)
 {
     return 0;

@@ -1,6 +1,7 @@
-/* The simulated Proactor: a completion backend made of readiness and threads, for systems without a completion API and for
- * teaching. The Poller says that an operation is possible, a worker thread performs it, its completion is queued to the
- * loop's thread and reported from wait. Correct, not fast: what it costs is what this way costs (docs/proactor.md). */
+/* The simulated Proactor: a completion backend built from readiness and threads, for systems without a completion API
+ * and for teaching. The Poller (epoll) reports that a descriptor is ready, a worker thread performs the operation,
+ * and its completion is queued to the loop's thread and reported from wait. Correct, not fast: docs/proactor.md
+ * measures the cost of this design. */
 #ifndef PROACTOR_SIMULATED_SIMULATED_H
 #define PROACTOR_SIMULATED_SIMULATED_H
 

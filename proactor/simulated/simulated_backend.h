@@ -1,12 +1,14 @@
-/* The simulated backend's inside (simulated.h):
+/* What the files of the simulated backend (simulated.h) share:
  *
- *   simulated.c             the backend's functions: its life and its wait
- *   simulated_submit.c      operations begun and cancelled, and their memory
- *   simulated_completion.c  what the Poller and the workers report, told to the owner
- *   simulated_buffers.c     blocks to receive into
- *   simulated_descriptor.c  who waits for what on a descriptor, and in which order
+ *   simulated.c             the functions of backend_ops: life and wait
+ *   simulated_submit.c      submitting and cancelling operations, and their memory
+ *   simulated_completion.c  from readiness and finished work to completions, which are reported to the owner
+ *   simulated_buffers.c     the blocks to receive into
+ *   simulated_descriptor.c  the operations on a descriptor, in order, and the readiness they wait for
  *   simulated_workers.c     the threads
- *   simulated_operation.c   what a worker does for each kind of operation */
+ *   simulated_operation.c   what a worker does for each opcode
+ *
+ * Thread rule: the loop's thread, except simulated_wake (any thread, and signal handlers). */
 #ifndef PROACTOR_SIMULATED_SIMULATED_BACKEND_H
 #define PROACTOR_SIMULATED_SIMULATED_BACKEND_H
 
@@ -14,20 +16,20 @@
 #include "proactor/simulated/simulated_descriptor.h"
 #include "proactor/simulated/simulated_workers.h"
 
-enum { SIMULATED_BLOCKS_MAX = 16 }; /* with operations at a time: 1 MiB */
+enum { SIMULATED_BLOCKS_MAX = 16 }; /* in use by operations at the same time: 1 MiB */
 
 struct simulated {
     struct backend backend;
     struct simulated_descriptors descriptors;
-    struct link unused; /* operations' memory, to be used again */
+    struct link unused; /* memory of finished operations, kept for new ones */
     unsigned unused_count;
     struct simulated_workers workers;
-    int wakeup;            /* an eventfd */
-    struct link completed; /* to be reported */
-    struct link blockless; /* operations of OPCODE_RECEIVE_MULTISHOT that are ready, but wait for a block */
-    struct block *spare;   /* the block used last */
-    unsigned blocks_out;   /* with operations */
-    bool out_of_memory;    /* there was none for a block, and is none yet */
+    int wakeup;                /* an eventfd */
+    struct link completed;     /* to be reported */
+    struct link block_waiters; /* operations of OPCODE_RECEIVE_MULTISHOT that are ready, but wait for a block */
+    struct block *spare;       /* the block that was returned last */
+    unsigned blocks_out;       /* in use by operations */
+    bool out_of_memory;        /* no block could be allocated, and none has been since */
 };
 
 static inline struct simulated *simulated_of(const struct backend *backend)
@@ -35,47 +37,48 @@ static inline struct simulated *simulated_of(const struct backend *backend)
     return (struct simulated *)(uintptr_t)backend;
 }
 
-/* ---- simulated_submit.c ---- */
+/* ---- simulated_submit.c; the first three: see backend_ops ---- */
 int simulated_submit(struct backend *backend, const struct operation_request *request);
 void simulated_cancel(struct backend *backend, int fd, uint64_t token);
 void simulated_push(struct backend *backend);
 
-/* Begins the first operation of its direction. Returns 0 or a negative error. */
+/* Begins an operation that is the first of its direction on its descriptor. Returns 0 or a negative error. */
 int simulated_begin(struct simulated *simulated, struct simulated_operation *operation);
 
-/* The ways it can go: it waits until its descriptor is ready, a worker performs it, or it has its result, to be told. */
+/* An operation's next state. wait: until its descriptor is ready; if that cannot be, it completes with the error.
+ * give: a worker performs it. complete: with result, which the next report reports. */
 void simulated_wait_or_complete(struct simulated *simulated, struct simulated_operation *operation);
 void simulated_give_to_workers(struct simulated *simulated, struct simulated_operation *operation);
 void simulated_complete(struct simulated *simulated, struct simulated_operation *operation, int64_t result);
 
-/* Its memory is kept for the next one, up to a number. */
+/* Frees an operation: a bounded number is kept for new ones; free_unused releases those. */
 void simulated_free_operation(struct simulated *simulated, struct simulated_operation *operation);
 void simulated_free_unused(struct simulated *simulated);
 
 /* ---- simulated_completion.c ---- */
 
-/* What the Poller's wait found: so many events. */
+/* Handles the count events that the Poller's wait has returned (negative: none). */
 void simulated_dispatch(struct simulated *simulated, int count);
 
-/* What the workers have done. */
+/* Takes the operations that the workers have performed: each completes, or waits for readiness again. */
 void simulated_collect(struct simulated *simulated);
 
-/* Tells of those that are complete now. Returns how many. */
+/* Reports the operations that are complete when it begins. User callbacks run here. Returns how many. */
 int simulated_report_completions(struct simulated *simulated);
 
 /* ---- simulated_buffers.c ---- */
 
-/* Gives blocks to operations that are ready to receive and wait for one, as far as there are any. */
-void simulated_serve_blockless(struct simulated *simulated);
+/* Gives blocks to the operations that wait for one, as far as there are blocks. */
+void simulated_serve_block_waiters(struct simulated *simulated);
 
-/* A block comes back; NULL: its receiver has kept it. */
+/* Returns a block that was in use; NULL: its receiver has kept it. */
 void simulated_put_block(struct simulated *simulated, struct block *block);
 
-/* The operation's block comes back, if it has one. */
+/* Returns the operation's block, if it has one. */
 void simulated_put_block_of(struct simulated *simulated, struct simulated_operation *operation);
 
-/* Once there was no memory for a block: whether there is some now. */
-void simulated_look_for_memory(struct simulated *simulated);
+/* If there was no memory for a block: tries again. */
+void simulated_check_memory(struct simulated *simulated);
 
 /* ---- simulated.c ---- */
 void simulated_wake(struct backend *backend);

@@ -1,10 +1,10 @@
-/* The blocks that continuous receives receive into: taken when something is there to be received, and given back when that has
- * been told. */
+/* The blocks of multishot receives: an operation gets one when its descriptor is ready, and returns it when the bytes
+ * have been delivered. */
 #include "proactor/simulated/simulated_backend.h"
 
 #include <jinduo/error.h>
 
-static struct block *find_block(struct simulated *simulated)
+static struct block *simulated_get_block(struct simulated *simulated)
 {
     struct block *block = simulated->spare;
 
@@ -12,12 +12,13 @@ static struct block *find_block(struct simulated *simulated)
     return block != NULL ? block : proactor_receive_block(simulated->backend.owner);
 }
 
-/* While blocks are out, one will come back; when there is none at all, whoever waits ends. */
-void simulated_serve_blockless(struct simulated *simulated)
+/* If no block can be allocated but some are in use, one of those will be returned. If none is in use either, the
+ * waiting operations end with JD_ENOBUFS. */
+void simulated_serve_block_waiters(struct simulated *simulated)
 {
-    while (!list_is_empty(&simulated->blockless) && simulated->blocks_out < SIMULATED_BLOCKS_MAX) {
-        struct simulated_operation *operation = operation_of_queue(simulated->blockless.next);
-        struct block *block = find_block(simulated);
+    while (!list_is_empty(&simulated->block_waiters) && simulated->blocks_out < SIMULATED_BLOCKS_MAX) {
+        struct simulated_operation *operation = operation_of_queue(simulated->block_waiters.next);
+        struct block *block = simulated_get_block(simulated);
 
         if (block == NULL && simulated->blocks_out > 0)
             return;
@@ -42,7 +43,7 @@ void simulated_put_block(struct simulated *simulated, struct block *block)
     } else if (block != NULL) {
         block_put(block);
     }
-    simulated_serve_blockless(simulated);
+    simulated_serve_block_waiters(simulated);
 }
 
 void simulated_put_block_of(struct simulated *simulated, struct simulated_operation *operation)
@@ -55,7 +56,7 @@ void simulated_put_block_of(struct simulated *simulated, struct simulated_operat
     simulated_put_block(simulated, block);
 }
 
-void simulated_look_for_memory(struct simulated *simulated)
+void simulated_check_memory(struct simulated *simulated)
 {
     if (!simulated->out_of_memory)
         return;

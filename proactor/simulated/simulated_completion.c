@@ -1,4 +1,4 @@
-/* Completions: what the Poller and the workers report becomes an operation's result, which is told to the owner. */
+/* From readiness and finished work to completions, which are reported to the owner. */
 #include "proactor/simulated/simulated_backend.h"
 
 #include <jinduo/error.h>
@@ -7,33 +7,34 @@
 
 struct readiness {
     struct simulated *simulated;
-    uint32_t events; /* epoll's, and poll's: the numbers are the same (Linux, include/uapi/linux/eventpoll.h) */
+    uint32_t events; /* of epoll(7), whose values poll(2) shares (Linux, include/uapi/linux/eventpoll.h) */
 };
 
-static void operation_ready(struct simulated_operation *operation, void *arg)
+static void simulated_operation_ready(struct simulated_operation *operation, void *arg)
 {
     const struct readiness *readiness = arg;
     struct simulated *simulated = readiness->simulated;
-    uint32_t told = readiness->events & (operation->interest | EPOLLERR | EPOLLHUP);
+    uint32_t events = readiness->events & (operation->interest | EPOLLERR | EPOLLHUP);
 
-    if (told == 0)
+    if (events == 0)
         return;
     if (operation_is_poll(operation->opcode)) {
-        simulated_complete(simulated, operation, told);
+        simulated_complete(simulated, operation, events);
     } else if (operation->opcode == OPCODE_RECEIVE_MULTISHOT) {
-        operation->state = OPERATION_BLOCKLESS;
-        list_append(&simulated->blockless, &operation->queue);
+        operation->state = OPERATION_WAITING_FOR_BLOCK;
+        list_append(&simulated->block_waiters, &operation->queue);
     } else {
         simulated_give_to_workers(simulated, operation);
     }
 }
 
-static void descriptor_ready(struct simulated *simulated, struct simulated_descriptor *descriptor, uint32_t events)
+static void simulated_descriptor_ready(struct simulated *simulated, struct simulated_descriptor *descriptor,
+                                       uint32_t events)
 {
     struct readiness readiness = { .simulated = simulated, .events = events };
 
     simulated_descriptor_narrow(&simulated->descriptors, descriptor, events);
-    simulated_descriptor_each_waiting(descriptor, operation_ready, &readiness);
+    simulated_descriptor_each_waiting(descriptor, simulated_operation_ready, &readiness);
 }
 
 void simulated_dispatch(struct simulated *simulated, int count)
@@ -42,14 +43,14 @@ void simulated_dispatch(struct simulated *simulated, int count)
         const struct epoll_event *event = &simulated->descriptors.poller.events[i];
         struct simulated_descriptor *descriptor =
             simulated_descriptor_by_token(&simulated->descriptors, event->data.u64);
-        if (descriptor != NULL) /* else the wake-up, or one that is gone */
-            descriptor_ready(simulated, descriptor, event->events);
+        if (descriptor != NULL) /* NULL: the wake-up, or a descriptor that has been removed */
+            simulated_descriptor_ready(simulated, descriptor, event->events);
     }
 }
 
-/* ---- what the workers have done ---- */
+/* ---- work that the workers have done ---- */
 
-static void worked(struct simulated *simulated, struct simulated_operation *operation)
+static void simulated_performed(struct simulated *simulated, struct simulated_operation *operation)
 {
     if (operation->finished) {
         simulated_complete(simulated, operation, operation->result);
@@ -70,21 +71,21 @@ void simulated_collect(struct simulated *simulated)
     while (!list_is_empty(&done)) {
         struct simulated_operation *operation = operation_of_queue(done.next);
         list_remove(&operation->queue);
-        worked(simulated, operation);
+        simulated_performed(simulated, operation);
     }
 }
 
 /* ---- completions ---- */
 
-static bool is_final(const struct simulated_operation *operation)
+static bool operation_is_final(const struct simulated_operation *operation)
 {
-    if (!operation_is_continuous(operation->opcode) || operation->cancelled || operation->result < 0)
+    if (!operation_is_multishot(operation->opcode) || operation->cancelled || operation->result < 0)
         return true;
     return operation->opcode == OPCODE_RECEIVE_MULTISHOT && operation->result == 0;
 }
 
-/* Forgets it before its completion is told, whose receiver may close the descriptor. */
-static void end_operation(struct simulated *simulated, struct simulated_operation *operation)
+/* Frees the operation before its completion is reported, because the receiver may then close the descriptor. */
+static void simulated_end_operation(struct simulated *simulated, struct simulated_operation *operation)
 {
     struct simulated_descriptor *descriptor = operation->descriptor;
     struct simulated_operation *next = simulated_descriptor_remove(operation);
@@ -98,14 +99,14 @@ static void end_operation(struct simulated *simulated, struct simulated_operatio
     simulated_free_operation(simulated, operation);
 }
 
-static void report(struct simulated *simulated, struct simulated_operation *operation)
+static void simulated_report(struct simulated *simulated, struct simulated_operation *operation)
 {
     struct block *block = operation->result > 0 ? operation->block : NULL;
     bool had_block = block != NULL;
     struct completion completion = {
         .token = operation->token,
         .result = operation->result,
-        .more = !is_final(operation),
+        .more = !operation_is_final(operation),
         .block = had_block ? &block : NULL,
     };
 
@@ -115,7 +116,7 @@ static void report(struct simulated *simulated, struct simulated_operation *oper
         simulated_put_block_of(simulated, operation);
     operation->state = OPERATION_IN_CALLBACK;
     if (!completion.more)
-        end_operation(simulated, operation);
+        simulated_end_operation(simulated, operation);
     proactor_completed(simulated->backend.owner, &completion);
     if (had_block)
         simulated_put_block(simulated, block);
@@ -124,12 +125,12 @@ static void report(struct simulated *simulated, struct simulated_operation *oper
     if (operation->cancelled)
         simulated_complete(simulated, operation, JD_ECANCELED);
     else if (operation->opcode == OPCODE_POLL_MULTISHOT)
-        operation->state = OPERATION_WAITING; /* armed anew it would be told the same again */
+        operation->state = OPERATION_WAITING; /* arming again would report the same events again */
     else
         simulated_wait_or_complete(simulated, operation);
 }
 
-/* Those that are complete now; what completes meanwhile waits for the next turn. */
+/* Operations that complete meanwhile are left for the next turn. */
 int simulated_report_completions(struct simulated *simulated)
 {
     struct link reported;
@@ -139,10 +140,10 @@ int simulated_report_completions(struct simulated *simulated)
     while (!list_is_empty(&reported)) {
         struct simulated_operation *operation = operation_of_queue(reported.next);
         list_remove(&operation->queue);
-        report(simulated, operation);
+        simulated_report(simulated, operation);
         count++;
     }
     if (!list_is_empty(&simulated->completed))
-        simulated_wake(&simulated->backend); /* for those who wait for pollable_fd */
+        simulated_wake(&simulated->backend); /* makes pollable_fd readable for the loop outside */
     return count;
 }

@@ -20,9 +20,9 @@ void simulated_descriptors_close(struct simulated_descriptors *descriptors)
     memory_release(descriptors->by_fd, descriptors->room * sizeof(struct simulated_descriptor *));
 }
 
-/* ---- the table: as large as the largest descriptor, so only real ones may make it grow ---- */
+/* ---- the table: its size follows the largest descriptor, so only open descriptors may make it grow ---- */
 
-static int make_room(struct simulated_descriptors *descriptors, int fd)
+static int descriptors_grow(struct simulated_descriptors *descriptors, int fd)
 {
     size_t room = descriptors->room > 0 ? descriptors->room : FIRST_ROOM;
     const size_t entry_bytes = sizeof(struct simulated_descriptor *);
@@ -41,21 +41,21 @@ static int make_room(struct simulated_descriptors *descriptors, int fd)
     return 0;
 }
 
-static struct simulated_descriptor *known(const struct simulated_descriptors *descriptors, int fd)
+static struct simulated_descriptor *descriptors_look_up(const struct simulated_descriptors *descriptors, int fd)
 {
     return fd >= 0 && (size_t)fd < descriptors->room ? descriptors->by_fd[fd] : NULL;
 }
 
 int simulated_descriptor_get(struct simulated_descriptors *descriptors, int fd, struct simulated_descriptor **found)
 {
-    struct simulated_descriptor *descriptor = known(descriptors, fd);
+    struct simulated_descriptor *descriptor = descriptors_look_up(descriptors, fd);
     int result = 0;
 
     *found = descriptor;
     if (descriptor != NULL)
         return 0;
     if (fd < 0 || (size_t)fd >= descriptors->room)
-        result = make_room(descriptors, fd);
+        result = descriptors_grow(descriptors, fd);
     if (result < 0)
         return result;
     descriptor = memory_allocate_zeroed(sizeof(*descriptor));
@@ -80,7 +80,7 @@ void simulated_descriptor_forget(struct simulated_descriptors *descriptors, stru
     memory_release(descriptor, sizeof(*descriptor));
 }
 
-static uint64_t token_of(const struct simulated_descriptor *descriptor)
+static uint64_t descriptor_token(const struct simulated_descriptor *descriptor)
 {
     return (uint64_t)descriptor->generation << GENERATION_SHIFT | (uint32_t)descriptor->fd;
 }
@@ -88,14 +88,14 @@ static uint64_t token_of(const struct simulated_descriptor *descriptor)
 struct simulated_descriptor *simulated_descriptor_by_token(const struct simulated_descriptors *descriptors,
                                                            uint64_t token)
 {
-    struct simulated_descriptor *descriptor = known(descriptors, (int)(uint32_t)token);
+    struct simulated_descriptor *descriptor = descriptors_look_up(descriptors, (int)(uint32_t)token);
 
     return descriptor != NULL && descriptor->generation == token >> GENERATION_SHIFT ? descriptor : NULL;
 }
 
-/* ---- its operations ---- */
+/* ---- the operations of a descriptor ---- */
 
-static struct link *direction(struct simulated_descriptor *descriptor, enum backend_opcode opcode)
+static struct link *descriptor_list_of(struct simulated_descriptor *descriptor, enum backend_opcode opcode)
 {
     switch (opcode) {
     case OPCODE_ACCEPT:
@@ -111,7 +111,7 @@ static struct link *direction(struct simulated_descriptor *descriptor, enum back
     }
 }
 
-static struct simulated_operation *find_in(struct link *list, uint64_t token)
+static struct simulated_operation *operation_list_find(struct link *list, uint64_t token)
 {
     for (struct link *link = list->next; link != list; link = link->next)
         if (operation_of_link(link)->token == token)
@@ -122,20 +122,20 @@ static struct simulated_operation *find_in(struct link *list, uint64_t token)
 struct simulated_operation *simulated_descriptor_find(const struct simulated_descriptors *descriptors, int fd,
                                                       uint64_t token)
 {
-    struct simulated_descriptor *descriptor = known(descriptors, fd);
+    struct simulated_descriptor *descriptor = descriptors_look_up(descriptors, fd);
     struct simulated_operation *operation;
 
     if (descriptor == NULL)
         return NULL;
-    operation = find_in(&descriptor->in, token);
+    operation = operation_list_find(&descriptor->in, token);
     if (operation == NULL)
-        operation = find_in(&descriptor->out, token);
-    return operation != NULL ? operation : find_in(&descriptor->unordered, token);
+        operation = operation_list_find(&descriptor->out, token);
+    return operation != NULL ? operation : operation_list_find(&descriptor->unordered, token);
 }
 
 bool simulated_descriptor_add(struct simulated_descriptor *descriptor, struct simulated_operation *operation)
 {
-    struct link *list = direction(descriptor, operation->opcode);
+    struct link *list = descriptor_list_of(descriptor, operation->opcode);
 
     operation->descriptor = descriptor;
     operation->state = OPERATION_BEHIND;
@@ -145,7 +145,7 @@ bool simulated_descriptor_add(struct simulated_descriptor *descriptor, struct si
 
 struct simulated_operation *simulated_descriptor_remove(struct simulated_operation *operation)
 {
-    struct link *list = direction(operation->descriptor, operation->opcode);
+    struct link *list = descriptor_list_of(operation->descriptor, operation->opcode);
     struct simulated_operation *first;
 
     list_remove(&operation->link);
@@ -157,7 +157,8 @@ struct simulated_operation *simulated_descriptor_remove(struct simulated_operati
 
 /* ---- readiness ---- */
 
-static void visit(struct link *link, void (*function)(struct simulated_operation *operation, void *arg), void *arg)
+static void operation_visit_if_waiting(struct link *link,
+                                       void (*function)(struct simulated_operation *operation, void *arg), void *arg)
 {
     if (operation_of_link(link)->state == OPERATION_WAITING)
         function(operation_of_link(link), arg);
@@ -167,24 +168,24 @@ void simulated_descriptor_each_waiting(struct simulated_descriptor *descriptor,
                                        void (*function)(struct simulated_operation *operation, void *arg), void *arg)
 {
     if (!list_is_empty(&descriptor->in))
-        visit(descriptor->in.next, function, arg);
+        operation_visit_if_waiting(descriptor->in.next, function, arg);
     if (!list_is_empty(&descriptor->out))
-        visit(descriptor->out.next, function, arg);
+        operation_visit_if_waiting(descriptor->out.next, function, arg);
     for (struct link *link = descriptor->unordered.next; link != &descriptor->unordered; link = link->next)
-        visit(link, function, arg);
+        operation_visit_if_waiting(link, function, arg);
 }
 
-static uint32_t interest_of_first(struct link *list)
+static uint32_t operation_list_interest(struct link *list)
 {
     struct simulated_operation *first = operation_of_link(list->next);
 
     return !list_is_empty(list) && first->state == OPERATION_WAITING ? first->interest : 0;
 }
 
-/* A continuous poll waits also while it is told of. */
-static uint32_t wanted_events(struct simulated_descriptor *descriptor)
+/* A multishot poll waits for events also while one is being reported. */
+static uint32_t descriptor_wanted_events(struct simulated_descriptor *descriptor)
 {
-    uint32_t wanted = interest_of_first(&descriptor->in) | interest_of_first(&descriptor->out);
+    uint32_t wanted = operation_list_interest(&descriptor->in) | operation_list_interest(&descriptor->out);
 
     for (struct link *link = descriptor->unordered.next; link != &descriptor->unordered; link = link->next) {
         const struct simulated_operation *operation = operation_of_link(link);
@@ -194,8 +195,8 @@ static uint32_t wanted_events(struct simulated_descriptor *descriptor)
     return wanted;
 }
 
-/* A descriptor that could not be taken out of the Poller before is in it still. */
-static int register_with(struct poller *poller, int fd, uint32_t events, uint64_t token)
+/* JD_EEXIST: an earlier descriptor with this number could not be removed from the Poller. */
+static int poller_add_or_modify(struct poller *poller, int fd, uint32_t events, uint64_t token)
 {
     int result = poller_add(poller, fd, events, token);
 
@@ -205,14 +206,14 @@ static int register_with(struct poller *poller, int fd, uint32_t events, uint64_
 int simulated_descriptor_arm(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor)
 {
     struct poller *poller = &descriptors->poller;
-    uint32_t wanted = wanted_events(descriptor);
-    uint64_t token = token_of(descriptor);
+    uint32_t wanted = descriptor_wanted_events(descriptor);
+    uint64_t token = descriptor_token(descriptor);
     int result;
 
     if (descriptor->registered)
         result = poller_modify(poller, descriptor->fd, wanted | EPOLLET, token);
     else
-        result = register_with(poller, descriptor->fd, wanted | EPOLLET, token);
+        result = poller_add_or_modify(poller, descriptor->fd, wanted | EPOLLET, token);
     if (result < 0)
         return result;
     descriptor->registered = true;
@@ -223,8 +224,8 @@ int simulated_descriptor_arm(struct simulated_descriptors *descriptors, struct s
 void simulated_descriptor_narrow(struct simulated_descriptors *descriptors, struct simulated_descriptor *descriptor,
                                  uint32_t events)
 {
-    const uint32_t always_told = EPOLLERR | EPOLLHUP;
+    const uint32_t always_reported = EPOLLERR | EPOLLHUP;
 
-    if ((events & descriptor->armed & ~(wanted_events(descriptor) | always_told)) != 0)
+    if ((events & descriptor->armed & ~(descriptor_wanted_events(descriptor) | always_reported)) != 0)
         simulated_descriptor_arm(descriptors, descriptor);
 }

@@ -8,26 +8,26 @@
 #include <limits.h>
 #include <string.h>
 
-enum { POLL_EVENTS = 0xffff }; /* epoll's flags are above (linux/eventpoll.h) */
+enum { POLL_EVENTS = 0xffff }; /* the flags of epoll(7), such as EPOLLET, are higher bits (linux/eventpoll.h) */
 
-/* ---- what was asked for ---- */
+/* ---- the request ---- */
 
-static void copy_pieces(struct simulated_operation *operation, const jd_iovec *pieces, int count)
+static void operation_copy_buffers(struct simulated_operation *operation, const jd_iovec *buffers, int count)
 {
-    operation->buffers = operation->few;
+    operation->buffers = operation->inline_buffers;
     operation->buffer_count = count < IOV_MAX ? count : IOV_MAX;
-    if (operation->buffer_count > OPERATION_FEW_PIECES) {
-        operation->buffers = memory_allocate((size_t)operation->buffer_count * sizeof(*pieces));
+    if (operation->buffer_count > OPERATION_INLINE_BUFFERS) {
+        operation->buffers = memory_allocate((size_t)operation->buffer_count * sizeof(*buffers));
         if (operation->buffers == NULL) {
-            operation->buffers = operation->few;
-            operation->buffer_count = OPERATION_FEW_PIECES;
+            operation->buffers = operation->inline_buffers;
+            operation->buffer_count = OPERATION_INLINE_BUFFERS;
         }
     }
-    memcpy(operation->buffers, pieces, (size_t)operation->buffer_count * sizeof(*pieces));
+    memcpy(operation->buffers, buffers, (size_t)operation->buffer_count * sizeof(*buffers));
 }
 
-/* EPOLLERR and EPOLLHUP are told in any case. */
-static uint32_t interest_of(const struct operation_request *request)
+/* EPOLLERR and EPOLLHUP are always reported. */
+static uint32_t request_interest(const struct operation_request *request)
 {
     switch (request->opcode) {
     case OPCODE_ACCEPT:
@@ -53,7 +53,7 @@ int simulated_operation_init(struct simulated_operation *operation, const struct
     operation->opcode = request->opcode;
     operation->offset = request->offset;
     operation->more_follows = request->more_follows;
-    operation->interest = interest_of(request);
+    operation->interest = request_interest(request);
     switch (request->opcode) {
     case OPCODE_RECEIVE:
     case OPCODE_SEND:
@@ -61,7 +61,7 @@ int simulated_operation_init(struct simulated_operation *operation, const struct
     case OPCODE_WRITE:
         if (request->buffer_count < 1)
             return JD_EINVAL;
-        copy_pieces(operation, request->buffers, request->buffer_count);
+        operation_copy_buffers(operation, request->buffers, request->buffer_count);
         return 0;
     case OPCODE_CONNECT:
         if (request->address == NULL || request->address_length > sizeof(operation->address))
@@ -76,11 +76,11 @@ int simulated_operation_init(struct simulated_operation *operation, const struct
 
 void simulated_operation_release(struct simulated_operation *operation)
 {
-    if (operation->buffers != NULL && operation->buffers != operation->few)
+    if (operation->buffers != NULL && operation->buffers != operation->inline_buffers)
         memory_release(operation->buffers, (size_t)operation->buffer_count * sizeof(*operation->buffers));
 }
 
-/* ---- performing it ---- */
+/* ---- performing ---- */
 
 static int64_t perform_accept(struct simulated_operation *operation)
 {
@@ -104,7 +104,7 @@ static int64_t perform_send(struct simulated_operation *operation)
                                    : socket_send(operation->fd, operation->buffers, operation->buffer_count);
 }
 
-static int64_t perform_receive_many(struct simulated_operation *operation)
+static int64_t perform_receive_multishot(struct simulated_operation *operation)
 {
     struct block *block = operation->block;
     ssize_t received = socket_receive(operation->fd, block->data, block->capacity);
@@ -114,9 +114,9 @@ static int64_t perform_receive_many(struct simulated_operation *operation)
     return received;
 }
 
-/* Begun first; when the socket is writable that is over, whichever way it went, and the socket is asked (connect(2),
- * EINPROGRESS; interrupted, EINTR, it goes on all the same). EAGAIN is a Unix-domain listener with a full queue, of which no
- * readiness tells: an error. */
+/* The first call begins to connect. When the socket is writable, the attempt has ended, and SO_ERROR is its result
+ * (connect(2), EINPROGRESS). EINTR: the attempt continues in the same way. EAGAIN: a Unix-domain listener's queue is
+ * full; no readiness would follow, so it is an error. */
 static int64_t perform_connect(struct simulated_operation *operation, bool *would_block)
 {
     if (operation->connecting)
@@ -169,7 +169,7 @@ void simulated_operation_perform(struct simulated_operation *operation)
         would_block = operation->result == JD_EAGAIN;
         break;
     case OPCODE_RECEIVE_MULTISHOT:
-        operation->result = perform_receive_many(operation);
+        operation->result = perform_receive_multishot(operation);
         would_block = operation->result == JD_EAGAIN;
         break;
     case OPCODE_SEND:
@@ -183,7 +183,7 @@ void simulated_operation_perform(struct simulated_operation *operation)
         operation->result = perform_write(operation);
         break;
     case OPCODE_POLL:
-    case OPCODE_POLL_MULTISHOT: /* never a worker's */
+    case OPCODE_POLL_MULTISHOT: /* never given to a worker */
         break;
     }
     operation->finished = !would_block;

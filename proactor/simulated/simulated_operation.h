@@ -1,4 +1,4 @@
-/* A simulated operation: what was asked for, and how far it is. */
+/* A simulated operation: a copy of its request, and its state. */
 #ifndef PROACTOR_SIMULATED_SIMULATED_OPERATION_H
 #define PROACTOR_SIMULATED_SIMULATED_OPERATION_H
 
@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* ---- lists: circular, so that an element can leave without knowing which list it is in ---- */
+/* ---- lists: circular, so that an element can be removed without knowing its list ---- */
 
 struct link {
     struct link *next, *previous;
@@ -37,7 +37,7 @@ static inline void list_remove(struct link *element)
     element->previous->next = element->next;
 }
 
-/* Moves everything to an empty list. */
+/* Moves all elements to *to, which is initialised. */
 static inline void list_move_all(struct link *from, struct link *to)
 {
     list_init(to);
@@ -51,40 +51,41 @@ static inline void list_move_all(struct link *from, struct link *to)
 /* ---- operations ---- */
 
 enum simulated_state {
-    OPERATION_BEHIND,     /* another of the same direction on its descriptor comes first */
-    OPERATION_WAITING,    /* until its descriptor is ready */
-    OPERATION_BLOCKLESS,  /* ready, but there is no block to receive into yet */
-    OPERATION_WORKING,    /* with the workers */
-    OPERATION_COMPLETED,  /* to be reported by wait */
-    OPERATION_IN_CALLBACK /* a continuous one, being reported */
+    OPERATION_BEHIND,            /* an earlier operation of its direction on its descriptor comes first */
+    OPERATION_WAITING,           /* for its descriptor to be ready */
+    OPERATION_WAITING_FOR_BLOCK, /* the descriptor is ready, but there is no block to receive into */
+    OPERATION_WORKING,           /* owned by the workers */
+    OPERATION_COMPLETED,         /* to be reported by wait */
+    OPERATION_IN_CALLBACK        /* being reported */
 };
 
-enum { OPERATION_FEW_PIECES = 8 };
+enum { OPERATION_INLINE_BUFFERS = 8 };
 
 struct simulated_descriptor;
 
 struct simulated_operation {
-    struct link link;  /* of its descriptor's */
-    struct link queue; /* of jobs, of done, of completed, or of those without a block */
+    struct link link;  /* among its descriptor's operations */
+    struct link queue; /* among the workers' jobs, their done, the completed, the block waiters, or the unused */
     struct simulated_descriptor *descriptor;
     uint64_t token;
     int64_t result;
     int fd;
     enum backend_opcode opcode;
     enum simulated_state state;
-    bool queued;       /* among the jobs, no worker has it yet; under the workers' lock */
-    bool finished;     /* performed, with a result; else it would have blocked */
-    bool cancelled;    /* too late to stop it: there is no other completion after the one to come */
+    bool queued;       /* among the jobs: no worker has begun it; under the workers' lock */
+    bool finished;     /* performed, with a result; false: it would have blocked */
+    bool cancelled;    /* its next completion is the final one */
     bool connecting;   /* connect(2) has been called */
-    uint32_t interest; /* while it waits: the readiness that it waits for, epoll's bits */
+    uint32_t interest; /* the readiness that it waits for, bits of epoll(7) */
     int buffer_count;
-    jd_iovec *buffers; /* few, or allocated */
+    jd_iovec *buffers; /* inline_buffers, or allocated */
     uint64_t offset;
     bool more_follows;
-    struct block *block; /* of OPCODE_RECEIVE_MULTISHOT; never while it waits for readiness */
+    struct block
+        *block; /* OPCODE_RECEIVE_MULTISHOT, while it is performed and reported; NULL while it waits for readiness */
     socklen_t address_length;
     union {
-        jd_iovec few[OPERATION_FEW_PIECES];
+        jd_iovec inline_buffers[OPERATION_INLINE_BUFFERS];
         struct sockaddr_storage address;
     };
 };
@@ -104,26 +105,27 @@ static inline bool operation_is_of_file(enum backend_opcode opcode)
     return opcode == OPCODE_READ || opcode == OPCODE_WRITE;
 }
 
-static inline bool operation_is_continuous(enum backend_opcode opcode)
+static inline bool operation_is_multishot(enum backend_opcode opcode)
 {
     return opcode == OPCODE_ACCEPT_MULTISHOT || opcode == OPCODE_RECEIVE_MULTISHOT || opcode == OPCODE_POLL_MULTISHOT;
 }
 
-/* Done by the Poller alone. */
+/* Performed by the Poller, not by a worker. */
 static inline bool operation_is_poll(enum backend_opcode opcode)
 {
     return opcode == OPCODE_POLL || opcode == OPCODE_POLL_MULTISHOT;
 }
 
-/* Takes over what the request says. Returns 0, or JD_EINVAL if it makes no sense. Of more pieces than fit, or than there
- * is memory for, it takes the first: operations may always move fewer bytes than asked for. */
+/* Copies the request. Returns 0, or JD_EINVAL for an invalid one. If there are more buffers than IOV_MAX, or no
+ * memory for more than OPERATION_INLINE_BUFFERS, only the first ones are copied: operations may always move fewer
+ * bytes than asked for. */
 int simulated_operation_init(struct simulated_operation *operation, const struct operation_request *request);
 
-/* Gives back what init took. */
+/* Frees what init has allocated. */
 void simulated_operation_release(struct simulated_operation *operation);
 
-/* Performs it, by a worker: sets finished and, if so, result. Operations on sockets do not wait: unless finished, the
- * socket was not ready. */
+/* Performs the operation. Called by a worker's thread. Sets finished and, if true, result. Operations on sockets do
+ * not block: finished is false if the socket was not ready. */
 void simulated_operation_perform(struct simulated_operation *operation);
 
 #endif

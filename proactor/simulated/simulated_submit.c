@@ -1,15 +1,15 @@
-/* Beginning and cancelling operations: each waits for its descriptor to be ready, or is with the workers. */
+/* Submitting and cancelling operations, and their memory. */
 #include "base/memory.h"
 #include "proactor/simulated/simulated_backend.h"
 
 #include <jinduo/error.h>
 #include <string.h>
 
-enum { UNUSED_MAX = 64 }; /* operations' memory that is kept */
+enum { UNUSED_MAX = 64 }; /* operations whose memory is kept for new ones */
 
 /* ---- operations' memory ---- */
 
-static struct simulated_operation *take_unused(struct simulated *simulated)
+static struct simulated_operation *simulated_take_unused(struct simulated *simulated)
 {
     struct simulated_operation *operation = operation_of_queue(simulated->unused.next);
 
@@ -33,10 +33,10 @@ void simulated_free_operation(struct simulated *simulated, struct simulated_oper
 void simulated_free_unused(struct simulated *simulated)
 {
     while (!list_is_empty(&simulated->unused))
-        memory_release(take_unused(simulated), sizeof(struct simulated_operation));
+        memory_release(simulated_take_unused(simulated), sizeof(struct simulated_operation));
 }
 
-/* ---- the way of an operation: waiting, working, completed ---- */
+/* ---- states of an operation: waiting, working, completed ---- */
 
 void simulated_complete(struct simulated *simulated, struct simulated_operation *operation, int64_t result)
 {
@@ -45,8 +45,8 @@ void simulated_complete(struct simulated *simulated, struct simulated_operation 
     list_append(&simulated->completed, &operation->queue);
 }
 
-/* Stored first, then armed. */
-static int wait_until_ready(struct simulated *simulated, struct simulated_operation *operation)
+/* The state is stored before the descriptor is armed: see simulated_descriptor.h. */
+static int simulated_wait_until_ready(struct simulated *simulated, struct simulated_operation *operation)
 {
     operation->state = OPERATION_WAITING;
     proactor_count_enter(simulated->backend.owner);
@@ -55,7 +55,7 @@ static int wait_until_ready(struct simulated *simulated, struct simulated_operat
 
 void simulated_wait_or_complete(struct simulated *simulated, struct simulated_operation *operation)
 {
-    int result = wait_until_ready(simulated, operation);
+    int result = simulated_wait_until_ready(simulated, operation);
 
     if (result < 0)
         simulated_complete(simulated, operation, result);
@@ -67,8 +67,8 @@ void simulated_give_to_workers(struct simulated *simulated, struct simulated_ope
     simulated_workers_give(&simulated->workers, operation);
 }
 
-/* The first of its direction now. What is mostly possible at once is tried without asking: a socket has room to send, and
- * files are never told of by epoll (epoll_ctl(2), EPERM). */
+/* Operations that are usually possible at once are given to a worker without waiting for readiness: sockets mostly
+ * have room to send, and epoll does not support files (EPERM in epoll_ctl(2)). */
 int simulated_begin(struct simulated *simulated, struct simulated_operation *operation)
 {
     switch (operation->opcode) {
@@ -79,14 +79,14 @@ int simulated_begin(struct simulated *simulated, struct simulated_operation *ope
         simulated_give_to_workers(simulated, operation);
         return 0;
     default:
-        return wait_until_ready(simulated, operation);
+        return simulated_wait_until_ready(simulated, operation);
     }
 }
 
 /* ---- submitting and cancelling ---- */
 
-static int make_operation(struct simulated *simulated, const struct operation_request *request,
-                          struct simulated_operation **made)
+static int simulated_create_operation(struct simulated *simulated, const struct operation_request *request,
+                                      struct simulated_operation **made)
 {
     struct simulated_operation *operation;
     int result;
@@ -94,7 +94,7 @@ static int make_operation(struct simulated *simulated, const struct operation_re
     if (list_is_empty(&simulated->unused))
         operation = memory_allocate_zeroed(sizeof(*operation));
     else
-        operation = take_unused(simulated);
+        operation = simulated_take_unused(simulated);
     if (operation == NULL)
         return JD_ENOMEM;
     result = simulated_operation_init(operation, request);
@@ -119,7 +119,7 @@ int simulated_submit(struct backend *backend, const struct operation_request *re
     result = simulated_descriptor_get(&simulated->descriptors, request->fd, &descriptor);
     if (result < 0)
         return result;
-    result = make_operation(simulated, request, &operation);
+    result = simulated_create_operation(simulated, request, &operation);
     if (result < 0)
         goto forget_descriptor;
     if (simulated_descriptor_add(descriptor, operation))
@@ -134,17 +134,17 @@ forget_descriptor:
     return result;
 }
 
-/* Stops an operation that nothing has been done for. Returns false if it is too late for that. */
-static bool stop(struct simulated *simulated, struct simulated_operation *operation)
+/* Stops an operation that no worker has begun. Returns false if it is too late. */
+static bool simulated_stop_operation(struct simulated *simulated, struct simulated_operation *operation)
 {
     switch (operation->state) {
     case OPERATION_BEHIND:
     case OPERATION_WAITING:
         return true;
-    case OPERATION_BLOCKLESS:
+    case OPERATION_WAITING_FOR_BLOCK:
         list_remove(&operation->queue);
         return true;
-    case OPERATION_WORKING: /* what a worker has begun with, its memory above all, is the worker's until it is done */
+    case OPERATION_WORKING: /* an operation that a worker has begun, and its memory, is the worker's until it is done */
         return simulated_workers_take_back(&simulated->workers, operation);
     case OPERATION_COMPLETED:
     case OPERATION_IN_CALLBACK:
@@ -161,13 +161,13 @@ void simulated_cancel(struct backend *backend, int fd, uint64_t token)
     if (operation == NULL)
         return;
     operation->cancelled = true;
-    if (!stop(simulated, operation))
+    if (!simulated_stop_operation(simulated, operation))
         return;
     simulated_complete(simulated, operation, JD_ECANCELED);
     simulated_wake(backend);
 }
 
-/* Nothing waits here to be pushed: a submitted operation is with the Poller or with the workers already. */
+/* Nothing is pending: a submitted operation is with the Poller or with the workers already. */
 void simulated_push(struct backend *backend)
 {
 }

@@ -5,9 +5,9 @@
 
 enum { FILES_AT_WORK_MAX = SIMULATED_WORKERS > 1 ? SIMULATED_WORKERS - 1 : 1 };
 
-/* ---- a worker's thread ---- */
+/* ---- in a worker's thread ---- */
 
-static struct simulated_operation *next_job(struct simulated_workers *workers)
+static struct simulated_operation *workers_next_job(struct simulated_workers *workers)
 {
     struct simulated_operation *operation;
 
@@ -24,12 +24,12 @@ static struct simulated_operation *next_job(struct simulated_workers *workers)
     return operation;
 }
 
-/* NULL: no more. */
-static struct simulated_operation *wait_for_job(struct simulated_workers *workers)
+/* Returns NULL when the workers are to end. */
+static struct simulated_operation *worker_wait_for_job(struct simulated_workers *workers)
 {
     struct simulated_operation *operation;
 
-    while ((operation = next_job(workers)) == NULL && !workers->ending) {
+    while ((operation = workers_next_job(workers)) == NULL && !workers->ending) {
         workers->idle++;
         pthread_cond_wait(&workers->work, &workers->lock);
         workers->idle--;
@@ -37,8 +37,9 @@ static struct simulated_operation *wait_for_job(struct simulated_workers *worker
     return operation;
 }
 
-/* Whoever finds nothing done wakes the loop; others know it to be woken. The operation is the loop's from here on. */
-static void hand_back(struct simulated_workers *workers, struct simulated_operation *operation)
+/* The operation is the loop's from here on. Only the first operation in done wakes the loop: for the others a wake-up
+ * is pending. */
+static void worker_return_operation(struct simulated_workers *workers, struct simulated_operation *operation)
 {
     bool is_first = list_is_empty(&workers->done);
 
@@ -51,23 +52,23 @@ static void hand_back(struct simulated_workers *workers, struct simulated_operat
     pthread_mutex_lock(&workers->lock);
 }
 
-static void *work(void *arg)
+static void *worker_run(void *arg)
 {
     struct simulated_workers *workers = arg;
     struct simulated_operation *operation;
 
     pthread_mutex_lock(&workers->lock);
-    while ((operation = wait_for_job(workers)) != NULL) {
+    while ((operation = worker_wait_for_job(workers)) != NULL) {
         pthread_mutex_unlock(&workers->lock);
         simulated_operation_perform(operation);
         pthread_mutex_lock(&workers->lock);
-        hand_back(workers, operation);
+        worker_return_operation(workers, operation);
     }
     pthread_mutex_unlock(&workers->lock);
     return NULL;
 }
 
-/* ---- the loop's thread ---- */
+/* ---- in the loop's thread ---- */
 
 void simulated_workers_init(struct simulated_workers *workers, int wakeup)
 {
@@ -79,8 +80,8 @@ void simulated_workers_init(struct simulated_workers *workers, int wakeup)
     list_init(&workers->done);
 }
 
-/* Signals are for the user's threads: ours take none. */
-static int start_thread(struct simulated_workers *workers)
+/* Signals are delivered to the user's threads: the workers block all of them. */
+static int workers_start_thread(struct simulated_workers *workers)
 {
     pthread_t *thread = &workers->threads[workers->started];
     sigset_t all_signals, before;
@@ -88,7 +89,7 @@ static int start_thread(struct simulated_workers *workers)
 
     sigfillset(&all_signals);
     pthread_sigmask(SIG_SETMASK, &all_signals, &before);
-    result = pthread_create(thread, NULL, work, workers);
+    result = pthread_create(thread, NULL, worker_run, workers);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0)
         return -result;
@@ -99,7 +100,7 @@ static int start_thread(struct simulated_workers *workers)
 
 int simulated_workers_start(struct simulated_workers *workers)
 {
-    return workers->started > 0 ? 0 : start_thread(workers);
+    return workers->started > 0 ? 0 : workers_start_thread(workers);
 }
 
 void simulated_workers_give(struct simulated_workers *workers, struct simulated_operation *operation)
@@ -115,9 +116,9 @@ void simulated_workers_give(struct simulated_workers *workers, struct simulated_
     too_few = workers->waiting_jobs > workers->idle;
     pthread_cond_signal(&workers->work);
     pthread_mutex_unlock(&workers->lock);
-    /* If no other thread can be had, those that are there do it all. */
+    /* If no further thread can be started, the running ones do all the work. */
     if (too_few && workers->started < SIMULATED_WORKERS)
-        start_thread(workers);
+        workers_start_thread(workers);
 }
 
 bool simulated_workers_take_back(struct simulated_workers *workers, struct simulated_operation *operation)

@@ -209,7 +209,7 @@ def where_io_uring_is_refused_programs_go_on_with_the_next_best(setup):
             assert_echo(client, b"hello")
         server.signal()
         status, errors = server.wait()
-        told = errors.count("proactor: using simulated: ")
+        told = errors.count("proactor: using simulated; ")
         assert status == 0 and told == (asked_for == "proactor" and has_io_uring(ECHO)), (status, errors)
 
 

@@ -60,7 +60,7 @@ void bench_put_block(struct block *block)
     bench_blocks_out--;
 }
 
-static bool is_continuous(enum backend_opcode opcode)
+static bool is_multishot(enum backend_opcode opcode)
 {
     return opcode == OPCODE_ACCEPT_MULTISHOT || opcode == OPCODE_RECEIVE_MULTISHOT || opcode == OPCODE_POLL_MULTISHOT;
 }
@@ -74,7 +74,7 @@ void proactor_completed(struct proactor_engine *engine, struct completion *compl
     ck_assert_uint_ge(completion->token, 1);
     ck_assert_uint_le(completion->token, last_token);
     ck_assert_msg(!operation->ended, "operation %u ended twice", (unsigned)completion->token);
-    ck_assert(!completion->more || is_continuous(operation->opcode));
+    ck_assert(!completion->more || is_multishot(operation->opcode));
     operation->completions++;
     operation->ended = !completion->more;
     operation->result = completion->result;
@@ -89,7 +89,7 @@ void proactor_completed(struct proactor_engine *engine, struct completion *compl
         bench_on_completion(completion->token, completion);
 }
 
-/* ---- beginning and end ---- */
+/* ---- fixture ---- */
 
 void bench_open(const struct backend_ops *ops)
 {
@@ -110,7 +110,8 @@ void bench_close(void)
     for (uint64_t token = 1; token <= last_token; token++)
         bench_result(token);
     bench_backend->ops->destroy(bench_backend);
-    /* Blocks that the backend keeps go back to the pool, not through here. */
+    /* bench_blocks_out is not checked: destroy puts the blocks that the backend keeps back to the pool, not by
+     * bench_put_block. */
     block_pool_destroy(&blocks);
     checking_memory_remove();
     ck_assert_int_eq(open_descriptors(), descriptors_before);
@@ -122,7 +123,7 @@ uint64_t bench_try(const struct operation_request *request, int *error)
 {
     struct operation_request *copy = malloc(sizeof(*copy));
     size_t bytes = (size_t)request->buffer_count * sizeof(*request->buffers);
-    jd_iovec *pieces = malloc(bytes + 1);
+    jd_iovec *buffers = malloc(bytes + 1);
     struct sockaddr_storage *address = malloc(sizeof(*address));
     uint64_t completions = bench_completions;
     int result;
@@ -132,16 +133,16 @@ uint64_t bench_try(const struct operation_request *request, int *error)
     *copy = *request;
     copy->token = last_token;
     if (request->buffers != NULL)
-        copy->buffers = memcpy(pieces, request->buffers, bytes);
+        copy->buffers = memcpy(buffers, request->buffers, bytes);
     if (request->address != NULL)
         copy->address = memcpy(address, request->address, request->address_length);
     result = bench_backend->ops->submit(bench_backend, copy);
     ck_assert_uint_eq(bench_completions, completions);
     memset(copy, 0xa5, sizeof(*copy));
-    memset(pieces, 0xa5, bytes);
+    memset(buffers, 0xa5, bytes);
     memset(address, 0xa5, sizeof(*address));
     free(copy);
-    free(pieces);
+    free(buffers);
     free(address);
     if (error != NULL)
         *error = result;
@@ -165,10 +166,10 @@ uint64_t bench_simple(enum backend_opcode opcode, int fd)
 
 uint64_t bench_file(enum backend_opcode opcode, int fd, void *data, size_t size, uint64_t offset)
 {
-    jd_iovec piece = { data, size };
+    jd_iovec buffer = { data, size };
 
     return bench_submit(&(struct operation_request){
-        .opcode = opcode, .fd = fd, .buffers = &piece, .buffer_count = 1, .offset = offset });
+        .opcode = opcode, .fd = fd, .buffers = &buffer, .buffer_count = 1, .offset = offset });
 }
 
 uint64_t bench_receive(int fd, void *data, size_t size)
@@ -228,7 +229,7 @@ void bench_step(const char *condition, const char *file, int line, struct patien
 {
     bench_wait_ms(1);
     if (patience_is_over(patience))
-        ck_abort_msg("%s:%d: waited in vain for: %s", file, line, condition);
+        ck_abort_msg("%s:%d: timed out waiting for: %s", file, line, condition);
 }
 
 int64_t bench_result(uint64_t token)

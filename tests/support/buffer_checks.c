@@ -14,18 +14,18 @@ void assert_content(const jd_buffer *buffer, const void *expected, size_t length
 {
     const uint8_t *next = expected;
     uint8_t copy[8192];
-    jd_iovec pieces[2];
+    jd_iovec buffers[2];
     int count;
 
     ck_assert_uint_eq(jd_buffer_readable(buffer), length);
     ck_assert_int_eq(jd_buffer_copy_out(buffer, 0, copy, length), 0);
     if (length > 0)
         ck_assert_mem_eq(copy, expected, length);
-    count = jd_buffer_peek_iov(buffer, pieces);
+    count = jd_buffer_peek_iov(buffer, buffers);
     for (int i = 0; i < count; i++) {
-        ck_assert_uint_gt(pieces[i].length, 0);
-        ck_assert_mem_eq(pieces[i].data, next, pieces[i].length);
-        next += pieces[i].length;
+        ck_assert_uint_gt(buffers[i].length, 0);
+        ck_assert_mem_eq(buffers[i].data, next, buffers[i].length);
+        next += buffers[i].length;
     }
     ck_assert_ptr_eq(next, (const uint8_t *)expected + length);
 }

@@ -1,4 +1,4 @@
-/* What the tests of the buffer share. */
+/* Helpers for tests of jd_buffer. */
 #ifndef TESTS_BUFFER_CHECKS_H
 #define TESTS_BUFFER_CHECKS_H
 
@@ -7,14 +7,15 @@
 /* Appends the characters of text. */
 void put_text(jd_buffer *buffer, const char *text);
 
-/* Fails the test unless the readable bytes are the expected ones, by every way of reading that changes nothing. */
+/* Fails the test unless the readable bytes are the expected ones. Checks every function that reads without consuming. */
 void assert_content(const jd_buffer *buffer, const void *expected, size_t length);
 void assert_text(const jd_buffer *buffer, const char *expected);
 
 /* A new buffer with these bytes. */
 jd_buffer *buffer_with(const void *bytes, size_t length);
 
-/* A new ring of the smallest size that holds text, offset bytes of it before the wrap and the others behind. */
+/* A new buffer of the smallest size that holds text, with offset bytes before the wrap of its ring and the others
+ * behind. */
 jd_buffer *buffer_wrapped_at(const char *text, size_t offset);
 
 /* The same with any bytes. */

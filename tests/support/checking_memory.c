@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In front of each block, so that a write before it and a wrong size are noticed at release. What is read or written
- * behind it is left to AddressSanitizer. */
+/* Precedes each block, so that release detects a write in front of the block and a wrong size. Accesses behind the
+ * block are left to AddressSanitizer. */
 struct header {
     size_t size;
     size_t check;
@@ -17,16 +17,16 @@ _Static_assert(sizeof(struct header) % _Alignof(max_align_t) == 0, "blocks must 
 
 static const size_t header_magic = (size_t)0x6a696e64756f2121u;
 static atomic_size_t blocks_out;
-static atomic_uint allocations; /* tried since it was installed */
+static atomic_uint allocations; /* tried in this process */
 
-/* Which of them fail. Where it matters which, they are set while no other thread allocates. */
+/* Which allocations fail. Set while no other thread allocates, if it matters which ones. */
 static atomic_uint first_failure, failures_wanted;
 static atomic_uint failures;
 
-/* Counts, too. */
-static bool is_to_fail(void)
+/* Counts the allocation. Returns whether it fails. */
+static bool allocation_is_to_fail(void)
 {
-    /* Unsigned: what comes before the first is far behind the last. */
+    /* Unsigned arithmetic: for an allocation before the first failure the difference is huge. */
     if (atomic_fetch_add(&allocations, 1) - first_failure >= failures_wanted)
         return false;
     atomic_fetch_add(&failures, 1);
@@ -38,7 +38,7 @@ static void *checking_allocate(size_t size, void *arg)
     struct header *header;
 
     ck_assert_uint_gt(size, 0);
-    if (is_to_fail())
+    if (allocation_is_to_fail())
         return NULL;
     header = malloc(sizeof(*header) + size);
     ck_assert_ptr_nonnull(header);
@@ -58,7 +58,7 @@ static void checking_release(void *block, size_t size, void *arg)
     free(header);
 }
 
-/* Always moves, so that pointers into the old block are found out. */
+/* Always moves the block, so that AddressSanitizer detects pointers into the old one. */
 static void *checking_reallocate(void *block, size_t old_size, size_t new_size, void *arg)
 {
     void *fresh = checking_allocate(new_size, arg);

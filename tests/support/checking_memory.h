@@ -1,31 +1,33 @@
-/* Memory functions for tests: every block is checked when it is given back, and allocations can be made to fail. From
- * any thread, but for saying which are to fail. Use it as a test case's checked fixture: checking_memory_install, checking_memory_remove. */
+/* Memory functions for tests: every block is checked when it is released, and allocations can be made to fail. Use it
+ * as a test case's checked fixture: checking_memory_install, checking_memory_remove.
+ *
+ * Thread rule: any thread may allocate; set failures while no other thread does. */
 #ifndef TESTS_CHECKING_MEMORY_H
 #define TESTS_CHECKING_MEMORY_H
 
 #include <stdbool.h>
 
-/* New memory is full of it. */
+/* New memory is filled with this byte. */
 enum { CHECKING_MEMORY_PATTERN = 0xa5 };
 
-/* Makes the library take its memory from here. */
+/* Makes the library use these memory functions. */
 void checking_memory_install(void);
 
-/* Fails the test if a block was not given back. */
+/* Restores the default functions. Fails the test if a block was not released. */
 void checking_memory_remove(void);
 
 /* Allocations tried so far in this process. */
 unsigned checking_memory_allocations(void);
 
-/* count allocations in a row fail, beginning with the number-th from now on; 1 is the next. Nothing else does any more.
- * failures: how many of these have been reached. */
+/* count consecutive allocations fail, from the number-th on (1: the next one). Earlier settings are replaced.
+ * failures: how many have failed so far. */
 void checking_memory_fail(unsigned number, unsigned count);
 unsigned checking_memory_failures(void);
 
-/* The same for one. */
+/* The same for one allocation; 0: none. */
 void checking_memory_fail_at(unsigned number);
 
-/* Whether the allocation that was to fail has been reached. Switches it off if not. */
+/* Whether an allocation has failed. No further one does. */
 bool checking_memory_has_failed(void);
 
 #endif

@@ -14,7 +14,7 @@
 
 enum { DESCRIPTORS_MAX = 1024 };
 
-/* ---- what is to fail ---- */
+/* ---- which calls fail ---- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned calls[FAULT_CALLS];
@@ -39,7 +39,7 @@ void faults_stop(void)
     pthread_mutex_unlock(&lock);
 }
 
-static unsigned locked(const unsigned *counter)
+static unsigned read_locked(const unsigned *counter)
 {
     unsigned value;
 
@@ -51,21 +51,21 @@ static unsigned locked(const unsigned *counter)
 
 unsigned faults_calls(enum fault_call call)
 {
-    return locked(&calls[call]);
+    return read_locked(&calls[call]);
 }
 
-unsigned faults_struck(void)
+unsigned faults_injected(void)
 {
-    return locked(&struck);
+    return read_locked(&struck);
 }
 
 unsigned faults_to_report(void)
 {
-    return locked(&to_report);
+    return read_locked(&to_report);
 }
 
-/* Counts a call. Returns the fault that is to hit it, or NULL. */
-static const struct fault *strike(enum fault_call call, bool may_be_reported)
+/* Counts a call. Returns the fault to inject, or NULL. */
+static const struct fault *fault_strike(enum fault_call call, bool may_be_reported)
 {
     const struct fault *fault = NULL;
 
@@ -80,9 +80,9 @@ static const struct fault *strike(enum fault_call call, bool may_be_reported)
     return fault;
 }
 
-static bool fails(enum fault_call call, bool may_be_reported)
+static bool fault_sets_errno(enum fault_call call, bool may_be_reported)
 {
-    const struct fault *fault = strike(call, may_be_reported);
+    const struct fault *fault = fault_strike(call, may_be_reported);
 
     if (fault != NULL)
         errno = fault->number;
@@ -91,8 +91,9 @@ static bool fails(enum fault_call call, bool may_be_reported)
 
 /* ---- edges ---- */
 
-/* After EAGAIN, or after fewer bytes than there are, the kernel owes an edge, but has no reason to give one: it has
- * things to give still. Modifying the registration makes it look again (epoll_ctl(2), fs/eventpoll.c: ep_modify). */
+/* After a made-up EAGAIN, or fewer bytes than are available, the caller waits for an edge. The kernel would not
+ * report one, because for the kernel the descriptor has stayed ready. Modifying the registration makes it check again
+ * (Linux, fs/eventpoll.c: ep_modify). */
 static struct registration {
     int epoll;
     struct epoll_event event;
@@ -109,7 +110,7 @@ static void note_registration(int epoll, int operation, int fd, const struct epo
     pthread_mutex_unlock(&lock);
 }
 
-static void owe_edge(int fd)
+static void registration_repeat_edge(int fd)
 {
     int saved_errno = errno;
 
@@ -124,14 +125,14 @@ static void owe_edge(int fd)
 
 static int faulty_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
-    if (!fails(CALL_ACCEPT4, true))
+    if (!fault_sets_errno(CALL_ACCEPT4, true))
         return accept4(fd, address, length, flags);
     if (errno == EAGAIN)
-        owe_edge(fd);
+        registration_repeat_edge(fd);
     return -1;
 }
 
-/* A path that is there already is in use as far as the kernel can tell, and may be taken over. */
+/* For the kernel an existing path is in use (EADDRINUSE); the library may take such a path over. */
 static bool is_path_in_use(const struct sockaddr *address)
 {
     return address->sa_family == AF_UNIX && access(((const struct sockaddr_un *)address)->sun_path, F_OK) == 0;
@@ -141,7 +142,7 @@ static int faulty_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
     bool is_normal = is_path_in_use(address);
 
-    if (!fails(CALL_BIND, true))
+    if (!fault_sets_errno(CALL_BIND, true))
         return bind(fd, address, length);
     if (errno == EADDRINUSE && is_normal) {
         pthread_mutex_lock(&lock);
@@ -154,7 +155,7 @@ static int faulty_bind(int fd, const struct sockaddr *address, socklen_t length)
 /* The descriptor is gone whatever close returns (close(2), "Dealing with error returns from close()"). */
 static int faulty_close(int fd)
 {
-    bool failing = fails(CALL_CLOSE, true);
+    bool failing = fault_sets_errno(CALL_CLOSE, true);
     int error = errno;
 
     note_registration(-1, EPOLL_CTL_DEL, fd, NULL);
@@ -165,20 +166,20 @@ static int faulty_close(int fd)
 
 static int faulty_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
-    return fails(CALL_CONNECT, true) ? -1 : connect(fd, address, length);
+    return fault_sets_errno(CALL_CONNECT, true) ? -1 : connect(fd, address, length);
 }
 
 static int faulty_epoll_create1(int flags)
 {
-    return fails(CALL_EPOLL_CREATE1, true) ? -1 : epoll_create1(flags);
+    return fault_sets_errno(CALL_EPOLL_CREATE1, true) ? -1 : epoll_create1(flags);
 }
 
-/* That a descriptor could not be taken out interests nobody: it is about to be closed. */
+/* A failed EPOLL_CTL_DEL is not reported: the descriptor is about to be closed. */
 static int faulty_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 {
     int result;
 
-    if (fails(CALL_EPOLL_CTL, operation != EPOLL_CTL_DEL))
+    if (fault_sets_errno(CALL_EPOLL_CTL, operation != EPOLL_CTL_DEL))
         return -1;
     result = epoll_ctl(epoll, operation, fd, event);
     if (result == 0)
@@ -188,38 +189,38 @@ static int faulty_epoll_ctl(int epoll, int operation, int fd, struct epoll_event
 
 static int faulty_epoll_wait(int epoll, struct epoll_event *events, int room, int timeout_ms)
 {
-    return fails(CALL_EPOLL_WAIT, true) ? -1 : epoll_wait(epoll, events, room, timeout_ms);
+    return fault_sets_errno(CALL_EPOLL_WAIT, true) ? -1 : epoll_wait(epoll, events, room, timeout_ms);
 }
 
 static int faulty_eventfd(unsigned value, int flags)
 {
-    return fails(CALL_EVENTFD, true) ? -1 : eventfd(value, flags);
+    return fault_sets_errno(CALL_EVENTFD, true) ? -1 : eventfd(value, flags);
 }
 
 static int faulty_getpeername(int fd, struct sockaddr *address, socklen_t *length)
 {
-    return fails(CALL_GETPEERNAME, true) ? -1 : getpeername(fd, address, length);
+    return fault_sets_errno(CALL_GETPEERNAME, true) ? -1 : getpeername(fd, address, length);
 }
 
 static int faulty_getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
-    return fails(CALL_GETSOCKNAME, true) ? -1 : getsockname(fd, address, length);
+    return fault_sets_errno(CALL_GETSOCKNAME, true) ? -1 : getsockname(fd, address, length);
 }
 
 static int faulty_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 {
-    return fails(CALL_GETSOCKOPT, true) ? -1 : getsockopt(fd, level, name, value, length);
+    return fault_sets_errno(CALL_GETSOCKOPT, true) ? -1 : getsockopt(fd, level, name, value, length);
 }
 
 static int faulty_listen(int fd, int backlog)
 {
-    return fails(CALL_LISTEN, true) ? -1 : listen(fd, backlog);
+    return fault_sets_errno(CALL_LISTEN, true) ? -1 : listen(fd, backlog);
 }
 
-/* -1 for an errno, the bytes to ask for otherwise. */
+/* Returns the number of bytes to ask for, or -1 and errno. */
 static ssize_t bytes_to_move(enum fault_call call, int fd, size_t size)
 {
-    const struct fault *fault = strike(call, true);
+    const struct fault *fault = fault_strike(call, true);
 
     if (fault == NULL)
         return (ssize_t)size;
@@ -227,7 +228,7 @@ static ssize_t bytes_to_move(enum fault_call call, int fd, size_t size)
         return 1;
     errno = fault->number;
     if (errno == EAGAIN)
-        owe_edge(fd);
+        registration_repeat_edge(fd);
     return -1;
 }
 
@@ -238,22 +239,22 @@ static ssize_t faulty_pread(int fd, void *data, size_t size, off_t offset)
     return bytes < 0 ? -1 : pread(fd, data, (size_t)bytes, offset);
 }
 
-static ssize_t faulty_preadv(int fd, const struct iovec *pieces, int count_of_pieces, off_t offset)
+static ssize_t faulty_preadv(int fd, const struct iovec *buffers, int buffer_count, off_t offset)
 {
     ssize_t bytes = bytes_to_move(CALL_PREADV, fd, 0);
 
     if (bytes < 0)
         return -1;
-    return bytes == 1 ? pread(fd, pieces->iov_base, 1, offset) : preadv(fd, pieces, count_of_pieces, offset);
+    return bytes == 1 ? pread(fd, buffers->iov_base, 1, offset) : preadv(fd, buffers, buffer_count, offset);
 }
 
-static ssize_t faulty_pwritev(int fd, const struct iovec *pieces, int count_of_pieces, off_t offset)
+static ssize_t faulty_pwritev(int fd, const struct iovec *buffers, int buffer_count, off_t offset)
 {
     ssize_t bytes = bytes_to_move(CALL_PWRITEV, fd, 0);
 
     if (bytes < 0)
         return -1;
-    return bytes == 1 ? pwrite(fd, pieces->iov_base, 1, offset) : pwritev(fd, pieces, count_of_pieces, offset);
+    return bytes == 1 ? pwrite(fd, buffers->iov_base, 1, offset) : pwritev(fd, buffers, buffer_count, offset);
 }
 
 static ssize_t faulty_recv(int fd, void *data, size_t size, int flags)
@@ -262,7 +263,7 @@ static ssize_t faulty_recv(int fd, void *data, size_t size, int flags)
     ssize_t received = bytes < 0 ? -1 : recv(fd, data, (size_t)bytes, flags);
 
     if (received == 1 && size > 1)
-        owe_edge(fd);
+        registration_repeat_edge(fd);
     return received;
 }
 
@@ -277,7 +278,7 @@ static ssize_t faulty_recvmsg(int fd, struct msghdr *message, int flags)
         return recvmsg(fd, message, flags);
     received = recv(fd, message->msg_iov[0].iov_base, 1, flags);
     if (received == 1)
-        owe_edge(fd);
+        registration_repeat_edge(fd);
     return received;
 }
 
@@ -304,8 +305,8 @@ static ssize_t faulty_sendmsg(int fd, const struct msghdr *message, int flags)
     return bytes == 1 ? send(fd, message->msg_iov[0].iov_base, 1, flags) : sendmsg(fd, message, flags);
 }
 
-/* An operation of a ring fails as the system call would that does the same. */
-static enum fault_call call_of(enum ring_call call)
+/* An operation of a ring fails like the system call that does the same. */
+static enum fault_call fault_call_of(enum ring_call call)
 {
     switch (call) {
     case RING_SETUP:
@@ -329,33 +330,33 @@ static enum fault_call call_of(enum ring_call call)
     return FAULT_CALLS;
 }
 
-/* That submissions could not leave early interests nobody: they leave with the next wait, which reports what lasts. */
-static int fate_of_ring_call(enum ring_call call, int fd)
+/* A failed RING_SUBMIT is not reported: the entries are submitted with the next wait, which reports a lasting error. */
+static int fault_ring_result(enum ring_call call, int fd)
 {
-    const struct fault *fault = strike(call_of(call), call != RING_SUBMIT);
+    const struct fault *fault = fault_strike(fault_call_of(call), call != RING_SUBMIT);
 
     if (fault == NULL)
         return 0;
     return fault->number == FAULT_ONE_BYTE ? RING_ONE_BYTE : -fault->number;
 }
 
-/* A reset that cannot be asked for is a FIN instead. */
+/* A failed SO_LINGER is not reported: the connection ends with FIN instead of RST. */
 static int faulty_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
     bool is_reset = level == SOL_SOCKET && name == SO_LINGER;
 
-    return fails(CALL_SETSOCKOPT, !is_reset) ? -1 : setsockopt(fd, level, name, value, length);
+    return fault_sets_errno(CALL_SETSOCKOPT, !is_reset) ? -1 : setsockopt(fd, level, name, value, length);
 }
 
-/* That a listener goes on listening a little interests nobody: it is about to be closed. */
+/* A failed shutdown of a listener is not reported: it is about to be closed. */
 static int faulty_shutdown(int fd, int how)
 {
-    return fails(CALL_SHUTDOWN, how == SHUT_WR) ? -1 : shutdown(fd, how);
+    return fault_sets_errno(CALL_SHUTDOWN, how == SHUT_WR) ? -1 : shutdown(fd, how);
 }
 
 static int faulty_socket(int domain, int type, int protocol)
 {
-    return fails(CALL_SOCKET, true) ? -1 : socket(domain, type, protocol);
+    return fault_sets_errno(CALL_SOCKET, true) ? -1 : socket(domain, type, protocol);
 }
 
 void faults_install(void)
@@ -385,7 +386,7 @@ void faults_install(void)
     system_calls.setsockopt = faulty_setsockopt;
     system_calls.shutdown = faulty_shutdown;
     system_calls.socket = faulty_socket;
-    ring_calls_decide(fate_of_ring_call);
+    ring_calls_decide(fault_ring_result);
 }
 
 void faults_remove(void)

@@ -1,6 +1,8 @@
-/* Faults in system calls: the n-th call of one entry of the table system_calls (base/posix/system_calls.h) fails in a way that
- * its man page knows. Calls that do not go through the table, such as a test's own clients, are never hit. From any
- * thread; faults_set while no other thread makes such calls. */
+/* Injected faults: the n-th call of one entry of the table system_calls (base/posix/system_calls.h) fails with an
+ * error that its man page lists. Calls that do not go through the table, such as those of a test's own clients, never
+ * fail.
+ *
+ * Thread rule: any thread; faults_set only while no other thread makes such calls. */
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H
 
@@ -26,7 +28,7 @@ enum fault_call {
     CALL_PWRITEV,
     CALL_RECV,
     CALL_RECVMSG,
-    CALL_RING_ENTER, /* these two for an engine that has a ring: as accept4, recv and send count its operations */
+    CALL_RING_ENTER, /* these two for an engine with a ring; its operations count as accept4, recv, send … */
     CALL_RING_SETUP,
     CALL_SEND,
     CALL_SENDFILE,
@@ -37,45 +39,45 @@ enum fault_call {
     FAULT_CALLS
 };
 
-/* What the library makes of a fault. */
+/* How the library handles a fault. */
 enum fault_effect {
-    FAULT_UNNOTICED,        /* it tries again, or goes on: its user never learns */
-    FAULT_PAUSES_ACCEPTING, /* and accepting resumes by itself */
-    FAULT_REPORTED,         /* as a call's result or as the end of the connection that was hit */
+    FAULT_UNNOTICED,        /* it retries or continues: the user does not notice */
+    FAULT_PAUSES_ACCEPTING, /* accepting resumes by itself */
+    FAULT_REPORTED,         /* as the result of a call, or as the end of the connection concerned */
 };
 
-/* Instead of an errno: no failure, but a single byte received or sent. */
+/* Instead of an errno: the call succeeds, but transfers a single byte. */
 enum { FAULT_ONE_BYTE = 0 };
 
 struct fault {
     enum fault_call call;
     int number; /* errno, or FAULT_ONE_BYTE */
     enum fault_effect effect;
-    int or_number; /* may be reported as this errno instead */
+    int or_number; /* 0, or: it may be reported as this errno instead */
 };
 
-/* All that the man pages know; ends with one of call FAULT_CALLS. */
+/* All errors that the man pages list; ends with an entry whose call is FAULT_CALLS. */
 extern const struct fault known_faults[];
 
-/* "recv", "ENOMEM". */
+/* Their names, such as "recv" and "ENOMEM". */
 const char *fault_call_name(enum fault_call call);
 const char *fault_error_name(const struct fault *fault);
 
-/* Puts the counting and failing functions into the table, and the system's own back. */
+/* Puts the counting and failing functions into the table; restores the system's functions. */
 void faults_install(void);
 void faults_remove(void);
 
-/* From now on calls are counted from 1; count in a row of the entry's calls, beginning with the number-th, fail. NULL:
- * none does. */
+/* From now on calls are counted from 1, and count consecutive calls of fault's entry, from the number-th on, fail.
+ * NULL: none fails. */
 void faults_set(const struct fault *fault, unsigned number, unsigned count);
 
-/* No call fails any more; what has been counted stays. */
+/* No call fails from now on; the counters keep their values. */
 void faults_stop(void);
 
-/* Calls of an entry since faults_set; how many calls of any were made to fail; how many of these must have been
- * reported, as what they were made for matters, too. */
+/* Since faults_set: the calls of an entry; the calls that were made to fail; and how many of these the library must
+ * have reported, which depends on the purpose of the call too. */
 unsigned faults_calls(enum fault_call call);
-unsigned faults_struck(void);
+unsigned faults_injected(void);
 unsigned faults_to_report(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* The faults of each call, by its man page. */
+/* The faults of each system call, from its man page. */
 #include "tests/support/faults.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ static const char *const call_names[FAULT_CALLS] = {
     {                                                                                                                  \
         CALL_##call, number, FAULT_REPORTED, 0                                                                         \
     }
-/* From looking whether an address in use can be taken over: it stays in use. */
+/* Of calls that test whether an address in use can be taken over: after a fault the library may report EADDRINUSE. */
 #define IN_USE(call, number)                                                                                           \
     {                                                                                                                  \
         CALL_##call, number, FAULT_REPORTED, EADDRINUSE                                                                \
@@ -43,7 +43,7 @@ static const char *const call_names[FAULT_CALLS] = {
         REPORTED(call, ENOBUFS), REPORTED(call, ENOMEM), REPORTED(call, ENOTCONN), REPORTED(call, ENOTSOCK),           \
         REPORTED(call, EOPNOTSUPP), REPORTED(call, EPIPE)
 
-/* The pages of Linux man-pages 6; for recv and accept4 tcp(7)'s errors too. */
+/* From Linux man-pages 6; for recv and accept4 also the errors of tcp(7). */
 const struct fault known_faults[] = {
     UNNOTICED(ACCEPT4, EAGAIN),
     UNNOTICED(ACCEPT4, ECONNABORTED),
@@ -137,7 +137,7 @@ const struct fault known_faults[] = {
     REPORTED(GETPEERNAME, EFAULT),
     REPORTED(GETPEERNAME, EINVAL),
     REPORTED(GETPEERNAME, ENOBUFS),
-    UNNOTICED(GETPEERNAME, ENOTCONN), /* asked another way */
+    UNNOTICED(GETPEERNAME, ENOTCONN), /* the library gets the address in another way */
     REPORTED(GETPEERNAME, ENOTSOCK),
 
     REPORTED(GETSOCKNAME, EBADF),
@@ -213,7 +213,7 @@ const struct fault known_faults[] = {
     SENDING(SEND),
     SENDING(SENDMSG),
 
-    /* EINVAL and ENOSYS: it is read and sent instead; the last two are the socket's. */
+    /* EINVAL and ENOSYS: the library reads and sends instead. The last two errors are the socket's. */
     UNNOTICED(SENDFILE, FAULT_ONE_BYTE),
     UNNOTICED(SENDFILE, EAGAIN),
     UNNOTICED(SENDFILE, EINTR),
@@ -238,7 +238,7 @@ const struct fault known_faults[] = {
 
     REPORTED(SHUTDOWN, EBADF),
     REPORTED(SHUTDOWN, EINVAL),
-    { CALL_SHUTDOWN, ENOTCONN, FAULT_REPORTED, ECONNRESET }, /* which it means */
+    { CALL_SHUTDOWN, ENOTCONN, FAULT_REPORTED, ECONNRESET }, /* ENOTCONN means that the peer has reset the connection */
     REPORTED(SHUTDOWN, ENOTSOCK),
 
     IN_USE(SOCKET, EACCES),

@@ -30,15 +30,15 @@ bool late_connect_polls(const struct late_connect *connect)
     return connect->state == LATE_BEGUN && !connect->abandoned;
 }
 
-static void set_over(struct late_connect *connect, int error)
+static void late_connect_finish(struct late_connect *connect, int error)
 {
-    connect->state = LATE_OVER;
+    connect->state = LATE_FINISHED;
     connect->error = error;
 }
 
 void late_connect_polled(struct late_connect *connect)
 {
-    set_over(connect, socket_finish_connect(connect->connector->socket, &connect->peer));
+    late_connect_finish(connect, socket_finish_connect(connect->connector->socket, &connect->peer));
 }
 
 bool late_connect_could(const struct late_connect *connect)
@@ -46,7 +46,7 @@ bool late_connect_could(const struct late_connect *connect)
     return connect->abandoned || connect->state != LATE_BEGUN;
 }
 
-static void begin(struct late_connect *connect)
+static void late_connect_begin(struct late_connect *connect)
 {
     struct connector *connector = connect->connector;
     int error =
@@ -55,7 +55,7 @@ static void begin(struct late_connect *connect)
     if (error == 0)
         error = socket_connect(connector->socket, &connector->endpoint);
     if (error < 0)
-        set_over(connect, error);
+        late_connect_finish(connect, error);
     else
         connect->state = LATE_BEGUN;
 }
@@ -68,7 +68,7 @@ bool late_connect_do(struct late_connects *connects, struct late_connect *connec
     bool freed;
 
     if (over.state == LATE_ASKED && !over.abandoned) {
-        begin(connect);
+        late_connect_begin(connect);
         return false;
     }
     while (*link != connect)

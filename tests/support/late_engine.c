@@ -37,7 +37,7 @@ struct ended_listener {
     struct listener *listener;
 };
 
-/* One thing that could be done: for a stream, or an accept, or the channels. */
+/* One item of pending work. */
 enum item_kind { ITEM_STREAM, ITEM_ACCEPT, ITEM_CONNECT, ITEM_CHANNELS, ITEM_ENDED_LISTENER, ITEM_RELEASED_CHANNEL };
 
 struct item {
@@ -52,12 +52,12 @@ struct late {
     struct late_streams streams;
     int wakeup;   /* an eventfd */
     int channels; /* an epoll instance of the channels' alone */
-    int pollable; /* -1 until somebody asks: an epoll instance around the next */
-    int awaited;  /* made anew for each wait elsewhere: everything there is to wait for; or -1 */
+    int pollable; /* -1 before late_pollable is called: an epoll instance that contains awaited */
+    int awaited;  /* an epoll instance of all descriptors to wait for, made again by each late_prepare_wait; or -1 */
     bool channels_ready;
     struct listener *listeners;
-    struct ended_listener *ended_listeners; /* that have not been told so */
-    jd_channel *released_channels;          /* likewise; linked by engine_data */
+    struct ended_listener *ended_listeners; /* listener_closed has not been reported yet */
+    jd_channel *released_channels;          /* channel_released has not been reported yet; linked by engine_data */
     struct late_accept *accepted;
     struct late_connects connects;
     jd_timestamp retry_accept_at;
@@ -81,7 +81,7 @@ static void *must(void *memory)
     return memory;
 }
 
-static bool perhaps(struct late *late)
+static bool random_bool(struct late *late)
 {
     return random_below(&late->streams.random, 2) == 0;
 }
@@ -139,11 +139,11 @@ static void late_destroy(struct engine *engine)
     free(late->items);
     free(late->polled);
     free(late->polled_owner);
-    memset(late, 0xa5, sizeof(*late)); /* a wake that comes too late finds no descriptor */
+    memset(late, 0xa5, sizeof(*late)); /* so that a wake after destroy finds no descriptor */
     free(late);
 }
 
-/* Late, so that a waker who is not waited for finds the engine gone. */
+/* Yields first, so that a wake that destroy does not wait for comes after it, on freed memory. */
 static void late_wake(struct engine *engine)
 {
     for (int i = 0; i < WAKE_YIELDS; i++)
@@ -168,7 +168,7 @@ static int late_adopt(struct engine *engine, struct stream *stream, socket_handl
 /* ---- accepting ---- */
 
 /* Of a listener's engine_flags. */
-enum { LISTENER_STARVED = 1, LISTENER_WATCHED = 2 };
+enum { LISTENER_WAITING = 1, LISTENER_WATCHED = 2 };
 
 static void late_accept(struct engine *engine, struct listener *listener)
 {
@@ -178,21 +178,21 @@ static void late_accept(struct engine *engine, struct listener *listener)
     if (listener_has_flag(listener, LISTENER_WATCHED))
         return;
     listener_set_flag(listener, LISTENER_WATCHED);
-    listener_clear_flag(listener, LISTENER_STARVED);
+    listener_clear_flag(listener, LISTENER_WAITING);
     listener->engine_next = late->listeners;
     late->listeners = listener;
 }
 
-/* What has been accepted ahead is told all the same. */
+/* Sockets that were accepted ahead are still reported. */
 static void late_pause_accept(struct engine *engine, struct listener *listener)
 {
     listener->paused = true;
 }
 
-static void accept_ahead(struct late *late, struct listener *listener);
+static void listener_accept_ahead(struct late *late, struct listener *listener);
 
-/* All that have been accepted of this listener. */
-static void tell_all_accepted(struct late *late, struct listener *listener)
+/* Reports all sockets that were accepted ahead on this listener. */
+static void report_all_accepted(struct late *late, struct listener *listener)
 {
     struct late_accept **link = &late->accepted;
 
@@ -208,15 +208,15 @@ static void tell_all_accepted(struct late *late, struct listener *listener)
     }
 }
 
-static void accept_the_rest(struct late *late, struct listener *listener)
+static void listener_accept_rest(struct late *late, struct listener *listener)
 {
     const struct late_accept *before;
 
     do {
-        tell_all_accepted(late, listener);
+        report_all_accepted(late, listener);
         before = late->accepted;
-        if (!listener->paused && !listener_has_flag(listener, LISTENER_STARVED))
-            accept_ahead(late, listener);
+        if (!listener->paused && !listener_has_flag(listener, LISTENER_WAITING))
+            listener_accept_ahead(late, listener);
     } while (late->accepted != before);
 }
 
@@ -227,7 +227,7 @@ static void late_unlisten(struct engine *engine, struct listener *listener)
     struct listener **link;
 
     if (late != NULL)
-        accept_the_rest(late, listener);
+        listener_accept_rest(late, listener);
     socket_close_listener(listener->socket, &listener->bound, &listener->path);
     listener->socket = SOCKET_NONE;
     if (late == NULL) {
@@ -243,7 +243,7 @@ static void late_unlisten(struct engine *engine, struct listener *listener)
     late->ended_listeners = ended;
 }
 
-static void tell_ended_listener(struct late *late)
+static void report_ended_listener(struct late *late)
 {
     struct ended_listener ended = *late->ended_listeners;
 
@@ -252,7 +252,7 @@ static void tell_ended_listener(struct late *late)
     listener_closed(ended.listener);
 }
 
-static void accept_ahead(struct late *late, struct listener *listener)
+static void listener_accept_ahead(struct late *late, struct listener *listener)
 {
     for (int i = 0; i < ACCEPT_AHEAD; i++) {
         struct late_accept accept = { .listener = listener, .next = late->accepted };
@@ -261,7 +261,7 @@ static void accept_ahead(struct late *late, struct listener *listener)
         if (result == JD_EAGAIN)
             return;
         if (result < 0) {
-            listener_set_flag(listener, LISTENER_STARVED);
+            listener_set_flag(listener, LISTENER_WAITING);
             late->streams.descriptor_freed = false;
             late->retry_accept_at = late_now(&late->engine) + ACCEPT_RETRY_NS;
             listener_out_of_resources(listener, result);
@@ -272,15 +272,15 @@ static void accept_ahead(struct late *late, struct listener *listener)
     }
 }
 
-/* Any one of those that wait. */
-static void tell_accepted(struct late *late)
+/* Reports one accepted socket, chosen at random. */
+static void report_accepted(struct late *late)
 {
     struct late_accept **link = &late->accepted;
     struct late_accept accept;
 
     if (*link == NULL)
         return;
-    while ((*link)->next != NULL && perhaps(late))
+    while ((*link)->next != NULL && random_bool(late))
         link = &(*link)->next;
     accept = **link;
     free(*link);
@@ -288,21 +288,21 @@ static void tell_accepted(struct late *late)
     accept.listener->accepted(accept.listener, accept.socket, &accept.peer);
 }
 
-static bool is_starved(const struct late *late)
+static bool accept_waits(const struct late *late)
 {
     for (const struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        if (listener_has_flag(listener, LISTENER_STARVED) && !listener->paused)
+        if (listener_has_flag(listener, LISTENER_WAITING) && !listener->paused)
             return true;
     return false;
 }
 
 static void retry_accepting(struct late *late)
 {
-    if (!is_starved(late) || (!late->streams.descriptor_freed && late_now(&late->engine) < late->retry_accept_at))
+    if (!accept_waits(late) || (!late->streams.descriptor_freed && late_now(&late->engine) < late->retry_accept_at))
         return;
     late->streams.descriptor_freed = false;
     for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        listener_clear_flag(listener, LISTENER_STARVED);
+        listener_clear_flag(listener, LISTENER_WAITING);
 }
 
 /* ---- connecting ---- */
@@ -318,7 +318,7 @@ static void late_abandon(struct engine *engine, struct connector *connector)
     late_connect_abandon(connector);
 }
 
-static void carry_out_connect(struct late *late, struct late_connect *connect)
+static void connect_carry_out(struct late *late, struct late_connect *connect)
 {
     if (late_connect_could(connect) && late_connect_do(&late->connects, connect))
         late->streams.descriptor_freed = true;
@@ -351,7 +351,7 @@ static void late_unwatch(struct engine *engine, jd_channel *channel)
     late->released_channels = channel;
 }
 
-static void tell_released_channel(struct late *late)
+static void report_released_channel(struct late *late)
 {
     jd_channel *channel = late->released_channels;
 
@@ -359,23 +359,23 @@ static void tell_released_channel(struct late *late)
     channel_released(channel);
 }
 
-static void tell_channels(struct late *late)
+static void report_channels(struct late *late)
 {
     struct epoll_event events[CHANNEL_EVENTS];
     int count = epoll_wait(late->channels, events, CHANNEL_EVENTS, 0);
 
     late->channels_ready = false;
     for (int i = 0; i < count; i++) {
-        uint32_t told = events[i].events;
-        channel_ready(events[i].data.ptr, (told & (EPOLLIN | EPOLLRDHUP) ? JD_READABLE : 0u) |
-                                              (told & EPOLLOUT ? JD_WRITABLE : 0u) |
-                                              (told & (EPOLLHUP | EPOLLERR) ? JD_HANGUP : 0u));
+        uint32_t ready = events[i].events;
+        channel_ready(events[i].data.ptr, (ready & (EPOLLIN | EPOLLRDHUP) ? JD_READABLE : 0u) |
+                                              (ready & EPOLLOUT ? JD_WRITABLE : 0u) |
+                                              (ready & (EPOLLHUP | EPOLLERR) ? JD_HANGUP : 0u));
     }
 }
 
-/* ---- what could be done ---- */
+/* ---- pending work ---- */
 
-static void add_item(struct late *late, enum item_kind kind, struct late_stream *late_stream, enum stream_work work)
+static void items_add(struct late *late, enum item_kind kind, struct late_stream *late_stream, enum stream_work work)
 {
     if (late->item_count == late->item_room) {
         late->item_room = late->item_room * 2 + 64;
@@ -384,57 +384,57 @@ static void add_item(struct late *late, enum item_kind kind, struct late_stream 
     late->items[late->item_count++] = (struct item){ .kind = kind, .work = work, .late_stream = late_stream };
 }
 
-static void collect_items(struct late *late)
+static void items_collect(struct late *late)
 {
     late->item_count = 0;
     for (struct late_stream *late_stream = late->streams.first; late_stream != NULL; late_stream = late_stream->next)
         for (enum stream_work work = 0; work < STREAM_WORKS; work++)
             if (late_stream_could(late_stream, work))
-                add_item(late, ITEM_STREAM, late_stream, work);
+                items_add(late, ITEM_STREAM, late_stream, work);
     for (struct late_accept *accept = late->accepted; accept != NULL; accept = accept->next)
-        add_item(late, ITEM_ACCEPT, NULL, 0);
+        items_add(late, ITEM_ACCEPT, NULL, 0);
     for (struct late_connect *connect = late->connects.first; connect != NULL; connect = connect->next) {
         if (!late_connect_could(connect))
             continue;
-        add_item(late, ITEM_CONNECT, NULL, 0);
+        items_add(late, ITEM_CONNECT, NULL, 0);
         late->items[late->item_count - 1].connect = connect;
     }
     if (late->channels_ready)
-        add_item(late, ITEM_CHANNELS, NULL, 0);
+        items_add(late, ITEM_CHANNELS, NULL, 0);
     if (late->ended_listeners != NULL)
-        add_item(late, ITEM_ENDED_LISTENER, NULL, 0);
+        items_add(late, ITEM_ENDED_LISTENER, NULL, 0);
     if (late->released_channels != NULL)
-        add_item(late, ITEM_RELEASED_CHANNEL, NULL, 0);
+        items_add(late, ITEM_RELEASED_CHANNEL, NULL, 0);
 }
 
-static void carry_out(struct late *late, const struct item *item)
+static void item_carry_out(struct late *late, const struct item *item)
 {
     switch (item->kind) {
-    case ITEM_STREAM: /* what was done for it before may have made this impossible */
+    case ITEM_STREAM: /* an item carried out before may have removed this work */
         if (late_stream_could(item->late_stream, item->work))
             late_stream_do(&late->streams, item->late_stream, item->work);
         break;
     case ITEM_ACCEPT:
-        tell_accepted(late);
+        report_accepted(late);
         break;
     case ITEM_CONNECT:
-        carry_out_connect(late, item->connect);
+        connect_carry_out(late, item->connect);
         break;
     case ITEM_CHANNELS:
-        tell_channels(late);
+        report_channels(late);
         break;
     case ITEM_ENDED_LISTENER:
-        tell_ended_listener(late);
+        report_ended_listener(late);
         break;
     case ITEM_RELEASED_CHANNEL:
-        tell_released_channel(late);
+        report_released_channel(late);
         break;
     }
 }
 
-/* A random half, at least one, in random order (Fisher and Yates). A stream is not closed from inside a report, so a
- * stream's items stay valid until the one that ends it, which is its only one. */
-static int carry_out_some(struct late *late)
+/* Carries out a random half of the items, at least one, in random order (Fisher and Yates). A stream is not closed
+ * from inside a report, so its items stay valid until the one that frees it, which is then its only item. */
+static int items_carry_out_some(struct late *late)
 {
     size_t left = late->item_count;
     int done = 0;
@@ -443,9 +443,9 @@ static int carry_out_some(struct late *late)
         size_t chosen = random_below(&late->streams.random, left);
         struct item item = late->items[chosen];
         late->items[chosen] = late->items[--left];
-        if (!perhaps(late) && (done > 0 || left > 0))
+        if (!random_bool(late) && (done > 0 || left > 0))
             continue;
-        carry_out(late, &item);
+        item_carry_out(late, &item);
         done++;
     }
     return done;
@@ -453,7 +453,7 @@ static int carry_out_some(struct late *late)
 
 /* ---- waiting ---- */
 
-static void poll_for(struct late *late, int fd, int events, void *owner)
+static void poll_set_add(struct late *late, int fd, int events, void *owner)
 {
     if (late->poll_count == late->poll_room) {
         late->poll_room = late->poll_room * 2 + 64;
@@ -465,11 +465,11 @@ static void poll_for(struct late *late, int fd, int events, void *owner)
 }
 
 struct poll_set {
-    size_t streams, connects; /* the first so many, the next so many */
+    size_t streams, connects; /* numbers: streams come first, connects next */
 };
 
-/* Streams first, then connects, then listeners, then the two of the engine's own. */
-static struct poll_set fill_poll_set(struct late *late)
+/* In this order: streams, connects, listeners, the channels and the wakeup. */
+static struct poll_set poll_set_fill(struct late *late)
 {
     struct poll_set set;
 
@@ -477,22 +477,22 @@ static struct poll_set fill_poll_set(struct late *late)
     for (struct late_stream *late_stream = late->streams.first; late_stream != NULL; late_stream = late_stream->next) {
         int events = late_stream_interest(late_stream);
         if (events >= 0)
-            poll_for(late, late_stream->stream->socket, events, late_stream);
+            poll_set_add(late, late_stream->stream->socket, events, late_stream);
     }
     set.streams = late->poll_count;
     for (struct late_connect *connect = late->connects.first; connect != NULL; connect = connect->next)
         if (late_connect_polls(connect))
-            poll_for(late, connect->connector->socket, POLLOUT, connect);
+            poll_set_add(late, connect->connector->socket, POLLOUT, connect);
     set.connects = late->poll_count - set.streams;
     for (struct listener *listener = late->listeners; listener != NULL; listener = listener->engine_next)
-        if (!listener_has_flag(listener, LISTENER_STARVED) && !listener->paused && late->accepted == NULL)
-            poll_for(late, listener->socket, POLLIN, listener);
-    poll_for(late, late->channels, POLLIN, NULL);
-    poll_for(late, late->wakeup, POLLIN, NULL);
+        if (!listener_has_flag(listener, LISTENER_WAITING) && !listener->paused && late->accepted == NULL)
+            poll_set_add(late, listener->socket, POLLIN, listener);
+    poll_set_add(late, late->channels, POLLIN, NULL);
+    poll_set_add(late, late->wakeup, POLLIN, NULL);
     return set;
 }
 
-static void look_at_poll_set(struct late *late, const struct poll_set *set)
+static void poll_set_dispatch(struct late *late, const struct poll_set *set)
 {
     uint64_t wakeups;
 
@@ -505,7 +505,7 @@ static void look_at_poll_set(struct late *late, const struct poll_set *set)
         else if (i < set->streams + set->connects)
             late_connect_polled(late->polled_owner[i]);
         else if (late->polled_owner[i] != NULL)
-            accept_ahead(late, late->polled_owner[i]);
+            listener_accept_ahead(late, late->polled_owner[i]);
         else if (polled->fd == late->channels)
             late->channels_ready = true;
         else
@@ -513,13 +513,13 @@ static void look_at_poll_set(struct late *late, const struct poll_set *set)
     }
 }
 
-static int64_t time_to_wait(struct late *late, int64_t timeout_ns)
+static int64_t late_time_to_wait(struct late *late, int64_t timeout_ns)
 {
     int64_t until_retry_ns;
 
     if (late->item_count > 0)
         return 0;
-    if (!is_starved(late))
+    if (!accept_waits(late))
         return timeout_ns;
     until_retry_ns = late->streams.descriptor_freed ? 0 : late->retry_accept_at - late_now(&late->engine);
     if (until_retry_ns < 0)
@@ -536,7 +536,7 @@ static int late_pollable(struct engine *engine)
     return late->pollable >= 0 ? late->pollable : -errno;
 }
 
-static void await(int epoll, int fd, uint32_t events)
+static void epoll_add(int epoll, int fd, uint32_t events)
 {
     struct epoll_event event = { .events = events };
 
@@ -548,17 +548,18 @@ static int64_t late_prepare_wait(struct engine *engine, int64_t timeout_ns)
 {
     struct late *late = late_of(engine);
 
-    collect_items(late);
+    items_collect(late);
     if (late->pollable < 0)
-        return time_to_wait(late, timeout_ns); /* nobody will wait for it */
-    fill_poll_set(late);
+        return late_time_to_wait(late, timeout_ns); /* no other loop waits for this one */
+    poll_set_fill(late);
     if (late->awaited >= 0)
-        close(late->awaited); /* and so it leaves pollable */
+        close(late->awaited); /* closing it also removes it from pollable */
     late->awaited = epoll_create1(EPOLL_CLOEXEC);
     for (size_t i = 0; i < late->poll_count; i++)
-        await(late->awaited, late->polled[i].fd, (uint32_t)late->polled[i].events); /* one value in both (poll(2)) */
-    await(late->pollable, late->awaited, EPOLLIN);
-    return time_to_wait(late, timeout_ns);
+        epoll_add(late->awaited, late->polled[i].fd,
+                  (uint32_t)late->polled[i].events); /* poll(2) and epoll(7) share the values */
+    epoll_add(late->pollable, late->awaited, EPOLLIN);
+    return late_time_to_wait(late, timeout_ns);
 }
 
 static int late_wait(struct engine *engine, int64_t timeout_ns)
@@ -568,23 +569,23 @@ static int late_wait(struct engine *engine, int64_t timeout_ns)
     struct poll_set set;
     int ready;
 
-    collect_items(late);
-    set = fill_poll_set(late);
-    timeout_ns = time_to_wait(late, timeout_ns);
+    items_collect(late);
+    set = poll_set_fill(late);
+    timeout_ns = late_time_to_wait(late, timeout_ns);
     timeout = (struct timespec){ .tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000 };
     ready = ppoll(late->polled, late->poll_count, timeout_ns < 0 ? NULL : &timeout, NULL);
     event_loop_woke(engine->loop);
     if (ready < 0 && errno != EINTR)
         return -errno;
     if (ready > 0)
-        look_at_poll_set(late, &set);
+        poll_set_dispatch(late, &set);
     retry_accepting(late);
-    collect_items(late);
-    return carry_out_some(late) + (ready > 0);
+    items_collect(late);
+    return items_carry_out_some(late) + (ready > 0);
 }
 
 const struct engine_ops late_engine = {
-    .id = JD_ENGINE_REACTOR, /* it has no number of its own, being no choice of a user's */
+    .id = JD_ENGINE_REACTOR, /* users cannot choose it, so it has no id of its own */
     .name = "late",
     .stream = &late_stream_ops,
     .create = late_create,

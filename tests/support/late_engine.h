@@ -1,15 +1,15 @@
-/* Late engine: a second implementation of the seam (net/engine/engine.h), for tests only. Over real sockets and as correct as
- * any other, but it does everything late, in small pieces and in an order of its own:
+/* The late engine: an implementation of the seam (net/engine/engine.h) for tests only. It uses real sockets and keeps
+ * every promise of the seam, but does everything late, in small parts and in random order:
  *
- *   - what a socket received is read ahead, and told some turns later, mostly in single bytes; a pause stops the reading
- *     ahead late, and never the telling of what was read;
- *   - a flush only takes note: a later turn sends a random part, a turn later still tells that it was sent;
- *   - a connect begins some turns later, and how it went is told later still, to be abandoned or not;
- *   - accepted sockets, failures and the end of a close are told some turns after they happened;
- *   - in each turn a random half of what could be done is done, streams and kinds of work mixed.
+ *   - receive: bytes are read ahead and delivered some turns later, mostly one at a time; a pause stops the reading
+ *     ahead late, and never the delivery of bytes that were read;
+ *   - send: a flush is only recorded; a later turn sends a random part, and a still later turn reports it;
+ *   - connect: begins some turns later, and its result is reported later still, whether it is abandoned or not;
+ *   - accepted sockets, failures and the end of a close are reported some turns after they happened;
+ *   - each turn does a random half of the pending work, with streams and kinds of work mixed.
  *
- * So what only works on an engine that does things at once, in whole pieces and in order, fails here. The order follows
- * from test_seed(). */
+ * Code that relies on an engine that acts at once, completely and in order fails here. The order follows from
+ * test_seed(). */
 #ifndef TESTS_LATE_ENGINE_H
 #define TESTS_LATE_ENGINE_H
 

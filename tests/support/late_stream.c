@@ -9,7 +9,7 @@
 
 enum { SEND_PIECES = 64, CLOSE_TURNS_MAX = 4, DROPS_MAX = 16 };
 
-/* ---- what the connection asks ---- */
+/* ---- stream_ops ---- */
 
 void late_stream_adopt(struct late_streams *streams, struct stream *stream, socket_handle socket)
 {
@@ -25,41 +25,41 @@ void late_stream_adopt(struct late_streams *streams, struct stream *stream, sock
     stream->socket = socket;
 }
 
-static struct late_stream *of(const struct stream *stream)
+static struct late_stream *late_stream_of(const struct stream *stream)
 {
     return stream->engine_data;
 }
 
 static int late_start(struct stream *stream)
 {
-    of(stream)->started = true;
+    late_stream_of(stream)->started = true;
     return 0;
 }
 
 static void late_pause(struct stream *stream)
 {
-    of(stream)->pause_asked = true;
+    late_stream_of(stream)->pause_asked = true;
 }
 
 static void late_resume(struct stream *stream)
 {
-    of(stream)->pause_asked = false;
+    late_stream_of(stream)->pause_asked = false;
 }
 
 static void late_flush(struct stream *stream)
 {
-    of(stream)->flush_asked = true;
+    late_stream_of(stream)->flush_asked = true;
 }
 
 static void late_shutdown_write(struct stream *stream)
 {
     ck_assert_uint_eq(output_queue_bytes(&stream->output), 0);
-    of(stream)->shutdown_asked = true;
+    late_stream_of(stream)->shutdown_asked = true;
 }
 
 static void late_close(struct stream *stream, bool reset)
 {
-    struct late_stream *late_stream = of(stream);
+    struct late_stream *late_stream = late_stream_of(stream);
 
     ck_assert(!late_stream->closing);
     late_stream->closing = true;
@@ -77,8 +77,8 @@ const struct stream_ops late_stream_ops = {
 
 /* ---- receiving ---- */
 
-/* Mostly single bytes; sometimes many, so that megabytes end. */
-static size_t some_bytes(struct late_streams *streams, size_t most)
+/* Mostly 1; sometimes many, so that a test with megabytes ends. */
+static size_t random_length(struct late_streams *streams, size_t most)
 {
     uint64_t kind = random_below(&streams->random, 16);
     size_t bound = kind < 12 ? 1 : kind < 14 ? 16 : kind < 15 ? 1024 : READ_AHEAD_BYTES;
@@ -87,10 +87,10 @@ static size_t some_bytes(struct late_streams *streams, size_t most)
     return bytes < most ? bytes : most;
 }
 
-static void receive(struct late_streams *streams, struct late_stream *late_stream)
+static void late_stream_deliver(struct late_streams *streams, struct late_stream *late_stream)
 {
     size_t budget = stream_budget(late_stream->stream);
-    size_t bytes = some_bytes(streams, late_stream->end - late_stream->begin);
+    size_t bytes = random_length(streams, late_stream->end - late_stream->begin);
     struct block *block = event_loop_receive_block(late_stream->stream->loop);
 
     if (block == NULL) {
@@ -111,12 +111,12 @@ static void receive(struct late_streams *streams, struct late_stream *late_strea
         block_put(block);
 }
 
-static bool may_read_ahead(const struct late_stream *late_stream)
+static bool late_stream_may_read_ahead(const struct late_stream *late_stream)
 {
     return !late_stream->paused && !late_stream->end_read && late_stream->end - late_stream->begin < READ_AHEAD_BYTES;
 }
 
-static void read_ahead(struct late_stream *late_stream)
+static void late_stream_read_ahead(struct late_stream *late_stream)
 {
     ssize_t received;
 
@@ -135,49 +135,49 @@ static void read_ahead(struct late_stream *late_stream)
 
 /* ---- sending ---- */
 
-static int cut_pieces(jd_iovec *pieces, int count, size_t bytes)
+static int buffers_cut(jd_iovec *buffers, int count, size_t bytes)
 {
     for (int i = 0; i < count; i++) {
-        if (bytes <= pieces[i].length) {
-            pieces[i].length = bytes;
+        if (bytes <= buffers[i].length) {
+            buffers[i].length = bytes;
             return i + 1;
         }
-        bytes -= pieces[i].length;
+        bytes -= buffers[i].length;
     }
     return count;
 }
 
-static void send_some(struct late_streams *streams, struct late_stream *late_stream)
+static void late_stream_send_some(struct late_streams *streams, struct late_stream *late_stream)
 {
     struct stream *stream = late_stream->stream;
-    jd_iovec pieces[SEND_PIECES];
+    jd_iovec buffers[SEND_PIECES];
     size_t total;
     bool more;
-    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, &total, &more);
+    int count = output_queue_pieces(&stream->output, buffers, SEND_PIECES, &total, &more);
     ssize_t sent;
 
     if (count == 0) {
-        late_stream->failure = stream_read_file(stream, some_bytes(streams, SIZE_MAX));
+        late_stream->failure = stream_read_file(stream, random_length(streams, SIZE_MAX));
         return;
     }
-    sent = socket_send(stream->socket, pieces, cut_pieces(pieces, count, some_bytes(streams, total)));
+    sent = socket_send(stream->socket, buffers, buffers_cut(buffers, count, random_length(streams, total)));
     if (sent >= 0)
-        late_stream->sent_untold = (size_t)sent;
+        late_stream->sent_unreported = (size_t)sent;
     else if (sent == JD_EAGAIN)
         late_stream->blocked = true;
     else
         late_stream->failure = (int)sent;
 }
 
-static void tell_sent(struct late_stream *late_stream)
+static void late_stream_report_sent(struct late_stream *late_stream)
 {
-    size_t bytes = late_stream->sent_untold;
+    size_t bytes = late_stream->sent_unreported;
 
-    late_stream->sent_untold = 0;
+    late_stream->sent_unreported = 0;
     stream_sent(late_stream->stream, bytes);
 }
 
-static void shut_down(struct late_stream *late_stream)
+static void late_stream_shut_down(struct late_stream *late_stream)
 {
     int result = socket_shutdown_write(late_stream->stream->socket);
 
@@ -188,34 +188,34 @@ static void shut_down(struct late_stream *late_stream)
 
 /* ---- closing ---- */
 
-/* What the kernel takes of the output that it does not have yet: a piece at a time, each told before the next. */
-static void send_rest(struct late_stream *late_stream)
+/* Sends as much of the remaining output as the kernel takes: one buffer at a time, each reported before the next. */
+static void late_stream_send_rest(struct late_stream *late_stream)
 {
     struct stream *stream = late_stream->stream;
-    jd_iovec piece;
+    jd_iovec buffer;
     size_t total;
     bool more;
     ssize_t sent = 0;
 
     if (output_queue_bytes(&stream->output) == 0)
         late_stream->rest_sent = true;
-    else if (output_queue_pieces(&stream->output, &piece, 1, &total, &more) == 0)
+    else if (output_queue_pieces(&stream->output, &buffer, 1, &total, &more) == 0)
         late_stream->rest_sent = stream_read_file(stream, READ_AHEAD_BYTES) < 0;
     else
-        sent = socket_send(stream->socket, &piece, 1);
+        sent = socket_send(stream->socket, &buffer, 1);
     late_stream->rest_sent |= sent < 0;
-    late_stream->sent_untold = sent > 0 ? (size_t)sent : 0;
+    late_stream->sent_unreported = sent > 0 ? (size_t)sent : 0;
 }
 
-/* Closing over input would send RST (see stream_ops.close). Bounded, as a peer may send for ever. */
-static void drop_input(struct late_stream *late_stream)
+/* Closing with unread input would send RST (see stream_ops.close). Bounded, because a peer may send without end. */
+static void late_stream_drop_input(struct late_stream *late_stream)
 {
     for (int i = 0; i < DROPS_MAX; i++)
         if (socket_receive(late_stream->stream->socket, late_stream->data, READ_AHEAD_BYTES) <= 0)
             return;
 }
 
-static void forget(struct late_streams *streams, struct late_stream *late_stream)
+static void late_stream_free(struct late_streams *streams, struct late_stream *late_stream)
 {
     struct late_stream **link = &streams->first;
 
@@ -225,7 +225,7 @@ static void forget(struct late_streams *streams, struct late_stream *late_stream
     free(late_stream);
 }
 
-static void close_stream(struct late_streams *streams, struct late_stream *late_stream)
+static void late_stream_close(struct late_streams *streams, struct late_stream *late_stream)
 {
     struct stream *stream = late_stream->stream;
 
@@ -234,40 +234,40 @@ static void close_stream(struct late_streams *streams, struct late_stream *late_
         return;
     }
     if (!late_stream->with_reset && !late_stream->rest_sent && late_stream->failure == 0) {
-        send_rest(late_stream);
+        late_stream_send_rest(late_stream);
         return;
     }
     if (late_stream->with_reset)
         socket_reset_on_close(stream->socket);
     else if (late_stream->failure == 0)
-        drop_input(late_stream);
+        late_stream_drop_input(late_stream);
     if (stream->shared_descriptor && !late_stream->with_reset)
         socket_shutdown_write(stream->socket);
     socket_close(stream->socket);
     stream->socket = SOCKET_NONE;
     stream->engine_data = NULL;
     streams->descriptor_freed = true;
-    forget(streams, late_stream);
+    late_stream_free(streams, late_stream);
     stream_closed(stream);
 }
 
-static void tell_failure(struct late_stream *late_stream)
+static void late_stream_report_failure(struct late_stream *late_stream)
 {
-    late_stream->failure_told = true;
+    late_stream->failure_reported = true;
     stream_failed(late_stream->stream, late_stream->failure);
 }
 
-static void tell_end(struct late_stream *late_stream)
+static void late_stream_report_end(struct late_stream *late_stream)
 {
-    late_stream->end_told = true;
+    late_stream->end_reported = true;
     stream_ended(late_stream->stream);
 }
 
-/* ---- what the engine asks ---- */
+/* ---- called by the engine ---- */
 
 int late_stream_interest(const struct late_stream *late_stream)
 {
-    int events = (may_read_ahead(late_stream) ? POLLIN : 0) | (late_stream->blocked ? POLLOUT : 0);
+    int events = (late_stream_may_read_ahead(late_stream) ? POLLIN : 0) | (late_stream->blocked ? POLLOUT : 0);
 
     if (!late_stream->started || late_stream->closing || late_stream->failure != 0)
         return -1;
@@ -280,8 +280,8 @@ void late_stream_polled(struct late_stream *late_stream, int events)
 
     if (events & (POLLOUT | POLLERR | POLLHUP))
         late_stream->blocked = false;
-    if (events & (POLLIN | POLLERR | POLLHUP) && may_read_ahead(late_stream)) {
-        read_ahead(late_stream);
+    if (events & (POLLIN | POLLERR | POLLHUP) && late_stream_may_read_ahead(late_stream)) {
+        late_stream_read_ahead(late_stream);
         return;
     }
     if (events & POLLERR) {
@@ -294,29 +294,29 @@ void late_stream_polled(struct late_stream *late_stream, int events)
 
 bool late_stream_could(const struct late_stream *late_stream, enum stream_work work)
 {
-    bool all_told = late_stream->begin == late_stream->end;
+    bool all_delivered = late_stream->begin == late_stream->end;
 
-    /* One thing at a time: a stream that may be gone after a turn's first has no second. */
+    /* A closing stream has one item of work at a time, because that item may free it. */
     if (work == WORK_CLOSE || late_stream->closing)
-        return late_stream->closing && work == (late_stream->sent_untold > 0 ? WORK_SENT : WORK_CLOSE);
-    if (late_stream->failure_told)
+        return late_stream->closing && work == (late_stream->sent_unreported > 0 ? WORK_SENT : WORK_CLOSE);
+    if (late_stream->failure_reported)
         return false;
     switch (work) {
     case WORK_PAUSE:
         return late_stream->paused != late_stream->pause_asked;
     case WORK_RECEIVE:
-        return !all_told;
+        return !all_delivered;
     case WORK_END:
-        return late_stream->end_read && !late_stream->end_told && all_told;
+        return late_stream->end_read && !late_stream->end_reported && all_delivered;
     case WORK_SEND:
-        return late_stream->flush_asked && late_stream->sent_untold == 0 && !late_stream->blocked &&
+        return late_stream->flush_asked && late_stream->sent_unreported == 0 && !late_stream->blocked &&
                late_stream->failure == 0 && output_queue_bytes(&late_stream->stream->output) > 0;
     case WORK_SENT:
-        return late_stream->sent_untold > 0;
+        return late_stream->sent_unreported > 0;
     case WORK_SHUTDOWN:
         return late_stream->shutdown_asked && late_stream->failure == 0;
     case WORK_FAIL:
-        return late_stream->failure != 0 && all_told;
+        return late_stream->failure != 0 && all_delivered;
     default:
         return false;
     }
@@ -329,25 +329,25 @@ void late_stream_do(struct late_streams *streams, struct late_stream *late_strea
         late_stream->paused = late_stream->pause_asked;
         break;
     case WORK_RECEIVE:
-        receive(streams, late_stream);
+        late_stream_deliver(streams, late_stream);
         break;
     case WORK_END:
-        tell_end(late_stream);
+        late_stream_report_end(late_stream);
         break;
     case WORK_SEND:
-        send_some(streams, late_stream);
+        late_stream_send_some(streams, late_stream);
         break;
     case WORK_SENT:
-        tell_sent(late_stream);
+        late_stream_report_sent(late_stream);
         break;
     case WORK_SHUTDOWN:
-        shut_down(late_stream);
+        late_stream_shut_down(late_stream);
         break;
     case WORK_FAIL:
-        tell_failure(late_stream);
+        late_stream_report_failure(late_stream);
         break;
     case WORK_CLOSE:
-        close_stream(streams, late_stream);
+        late_stream_close(streams, late_stream);
         break;
     case STREAM_WORKS:
         break;

@@ -1,4 +1,4 @@
-/* The late engine's streams: late_engine.c decides when what is done, late_stream.c does it. */
+/* The late engine's streams: late_engine.c decides when work is done, late_stream.c does it. */
 #ifndef TESTS_LATE_STREAM_H
 #define TESTS_LATE_STREAM_H
 
@@ -14,17 +14,17 @@ struct late_stream {
     bool flush_asked, blocked; /* blocked: the kernel takes no more at the moment */
     bool shutdown_asked;
     bool closing, with_reset, rest_sent;
-    bool end_read, end_told;
-    bool hung_up; /* poll(2) would tell of it again and again */
-    bool failure_told;
+    bool end_read, end_reported;
+    bool hung_up; /* POLLHUP was reported: poll(2) would report it again and again */
+    bool failure_reported;
     int failure;
     unsigned turns_to_close;
-    size_t sent_untold; /* the kernel has taken these bytes of the output queue */
-    size_t begin, end;  /* of what was read ahead */
+    size_t sent_unreported; /* bytes that the kernel has taken of the output queue: not reported yet */
+    size_t begin, end;      /* of the bytes in data that were read ahead and not delivered */
     uint8_t data[READ_AHEAD_BYTES];
 };
 
-/* What can be done for a stream. */
+/* The kinds of work for a stream. */
 enum stream_work {
     WORK_PAUSE, /* or resume */
     WORK_RECEIVE,
@@ -47,11 +47,11 @@ extern const struct stream_ops late_stream_ops;
 
 void late_stream_adopt(struct late_streams *streams, struct stream *stream, socket_handle socket);
 
-/* The events to poll for, or -1 for not at all. */
+/* The events to poll(2) for; -1: do not poll this stream. polled: poll(2) has reported these events. */
 int late_stream_interest(const struct late_stream *late_stream);
 void late_stream_polled(struct late_stream *late_stream, int events);
 
-/* Whether there is such work; does a part of it. The stream is gone after WORK_CLOSE, perhaps. */
+/* could: whether there is such work. do: does a part of it; WORK_CLOSE may free the stream. */
 bool late_stream_could(const struct late_stream *late_stream, enum stream_work work);
 void late_stream_do(struct late_streams *streams, struct late_stream *late_stream, enum stream_work work);
 

@@ -13,7 +13,7 @@ jd_codec *length_codec_with(const jd_length_codec_options *options)
     return codec;
 }
 
-void assert_frame(const jd_codec *codec, jd_buffer *buffer, const void *frame, size_t length, size_t whole)
+void assert_frame(const jd_codec *codec, jd_buffer *buffer, const void *frame, size_t length, size_t frame_bytes)
 {
     const void *data;
     size_t data_length, used;
@@ -21,7 +21,7 @@ void assert_frame(const jd_codec *codec, jd_buffer *buffer, const void *frame, s
     ck_assert_int_eq(jd_codec_decode(codec, buffer, &data, &data_length, &used), 1);
     ck_assert_uint_eq(data_length, length);
     ck_assert_mem_eq(data, frame, length);
-    ck_assert_uint_eq(used, whole);
+    ck_assert_uint_eq(used, frame_bytes);
     jd_buffer_consume(buffer, used);
 }
 
@@ -29,8 +29,8 @@ int decode_result(const jd_codec *codec, const void *bytes, size_t length)
 {
     jd_buffer *buffer = buffer_with(bytes, length);
     const void *data;
-    size_t data_length, whole;
-    int result = jd_codec_decode(codec, buffer, &data, &data_length, &whole);
+    size_t data_length, used;
+    int result = jd_codec_decode(codec, buffer, &data, &data_length, &used);
 
     jd_buffer_destroy(buffer);
     return result;

@@ -1,10 +1,10 @@
-/* What the tests of the length codec share. */
+/* Helpers for tests of the length codec. */
 #ifndef TESTS_LENGTH_CODEC_CHECKS_H
 #define TESTS_LENGTH_CODEC_CHECKS_H
 
 #include <jinduo/length_codec.h>
 
-/* A string literal's bytes and their number, as two arguments. */
+/* A string literal as two arguments: its bytes and their number, without the terminating zero. */
 #define BYTES(literal) (literal), sizeof(literal) - 1
 
 #define HELLO          "HELLO, WORLD"
@@ -15,10 +15,10 @@
 
 jd_codec *length_codec_with(const jd_length_codec_options *options);
 
-/* The first frame in buffer must be this one. Consumes it. */
-void assert_frame(const jd_codec *codec, jd_buffer *buffer, const void *frame, size_t length, size_t whole);
+/* Fails the test unless the first frame in buffer is this one and takes frame_bytes in the buffer. Consumes it. */
+void assert_frame(const jd_codec *codec, jd_buffer *buffer, const void *frame, size_t length, size_t frame_bytes);
 
-/* What comes of decoding these bytes. */
+/* The result of jd_codec_decode for these bytes. */
 int decode_result(const jd_codec *codec, const void *bytes, size_t length);
 
 #endif

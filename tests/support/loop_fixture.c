@@ -17,7 +17,7 @@ char noted[64];
 
 static int descriptors_before;
 
-/* JD_TEST_ENGINE names the engine; without it the default one is tested, whatever the user's environment asks for. */
+/* JD_TEST_ENGINE names the engine. Without it the default engine is tested, whatever JINDUO_ENGINE says. */
 static void choose_engine(void)
 {
     const char *engine = getenv("JD_TEST_ENGINE");
@@ -28,7 +28,7 @@ static void choose_engine(void)
         unsetenv("JINDUO_ENGINE");
 }
 
-static void expect_engine_chosen(void)
+static void assert_engine_chosen(void)
 {
     const char *engine = getenv("JD_TEST_ENGINE");
 
@@ -40,7 +40,7 @@ void loop_fixture_set_up(void)
     choose_engine();
     descriptors_before = open_descriptors();
     ck_assert_int_eq(jd_event_loop_create(&test_loop, NULL), 0);
-    expect_engine_chosen();
+    assert_engine_chosen();
 }
 
 void loop_fixture_tear_down(void)
@@ -103,7 +103,7 @@ void note_letter(void *letter)
     strncat(noted, letter, 1);
 }
 
-static void on_ready(jd_channel *channel, int fd, unsigned events, void *arg)
+static void ready_pipe_on_ready(jd_channel *channel, int fd, unsigned events, void *arg)
 {
     struct ready_pipe *ready = arg;
 
@@ -117,7 +117,8 @@ void ready_pipe_open(struct ready_pipe *ready)
     ready->told = 0;
     ck_assert_int_eq(pipe2(ready->ends, O_CLOEXEC), 0);
     ck_assert_int_eq(write(ready->ends[1], "x", 1), 1);
-    ck_assert_int_eq(jd_channel_create(&ready->channel, test_loop, ready->ends[0], JD_READABLE, on_ready, ready), 0);
+    ck_assert_int_eq(
+        jd_channel_create(&ready->channel, test_loop, ready->ends[0], JD_READABLE, ready_pipe_on_ready, ready), 0);
 }
 
 void ready_pipe_close(struct ready_pipe *ready)

@@ -1,5 +1,5 @@
-/* A loop for each test, and what tests of loops need besides. Use it as a test case's checked fixture:
- * loop_fixture_set_up, loop_fixture_tear_down. */
+/* A loop for each test, and helpers for tests of loops. Use it as a test case's checked fixture: loop_fixture_set_up,
+ * loop_fixture_tear_down. */
 #ifndef TESTS_LOOP_FIXTURE_H
 #define TESTS_LOOP_FIXTURE_H
 
@@ -7,40 +7,40 @@
 #include <jinduo/event_loop.h>
 #include <pthread.h>
 
-/* A test that destroys it sets it to NULL. */
+/* A test that destroys the loop sets this to NULL. */
 extern jd_event_loop *test_loop;
 
-/* Makes the loop, with the defaults of the library. */
+/* Creates the loop with the library's default options. JD_TEST_ENGINE names its engine. */
 void loop_fixture_set_up(void);
 
-/* Destroys it; fails the test if memory or a descriptor was not given back. */
+/* Destroys the loop. Fails the test if memory or a descriptor has not been released. */
 void loop_fixture_tear_down(void);
 
 jd_event_loop_statistics statistics_of(const jd_event_loop *loop);
 
-/* From another thread: returns when the loop has gone to sleep after the sleeps-th time. */
+/* Called from another thread: returns when the loop has gone to sleep at least sleeps times. */
 void wait_for_sleep(const jd_event_loop *loop, uint64_t sleeps);
 
-/* Runs a function in a thread of its own, to its end. */
+/* Runs function in a new thread and waits until it has ended. */
 void run_in_thread(void *(*function)(void *), void *arg);
 
 pthread_t start_thread(void *(*function)(void *), void *arg);
 void join_thread(pthread_t thread);
 
-/* Spends at least so many milliseconds. */
+/* Sleeps for at least so many milliseconds. */
 void spend_ms(unsigned ms);
 
-/* A task that notes its letter, and what was noted so far:
+/* A task that appends its letter to noted:
  * jd_event_loop_queue_in_loop(loop, note_letter, letter('a')). */
 extern char noted[64];
 void *letter(char name);
 void note_letter(void *letter);
 
-/* A pipe on the test's loop that is always readable, and how often its callback has come. */
+/* A pipe on the test's loop that is always readable. */
 struct ready_pipe {
     jd_channel *channel;
     int ends[2];
-    unsigned told;
+    unsigned told; /* how often its callback has been invoked */
 };
 
 void ready_pipe_open(struct ready_pipe *ready);

@@ -11,14 +11,14 @@
 #include <stdlib.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t let_go = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t unblocked = PTHREAD_COND_INITIALIZER;
 static const char *const *answer;
 static int failure, failure_number;
-static bool held;
-static unsigned asked, waiting;
+static bool blocked;
+static unsigned lookups, blocked_lookups;
 
-/* Found by the system, which takes numeric addresses for names, one by one. */
-static struct addrinfo *found(const char *const *addresses, const char *service)
+/* The addresses as a list, made by the system's getaddrinfo, which accepts numeric addresses as names, one per call. */
+static struct addrinfo *resolve_numeric(const char *const *addresses, const char *service)
 {
     const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
     struct addrinfo *first = NULL, **link = &first;
@@ -32,33 +32,34 @@ static struct addrinfo *found(const char *const *addresses, const char *service)
     return first;
 }
 
-static int ask(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **addresses)
+static int name_service_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                                    struct addrinfo **addresses)
 {
     int result;
 
     pthread_mutex_lock(&lock);
-    asked++;
-    waiting++;
-    while (held)
-        pthread_cond_wait(&let_go, &lock);
-    waiting--;
+    lookups++;
+    blocked_lookups++;
+    while (blocked)
+        pthread_cond_wait(&unblocked, &lock);
+    blocked_lookups--;
     result = failure;
     errno = failure_number;
     if (result == 0)
-        *addresses = found(answer, service);
+        *addresses = resolve_numeric(answer, service);
     pthread_mutex_unlock(&lock);
     return result;
 }
 
-/* glibc's own frees each item of a list by itself, so that lists may be joined. */
+/* freeaddrinfo stays the system's: glibc's frees each item separately, so resolve_numeric may join lists. */
 void name_service_install(void)
 {
-    system_calls.getaddrinfo = ask;
+    system_calls.getaddrinfo = name_service_getaddrinfo;
 }
 
 void name_service_remove(void)
 {
-    name_service_let_go();
+    name_service_unblock();
     while (lookups_in_use() > 0)
         poll(NULL, 0, 1);
     system_calls_reset();
@@ -80,18 +81,18 @@ void name_service_fail(int error, int number)
     pthread_mutex_unlock(&lock);
 }
 
-void name_service_hold(void)
+void name_service_block(void)
 {
     pthread_mutex_lock(&lock);
-    held = true;
+    blocked = true;
     pthread_mutex_unlock(&lock);
 }
 
-void name_service_let_go(void)
+void name_service_unblock(void)
 {
     pthread_mutex_lock(&lock);
-    held = false;
-    pthread_cond_broadcast(&let_go);
+    blocked = false;
+    pthread_cond_broadcast(&unblocked);
     pthread_mutex_unlock(&lock);
 }
 
@@ -105,12 +106,12 @@ static unsigned read_locked(const unsigned *number)
     return value;
 }
 
-unsigned name_service_asked(void)
+unsigned name_service_lookups(void)
 {
-    return read_locked(&asked);
+    return read_locked(&lookups);
 }
 
-unsigned name_service_waiting(void)
+unsigned name_service_blocked_lookups(void)
 {
-    return read_locked(&waiting);
+    return read_locked(&blocked_lookups);
 }

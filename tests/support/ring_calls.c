@@ -14,7 +14,7 @@ enum { MADE_UP_MAX = 256 };
 
 static ring_decision decide;
 
-/* ---- results that are made up: of operations that the kernel takes for no operations at all ---- */
+/* ---- made-up results: of operations that are submitted as no-ops ---- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct made_up {
@@ -32,8 +32,8 @@ static void make_up(const struct io_uring *ring, uint64_t user_data, int result)
     pthread_mutex_unlock(&lock);
 }
 
-/* Of a ring that begins: what another at its address has left. */
-static void forget(const struct io_uring *ring)
+/* Called for a new ring: removes the results that an earlier ring at the same address has left. */
+static void forget_made_up(const struct io_uring *ring)
 {
     pthread_mutex_lock(&lock);
     for (unsigned i = made_up_count; i-- > 0;)
@@ -42,7 +42,7 @@ static void forget(const struct io_uring *ring)
     pthread_mutex_unlock(&lock);
 }
 
-static void complete(const struct io_uring *ring, struct io_uring_cqe *completion)
+static void set_made_up_result(const struct io_uring *ring, struct io_uring_cqe *completion)
 {
     for (unsigned i = 0; i < made_up_count; i++) {
         if (made_up[i].ring != ring || made_up[i].user_data != completion->user_data)
@@ -53,15 +53,15 @@ static void complete(const struct io_uring *ring, struct io_uring_cqe *completio
     }
 }
 
-/* A no-op completes while it is submitted, so behind all completions that were there before. An operation's user_data is its
- * own until then. */
-static void complete_made_up(const struct io_uring *ring, unsigned first)
+/* A no-op completes while it is submitted, so its completion lies behind those that were available before. Its
+ * user_data is unique until then. */
+static void set_made_up_results(const struct io_uring *ring, unsigned first)
 {
     unsigned end = io_uring_smp_load_acquire(ring->cq.ktail);
 
     pthread_mutex_lock(&lock);
     for (unsigned i = first; i != end && made_up_count > 0; i++)
-        complete(ring, &ring->cq.cqes[i & ring->cq.ring_mask]);
+        set_made_up_result(ring, &ring->cq.cqes[i & ring->cq.ring_mask]);
     pthread_mutex_unlock(&lock);
 }
 
@@ -99,7 +99,7 @@ static bool is_operation(const struct io_uring_sqe *entry, enum ring_call *call)
     }
 }
 
-static void complete_once(struct io_uring_sqe *entry)
+static void make_single_shot(struct io_uring_sqe *entry)
 {
     if (entry->opcode == IORING_OP_ACCEPT)
         entry->ioprio &= (uint16_t)~IORING_ACCEPT_MULTISHOT;
@@ -109,42 +109,42 @@ static void complete_once(struct io_uring_sqe *entry)
 
 static void fail_operation(const struct io_uring *ring, struct io_uring_sqe *entry, int error)
 {
-    const uint8_t kept = entry->flags & IOSQE_IO_LINK;
+    const uint8_t link_flag = entry->flags & IOSQE_IO_LINK;
     const uint64_t user_data = entry->user_data;
 
     memset(entry, 0, sizeof(*entry));
     io_uring_prep_nop(entry);
-    entry->flags = kept;
+    entry->flags = link_flag;
     entry->user_data = user_data;
     make_up(ring, user_data, error);
 }
 
-static void take_first_piece(struct io_uring_sqe *entry, uint8_t opcode, const struct iovec *pieces)
+static void take_first_buffer(struct io_uring_sqe *entry, uint8_t opcode, const struct iovec *buffers)
 {
     entry->opcode = opcode;
-    entry->addr = (uintptr_t)pieces->iov_base;
+    entry->addr = (uintptr_t)buffers->iov_base;
 }
 
-/* Not taken whole, it completes even where success is silent. */
+/* A short write has a completion even if the send was unsignaled, so the flag is cleared. */
 static void move_one_byte(struct io_uring_sqe *entry)
 {
     const void *pointed = (const void *)(uintptr_t)entry->addr;
 
     switch (entry->opcode) {
     case IORING_OP_RECVMSG:
-        take_first_piece(entry, IORING_OP_RECV, ((const struct msghdr *)pointed)->msg_iov);
+        take_first_buffer(entry, IORING_OP_RECV, ((const struct msghdr *)pointed)->msg_iov);
         break;
     case IORING_OP_SENDMSG:
-        take_first_piece(entry, IORING_OP_SEND, ((const struct msghdr *)pointed)->msg_iov);
+        take_first_buffer(entry, IORING_OP_SEND, ((const struct msghdr *)pointed)->msg_iov);
         break;
     case IORING_OP_SENDMSG_ZC:
-        take_first_piece(entry, IORING_OP_SEND_ZC, ((const struct msghdr *)pointed)->msg_iov);
+        take_first_buffer(entry, IORING_OP_SEND_ZC, ((const struct msghdr *)pointed)->msg_iov);
         break;
     case IORING_OP_READV:
-        take_first_piece(entry, IORING_OP_READ, pointed);
+        take_first_buffer(entry, IORING_OP_READ, pointed);
         break;
     case IORING_OP_WRITEV:
-        take_first_piece(entry, IORING_OP_WRITE, pointed);
+        take_first_buffer(entry, IORING_OP_WRITE, pointed);
         break;
     default:
         break;
@@ -153,48 +153,48 @@ static void move_one_byte(struct io_uring_sqe *entry)
     entry->flags &= (uint8_t)~IOSQE_CQE_SKIP_SUCCESS;
 }
 
-static void decide_over(const struct io_uring *ring, struct io_uring_sqe *entry)
+static void decide_operation(const struct io_uring *ring, struct io_uring_sqe *entry)
 {
     enum ring_call call;
-    int fate;
+    int decision;
 
     if (!is_operation(entry, &call))
         return;
-    complete_once(entry);
-    fate = decide(call, entry->fd);
-    if (fate < 0)
-        fail_operation(ring, entry, fate);
-    else if (fate == RING_ONE_BYTE && call >= RING_RECEIVE)
+    make_single_shot(entry);
+    decision = decide(call, entry->fd);
+    if (decision < 0)
+        fail_operation(ring, entry, decision);
+    else if (decision == RING_ONE_BYTE && call >= RING_RECEIVE)
         move_one_byte(entry);
 }
 
 /* ---- the calls ---- */
 
-/* The kernel takes all that it is shown, but for want of memory: then an operation is decided over again. */
+/* The kernel takes all entries that it is shown, unless it has no memory: then an operation is decided again. */
 static int deciding_enter(struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags,
                           const void *argument, size_t argument_bytes)
 {
     unsigned head = *ring->sq.khead, first = io_uring_smp_load_acquire(ring->cq.ktail);
-    int fate, result;
+    int decision, result;
 
     ck_assert(!(ring->flags & IORING_SETUP_SQPOLL));
-    fate = decide(flags & IORING_ENTER_GETEVENTS ? RING_ENTER : RING_SUBMIT, -1);
-    if (fate < 0)
-        return fate;
+    decision = decide(flags & IORING_ENTER_GETEVENTS ? RING_ENTER : RING_SUBMIT, -1);
+    if (decision < 0)
+        return decision;
     for (unsigned i = 0; i < submissions; i++)
-        decide_over(ring, &ring->sq.sqes[ring->sq.array[(head + i) & ring->sq.ring_mask]]);
+        decide_operation(ring, &ring->sq.sqes[ring->sq.array[(head + i) & ring->sq.ring_mask]]);
     result = io_uring_enter2((unsigned)ring->enter_ring_fd, submissions, completions, flags,
                              (sigset_t *)(uintptr_t)argument, argument_bytes);
-    complete_made_up(ring, first);
+    set_made_up_results(ring, first);
     return result;
 }
 
 static int deciding_setup(unsigned entries, struct io_uring *ring, struct io_uring_params *params)
 {
-    int fate = decide(RING_SETUP, -1);
+    int decision = decide(RING_SETUP, -1);
 
-    forget(ring);
-    return fate < 0 ? fate : io_uring_queue_init_params(entries, ring, params);
+    forget_made_up(ring);
+    return decision < 0 ? decision : io_uring_queue_init_params(entries, ring, params);
 }
 
 void ring_calls_decide(ring_decision decision)
@@ -206,7 +206,7 @@ void ring_calls_decide(ring_decision decision)
 
 /* ---- an older kernel ---- */
 
-/* The field behind bgid: pad in liburing 2.3, later flags. */
+/* The flags field follows bgid; liburing 2.3 names it pad. */
 static int register_as_before_6_12(unsigned fd, unsigned operation, const void *argument, unsigned count)
 {
     const struct io_uring_buf_reg *buffers = argument;

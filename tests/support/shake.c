@@ -1,11 +1,12 @@
-/* Holds threads up at random moments, so that what needs an unlucky one to be seen is seen soon: two loads between which
- * another thread must have come, something touched after the store that allows another thread to free it. Part of the build
- * with -Dshake=true, whose functions call these two at their beginning and end (gcc(1), -finstrument-functions).
- * In the environment, without which nothing is held up:
- * JD_SHAKE=N: once in so many calls, for up to 0.3 ms.
- * JD_SHAKE_SLOW=N: of so many beginnings and ends of functions one, others in each process, takes 15 ms longer, in the
- * first thread or in all others; a thread 300 ms at most and a process 1.5 s. For what a test has to wait for, and only
- * happens to be there by then. */
+/* Delays threads at random moments, so that races show up soon: two loads between which another thread must have
+ * stored, or an access after the store that allows another thread to free the object. Part of builds with
+ * -Dshake=true, in which each function calls the two hooks below at its beginning and end (gcc(1),
+ * -finstrument-functions). The environment enables the delays:
+ *
+ *   - JD_SHAKE=N: one in N calls of a hook is delayed, for at most 0.3 ms.
+ *   - JD_SHAKE_SLOW=N: one in N places (the beginning or the end of a function; in the first thread or in all others)
+ *     is delayed by 15 ms each time. The places differ between processes. At most 300 ms per thread and 1.5 s per
+ *     process. Finds tests that should wait for an event and pass only because it usually has happened by then. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -29,11 +30,11 @@ enum {
 void __cyg_profile_func_enter(void *function, void *caller);
 void __cyg_profile_func_exit(void *function, void *caller);
 
-#define OF_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
+#define PER_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
 
-OF_THREAD uint64_t state;
-OF_THREAD pid_t thread;
-OF_THREAD int slow_calls; /* so far */
+PER_THREAD uint64_t state;
+PER_THREAD pid_t thread;
+PER_THREAD int slow_calls; /* so far */
 
 static unsigned long one_in, slow_one_in; /* 0: never */
 static pid_t process;
@@ -48,22 +49,22 @@ HOOK static void begin_process(void)
     slow_calls_left = SLOW_CALLS_OF_PROCESS;
 }
 
-HOOK static unsigned long number_of(const char *variable)
+HOOK static unsigned long environment_number(const char *variable)
 {
-    const char *wanted = getenv(variable);
+    const char *value = getenv(variable);
 
-    return wanted != NULL ? strtoul(wanted, NULL, 10) : 0;
+    return value != NULL ? strtoul(value, NULL, 10) : 0;
 }
 
 HOOK __attribute__((constructor)) static void read_environment(void)
 {
-    one_in = number_of("JD_SHAKE");
-    slow_one_in = number_of("JD_SHAKE_SLOW");
+    one_in = environment_number("JD_SHAKE");
+    slow_one_in = environment_number("JD_SHAKE_SLOW");
     begin_process();
     pthread_atfork(NULL, NULL, begin_process);
 }
 
-/* xorshift64 (G. Marsaglia, 2003); another sequence in each thread and run. */
+/* xorshift64 (G. Marsaglia, 2003); the sequence differs between threads and runs. */
 HOOK static uint64_t next_random(void)
 {
     struct timespec now;
@@ -78,7 +79,7 @@ HOOK static uint64_t next_random(void)
     return state;
 }
 
-HOOK static void hold_up(uint64_t random)
+HOOK static void delay_thread(uint64_t random)
 {
     struct timespec pause = { .tv_nsec = random % 8 == 0 ? LONG_NS : SHORT_NS };
     int saved_errno = errno;
@@ -98,10 +99,10 @@ HOOK static void shake(void)
         return;
     random = next_random() >> 16;
     if ((random >> 8) % one_in == 0)
-        hold_up(random);
+        delay_thread(random);
 }
 
-HOOK static void be_slow(void *function, bool at_end)
+HOOK static void slow_down(void *function, bool at_end)
 {
     uint64_t place;
     struct timespec pause = { .tv_nsec = SLOW_NS };
@@ -124,11 +125,11 @@ HOOK static void be_slow(void *function, bool at_end)
 HOOK void __cyg_profile_func_enter(void *function, void *caller)
 {
     shake();
-    be_slow(function, false);
+    slow_down(function, false);
 }
 
 HOOK void __cyg_profile_func_exit(void *function, void *caller)
 {
     shake();
-    be_slow(function, true);
+    slow_down(function, true);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Far more than anything on this host takes; only a failing test waits as long. */
+/* Much longer than any operation on this host; only a failing test waits so long. */
 enum { PATIENCE_MS = 3000 };
 
 jd_endpoint parsed(const char *text)

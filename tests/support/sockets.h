@@ -4,21 +4,21 @@
 
 #include "base/platform/socket.h"
 
-/* The endpoint that text names. */
+/* Parses text, such as "127.0.0.1:0". */
 jd_endpoint parsed(const char *text);
 
-/* The endpoint's text; valid until the next call. */
+/* The endpoint as text; valid until the next call. */
 const char *formatted(const jd_endpoint *endpoint);
 
 socket_handle listen_on(const jd_endpoint *endpoint, const struct socket_options *options, jd_endpoint *bound);
 
-/* A client as any other program has one: blocking, made without the library. */
+/* A blocking client socket that does not use the library. */
 int connect_client(const jd_endpoint *endpoint);
 
 /* Waits until fd is ready for events (poll(2)). */
 void wait_for(int fd, short events);
 
-/* Waits for a connection. */
+/* Waits for a connection and accepts it. */
 socket_handle accept_one(socket_handle listener, struct peer_address *peer);
 
 struct socket_pair {
@@ -31,12 +31,12 @@ struct socket_pair {
 
 struct socket_pair connect_pair(const jd_endpoint *endpoint, const struct socket_options *options);
 
-/* By TCP over 127.0.0.1. */
+/* A TCP connection over 127.0.0.1. */
 struct socket_pair connect_loopback(void);
 
 bool is_nonblocking_and_closed_on_exec(int fd);
 
-/* Descriptors open in this process (of the first 256). */
+/* The number of open descriptors of this process, among the first 256. */
 int open_descriptors(void);
 
 #endif

@@ -45,7 +45,7 @@ static jd_tcp_client *live(enum life life)
     if (life == LIFE_NO_PATH)
         use.options.connect = "unix:/nonexistent/path";
     if (life == LIFE_NAME_HELD)
-        name_service_hold();
+        name_service_block();
     if (life == LIFE_NO_NAME)
         name_service_fail(EAI_AGAIN, 0);
     return start_client(&use);

@@ -349,7 +349,7 @@ START_TEST(looking_up_times_out_and_a_late_answer_is_dropped)
     static const char *const addresses[] = { "127.0.0.1", NULL };
     name_service_install();
     name_service_answer(addresses);
-    name_service_hold();
+    name_service_block();
     serve(&(struct service){ .on_message = echo });
 
     jd_tcp_client *client = start_client(
@@ -360,7 +360,7 @@ START_TEST(looking_up_times_out_and_a_late_answer_is_dropped)
     ck_assert_str_eq(noted_report(0)->report.reason, "name lookup timed out: no answer within connect_timeout_ms");
     ck_assert_str_eq(noted_report(0)->endpoint, "none");
     ck_assert_uint_eq(statistics().connects_failed, 1);
-    name_service_let_go();
+    name_service_unblock();
     pump_until_quiet();
     ck_assert_uint_eq(connections_up(), 0);
     ck_assert_uint_eq(reports_noted(), 1);
@@ -389,7 +389,7 @@ START_TEST(a_name_is_looked_up_anew_for_each_attempt)
     name_service_answer(right);
 
     PUMP_UNTIL(clients_up() == 1);
-    ck_assert_uint_eq(name_service_asked(), reports_noted() + 1);
+    ck_assert_uint_eq(name_service_lookups(), reports_noted() + 1);
     name_service_remove();
 }
 END_TEST

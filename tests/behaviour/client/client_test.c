@@ -226,19 +226,19 @@ START_TEST(a_name_is_looked_up_off_the_loop)
     bool timer_ran = false;
     name_service_install();
     name_service_answer(addresses);
-    name_service_hold();
+    name_service_block();
     serve(&(struct service){ .on_message = echo });
 
     jd_tcp_client *client = start_client(&(struct client_use){
         .options.connect = at_server_port("server.test"), .on_up = say_hello, .on_message = expect_hello });
 
-    PUMP_UNTIL(name_service_waiting() == 1);
+    PUMP_UNTIL(name_service_blocked_lookups() == 1);
     ck_assert_int_eq(jd_event_loop_run_after(the_loop, 1, set_bool, &timer_ran, NULL), 0);
     PUMP_UNTIL(timer_ran);
     ck_assert_uint_eq(connections_up(), 0);
-    name_service_let_go();
+    name_service_unblock();
     PUMP_UNTIL(client_bytes() == 5);
-    ck_assert_uint_eq(name_service_asked(), 1);
+    ck_assert_uint_eq(name_service_lookups(), 1);
     jd_tcp_client_destroy(client, NULL, NULL);
     PUMP_UNTIL(connections_down() == 2);
     name_service_remove();
@@ -253,7 +253,7 @@ START_TEST(an_address_is_not_looked_up)
     start_client(&(struct client_use){ 0 });
 
     PUMP_UNTIL(connections_up() == 2);
-    ck_assert_uint_eq(name_service_asked(), 0);
+    ck_assert_uint_eq(name_service_lookups(), 0);
     name_service_remove();
 }
 END_TEST

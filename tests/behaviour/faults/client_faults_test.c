@@ -196,7 +196,7 @@ START_TEST(whichever_system_call_fails_the_client_gets_through)
             note_plan(fault_call_name(fault->call), fault_error_name(fault), number);
             faults_set(fault, number, 1);
             run_client(_i);
-            struck += faults_struck() > 0;
+            struck += faults_injected() > 0;
             faults_stop();
         }
     }

@@ -51,7 +51,7 @@ void run_abort(const char *condition, const char *file, int line)
 
 static unsigned times_struck(void)
 {
-    return run.plan.fault != NULL ? faults_struck() : checking_memory_failures();
+    return run.plan.fault != NULL ? faults_injected() : checking_memory_failures();
 }
 
 static bool is_of_the_fault(int error)

@@ -404,9 +404,9 @@ START_TEST(a_receive_that_waits_until_others_are_tried_does_not_make_the_loop_sp
     serve(&(struct service){ .on_up = pause_reading, .on_message = echo });
     int client = client_connect_up();
     pump_until_quiet();
-    proactor->receiving.are_trying = true;
-    proactor->receiving.tried_by = proactor->backend->ops->submitted(proactor->backend) + 1000;
-    proactor->receiving.tried_turn = proactor->turn;
+    proactor->receiving.waiters_untried = true;
+    proactor->receiving.untried_until = proactor->backend->ops->submitted(proactor->backend) + 1000;
+    proactor->receiving.untried_turn = proactor->turn;
     jd_tcp_connection_post(connection_id(0), resume_reading, NULL);
     client_send(client, "!", 1);
 
@@ -418,7 +418,7 @@ START_TEST(a_receive_that_waits_until_others_are_tried_does_not_make_the_loop_sp
 
     ck_assert_uint_lt(turns, 10 * WAITED_MS); /* it would be thousands */
     ck_assert_uint_eq(bytes_received(), 0);
-    proactor->receiving.are_trying = false;
+    proactor->receiving.waiters_untried = false;
     client_expect(client, "!", 1);
 }
 END_TEST

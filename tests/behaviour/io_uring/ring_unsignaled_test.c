@@ -105,7 +105,7 @@ START_TEST(what_follows_a_silent_send_does_not_wait_until_the_loop_wakes)
     serve(&(struct service){ .on_message = echo_and_think_again, .arg = &_i });
     int client = client_connect_up();
     pump_until_quiet();
-    the_ring()->silence_limited = true; /* so that no timeout ends a sleep */
+    the_ring()->unsignaled_timeout_armed = true; /* so that no timeout ends a sleep */
     pump_by(sleep_without_end);
     client_send(client, "hello", 5);
 
@@ -178,7 +178,7 @@ START_TEST(memory_that_was_lent_comes_back_at_once)
     serve(&(struct service){ .on_message = answer_from_own_memory });
     int client = client_connect_up();
     pump_until_quiet();
-    the_ring()->silence_limited = true; /* so that no timeout ends a sleep */
+    the_ring()->unsignaled_timeout_armed = true; /* so that no timeout ends a sleep */
     pump_by(sleep_without_end);
     client_send(client, "?", 1);
 

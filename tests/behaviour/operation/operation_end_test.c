@@ -312,7 +312,7 @@ START_TEST(a_cancel_that_comes_too_late_for_the_loops_queue_holds_nothing_up)
     pump_turns(1);
     ck_assert(!records[0].over);
     atomic_store(&operation_of(&records[0].operation)->cancel_state, CANCEL_POSTED);
-    PUMP_UNTIL(operation_of(&records[0].operation)->state == OPERATION_HELD);
+    PUMP_UNTIL(operation_of(&records[0].operation)->state == OPERATION_CANCEL_PENDING);
 
     ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
     the_loop = NULL;

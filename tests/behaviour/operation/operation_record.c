@@ -36,7 +36,7 @@ jd_handle listen_somewhere(jd_endpoint *bound)
     jd_handle listener;
 
     ck_assert_int_eq(jd_endpoint_parse(&endpoint, own_tcp_endpoint(0), NULL), 0);
-    ck_assert_int_eq(jd_handle_listen(&listener, &endpoint, bound), 0);
+    ck_assert_int_eq(jd_socket_listen(&listener, &endpoint, bound), 0);
     return listener;
 }
 

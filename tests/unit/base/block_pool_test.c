@@ -44,7 +44,7 @@ static void get_blocks(struct block **blocks, unsigned count)
 static void put_blocks(struct block **blocks, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        block_put(blocks[i]);
+        block_release(blocks[i]);
 }
 
 START_TEST(a_pool_that_was_never_used_holds_no_memory)
@@ -67,7 +67,7 @@ START_TEST(a_block_is_empty_and_all_its_room_can_be_written)
 
     ck_assert_uint_eq(block_length(block), block->capacity - 10);
     ck_assert_uint_eq(block_room(block), 0);
-    block_put(block);
+    block_release(block);
 }
 END_TEST
 
@@ -76,14 +76,14 @@ START_TEST(a_used_block_comes_back_empty)
     struct block *block = get_block();
     block->begin = 5;
     block->end = 50;
-    block_put(block);
+    block_release(block);
 
     block = get_block();
 
     ck_assert_uint_eq(block->begin, 0);
     ck_assert_uint_eq(block->end, 0);
     ck_assert_ptr_null(block->next);
-    block_put(block);
+    block_release(block);
 }
 END_TEST
 
@@ -145,7 +145,7 @@ START_TEST(a_pool_whose_limit_is_below_a_region_uses_the_heap_only)
 
     ck_assert_uint_eq(block_pool_bytes(&tiny), BLOCK_BYTES);
     memset(block->data, 'x', block->capacity);
-    block_put(block);
+    block_release(block);
     ck_assert_uint_eq(block_pool_bytes(&tiny), 0);
     block_pool_destroy(&tiny);
 }
@@ -173,7 +173,7 @@ START_TEST(one_block_coming_and_going_at_a_regions_border_takes_no_new_memory)
 
     checking_memory_fail_at(1);
     for (int i = 0; i < 10; i++) {
-        block_put(blocks[per_region]);
+        block_release(blocks[per_region]);
         blocks[per_region] = get_block();
     }
 
@@ -205,7 +205,7 @@ START_TEST(prefaulting_without_memory_fails_and_leaves_the_pool_usable)
 
     ck_assert_uint_eq(block_pool_bytes(&pool), 0);
     block = get_block();
-    block_put(block);
+    block_release(block);
 }
 END_TEST
 
@@ -219,7 +219,7 @@ START_TEST(without_memory_for_a_region_a_block_comes_from_the_heap)
     ck_assert(checking_memory_has_failed());
     ck_assert_uint_eq(block_pool_bytes(&pool), BLOCK_BYTES);
     ck_assert_uint_eq(pool.overflow_count, 1);
-    block_put(block);
+    block_release(block);
 }
 END_TEST
 
@@ -236,7 +236,7 @@ START_TEST(without_any_memory_there_is_no_block_and_nothing_is_counted)
     ck_assert_uint_eq(tiny.overflow_count, 0);
     block = block_pool_get(&tiny);
     ck_assert_ptr_nonnull(block);
-    block_put(block);
+    block_release(block);
     block_pool_destroy(&tiny);
 }
 END_TEST
@@ -310,7 +310,7 @@ static void model_put(struct model *model, uint64_t *random)
     model->count--;
     model->blocks[which] = model->blocks[model->count];
     model->marks[which] = model->marks[model->count];
-    block_put(block);
+    block_release(block);
 }
 
 static void assert_pool(const struct model *model)
@@ -358,7 +358,7 @@ static struct block *keep_part(struct block *whole, uint32_t begin, uint32_t len
     struct block shown;
     struct block *slice;
 
-    block_show(&shown, &slices, whole, begin, length);
+    block_view(&shown, &slices, whole, begin, length);
     slice = block_keep(&shown);
     ck_assert_ptr_nonnull(slice);
     return slice;
@@ -371,8 +371,8 @@ START_TEST(keeping_a_whole_block_gives_that_block)
     ck_assert_ptr_eq(block_keep(block), block);
 
     ck_assert_uint_eq(block->slices, 0);
-    ck_assert_uint_eq(block_held_bytes(block), block->capacity);
-    block_put(block);
+    ck_assert_uint_eq(block_pinned_bytes(block), block->capacity);
+    block_release(block);
 }
 END_TEST
 
@@ -388,9 +388,9 @@ START_TEST(a_slice_shows_its_bytes_and_has_no_room_behind_them)
     ck_assert_mem_eq(slice->data + slice->begin, "second", 6);
     ck_assert_uint_eq(block_length(slice), 6);
     ck_assert_uint_eq(block_room(slice), 0);
-    ck_assert_uint_eq(block_held_bytes(slice), whole->capacity);
-    block_put(slice);
-    block_put(whole);
+    ck_assert_uint_eq(block_pinned_bytes(slice), whole->capacity);
+    block_release(slice);
+    block_release(whole);
 }
 END_TEST
 
@@ -405,12 +405,12 @@ START_TEST(a_block_goes_back_when_its_holder_and_all_slices_have_in_any_order)
             holders[i] = keep_part(holders[0], i, 1);
         for (uint64_t left = HOLDERS; left > 0; left--) {
             uint64_t which = random_below(&random, left);
-            ck_assert_uint_eq(pool.blocks_out, 1);
-            block_put(holders[which]);
+            ck_assert_uint_eq(pool.blocks_used, 1);
+            block_release(holders[which]);
             holders[which] = holders[left - 1];
         }
-        ck_assert_uint_eq(pool.blocks_out, 0);
-        ck_assert_uint_eq(slices.blocks_out, 0);
+        ck_assert_uint_eq(pool.blocks_used, 0);
+        ck_assert_uint_eq(slices.blocks_used, 0);
     }
 }
 END_TEST
@@ -419,15 +419,15 @@ START_TEST(without_memory_nothing_is_kept_of_a_shown_part)
 {
     struct block *whole = get_block();
     struct block shown;
-    block_show(&shown, &slices, whole, 0, 1);
+    block_view(&shown, &slices, whole, 0, 1);
     checking_memory_fail(1, 2); /* a region, and from the heap */
 
     ck_assert_ptr_null(block_keep(&shown));
 
     ck_assert_uint_eq(whole->slices, 0);
     checking_memory_fail(1, 0);
-    block_put(whole);
-    ck_assert_uint_eq(pool.blocks_out, 0);
+    block_release(whole);
+    ck_assert_uint_eq(pool.blocks_used, 0);
 }
 END_TEST
 

@@ -279,7 +279,7 @@ START_TEST(a_buffer_does_what_an_array_does_under_any_operations)
 
     for (int i = 0; i < 2; i++) {
         jd_buffer_destroy(subjects[i].buffer);
-        block_put(subjects[i].block);
+        block_release(subjects[i].block);
     }
 }
 END_TEST

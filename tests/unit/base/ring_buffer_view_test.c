@@ -52,7 +52,7 @@ START_TEST(a_view_shows_the_bytes_of_the_block_where_they_lie)
     ck_assert_ptr_eq(jd_buffer_peek(&buffer, 5), block->data + block->begin + 7);
     ck_assert_uint_eq(jd_memory_in_use(), before);
     ring_buffer_clear(&buffer);
-    block_put(block);
+    block_release(block);
 }
 END_TEST
 
@@ -64,7 +64,7 @@ START_TEST(a_view_ends_when_it_is_emptied)
     ring_buffer_view(&buffer, block);
 
     ck_assert_uint_eq(jd_buffer_consume(&buffer, 5), 5);
-    block_put(block);
+    block_release(block);
 
     ck_assert_ptr_null(buffer.borrowed);
     put_text(&buffer, "next");
@@ -119,7 +119,7 @@ START_TEST(the_first_write_to_a_view_copies_it_and_leaves_the_block_untouched)
 
     ck_assert_mem_eq(block->data, before, block->capacity);
     ck_assert_uint_eq(block_length(block), 12);
-    block_put(block);
+    block_release(block);
     ck_assert_ptr_null(buffer.borrowed);
     assert_text(&buffer, write_cases[_i].expected);
     ck_assert_uint_eq(buffer.searched, write_cases[_i].write == prepend_to ? 0 : 3);
@@ -139,7 +139,7 @@ START_TEST(a_write_of_nothing_leaves_a_view_a_view)
 
     ck_assert_ptr_eq(buffer.borrowed, block);
     ring_buffer_clear(&buffer);
-    block_put(block);
+    block_release(block);
 }
 END_TEST
 
@@ -187,7 +187,7 @@ START_TEST(moving_a_view_copies_what_is_left_of_it)
 
     ck_assert_int_eq(ring_buffer_move(&to, &from), 0);
     memset(block->data, '?', block->capacity);
-    block_put(block);
+    block_release(block);
 
     assert_text(&to, "block");
     assert_text(&from, "");

@@ -25,10 +25,10 @@ static void set_up(void)
 static void pretend_to_be_old(uint32_t taken)
 {
     for (uint32_t i = 0; i <= queue.mask; i++)
-        atomic_store(&queue.cells[(taken + i) & queue.mask].turn, taken + i - queue.mask);
-    atomic_store(&queue.places, taken);
+        atomic_store(&queue.cells[(taken + i) & queue.mask].sequence, taken + i - queue.mask);
+    atomic_store(&queue.state, taken);
     atomic_store(&queue.free_until, taken + queue.mask + 1);
-    atomic_store(&queue.free_seen, taken + queue.mask + 1);
+    atomic_store(&queue.free_until_cached, taken + queue.mask + 1);
     queue.taken = taken;
     queue.batch_end = taken;
 }
@@ -56,13 +56,13 @@ static void note_node(struct task_node *task)
 
 static int put(uintptr_t number)
 {
-    return task_queue_put(&queue, note, (void *)number); // NOLINT(performance-no-int-to-ptr)
+    return task_queue_push(&queue, note, (void *)number); // NOLINT(performance-no-int-to-ptr)
 }
 
 static int put_node(struct numbered *numbered, uintptr_t number)
 {
     *numbered = (struct numbered){ .task.run = note_node, .number = number };
-    return task_queue_put_node(&queue, &numbered->task);
+    return task_queue_push_node(&queue, &numbered->task);
 }
 
 /* Runs the next of the batch. 0 at its end. */
@@ -177,7 +177,7 @@ START_TEST(a_wrong_word_about_free_cells_does_not_open_a_full_ring)
         ck_assert_int_eq(put(number), 0);
 
     for (unsigned bit = 0; bit < 32; bit++) {
-        atomic_store(&queue.free_seen, CELLS - (UINT32_C(1) << bit));
+        atomic_store(&queue.free_until_cached, CELLS - (UINT32_C(1) << bit));
         ck_assert_int_eq(put(CELLS + 1), JD_ENOBUFS);
     }
 
@@ -292,10 +292,10 @@ static void run_item_node(struct task_node *task)
 /* The loop's own way: one that finds the ring full is put in with memory of its own. */
 static int put_item(struct producer *producer, struct item *item)
 {
-    int result = item->number % 3 == 0 ? JD_ENOBUFS : task_queue_put(&queue, run_item, item);
+    int result = item->number % 3 == 0 ? JD_ENOBUFS : task_queue_push(&queue, run_item, item);
 
     producer->in_ring += result == 0;
-    return result == JD_ENOBUFS ? task_queue_put_node(&queue, &item->task) : result;
+    return result == JD_ENOBUFS ? task_queue_push_node(&queue, &item->task) : result;
 }
 
 static void *produce(void *arg)

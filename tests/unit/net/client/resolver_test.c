@@ -55,7 +55,7 @@ static void wait_for_done(unsigned count)
 
 static void wait_for_waiting(unsigned count)
 {
-    for (int waited_ms = 0; name_service_waiting() < count; waited_ms++) {
+    for (int waited_ms = 0; name_service_blocked_lookups() < count; waited_ms++) {
         ck_assert_int_lt(waited_ms, LATE_MS);
         poll(NULL, 0, 1);
     }
@@ -167,18 +167,18 @@ END_TEST
 START_TEST(a_few_threads_look_names_up_side_by_side_and_end)
 {
     enum { LOOKUPS = 3 * THREADS };
-    name_service_hold();
+    name_service_block();
 
     for (int i = 0; i < LOOKUPS; i++)
         start(on_done_release);
     wait_for_waiting(THREADS);
     ck_assert_uint_eq(resolver_threads(), THREADS);
-    ck_assert_uint_eq(name_service_asked(), THREADS);
+    ck_assert_uint_eq(name_service_lookups(), THREADS);
     ck_assert_uint_eq(done_count, 0);
-    name_service_let_go();
+    name_service_unblock();
     wait_for_done(LOOKUPS);
 
-    ck_assert_uint_eq(name_service_asked(), LOOKUPS);
+    ck_assert_uint_eq(name_service_lookups(), LOOKUPS);
     for (int waited_ms = 0; resolver_threads() > 0; waited_ms++) {
         ck_assert_int_lt(waited_ms, LATE_MS);
         poll(NULL, 0, 1);
@@ -191,7 +191,7 @@ END_TEST
 START_TEST(one_that_is_released_is_never_done)
 {
     struct lookup *running[THREADS], *waiting[3];
-    name_service_hold();
+    name_service_block();
     for (int i = 0; i < THREADS; i++)
         running[i] = start(on_done);
     wait_for_waiting(THREADS);
@@ -203,10 +203,10 @@ START_TEST(one_that_is_released_is_never_done)
     lookup_release(running[1]);
 
     ck_assert_uint_eq(lookups_in_use(), THREADS + 1);
-    name_service_let_go();
+    name_service_unblock();
     wait_for_done(THREADS);
     wait_until_in_use(THREADS);
-    ck_assert_uint_eq(name_service_asked(), THREADS + 1);
+    ck_assert_uint_eq(name_service_lookups(), THREADS + 1);
     lookup_release(running[0]);
     lookup_release(running[2]);
     lookup_release(running[3]);
@@ -220,7 +220,7 @@ END_TEST
 START_TEST(the_last_to_wait_may_be_released_and_others_follow)
 {
     struct lookup *last;
-    name_service_hold();
+    name_service_block();
     for (int i = 0; i < THREADS; i++)
         start(on_done_release);
     wait_for_waiting(THREADS);
@@ -231,7 +231,7 @@ START_TEST(the_last_to_wait_may_be_released_and_others_follow)
         lookup_release(last);
     }
     start(on_done_release);
-    name_service_let_go();
+    name_service_unblock();
 
     wait_for_done(THREADS + 4);
 }
@@ -258,7 +258,7 @@ END_TEST
 START_TEST(the_loop_may_end_while_a_name_is_looked_up)
 {
     struct lookup *lookup;
-    name_service_hold();
+    name_service_block();
     lookup = start(on_done);
     wait_for_waiting(1);
 
@@ -266,7 +266,7 @@ START_TEST(the_loop_may_end_while_a_name_is_looked_up)
     ck_assert_int_eq(jd_event_loop_destroy(test_loop), 0);
     test_loop = NULL;
 
-    name_service_let_go();
+    name_service_unblock();
     wait_until_in_use(0);
     ck_assert_uint_eq(done_count, 0);
 }
@@ -315,7 +315,7 @@ START_TEST(a_child_of_a_process_that_looks_names_up_can_do_so_too)
 #ifndef NO_THREADS_IN_CHILDREN
     struct lookup *running[THREADS], *waiting;
     int status;
-    name_service_hold();
+    name_service_block();
     for (int i = 0; i < THREADS; i++)
         running[i] = start(on_done_release);
     wait_for_waiting(THREADS);
@@ -327,7 +327,7 @@ START_TEST(a_child_of_a_process_that_looks_names_up_can_do_so_too)
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 
-    name_service_let_go();
+    name_service_unblock();
     wait_for_done(THREADS + 1);
 #endif
 }

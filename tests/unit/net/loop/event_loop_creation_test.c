@@ -50,7 +50,8 @@ START_TEST(an_unknown_engine_in_the_environment_is_an_error_and_a_message_names_
     ck_assert_int_eq(jd_event_loop_create(&loop, NULL), JD_EINVAL);
 
     ck_assert_ptr_null(loop);
-    ck_assert_str_eq(last_message, "JINDUO_ENGINE: unknown engine 'kqueue'");
+    ck_assert_str_eq(last_message,
+                     "JINDUO_ENGINE: unknown engine 'kqueue'; allowed: auto, reactor, proactor, io_uring, simulated");
 }
 END_TEST
 
