@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Turns a header's plain comments into Doxygen's, line by line, so that line numbers stay as they are.
+"""Turns a header's plain comments into Doxygen comments, line by line: line numbers do not change.
 
-  the file's first comment         a description of the file
-  /* ... */ on lines of its own    documents what follows
-  code; /* ... */                  documents what is on the line
-  lines indented in a comment      a picture, shown as it is
-  a second declaration below       gets the comment of the first: they share it
+  the file's first comment            describes the file
+  /* ... */ on lines of its own       documents the declaration below
+  code; /* ... */                     documents the code on its line
+  indented lines in a comment         a picture, shown verbatim
+  a declaration without a comment,
+  below another one                   shares the comment of that one
 """
 
 import re
@@ -18,11 +19,11 @@ FUNCTION = re.compile(r"\b(jd_\w+)\(")
 
 def escape(text):
     text = SPECIAL.sub(lambda match: "\\" + match[0], text)
-    return re.sub(r"^( \* \d+)\.", r"\1\\.", text)  # a number, but not of a Markdown list
+    return re.sub(r"^( \* \d+)\.", r"\1\\.", text)  # a number, but no item of a Markdown list
 
 
 def mark_pictures(lines):
-    """Indented lines, and empty ones between them, become verbatim; begun on the empty line in front."""
+    """Makes indented lines, and empty lines between them, verbatim, from the empty line in front of them on."""
     result, inside = [], False
     for i, line in enumerate(lines):
         following = lines[i + 1] if i + 1 < len(lines) else ""
