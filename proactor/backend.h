@@ -167,14 +167,14 @@ unsigned proactor_worth_gathering(const struct proactor_engine *owner);
 /* From create, before it fails: logs why the system refuses. */
 void proactor_log_refusal(struct proactor_engine *owner, const char *reason);
 
-/* A block to receive into, from the loop's pool; NULL: no memory. The backend owns it until block_put. */
+/* A block to receive into, from the loop's pool; NULL: no memory. The backend owns it until block_release. */
 struct block *proactor_receive_block(struct proactor_engine *owner);
 
 /* From create, before the first proactor_receive_block: sets the size of those blocks, in bytes with their headers,
  * instead of the loop's default. Returns 0 or JD_ENOMEM. */
 int proactor_set_receive_blocks(struct proactor_engine *owner, uint32_t block_bytes);
 
-/* The pool that slices of blocks come from (block_show in base/block_pool.h). */
+/* The pool that slices of blocks come from (block_view in base/block_pool.h). */
 struct block_pool *proactor_slices(struct proactor_engine *owner);
 
 #endif

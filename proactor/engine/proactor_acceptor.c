@@ -129,7 +129,7 @@ static void listener_deliver(struct listener *listener, socket_handle socket)
     }
     socket_close(socket);
     if (!is_late)
-        listener_count_lost(listener);
+        listener_count_failed(listener);
 }
 
 /* Whether accepting continues after this error: the operation was interrupted, or a single connection failed. Too

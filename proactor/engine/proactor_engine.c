@@ -207,7 +207,7 @@ int proactor_set_receive_blocks(struct proactor_engine *owner, uint32_t block_by
 
 struct block_pool *proactor_slices(struct proactor_engine *owner)
 {
-    return event_loop_slices(owner->engine.loop);
+    return event_loop_slice_pool(owner->engine.loop);
 }
 
 void proactor_completed(struct proactor_engine *owner, struct completion *completion)

@@ -183,7 +183,7 @@ unsigned proactor_continue_deferred(struct proactor_engine *proactor);
 struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor, const struct stream *stream,
                                                 size_t bytes);
 
-/* Returns the blocks to the stream's side (stream_blocks_returned) and frees the record. */
+/* Returns the blocks to the stream's side (stream_zero_copy_done) and frees the record. */
 void proactor_end_zero_copy(struct proactor_engine *proactor, struct zero_copy_send *send);
 void proactor_zero_copy_completed(struct proactor_engine *proactor, struct zero_copy_send *send,
                                   const struct completion *completion);

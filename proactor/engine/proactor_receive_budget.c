@@ -53,7 +53,7 @@ static struct block *deferred_take_first(struct stream *stream)
 static void deferred_drop_all(struct stream *stream)
 {
     while (has_flag(stream, STREAM_BUDGET_DEFERRED))
-        block_put(deferred_take_first(stream));
+        block_release(deferred_take_first(stream));
 }
 
 static void deferred_deliver(struct proactor_engine *proactor, struct stream *stream, size_t budget)
@@ -65,7 +65,7 @@ static void deferred_deliver(struct proactor_engine *proactor, struct stream *st
         delivered += block_length(block);
         stream_received(stream, &block);
         if (block != NULL)
-            block_put(block);
+            block_release(block);
     }
     if (!has_flag(stream, STREAM_BUDGET_DEFERRED))
         budget_count_received(proactor, stream, delivered);

@@ -59,7 +59,7 @@ static int stream_submit_send(struct stream *stream, jd_iovec *buffers, int coun
     struct zero_copy_send *zero_copy =
         has_flag(stream, STREAM_COPY_ONLY) ? NULL : proactor_begin_zero_copy(proactor, stream, bytes);
     bool completion_optional =
-        total <= budget && total == output_queue_bytes(&stream->output) && !stream_is_awaited(stream);
+        total <= budget && total == output_queue_bytes(&stream->output) && !stream_needs_sent_report(stream);
     const struct operation_request request = {
         .opcode = OPCODE_SEND,
         .zero_copy = zero_copy != NULL,
@@ -111,7 +111,7 @@ static void stream_flush(struct stream *stream)
 
 static void stream_shutdown_write(struct stream *stream)
 {
-    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shut_down(stream);
+    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shutdown_write(stream);
 
     if (result < 0)
         stream_fail(stream, result);
@@ -128,7 +128,7 @@ static void stream_close_if_idle(struct proactor_engine *proactor, struct stream
     if (has_flag(stream, STREAM_OPERATIONS))
         return;
     if (!reset && !has_flag(stream, STREAM_FAILED))
-        socket_stream_settle(stream, has_flag(stream, STREAM_ENDED));
+        socket_stream_prepare_close(stream, has_flag(stream, STREAM_ENDED));
     proactor_limit_zero_copy(proactor, stream);
     socket_stream_close(stream, reset);
     proactor_descriptor_freed(proactor);

@@ -49,7 +49,7 @@ struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor
 
 void proactor_end_zero_copy(struct proactor_engine *proactor, struct zero_copy_send *send)
 {
-    stream_blocks_returned(proactor->engine.loop, &send->blocks);
+    stream_zero_copy_done(proactor->engine.loop, &send->blocks);
     *send->link = send->next;
     if (send->next != NULL)
         send->next->link = send->link;

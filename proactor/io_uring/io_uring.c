@@ -161,7 +161,8 @@ static int uring_sleep(struct io_uring_backend *uring, int64_t timeout_ns)
     do {
         result = uring_sleep_once(uring, left_ns < 0 || left_ns > STEP_NS ? STEP_NS : left_ns);
         left_ns = timeout_ns < 0 ? -1 : deadline - clock_now();
-    } while (io_uring_cq_ready(&uring->ring) == 0 && result != -EINTR && (timeout_ns < 0 || left_ns > 0));
+    } while (io_uring_cq_ready(&uring->ring) == 0 && (result >= 0 || result == -ETIME) &&
+             (timeout_ns < 0 || left_ns > 0));
     return result;
 }
 #else

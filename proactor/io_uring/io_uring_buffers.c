@@ -110,7 +110,7 @@ void uring_buffers_destroy(struct io_uring_backend *uring)
     io_uring_unregister_buf_ring(&uring->ring, URING_BUFFER_GROUP);
     for (unsigned number = 0; number < uring->block_count; number++)
         if (uring->blocks[number] != NULL)
-            block_put(uring->blocks[number]);
+            block_release(uring->blocks[number]);
     memory_release(uring->buffers_memory, RING_BYTES + PAGE_BYTES);
 }
 
@@ -150,7 +150,7 @@ struct block **uring_buffer_filled(struct io_uring_backend *uring, const struct 
     if (buffer_is_used_up(uring, number))
         uring->buffers_out--;
     if (uring->incremental) {
-        block_show(&uring->shown, proactor_slices(uring->backend.owner), block, begin, length);
+        block_view(&uring->shown, proactor_slices(uring->backend.owner), block, begin, length);
         uring->shown_block = &uring->shown;
         return &uring->shown_block;
     }
@@ -171,7 +171,7 @@ void uring_buffer_return(struct io_uring_backend *uring, const struct io_uring_c
         return;
     }
     if (block != NULL)
-        block_put(block);
+        block_release(block);
     if (!buffer_provide_new_block(uring, number))
         uring->missing[uring->missing_count++] = (uint16_t)number;
 }

@@ -5,7 +5,7 @@
 
 enum { NS_PER_MS = 1000000 };
 
-int jd_handle_listen(jd_handle *handle, const jd_endpoint *endpoint, jd_endpoint *bound)
+int jd_socket_listen(jd_handle *handle, const jd_endpoint *endpoint, jd_endpoint *bound)
 {
     static const struct socket_options defaults;
 

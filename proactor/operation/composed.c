@@ -138,7 +138,7 @@ int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_handle 
 
     if (handle < 0 || buffer == NULL || delimiter == NULL)
         return JD_EINVAL;
-    if (delimiter_length == 0 || delimiter_length > JD_DELIMITER_MAX || limit < delimiter_length)
+    if (delimiter_length == 0 || delimiter_length > JD_DELIMITER_MAX_BYTES || limit < delimiter_length)
         return JD_EINVAL;
     memcpy(wanted.delimiter, delimiter, delimiter_length);
     wanted.delimiter_length = (uint8_t)delimiter_length;

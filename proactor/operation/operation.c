@@ -73,7 +73,7 @@ static void operation_report_last(struct operations *operations, struct operatio
     jd_handle handle = operation->handle;
 
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_TOO_LATE) &&
-        event_loop_takes_tasks(operation->loop)) {
+        event_loop_accepts_tasks(operation->loop)) {
         operation_set_state(operation, OPERATION_CANCEL_PENDING);
         return;
     }
@@ -112,7 +112,7 @@ static void operation_begin_part(struct operation *operation)
 
 static bool operation_is_already_cancelled(const struct operation *operation)
 {
-    return operation->cancelled || event_loop_is_ending(operation->loop) ||
+    return operation->cancelled || event_loop_is_being_destroyed(operation->loop) ||
            atomic_load(&operation->cancel_state) == CANCEL_POSTED;
 }
 
@@ -154,7 +154,7 @@ int operation_begin(jd_event_loop *loop, jd_operation *memory, const struct oper
         operation->loop = loop;
     operation->start_task.run = operation_start_queued;
     atomic_store(&operation->cancel_state, CANCEL_NONE); /* until here a cancel has nothing to cancel */
-    if (event_loop_current() == loop && !event_loop_is_ending(loop)) {
+    if (event_loop_current() == loop && !event_loop_is_being_destroyed(loop)) {
         operation_start(operation);
         return 0;
     }

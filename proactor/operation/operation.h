@@ -83,7 +83,7 @@ struct operation {
     jd_handle handle;
     uint8_t buffer_count; /* 0: single_buffer */
     uint8_t delimiter_length;
-    uint8_t delimiter[JD_DELIMITER_MAX];
+    uint8_t delimiter[JD_DELIMITER_MAX_BYTES];
     bool more, cancelled, timed_out;
     bool is_timed; /* the backend ends it after timeout_ms */
 };

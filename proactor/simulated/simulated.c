@@ -62,7 +62,7 @@ static void simulated_destroy(struct backend *backend)
 
     simulated_workers_stop(&simulated->workers);
     if (simulated->spare != NULL)
-        block_put(simulated->spare);
+        block_release(simulated->spare);
     system_calls.close(simulated->wakeup);
     simulated_descriptors_close(&simulated->descriptors);
     simulated_free_unused(simulated);
@@ -98,7 +98,7 @@ static unsigned simulated_receive_room(const struct backend *backend)
 {
     const struct simulated *simulated = simulated_of(backend);
 
-    return simulated->out_of_memory ? 0 : SIMULATED_BLOCKS_MAX - simulated->blocks_out;
+    return simulated->out_of_memory ? 0 : SIMULATED_BLOCKS_MAX - simulated->blocks_used;
 }
 
 /* 0 for both counters, so that every operation counts as tried: one that finds no block waits for it in this

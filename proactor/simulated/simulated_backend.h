@@ -28,7 +28,7 @@ struct simulated {
     struct link completed;     /* to be reported */
     struct link block_waiters; /* operations of OPCODE_RECEIVE_MULTISHOT that are ready, but wait for a block */
     struct block *spare;       /* the block that was returned last */
-    unsigned blocks_out;       /* in use by operations */
+    unsigned blocks_used;      /* in use by operations */
     bool out_of_memory;        /* no block could be allocated, and none has been since */
 };
 

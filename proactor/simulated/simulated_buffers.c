@@ -16,11 +16,11 @@ static struct block *simulated_get_block(struct simulated *simulated)
  * waiting operations end with JD_ENOBUFS. */
 void simulated_serve_block_waiters(struct simulated *simulated)
 {
-    while (!list_is_empty(&simulated->block_waiters) && simulated->blocks_out < SIMULATED_BLOCKS_MAX) {
+    while (!list_is_empty(&simulated->block_waiters) && simulated->blocks_used < SIMULATED_BLOCKS_MAX) {
         struct simulated_operation *operation = operation_of_queue(simulated->block_waiters.next);
         struct block *block = simulated_get_block(simulated);
 
-        if (block == NULL && simulated->blocks_out > 0)
+        if (block == NULL && simulated->blocks_used > 0)
             return;
         list_remove(&operation->queue);
         if (block == NULL) {
@@ -28,7 +28,7 @@ void simulated_serve_block_waiters(struct simulated *simulated)
             simulated_complete(simulated, operation, JD_ENOBUFS);
             continue;
         }
-        simulated->blocks_out++;
+        simulated->blocks_used++;
         operation->block = block;
         simulated_give_to_workers(simulated, operation);
     }
@@ -36,12 +36,12 @@ void simulated_serve_block_waiters(struct simulated *simulated)
 
 void simulated_put_block(struct simulated *simulated, struct block *block)
 {
-    simulated->blocks_out--;
+    simulated->blocks_used--;
     if (block != NULL && simulated->spare == NULL) {
         block->begin = block->end = 0;
         simulated->spare = block;
     } else if (block != NULL) {
-        block_put(block);
+        block_release(block);
     }
     simulated_serve_block_waiters(simulated);
 }

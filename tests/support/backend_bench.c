@@ -56,7 +56,7 @@ struct block *proactor_receive_block(struct proactor_engine *engine)
 
 void bench_put_block(struct block *block)
 {
-    block_put(block);
+    block_release(block);
     bench_blocks_out--;
 }
 

@@ -16,7 +16,7 @@ struct header {
 _Static_assert(sizeof(struct header) % _Alignof(max_align_t) == 0, "blocks must be aligned for any type");
 
 static const size_t header_magic = (size_t)0x6a696e64756f2121u;
-static atomic_size_t blocks_out;
+static atomic_size_t blocks_used;
 static atomic_uint allocations; /* tried in this process */
 
 /* Which allocations fail. Set while no other thread allocates, if it matters which ones. */
@@ -43,7 +43,7 @@ static void *checking_allocate(size_t size, void *arg)
     header = malloc(sizeof(*header) + size);
     ck_assert_ptr_nonnull(header);
     *header = (struct header){ .size = size, .check = size ^ header_magic };
-    blocks_out++;
+    blocks_used++;
     return memset(header + 1, CHECKING_MEMORY_PATTERN, size);
 }
 
@@ -54,7 +54,7 @@ static void checking_release(void *block, size_t size, void *arg)
     ck_assert_uint_eq(header->check, header->size ^ header_magic);
     ck_assert_uint_eq(header->size, size);
     header->check = 0;
-    blocks_out--;
+    blocks_used--;
     free(header);
 }
 
@@ -84,7 +84,7 @@ void checking_memory_install(void)
 
 void checking_memory_remove(void)
 {
-    ck_assert_uint_eq(blocks_out, 0);
+    ck_assert_uint_eq(blocks_used, 0);
     ck_assert_uint_eq(jd_memory_in_use(), 0);
     ck_assert_int_eq(jd_memory_set_functions(NULL), 0);
 }

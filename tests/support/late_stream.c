@@ -108,7 +108,7 @@ static void late_stream_deliver(struct late_streams *streams, struct late_stream
     late_stream->begin += bytes;
     stream_received(late_stream->stream, &block);
     if (block != NULL)
-        block_put(block);
+        block_release(block);
 }
 
 static bool late_stream_may_read_ahead(const struct late_stream *late_stream)
