@@ -1,8 +1,8 @@
-"""Rows that put the engines beside each other, and beside the loops written by hand on epoll and on io_uring.
+"""Rows that compare jinduo's engines with each other, and with the servers written directly on epoll and io_uring.
 
-What is compared is the server's CPU a message, which a busy machine falsifies least; a ratio is the median of the rounds'
-own ratios, the way round that more is better for jinduo on io_uring. Beside each figure: the server's own count of calls
-into the kernel a message, and completions (on the Reactor: events) a call.
+The figure compared is the server's CPU time per message, because a busy machine falsifies it least. A ratio is the median of
+the ratios of the rounds; more is better for jinduo on io_uring. The server also counts its system calls per message, and the
+completions (on the Reactor: events) per system call.
 """
 
 import functools
@@ -11,21 +11,21 @@ import statistics
 from dataclasses import dataclass
 
 WARMUP_SECONDS = 0.3
-CPU_FLOOR = 1 / 1.05        # raw ring / io_uring
+CPU_FLOOR = 1 / 1.05        # raw io_uring / io_uring
 REACTOR_FLOOR = 1.0         # Reactor / io_uring
-ENTERS_GOAL = 0.1           # a message
-SPIN_FLOOR = 0.85           # messages/s, io_uring / raw ring
+ENTERS_GOAL = 0.1           # system calls per message
+SPIN_FLOOR = 0.85           # messages/s, io_uring / raw io_uring
 IDLE_BYTES_GOAL = 200
 RING_BYTES_GOAL = 1 << 20
 IDLE_CONNECTIONS = 9000
-SECONDS = 1                 # of a measurement, by default
-ONCE = ("raw_epoll", "simulated", "sqpoll", "zero_copy")   # in the first round only: for information
-ZERO_COPY_BYTES = 16384     # sends from here on are not copied
-SQPOLL_IDLE_MS = 10         # without work, then the kernel's thread sleeps
+SECONDS = 1                 # default duration of a measurement
+ONCE = ("raw_epoll", "simulated", "sqpoll", "zero_copy")   # measured in the first round only, for information
+ZERO_COPY_BYTES = 16384     # least size of a zero-copy send
+SQPOLL_IDLE_MS = 10         # time without work after which the kernel's thread sleeps
 IDLE_ENGINES = ("io_uring", "reactor")
-NAMES = {"io_uring": "io_uring", "raw_uring": "raw ring", "reactor": "Reactor", "raw_epoll": "raw epoll",
+NAMES = {"io_uring": "io_uring", "raw_uring": "raw io_uring", "reactor": "Reactor", "raw_epoll": "raw epoll",
          "simulated": "simulated", "sqpoll": "io_uring, SQPOLL",
-         "zero_copy": "io_uring, uncopied"}
+         "zero_copy": "io_uring, zero-copy"}
 WIDTH = 26
 
 
@@ -35,10 +35,10 @@ class EngineRow:
     load: tuple
     message_bytes: int
     server: str = "jd-echo"
-    beside_reactor: bool = False   # the goal there
+    beside_reactor: bool = False   # has a goal against the Reactor
     enters_goal: float = None
     spins: bool = False
-    large: bool = False            # for sends without a copy: beside the default and the Reactor only
+    large: bool = False            # compares zero-copy sends with the default and the Reactor only
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def echo_row(name, size, connections, **goals):
 
 
 def large_rows():
-    """Messages that are more than what a small block holds."""
+    """Rows with messages larger than a small receive block."""
     stream = ("--mode", "pipeline", "--no-frames", "--size", "65536", "--connections", "8", "--depth", "4")
     frames = ("--mode", "ping-pong", "--size", "16384", "--header-bytes", "4", "--connections", "50")
     return (
@@ -64,7 +64,7 @@ def large_rows():
 
 
 def frame_row(depth):
-    # A whole frame of 60 bytes.
+    # 56 bytes of payload: a frame of 60 bytes.
     load = ("--mode", "pipeline", "--size", "56", "--header-bytes", "4", "--connections", "50", "--depth", str(depth))
     return EngineRow(f"frames 60 B x 50, depth {depth}", load, 60, server="jd-frame-echo", beside_reactor=True)
 
@@ -84,7 +84,7 @@ def rows():
 
 
 def sides_of(programs, row):
-    """What each side starts."""
+    """The program and options that each side starts."""
     raw = ("--spin",) if row.spins else ()
     own = ("--threads", "0", "--statistics", *(("--busy-poll", "200") if row.spins else ()), "--engine")
     sides = {"io_uring": (row.server, (*own, "io_uring")), "raw_uring": ("raw-uring", raw),
@@ -104,7 +104,7 @@ def steps_of(programs, row, rounds):
 
 def print_missing(programs):
     if not programs.has("raw-uring"):
-        print("raw-uring is missing: liburing was not found when this was built\n")
+        print("raw-uring is not built: liburing was not found\n")
 
 
 def measure_once(programs, what, row, seconds):
@@ -120,7 +120,7 @@ def measure_once(programs, what, row, seconds):
 
 
 def calls(counted, row, figures):
-    """Of its whole life, warm-up included."""
+    """Figures from the counters of the server's complete run, warm-up included."""
     enters, events = counted.get("enters", 0), counted.get("completions", counted.get("events", 0))
     received = counted.get("bytes_received", 0)
     messages = received / row.message_bytes
@@ -133,7 +133,7 @@ def measure_row(programs, row, arguments, progress):
     sides = sides_of(programs, row)
     runs = {side: [] for side in sides}
     for number in range(arguments.rounds):
-        # Each is first in its turn: none always has the warmer machine.
+        # Another side is first in each round, so that none always runs on a warmer machine.
         names = [side for side in sides if number == 0 or side not in ONCE]
         first = number % len(names)
         for side in names[first:] + names[:first]:
@@ -160,18 +160,18 @@ def ratio(over, under, field):
 def judge(row, result):
     runs, goals = result["runs"], []
     if row.spins and "raw_uring" in runs:
-        goals.append(("messages/s beside the raw ring", ratio(runs["io_uring"], runs["raw_uring"], "messages_per_second"),
+        goals.append(("messages/s: io_uring / raw io_uring", ratio(runs["io_uring"], runs["raw_uring"], "messages_per_second"),
                       SPIN_FLOOR))
     elif "raw_uring" in runs:
-        goals.append(("CPU beside the raw ring", ratio(runs["raw_uring"], runs["io_uring"], "server_cpu_us_per_message"),
+        goals.append(("CPU: raw io_uring / io_uring", ratio(runs["raw_uring"], runs["io_uring"], "server_cpu_us_per_message"),
                       CPU_FLOOR))
     if row.beside_reactor:
-        goals.append(("CPU beside the Reactor", ratio(runs["reactor"], runs["io_uring"], "server_cpu_us_per_message"),
+        goals.append(("CPU: Reactor / io_uring", ratio(runs["reactor"], runs["io_uring"], "server_cpu_us_per_message"),
                       REACTOR_FLOOR))
     result["goals"] = [{"what": what, "ratio": value, "goal": goal, "met": value >= goal} for what, value, goal in goals]
     if row.enters_goal is not None:
         enters = result["engines"]["io_uring"]["enters_per_message"]
-        result["goals"].append({"what": "calls a message", "ratio": enters, "goal": row.enters_goal, "at_most": True,
+        result["goals"].append({"what": "system calls per message", "ratio": enters, "goal": row.enters_goal, "at_most": True,
                                 "met": enters <= row.enters_goal})
     return result
 
@@ -179,7 +179,7 @@ def judge(row, result):
 # ---- memory ----
 
 def memory_of(programs, engine):
-    """Of a server that has just started: anonymous memory, and what it shares with the kernel for its ring."""
+    """The bytes of a server that has just started: anonymous memory, and the ring memory that it shares with the kernel."""
     process, _ = programs.start_server("jd-echo", "--threads", "0", "--engine", engine)
     try:
         with open(f"/proc/{process.pid}/smaps", encoding="utf-8") as lines:
@@ -187,7 +187,7 @@ def memory_of(programs, engine):
     finally:
         programs.stop(process)
     anonymous = sum(int(kib) for kib in re.findall(r"^Anonymous: +(\d+) kB", text, re.MULTILINE))
-    # A map of the ring's file is as large as what it shows.
+    # A mapping of the ring's file is completely resident.
     rings = sum(int(end, 16) - int(begin, 16)
                 for begin, end in re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*io_uring", text, re.MULTILINE))
     return {"anonymous": anonymous * 1024, "rings": rings}
@@ -201,12 +201,12 @@ def measure_idle(programs, row, progress, measure_side):
             **measure_side(programs, "jd-echo", ("--threads", "0", "--engine", engine), IDLE_CONNECTIONS),
             **memory_of(programs, engine)}
     ours, reactor = (result["engines"][engine] for engine in IDLE_ENGINES)
-    # What a loop has before there is any connection, beyond what the Reactor's has: the blocks, and the arena.
+    # The memory of a loop without connections beyond that of a Reactor's loop: the receive blocks and the arena.
     ours["ring_bytes"] = ours["rings"] + ours["anonymous"] - reactor["anonymous"]
     result["goals"] = [
-        {"what": "bytes a connection", "ratio": ours["bytes"], "goal": IDLE_BYTES_GOAL, "at_most": True,
+        {"what": "bytes per connection", "ratio": ours["bytes"], "goal": IDLE_BYTES_GOAL, "at_most": True,
          "met": ours["bytes"] <= IDLE_BYTES_GOAL},
-        {"what": "bytes of a loop's ring", "ratio": ours["ring_bytes"], "goal": RING_BYTES_GOAL, "at_most": True,
+        {"what": "bytes of the ring per loop", "ratio": ours["ring_bytes"], "goal": RING_BYTES_GOAL, "at_most": True,
          "met": ours["ring_bytes"] <= RING_BYTES_GOAL}]
     return result
 
@@ -221,7 +221,7 @@ def print_goals(result):
     for goal in result["goals"]:
         form = "{:.0f}" if goal["goal"] > 10 else "{:.3f}" if goal.get("at_most") else "{:.2f}"
         bound = "<=" if goal.get("at_most") else ">="
-        print(f"  {goal['what']:32} {form.format(goal['ratio']):>9}   goal {bound} {form.format(goal['goal'])}   "
+        print(f"  {goal['what']:36} {form.format(goal['ratio']):>9}   goal {bound} {form.format(goal['goal'])}   "
               f"{'met' if goal['met'] else 'MISSED'}")
     print()
 
@@ -229,8 +229,8 @@ def print_goals(result):
 def print_idle(result):
     print(result["row"])
     for engine, figures in result["engines"].items():
-        print(f"  {NAMES[engine]:10} {figures['bytes']:6.0f} bytes each; the process at its start: "
-              f"{figures['anonymous'] // 1024} KiB anonymous, rings {figures['rings'] // 1024} KiB")
+        print(f"  {NAMES[engine]:10} {figures['bytes']:6.0f} bytes per connection; process after start: "
+              f"{figures['anonymous'] // 1024} KiB anonymous, {figures['rings'] // 1024} KiB of rings")
     print_goals(result)
 
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* How far the value is shifted right to leave HISTOGRAM_STEP_BITS bits behind its leading one. */
+/* Returns the right shift that leaves HISTOGRAM_STEP_BITS bits below the value's leading one bit. */
 static unsigned shift_of(uint64_t value)
 {
     unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
@@ -10,7 +10,8 @@ static unsigned shift_of(uint64_t value)
     return bits > HISTOGRAM_STEP_BITS + 1 ? bits - HISTOGRAM_STEP_BITS - 1 : 0;
 }
 
-/* With shift 0 the index is the value; each further shift has the upper half, HISTOGRAM_STEPS buckets, of its own. */
+/* With shift 0 the index is the value. Each further shift adds HISTOGRAM_STEPS buckets: its values have the leading bit
+ * set. */
 static unsigned bucket_of(uint64_t value)
 {
     unsigned shift = shift_of(value);

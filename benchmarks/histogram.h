@@ -1,11 +1,12 @@
-/* Histogram of latencies: log-linear, so that a fixed table covers nanoseconds to centuries with one relative error. */
+/* Log-linear histogram of latencies: a table of fixed size covers nanoseconds to centuries with the same relative
+ * error. */
 #ifndef BENCHMARKS_HISTOGRAM_H
 #define BENCHMARKS_HISTOGRAM_H
 
 #include <stdint.h>
 
-/* Each power of two is cut into 2^7 equal buckets, a bucket is reported by its middle: a value is at most half a
- * bucket, 1/256 of itself (0.4 %), away from what is reported. Below 2^8 every value has its own bucket. */
+/* Each power of two is divided into 2^7 equal buckets, and a bucket is reported as its middle. So the reported value is
+ * at most half a bucket, 1/256 of the value (0.4 %), off. Below 2^8 each value has its own bucket. */
 enum {
     HISTOGRAM_STEP_BITS = 7,
     HISTOGRAM_STEPS = 1 << HISTOGRAM_STEP_BITS,
@@ -21,14 +22,14 @@ struct histogram {
 
 void histogram_reset(struct histogram *histogram);
 
-/* Adds the value so many times. */
+/* Adds the value, times times. */
 void histogram_add(struct histogram *histogram, uint64_t value, uint64_t times);
 
 /* Adds all values of other. */
 void histogram_merge(struct histogram *histogram, const struct histogram *other);
 
-/* The value at rank ceil(quantile * count), counted from 1 in ascending order; quantile from 0 to 1. Rank 0 is taken as
- * rank 1. The first and the last rank are exact. 0 for an empty histogram. */
+/* Returns the value at rank ceil(quantile * count), counted from 1 in ascending order; quantile is 0 to 1. Rank 0
+ * counts as rank 1. The first and the last rank are exact. Returns 0 for an empty histogram. */
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile);
 
 #endif

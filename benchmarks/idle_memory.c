@@ -1,6 +1,9 @@
-/* idle-memory: the memory that an idle connection takes, by the library's own counter and by the system's. Opens connections
- * to a server in this process, has a message echoed on each, lets them be idle, notes the memory, opens as many again, and
- * divides the growth by their number. Prints a JSON object. */
+/* idle-memory: measures the memory of an idle connection, by the library's counter (jd_memory_in_use) and by the
+ * resident memory of the process. It
+ *  1. opens N connections to a server in this process and exchanges a message on each,
+ *  2. lets them be idle and reads the memory,
+ *  3. does the same with N more connections.
+ * The growth divided by N is printed, as a JSON object. */
 #include "benchmarks/process_usage.h"
 #include "net/connection/tcp_connection.h"
 
@@ -15,28 +18,28 @@
 
 enum {
     EXIT_USAGE = 2,
-    CONNECTIONS_DEFAULT = 4096, /* whole regions of the slot map: 1024 connections each */
+    CONNECTIONS_DEFAULT = 4096, /* complete regions of the slot map, 1024 connections each */
     CONNECTIONS_MAX = 1 << 20,
     SPARE_DESCRIPTORS = 64,
-    BATCH = 64, /* connects that wait to be accepted; less than any backlog */
+    BATCH = 64, /* connects pending at a time; less than any backlog */
     MESSAGE_BYTES = 64,
     WAIT_MS = 100,
     SETTLE_MS = 300,
     NS_PER_MS = 1000000,
 };
 
-#define PATIENCE_NS (10000LL * NS_PER_MS) /* the server has so long for a batch */
+#define BATCH_TIMEOUT_NS (10000LL * NS_PER_MS) /* for the echoes of a batch */
 
 struct idle {
     jd_event_loop *loop;
     jd_tcp_server *server;
     jd_endpoint endpoint;
-    int *peers; /* the other ends, peer_count of them */
+    int *peers; /* the clients' sockets, peer_count of them */
     size_t peer_count;
 };
 
 struct memory {
-    uint64_t held, resident;
+    uint64_t in_use, resident;
 };
 
 __attribute__((noreturn)) static void fail(const char *what, const char *why)
@@ -76,7 +79,8 @@ static void serve(struct idle *idle, jd_engine engine)
     require("endpoint", jd_tcp_server_endpoint(idle->server, 0, &idle->endpoint));
 }
 
-/* A connected socket on which the message has been sent, and whose close(2) resets the connection: the port is free then. */
+/* Returns a connected socket on which the message has been sent. Its close(2) resets the connection, so its port is
+ * free at once. */
 static int open_peer(const struct idle *idle)
 {
     static const char message[MESSAGE_BYTES];
@@ -91,7 +95,7 @@ static int open_peer(const struct idle *idle)
     return fd;
 }
 
-/* Runs the loop until the echo has come. */
+/* Runs the loop until the echo has arrived. */
 static void await_echo(const struct idle *idle, int fd, jd_timestamp deadline)
 {
     char echo[MESSAGE_BYTES];
@@ -105,11 +109,11 @@ static void await_echo(const struct idle *idle, int fd, jd_timestamp deadline)
             continue;
         }
         if (received == 0)
-            fail("echo", "the server has closed a connection");
+            fail("echo", "the server closed a connection");
         require_system("recv", errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
         require("run", jd_event_loop_run_once(idle->loop, WAIT_MS));
         if (jd_event_loop_now(idle->loop) > deadline)
-            fail("echo", "none within the time");
+            fail("echo", "not received within 10 s");
     }
 }
 
@@ -117,7 +121,7 @@ static void open_peers(struct idle *idle, size_t count)
 {
     while (count > 0) {
         size_t batch = count < BATCH ? count : BATCH;
-        jd_timestamp deadline = jd_event_loop_now(idle->loop) + PATIENCE_NS;
+        jd_timestamp deadline = jd_event_loop_now(idle->loop) + BATCH_TIMEOUT_NS;
 
         for (size_t i = 0; i < batch; i++)
             idle->peers[idle->peer_count + i] = open_peer(idle);
@@ -136,9 +140,9 @@ static struct memory settle(const struct idle *idle)
     while (jd_event_loop_now(idle->loop) < end)
         require("run", jd_event_loop_run_once(idle->loop, WAIT_MS));
     if (jd_tcp_server_connection_count(idle->server) != idle->peer_count)
-        fail("server", "it does not have all connections");
+        fail("server", "some connections are missing");
     require_system("memory", process_anonymous_bytes(getpid(), &memory.resident));
-    memory.held = jd_memory_in_use();
+    memory.in_use = jd_memory_in_use();
     return memory;
 }
 
@@ -150,7 +154,7 @@ static void allow_descriptors(size_t count)
     limit.rlim_cur = limit.rlim_max;
     require_system("setrlimit", setrlimit(RLIMIT_NOFILE, &limit) == 0);
     if (limit.rlim_cur < count)
-        fail("descriptors", "the system allows too few; give a smaller number of connections");
+        fail("descriptors", "this system allows too few; use fewer CONNECTIONS");
 }
 
 static size_t connections_of(const char *text)
@@ -159,7 +163,7 @@ static size_t connections_of(const char *text)
     unsigned long count = strtoul(text, &end, 10);
 
     if (*end != '\0' || count < 1 || count > CONNECTIONS_MAX) {
-        fprintf(stderr, "idle-memory: '%s': not a number of connections\n", text);
+        fprintf(stderr, "idle-memory: CONNECTIONS '%s': must be a whole number from 1 to %d\n", text, CONNECTIONS_MAX);
         exit(EXIT_USAGE);
     }
     return count;
@@ -179,26 +183,29 @@ int main(int argc, char **argv)
     jd_engine engine;
 
     if (argc < 2 || argc > 3 || jd_engine_parse(&engine, argv[1]) < 0) {
-        fprintf(stderr, "Usage: idle-memory ENGINE [CONNECTIONS]\n");
+        fprintf(stderr,
+                "Usage: idle-memory ENGINE [CONNECTIONS]\n"
+                "ENGINE: auto, reactor, proactor, io_uring or simulated; CONNECTIONS: default %d\n",
+                CONNECTIONS_DEFAULT);
         return EXIT_USAGE;
     }
     printf("{\"engine\": \"%s\", \"connection_bytes\": %zu", jd_engine_name(engine), sizeof(jd_tcp_connection));
     if (jd_engine_available(engine, &reason) < 0) {
         printf(", \"unavailable\": true}\n");
-        fprintf(stderr, "idle-memory: %s: %s\n", argv[1], reason);
+        fprintf(stderr, "idle-memory: engine %s is not available: %s\n", argv[1], reason);
         return EXIT_SUCCESS;
     }
     allow_descriptors(4 * connections + SPARE_DESCRIPTORS);
     idle.peers = calloc(2 * connections, sizeof(*idle.peers));
     require_system("memory", idle.peers != NULL);
-    memset(idle.peers, -1, 2 * connections * sizeof(*idle.peers)); /* resident from the start */
+    memset(idle.peers, -1, 2 * connections * sizeof(*idle.peers)); /* makes the array resident before the measurement */
     serve(&idle, engine);
     open_peers(&idle, connections);
     first = settle(&idle);
     open_peers(&idle, connections);
     second = settle(&idle);
     printf(", \"connections\": %zu, \"held_bytes\": %.3f, \"resident_bytes\": %.1f}\n", connections,
-           growth(first.held, second.held, connections), growth(first.resident, second.resident, connections));
+           growth(first.in_use, second.in_use, connections), growth(first.resident, second.resident, connections));
     for (size_t i = 0; i < idle.peer_count; i++)
         close(idle.peers[i]);
     free(idle.peers);

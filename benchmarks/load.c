@@ -1,6 +1,6 @@
-/* jd-load: puts load on an echoing server, checks every reply, measures. Written on epoll and sockets, not on the
- * library, so that it proves the library's servers right or wrong independently. This file leads the workers through
- * the phases of a run. */
+/* jd-load: generates load for an echo server, verifies every reply and measures. It uses epoll and sockets directly,
+ * not the library, so that its verdict on the library's servers is independent. This file takes the workers through the
+ * phases of a run. */
 #include "benchmarks/load_report.h"
 #include "benchmarks/load_worker.h"
 #include "benchmarks/process_usage.h"
@@ -61,7 +61,7 @@ static bool all_lost(const struct coordinator *coordinator)
     return live == 0;
 }
 
-/* Nothing has moved for the timeout although a reply is owed. */
+/* Returns whether no byte has been sent or received for the timeout although a reply is outstanding. */
 static bool is_stalled(struct coordinator *coordinator, uint64_t now_ns)
 {
     uint64_t moved_bytes = 0, outstanding = 0;
@@ -79,7 +79,7 @@ static bool is_stalled(struct coordinator *coordinator, uint64_t now_ns)
 
 static void show_progress(const struct coordinator *coordinator, uint64_t begin_ns, uint64_t now_ns)
 {
-    static const char *const names[] = { "opening", "warm-up", "measuring", "draining", "stopped" };
+    static const char *const names[] = { "connecting", "warm-up", "measuring", "draining", "stopped" };
     double seconds = (double)(now_ns - begin_ns) / 1e9;
     uint64_t messages = 0;
 
@@ -104,7 +104,7 @@ static bool was_interrupted(const struct coordinator *coordinator)
     return read(coordinator->signal_fd, &signal, sizeof(signal)) == sizeof(signal);
 }
 
-/* Until all workers have finished the phase (or none of them matters, phase < 0), or the time is over. */
+/* Waits until all workers have finished the phase (not if phase < 0), the time is over, or the run has to end early. */
 static enum wait_result wait_until(struct coordinator *coordinator, int phase, double seconds)
 {
     uint64_t begin_ns = clock_now_ns();
@@ -115,7 +115,7 @@ static enum wait_result wait_until(struct coordinator *coordinator, int phase, d
                                 { .fd = coordinator->notify_fd, .events = POLLIN } };
         uint64_t now_ns = clock_now_ns();
         double rest_ms = (end_ns - (double)now_ns) / 1e6;
-        eventfd_t news;
+        eventfd_t notified;
         if (phase >= 0 && all_finished(coordinator, (enum load_phase)phase))
             return WAIT_FINISHED;
         if (all_lost(coordinator))
@@ -128,22 +128,23 @@ static enum wait_result wait_until(struct coordinator *coordinator, int phase, d
         poll(fds, 2, rest_ms < TICK_MS ? (int)rest_ms + 1 : TICK_MS);
         if (was_interrupted(coordinator))
             return WAIT_INTERRUPTED;
-        eventfd_read(coordinator->notify_fd, &news);
+        eventfd_read(coordinator->notify_fd, &notified);
     }
 }
 
-static enum wait_result hold(struct coordinator *coordinator, struct load_result *result)
+static enum wait_result keep_idle(struct coordinator *coordinator, struct load_result *result)
 {
     enum wait_result waited;
 
     for (unsigned i = 0; i < coordinator->worker_count; i++)
-        result->held += atomic_load(&coordinator->workers[i].live);
+        result->idle_connections += atomic_load(&coordinator->workers[i].live);
     clear_progress(coordinator);
-    fprintf(coordinator->options->json ? stderr : stdout, "holding %" PRIu64 " connections\n", result->held);
+    fprintf(coordinator->options->json ? stderr : stdout, "%" PRIu64 " connections are open and idle\n",
+            result->idle_connections);
     fflush(stdout);
     waited = wait_until(coordinator, -1, coordinator->options->seconds);
     if (coordinator->options->server_pid > 0)
-        process_anonymous_bytes(coordinator->options->server_pid, &result->server_bytes_held);
+        process_anonymous_bytes(coordinator->options->server_pid, &result->server_bytes_idle);
     return waited;
 }
 
@@ -176,14 +177,14 @@ static enum load_end end_of(enum wait_result waited)
     }
 }
 
-static void go_through_phases(struct coordinator *coordinator, struct load_result *result)
+static void run_phases(struct coordinator *coordinator, struct load_result *result)
 {
     enum wait_result waited = wait_until(coordinator, PHASE_OPENING, no_limit_seconds);
 
     if (waited == WAIT_FINISHED && all_lost(coordinator))
         waited = WAIT_ALL_LOST;
     if (waited == WAIT_FINISHED)
-        waited = coordinator->options->mode == LOAD_IDLE ? hold(coordinator, result) : measure(coordinator);
+        waited = coordinator->options->mode == LOAD_IDLE ? keep_idle(coordinator, result) : measure(coordinator);
     result->end = end_of(waited);
     if (waited != WAIT_STALLED && waited != WAIT_ALL_LOST) {
         announce(coordinator, PHASE_DRAINING);
@@ -211,7 +212,7 @@ static void collect(struct load_result *result, const struct load_worker *worker
     histogram_merge(&result->latency, &worker->context.latency);
 }
 
-static void explain(const struct coordinator *coordinator, const struct load_result *result)
+static void print_first_error(const struct coordinator *coordinator, const struct load_result *result)
 {
     for (unsigned i = 0; i < coordinator->worker_count; i++) {
         if (coordinator->workers[i].context.first_error[0] != '\0') {
@@ -220,13 +221,13 @@ static void explain(const struct coordinator *coordinator, const struct load_res
         }
     }
     if (result->end == LOAD_STALLED)
-        fprintf(stderr, "jd-load: gave up: nothing moved for %g s although replies are missing\n",
+        fprintf(stderr, "jd-load: stopped: replies are missing and no byte was sent or received for %g s\n",
                 coordinator->options->timeout_seconds);
     if (result->end == LOAD_ALL_LOST)
-        fprintf(stderr, "jd-load: gave up: no connection is left\n");
+        fprintf(stderr, "jd-load: stopped: all connections are lost\n");
 }
 
-/* Blocked before the threads start, who inherit that: only the coordinator hears of them. */
+/* Blocks the signals before the threads start: they inherit the mask, so only the coordinator receives signals. */
 static int open_signals(void)
 {
     sigset_t signals;
@@ -261,7 +262,7 @@ static void finish(struct coordinator *coordinator, struct load_result *result)
         pthread_join(coordinator->workers[i].thread, NULL);
         collect(result, &coordinator->workers[i]);
     }
-    explain(coordinator, result);
+    print_first_error(coordinator, result);
     for (unsigned i = 0; i < coordinator->worker_count; i++)
         load_worker_destroy(&coordinator->workers[i]);
     free(coordinator->workers);
@@ -285,7 +286,7 @@ static int run(const struct load_options *options, struct load_result *result)
         process_anonymous_bytes(options->server_pid, &result->server_bytes_before);
     error = start_workers(&coordinator);
     if (error == 0)
-        go_through_phases(&coordinator, result);
+        run_phases(&coordinator, result);
     finish(&coordinator, result);
     return error;
 }

@@ -41,7 +41,7 @@ static void lose(struct load_context *context, struct load_connection *connectio
 {
     if (connection->connected) {
         context->counts.io_errors++;
-        note_error(context, "connection %" PRIu64 ": lost after %" PRIu64 " replies, %" PRIu64 " missing: %s",
+        note_error(context, "connection %" PRIu64 ": lost after %" PRIu64 " replies, with %" PRIu64 " outstanding: %s",
                    connection->number, connection->receive.sequence, outstanding_of(connection), reason);
     } else {
         context->counts.connect_errors++;
@@ -55,8 +55,8 @@ void load_connection_give_up(struct load_context *context, struct load_connectio
     lose(context, connection, reason);
 }
 
-/* Only TCP connects without waiting: a Unix-domain socket has no such state in between, it fails with EAGAIN when the
- * server's backlog is full (connect(2)). That one waits, as long as the timeout allows. */
+/* TCP connects without blocking. A non-blocking connect of a Unix-domain socket fails with EAGAIN when the server's
+ * backlog is full (connect(2)), so this one blocks, for at most the timeout. */
 static int connect_socket(const struct load_options *options, int fd)
 {
     const struct sockaddr *address = endpoint_sockaddr(&options->server);
@@ -77,7 +77,7 @@ static int connect_socket(const struct load_options *options, int fd)
 
 bool load_connection_open(struct load_context *context, struct load_connection *connection, uint64_t number)
 {
-    /* Edge-triggered and armed once: no epoll_ctl(2) per message, and no event twice. */
+    /* Edge-triggered and armed once: no epoll_ctl(2) per message, and each event is reported once. */
     struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
     struct load_batch *batches = connection->batches;
     uint32_t mask = connection->batch_mask;
@@ -89,7 +89,7 @@ bool load_connection_open(struct load_context *context, struct load_connection *
     connection->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | (family == AF_UNIX ? 0 : SOCK_NONBLOCK), 0);
     if (connection->fd < 0) {
         context->counts.connect_errors++;
-        note_error(context, "connection %" PRIu64 ": no socket: %s", number, strerror(errno));
+        note_error(context, "connection %" PRIu64 ": cannot create a socket: %s", number, strerror(errno));
         return false;
     }
     if (connect_socket(context->options, connection->fd) < 0 ||
@@ -141,7 +141,7 @@ bool load_connection_send(struct load_context *context, struct load_connection *
     return true;
 }
 
-/* Replies come in order: they belong to the oldest batches. */
+/* Replies arrive in order, so they belong to the oldest batches. */
 static void count_replies(struct load_context *context, struct load_connection *connection, uint64_t replies,
                           uint64_t now_ns)
 {
@@ -172,7 +172,8 @@ static bool check_bytes(struct load_context *context, struct load_connection *co
         context->counts.bytes_received += length;
     if (connection->bytes_received > connection->bytes_sent) {
         context->counts.verify_errors++;
-        note_error(context, "connection %" PRIu64 ": more bytes came back than were sent, %" PRIu64 " for %" PRIu64,
+        note_error(context,
+                   "connection %" PRIu64 ": received more bytes than were sent: %" PRIu64 " instead of %" PRIu64,
                    connection->number, connection->bytes_received, connection->bytes_sent);
         return false;
     }
@@ -180,7 +181,7 @@ static bool check_bytes(struct load_context *context, struct load_connection *co
     context->counts.verify_errors += wrong;
     if (wrong > 0)
         note_error(context,
-                   "connection %" PRIu64 ": reply %" PRIu64 " wrong at byte %" PRIu32 ": 0x%02x instead of 0x%02x",
+                   "connection %" PRIu64 ": reply %" PRIu64 " is wrong at byte %" PRIu32 ": 0x%02x instead of 0x%02x",
                    connection->number, fault.sequence, fault.offset, fault.found, fault.expected);
     return true;
 }
@@ -197,7 +198,7 @@ int64_t load_connection_receive(struct load_context *context, struct load_connec
             drop(context, connection);
             return -1;
         }
-        /* A short read means drained, but behind it a FIN may have come in the same event. */
+        /* A short read means that the socket is drained, but a FIN may have arrived in the same event. */
     } while (received == LOAD_BUFFER_BYTES || (received > 0 && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) ||
              (received < 0 && errno == EINTR));
 
@@ -228,8 +229,7 @@ void load_connection_close(struct load_context *context, struct load_connection 
 
     if (!with_reset && outstanding_of(connection) == 0 && recv(connection->fd, &surplus, 1, 0) > 0) {
         context->counts.verify_errors++;
-        note_error(context, "connection %" PRIu64 ": bytes came although every message was answered",
-                   connection->number);
+        note_error(context, "connection %" PRIu64 ": received bytes after the last reply", connection->number);
     }
     if (with_reset)
         setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));

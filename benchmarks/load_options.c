@@ -15,54 +15,54 @@ enum {
     DEPTH_MAX = 65536,
     THREADS_MAX = 256,
     SECONDS_MAX = 86400,
-    OTHER_DESCRIPTORS = 32, /* what the program has open beside its connections, with room */
+    OTHER_DESCRIPTORS = 32, /* descriptors besides the connections, with a reserve */
 };
 
 static const char help[] =
     "Usage: jd-load [OPTION]... HOST:PORT | [IPV6]:PORT | unix:PATH\n"
-    "Puts load on a server that sends back what it gets, checks every reply, and reports.\n"
+    "Generates load for an echo server, verifies every reply, and reports throughput and latency.\n"
     "\n"
-    "What is done on each connection:\n"
-    "  --mode=ping-pong       send a message, wait for the whole reply, send the next (default)\n"
-    "  --mode=pipeline        keep --depth messages in flight; one send for all that replies made room for\n"
-    "  --mode=stream          keep the pipe full, read all that comes back (no latencies)\n"
-    "  --mode=connect         connect, send a message, read the reply, reset the connection; and again\n"
-    "  --mode=idle            exchange one message, then hold the connection for --seconds\n"
-    "  --connections=N        connections open at a time (default 1)\n"
-    "  --depth=N              messages in flight on a connection, for pipeline (default 16)\n"
-    "  --rate=R               R messages a second over all connections, in ping-pong and pipeline; latency is then\n"
-    "                         counted from the time at which a message was due, sent or not\n"
+    "What each connection does:\n"
+    "  --mode=ping-pong       send a message, wait for the complete reply, send the next one (default)\n"
+    "  --mode=pipeline        keep --depth messages in flight; replies that arrive together cause one send\n"
+    "  --mode=stream          keep the socket's send buffer full, read all replies (no latencies)\n"
+    "  --mode=connect         connect, send a message, read the reply, reset the connection, repeat\n"
+    "  --mode=idle            exchange one message, then keep the connection open for --seconds\n"
+    "  --connections=N        connections open at a time, 1 to 1000000 (default 1)\n"
+    "  --depth=N              messages in flight on a connection, 1 to 65536; with --mode=pipeline (default 16)\n"
+    "  --rate=R               R messages per second over all connections; with --mode=ping-pong or pipeline. Latency\n"
+    "                         then starts at the time at which a message is due, whether it has been sent or not\n"
     "\n"
     "Messages:\n"
-    "  --size=BYTES           payload of a message (default 64)\n"
-    "  --sizes=MIN-MAX        payloads of mixed sizes, drawn at random\n"
-    "  --seed=N               of the sizes and of the content (default 1)\n"
-    "  --frames               a length field in front of each payload (default), not counted in --size\n"
-    "  --header-bytes=N       bytes of the length field: 1, 2, 3, 4, 8 (default 4)\n"
+    "  --size=BYTES           payload of a message, 0 to 1073741824 (default 64)\n"
+    "  --sizes=MIN-MAX        payloads of random sizes from MIN to MAX\n"
+    "  --seed=N               seed of the sizes and the content (default 1)\n"
+    "  --frames               a length field before each payload (default); it does not count in --size\n"
+    "  --header-bytes=N       bytes of the length field: 1, 2, 3, 4 or 8 (default 4)\n"
     "  --little-endian        byte order of the length field (default: big-endian)\n"
-    "  --no-frames            payloads only\n"
+    "  --no-frames            payloads without length fields\n"
     "  --verify=all           compare every byte of every reply (default)\n"
-    "  --verify=sample        every byte of each 16th reply, and all length fields\n"
+    "  --verify=sample        compare every byte of each 16th reply, and all length fields\n"
     "  --verify=off           count bytes only\n"
     "\n"
-    "How long:\n"
-    "  --seconds=S            measure for so long (default 5)\n"
-    "  --messages=N           end after N messages, if that is earlier\n"
-    "  --warmup=S             run for so long before measuring (default 0)\n"
-    "  --timeout=S            give up when nothing has moved for so long (default 10)\n"
+    "Duration:\n"
+    "  --seconds=S            measure for S seconds, 0.001 to 86400 (default 5)\n"
+    "  --messages=N           stop after N messages if that is earlier\n"
+    "  --warmup=S             generate load for S seconds before measuring, 0 to 86400 (default 0)\n"
+    "  --timeout=S            stop when no byte has been sent or received for S seconds although replies are missing,\n"
+    "                         0.001 to 86400 (default 10)\n"
     "\n"
-    "How:\n"
-    "  --threads=N            share the connections among N threads (default 1)\n"
-    "  --spin                 never sleep while waiting for events\n"
-    "  --server-pid=PID       report what the server used as well: CPU time, in idle mode memory\n"
+    "Execution and report:\n"
+    "  --threads=N            threads that share the connections, 1 to 256 (default 1)\n"
+    "  --spin                 poll for events without sleeping\n"
+    "  --server-pid=PID       also report the server's CPU time, in idle mode its memory\n"
     "  --json                 print one JSON object\n"
-    "  --help                 this text\n"
+    "  --help                 print this text and exit\n"
     "\n"
-    "Before it measures, it exchanges one message on each connection (but for stream and connect); those are not\n"
-    "counted. MB are 10^6 bytes of replies, length fields included. A latency is at most 0.4 % off. Ctrl-C ends the "
-    "run\n"
-    "early and reports. Exit status: 0, 1 when a reply was wrong or a connection failed or was lost, 2 for wrong "
-    "usage.\n";
+    "Before measuring, one message is exchanged on each connection, except in stream and connect mode; it is not\n"
+    "counted. MB are 10^6 bytes of replies, length fields included. The error of a latency is at most 0.4 %.\n"
+    "SIGINT (Ctrl-C) or SIGTERM ends the run early with a report. Exit status: 0 success; 1 a reply was wrong, or a\n"
+    "connection failed or was lost; 2 wrong usage.\n";
 
 enum option_code {
     OPTION_MODE = 256,
@@ -123,7 +123,7 @@ const char *load_mode_name(enum load_mode mode)
 
 static bool refuse(const char *name, const char *value, const char *reason)
 {
-    fprintf(stderr, "jd-load: --%s %s: %s\n", name, value, reason);
+    fprintf(stderr, "jd-load: --%s '%s': %s; see jd-load --help\n", name, value, reason);
     return false;
 }
 
@@ -136,7 +136,7 @@ static bool read_number(const char *name, const char *text, uint64_t min, uint64
     *number = strtoull(text, &end, 10);
     if (*text >= '0' && *text <= '9' && *end == '\0' && errno == 0 && *number >= min && *number <= max)
         return true;
-    snprintf(reason, sizeof(reason), "not a number from %llu to %llu", (unsigned long long)min,
+    snprintf(reason, sizeof(reason), "must be a whole number from %llu to %llu", (unsigned long long)min,
              (unsigned long long)max);
     return refuse(name, text, reason);
 }
@@ -159,7 +159,7 @@ static bool read_real(const char *name, const char *text, double min, double max
     *number = strtod(text, &end);
     if (end != text && *end == '\0' && isfinite(*number) && *number >= min && *number <= max)
         return true;
-    snprintf(reason, sizeof(reason), "not a number from %g to %.0f", min, max);
+    snprintf(reason, sizeof(reason), "must be a number from %g to %.0f", min, max);
     return refuse(name, text, reason);
 }
 
@@ -170,7 +170,7 @@ static bool read_sizes(const char *text, struct message_format *format)
 
     if (text[strspn(text, "0123456789-")] != '\0' || sscanf(text, "%lu-%lu%n", &min, &max, &length) != 2 ||
         text[length] != '\0' || min > max || max > MESSAGE_PAYLOAD_BYTES_MAX)
-        return refuse("sizes", text, "not MIN-MAX with MIN <= MAX <= 1073741824");
+        return refuse("sizes", text, "must be MIN-MAX with MIN <= MAX <= 1073741824");
     format->min_bytes = (uint32_t)min;
     format->max_bytes = (uint32_t)max;
     return true;
@@ -178,7 +178,7 @@ static bool read_sizes(const char *text, struct message_format *format)
 
 static bool read_name(const char *option, const char *text, const char *const *names, unsigned count, unsigned *index)
 {
-    char reason[80] = "not one of:";
+    char reason[80] = "must be one of:";
 
     for (unsigned i = 0; i < count; i++) {
         size_t used = strlen(reason);
@@ -194,7 +194,7 @@ static bool read_name(const char *option, const char *text, const char *const *n
 static bool read_header_bytes(const char *text, uint32_t *header_bytes)
 {
     if (strlen(text) != 1 || strchr("12348", *text) == NULL)
-        return refuse("header-bytes", text, "not one of: 1, 2, 3, 4, 8");
+        return refuse("header-bytes", text, "must be one of: 1, 2, 3, 4, 8");
     *header_bytes = (uint32_t)(*text - '0');
     return true;
 }
@@ -271,12 +271,12 @@ static bool read_option(struct load_options *options, int code, const char *text
     case OPTION_JSON:
         options->json = true;
         return true;
-    default: /* getopt_long(3) has said what is wrong */
+    default: /* getopt_long(3) has printed the error */
         return false;
     }
 }
 
-static bool complain(const char *name, double value, const char *reason)
+static bool refuse_number(const char *name, double value, const char *reason)
 {
     char text[32];
 
@@ -284,7 +284,7 @@ static bool complain(const char *name, double value, const char *reason)
     return refuse(name, text, reason);
 }
 
-/* Raises the limit of descriptors as far as it goes: each connection is one. */
+/* Raises the soft limit of descriptors to the hard limit; each connection needs one. */
 static bool has_descriptors(unsigned connections)
 {
     struct rlimit limit;
@@ -295,9 +295,9 @@ static bool has_descriptors(unsigned connections)
     setrlimit(RLIMIT_NOFILE, &limit);
     if (connections + OTHER_DESCRIPTORS <= limit.rlim_max)
         return true;
-    snprintf(reason, sizeof(reason), "more than the %llu descriptors a process may have here allow",
+    snprintf(reason, sizeof(reason), "a process may open only %llu descriptors on this system",
              (unsigned long long)limit.rlim_max);
-    return complain("connections", connections, reason);
+    return refuse_number("connections", connections, reason);
 }
 
 static bool fits_together(struct load_options *options, bool depth_given)
@@ -305,35 +305,36 @@ static bool fits_together(struct load_options *options, bool depth_given)
     const struct message_format *format = &options->format;
 
     if (depth_given && options->mode != LOAD_PIPELINE)
-        return complain("depth", options->depth, "only with --mode pipeline");
+        return refuse_number("depth", options->depth, "needs --mode=pipeline");
     if (options->mode != LOAD_PIPELINE)
         options->depth = 1;
     if (options->rate > 0 && options->mode != LOAD_PING_PONG && options->mode != LOAD_PIPELINE)
-        return complain("rate", options->rate, "only with --mode ping-pong or pipeline");
+        return refuse_number("rate", options->rate, "needs --mode=ping-pong or --mode=pipeline");
     if (options->messages > 0 && options->mode == LOAD_IDLE)
-        return complain("messages", (double)options->messages,
-                        "not with --mode idle, which exchanges one on each connection");
+        return refuse_number("messages", (double)options->messages,
+                             "not allowed with --mode=idle, which exchanges one on each connection");
     if (options->threads > options->connections)
-        return complain("threads", options->threads, "more than --connections");
+        return refuse_number("threads", options->threads, "must not be more than --connections");
     if (format->header_bytes == 0 && format->min_bytes == 0)
-        return complain("size", 0, "a message without frame has at least 1 byte");
+        return refuse_number("size", 0, "must be at least 1 with --no-frames");
     if (format->header_bytes > 0 && format->header_bytes < 4 && format->max_bytes >> (8 * format->header_bytes) != 0)
-        return complain("size", format->max_bytes, "does not fit into a length field of --header-bytes");
+        return refuse_number("size", format->max_bytes, "does not fit into a length field of --header-bytes bytes");
     return has_descriptors(options->connections);
 }
 
 static bool read_server(struct load_options *options, int argc, char **argv)
 {
-    const char *reason = "not an endpoint";
+    const char *reason = "invalid endpoint";
 
     if (argc != 1) {
-        fprintf(stderr, "jd-load: %s; try --help\n", argc == 0 ? "no server named" : "more than one server named");
+        fprintf(stderr, "jd-load: %s; see jd-load --help\n",
+                argc == 0 ? "the server's endpoint is missing" : "more than one endpoint given");
         return false;
     }
     options->server_text = argv[0];
     if (jd_endpoint_parse(&options->server, argv[0], &reason) == 0)
         return true;
-    fprintf(stderr, "jd-load: server %s: %s\n", argv[0], reason);
+    fprintf(stderr, "jd-load: server '%s': %s; see jd-load --help\n", argv[0], reason);
     return false;
 }
 
@@ -352,7 +353,7 @@ int load_options_parse(struct load_options *options, int argc, char **argv)
         .seconds = 5,
         .timeout_seconds = 10,
     };
-    argv[0] = program_name; /* what getopt_long begins its messages with */
+    argv[0] = program_name; /* the prefix of the messages of getopt_long */
     while ((code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         if (code == OPTION_HELP) {
             fputs(help, stdout);

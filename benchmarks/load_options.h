@@ -1,4 +1,4 @@
-/* What jd-load is asked to do. */
+/* The command line of jd-load. */
 #ifndef BENCHMARKS_LOAD_OPTIONS_H
 #define BENCHMARKS_LOAD_OPTIONS_H
 
@@ -14,12 +14,12 @@ struct load_options {
     jd_endpoint server;
     enum load_mode mode;
     unsigned connections;
-    unsigned depth; /* messages in flight on a connection; 1 but for pipeline */
+    unsigned depth; /* messages in flight on a connection; 1 except in pipeline mode */
     unsigned threads;
     struct message_format format;
     double seconds, warmup_seconds, timeout_seconds;
     uint64_t messages; /* 0: no limit */
-    double rate;       /* messages a second over all connections; 0: as fast as replies allow */
+    double rate;       /* messages per second over all connections; 0: as fast as replies arrive */
     pid_t server_pid;  /* 0: none */
     bool spin;
     bool json;
@@ -27,7 +27,7 @@ struct load_options {
 
 const char *load_mode_name(enum load_mode mode);
 
-/* Reads the command line. Returns -1 to go on, or the status to exit with: help and errors are printed here. */
+/* Reads the command line. Returns -1 to continue, or the exit status; help and error lines have then been printed. */
 int load_options_parse(struct load_options *options, int argc, char **argv);
 
 #endif

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* From here on the load, not the server, may be what is measured. */
+/* CPU use of the load from which the load, not the server, may limit the result. */
 static const double busy_percent = 95;
 
 static const struct {
@@ -42,7 +42,8 @@ static double latency_us(const struct load_result *result, unsigned quantile)
 
 static double server_bytes_per_connection(const struct load_result *result)
 {
-    return over((double)result->server_bytes_held - (double)result->server_bytes_before, (double)result->held);
+    return over((double)result->server_bytes_idle - (double)result->server_bytes_before,
+                (double)result->idle_connections);
 }
 
 bool load_result_is_good(const struct load_result *result)
@@ -51,7 +52,7 @@ bool load_result_is_good(const struct load_result *result)
            (result->end == LOAD_COMPLETE || result->end == LOAD_INTERRUPTED);
 }
 
-static void print_what(const struct load_options *options)
+static void print_options(const struct load_options *options)
 {
     const struct message_format *format = &options->format;
 
@@ -80,7 +81,7 @@ static void print_traffic(const struct load_result *result)
         printf("  sent         %14.2f MB/s\n", rate_of(result, counts->bytes_sent) / 1e6);
         return;
     }
-    printf("  latency us  ");
+    printf("  latency, us ");
     for (unsigned i = 0; i < QUANTILES; i++)
         printf("  %s %.1f", quantiles[i].text, latency_us(result, i));
     printf("\n");
@@ -90,7 +91,7 @@ static void print_cpu(const char *whose, const struct load_result *result, doubl
 {
     printf("  %-6s CPU   %14.1f %% of a core", whose, percent_of_core(result, cpu_seconds));
     if (result->counts.messages > 0)
-        printf("   %.3f us a message", us_per_message(result, cpu_seconds));
+        printf("   %.3f us per message", us_per_message(result, cpu_seconds));
     printf("\n");
 }
 
@@ -101,39 +102,41 @@ static void print_warnings(const struct load_result *result)
     double rate = rate_of(result, result->counts.messages);
 
     if (busy >= busy_percent && !options->spin)
-        printf("  warning: the load was %.0f %% busy, it may be the limit and not the server\n", busy);
+        printf(
+            "  warning: the load generator used %.0f %% of its cores; it may limit the result instead of the server\n",
+            busy);
     if (options->rate > 0 && options->messages == 0 && rate < 0.99 * options->rate)
-        printf("  warning: only %.0f of %.10g messages/s were answered\n", rate, options->rate);
+        printf("  warning: only %.0f of the requested %.10g messages/s were answered\n", rate, options->rate);
 }
 
-static void print_held(const struct load_result *result)
+static void print_idle(const struct load_result *result)
 {
-    printf("  held         %14" PRIu64 " connections\n", result->held);
+    printf("  open         %14" PRIu64 " connections\n", result->idle_connections);
     if (result->options->server_pid > 0)
-        printf("  server       %14.0f bytes of anonymous memory a connection (%" PRIu64 " KiB before, %" PRIu64
-               " KiB held)\n",
+        printf("  server       %14.0f bytes of anonymous memory per connection (%" PRIu64 " KiB before, %" PRIu64
+               " KiB with them)\n",
                server_bytes_per_connection(result), result->server_bytes_before / 1024,
-               result->server_bytes_held / 1024);
+               result->server_bytes_idle / 1024);
 }
 
 void load_report_print(const struct load_result *result)
 {
-    print_what(result->options);
+    print_options(result->options);
     if (result->options->mode == LOAD_IDLE) {
-        print_held(result);
+        print_idle(result);
     } else {
         print_traffic(result);
         print_cpu("load", result, result->cpu_seconds);
         if (result->options->server_pid > 0)
             print_cpu("server", result, result->server_cpu_seconds);
     }
-    printf("  errors       %14" PRIu64 " wrong replies, %" PRIu64 " not connected, %" PRIu64 " lost\n",
+    printf("  errors       %14" PRIu64 " wrong replies, %" PRIu64 " failed connects, %" PRIu64 " lost connections\n",
            result->counts.verify_errors, result->counts.connect_errors, result->counts.io_errors);
     if (result->options->mode != LOAD_IDLE)
         print_warnings(result);
 }
 
-/* The server's text is the only string a user chooses. */
+/* Escapes as JSON requires: the server's endpoint is the only string that comes from the command line. */
 static void print_json_string(const char *text)
 {
     putchar('"');
@@ -178,7 +181,7 @@ static void print_json_server(const struct load_result *result)
     }
     printf(", \"server_anonymous_bytes_before\": %" PRIu64 ", \"server_anonymous_bytes_held\": %" PRIu64
            ", \"server_anonymous_bytes_per_connection\": %.3f",
-           result->server_bytes_before, result->server_bytes_held, server_bytes_per_connection(result));
+           result->server_bytes_before, result->server_bytes_idle, server_bytes_per_connection(result));
 }
 
 void load_report_print_json(const struct load_result *result)
@@ -193,7 +196,7 @@ void load_report_print_json(const struct load_result *result)
     printf(", \"bytes_per_second\": %.3f, \"sent_bytes_per_second\": %.3f", rate_of(result, counts->bytes_received),
            rate_of(result, counts->bytes_sent));
     if (result->options->mode == LOAD_IDLE)
-        printf(", \"held\": %" PRIu64, result->held);
+        printf(", \"held\": %" PRIu64, result->idle_connections);
     else if (result->options->mode != LOAD_STREAM)
         print_json_latency(result);
     printf(", \"verify_errors\": %" PRIu64 ", \"connect_errors\": %" PRIu64 ", \"io_errors\": %" PRIu64,

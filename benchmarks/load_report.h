@@ -1,4 +1,4 @@
-/* The results of a run, for people and for programs. */
+/* The result of a run, and its report as text or JSON. */
 #ifndef BENCHMARKS_LOAD_REPORT_H
 #define BENCHMARKS_LOAD_REPORT_H
 
@@ -9,11 +9,11 @@ enum load_end { LOAD_COMPLETE, LOAD_INTERRUPTED, LOAD_STALLED, LOAD_ALL_LOST };
 struct load_result {
     const struct load_options *options;
     enum load_end end;
-    double seconds; /* the measured span */
+    double seconds; /* measured time */
     double cpu_seconds;
-    double server_cpu_seconds; /* with a server's pid */
-    uint64_t held;             /* connections that exchanged their message, in idle mode */
-    uint64_t server_bytes_before, server_bytes_held;
+    double server_cpu_seconds; /* with --server-pid */
+    uint64_t idle_connections; /* idle mode: open connections that have exchanged their message */
+    uint64_t server_bytes_before, server_bytes_idle;
     struct load_counts counts;
     struct histogram latency;
 };

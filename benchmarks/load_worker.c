@@ -11,8 +11,8 @@
 
 enum {
     EVENTS_PER_WAIT = 256,
-    /* Connections that have not had their first reply: fewer than any server's backlog, whose overflow would cost the
-     * client a second for the lost SYN. */
+    /* Connections without their first reply at a time: fewer than any server's backlog. If the backlog overflows, a SYN
+     * is lost and the client retries after a second. */
     GREETING_AT_ONCE = 256,
     STREAM_GRANT_BYTES = LOAD_BUFFER_BYTES,
     STREAM_GRANTS_PER_TURN = 16,
@@ -45,7 +45,7 @@ static void open_span(struct load_worker *worker)
 
     if (options->messages > 0) {
         uint64_t share = options->messages / options->threads + (worker->index < options->messages % options->threads);
-        /* The warm-up's messages still in flight will be answered, and counted, in the span. */
+        /* Messages of the warm-up still in flight are answered, and counted, in the measured time. */
         worker->quota = share > worker->context.outstanding ? share - worker->context.outstanding : 0;
     }
     if (worker->index == 0 && options->server_pid > 0)
@@ -55,7 +55,7 @@ static void open_span(struct load_worker *worker)
     worker->context.measuring = true;
 }
 
-/* Ticks go round the connections: this is when the connection's n-th message is due. */
+/* The time at which the connection's n-th message is due: ticks are assigned to the connections round-robin. */
 static uint64_t due_time_ns(const struct load_worker *worker, const struct load_connection *connection, uint64_t n)
 {
     uint64_t index = (uint64_t)(connection - worker->connections);
@@ -91,8 +91,8 @@ static void close_span(struct load_worker *worker)
         count_waiting(worker);
 }
 
-/* After a connection was lost. */
-static void forget(struct load_worker *worker, struct load_connection *connection)
+/* Updates the counts after a connection was lost. */
+static void connection_lost(struct load_worker *worker, struct load_connection *connection)
 {
     worker->greeting -= connection->greeting;
     connection->greeting = false;
@@ -107,7 +107,7 @@ static uint64_t within_quota(struct load_worker *worker, uint64_t messages)
     return messages;
 }
 
-/* As many as are due, and find room in flight, each with its own time. */
+/* Grants the due messages that the depth allows, each with its own due time. */
 static void grant_due(struct load_worker *worker, struct load_connection *connection)
 {
     uint64_t in_flight = connection->granted - connection->receive.sequence;
@@ -131,17 +131,17 @@ static void grant(struct load_worker *worker, struct load_connection *connection
         load_connection_grant(&worker->context, connection, (uint32_t)messages, now_ns);
 }
 
-/* Grants, a buffer at a time, until the pipe is full. A server that takes bytes as fast as they are made must not keep
- * the worker here: what is left of the pipe is filled in the next turn, as no edge will tell. */
+/* Grants messages, a buffer at a time, until the send buffer is full. If the server reads as fast as this sends, the
+ * loop stops after some grants and continues in the next turn: no EPOLLOUT edge reports the room that is left. */
 static bool fill_stream(struct load_worker *worker, struct load_connection *connection)
 {
-    uint64_t wish = STREAM_GRANT_BYTES / (worker->context.options->format.max_bytes + 1u) + 1;
+    uint64_t wanted = STREAM_GRANT_BYTES / (worker->context.options->format.max_bytes + 1u) + 1;
 
     for (unsigned i = 0; i < STREAM_GRANTS_PER_TURN; i++) {
         uint64_t messages;
         if (!load_connection_send(&worker->context, connection))
             return false;
-        if (connection->blocked || (messages = within_quota(worker, wish)) == 0)
+        if (connection->blocked || (messages = within_quota(worker, wanted)) == 0)
             return true;
         load_connection_grant(&worker->context, connection, (uint32_t)messages, 0);
     }
@@ -149,7 +149,7 @@ static bool fill_stream(struct load_worker *worker, struct load_connection *conn
     return true;
 }
 
-/* Lets the connection send what the phase and the mode allow. */
+/* Grants and sends the messages that the phase and the mode allow. */
 static void push(struct load_worker *worker, struct load_connection *connection, uint64_t now_ns)
 {
     bool alive;
@@ -162,7 +162,7 @@ static void push(struct load_worker *worker, struct load_connection *connection,
         alive = load_connection_send(&worker->context, connection);
     }
     if (!alive)
-        forget(worker, connection);
+        connection_lost(worker, connection);
 }
 
 static void fill_streams(struct load_worker *worker)
@@ -174,7 +174,7 @@ static void fill_streams(struct load_worker *worker)
     }
 }
 
-/* Connects, and sends the first message at once: on loopback the connection is usually there already. */
+/* Connects and tries to send the first message at once: on loopback the connection is usually established already. */
 static void open_with_message(struct load_worker *worker, struct load_connection *connection)
 {
     uint64_t now_ns = clock_now_ns();
@@ -182,14 +182,14 @@ static void open_with_message(struct load_worker *worker, struct load_connection
 
     worker->next_number += worker->context.options->threads;
     if (!load_connection_open(&worker->context, connection, number)) {
-        forget(worker, connection);
+        connection_lost(worker, connection);
         return;
     }
     load_connection_grant(&worker->context, connection, 1, now_ns);
     connection->greeting = worker->phase == PHASE_OPENING;
     worker->greeting += connection->greeting;
     if (!load_connection_send(&worker->context, connection))
-        forget(worker, connection);
+        connection_lost(worker, connection);
 }
 
 static void open_more(struct load_worker *worker)
@@ -203,14 +203,14 @@ static void open_more(struct load_worker *worker)
             continue;
         }
         if (!load_connection_open(&worker->context, connection, worker->next_number))
-            forget(worker, connection);
+            connection_lost(worker, connection);
         worker->next_number += options->threads;
     }
     if (worker->opened == worker->connection_count && worker->greeting == 0)
         finish_phase(worker);
 }
 
-/* Connect mode: the next connection in the same place, if one more message is wanted. */
+/* Connect mode: opens the next connection in place of this one, if the quota allows one more message. */
 static void connect_again(struct load_worker *worker, struct load_connection *connection)
 {
     if (is_running(worker) && within_quota(worker, 1) == 1)
@@ -239,7 +239,7 @@ static void on_event(struct load_worker *worker, struct load_connection *connect
     if ((events & ~(uint32_t)EPOLLOUT) != 0) {
         int64_t replies = load_connection_receive(&worker->context, connection, events, &now_ns);
         if (replies < 0) {
-            forget(worker, connection);
+            connection_lost(worker, connection);
             return;
         }
         if (replies > 0)
@@ -270,7 +270,7 @@ static void stop(struct load_worker *worker)
         if (connection->fd < 0)
             continue;
         if (connection->granted > connection->receive.sequence && !never_echoed)
-            load_connection_give_up(&worker->context, connection, "no answer");
+            load_connection_give_up(&worker->context, connection, "no reply");
         else
             load_connection_close(&worker->context, connection, worker->context.options->mode == LOAD_CONNECT);
     }
@@ -302,7 +302,7 @@ static void enter_phase(struct load_worker *worker, enum load_phase phase)
     }
 }
 
-/* A server that sends nothing back owes nothing: stream mode then measures one way. */
+/* In stream mode a server that never replies counts as drained: the mode then measures one direction. */
 static bool is_drained(const struct load_worker *worker)
 {
     if (worker->context.options->mode != LOAD_STREAM)
@@ -315,8 +315,8 @@ static bool is_drained(const struct load_worker *worker)
     return true;
 }
 
-/* What the phase asks for beside the answers to events. */
-static void go_on(struct load_worker *worker)
+/* The part of the phase that is not a reaction to an event. */
+static void continue_phase(struct load_worker *worker)
 {
     switch (worker->phase) {
     case PHASE_OPENING:
@@ -338,7 +338,7 @@ static void go_on(struct load_worker *worker)
     }
 }
 
-static void deliver_due(struct load_worker *worker)
+static void send_due(struct load_worker *worker)
 {
     uint64_t now_ns = clock_now_ns();
 
@@ -361,7 +361,7 @@ static int wait_for_events(struct load_worker *worker, struct epoll_event *event
 
     if (no_sleep || worker->context.options->rate == 0 || !is_running(worker) || worker->quota == 0)
         return epoll_wait(worker->context.epoll_fd, events, EVENTS_PER_WAIT, no_sleep ? 0 : -1);
-    /* A wait in whole milliseconds would be the largest part of what is measured (epoll_pwait2: Linux 5.11). */
+    /* Not epoll_wait(2): its timeout in whole milliseconds would dominate the latencies (epoll_pwait2: Linux 5.11). */
     rest_ns = worker->rate_begin_ns + (double)worker->ticks * worker->period_ns - (double)clock_now_ns();
     if (rest_ns > 0) {
         rest.tv_sec = (time_t)(rest_ns / 1e9);
@@ -382,14 +382,14 @@ static void *run(void *arg)
     struct load_worker *worker = arg;
     struct epoll_event events[EVENTS_PER_WAIT];
 
-    /* The kernel otherwise ends a wait up to 50 us late (prctl(2), PR_SET_TIMERSLACK). */
+    /* Else the kernel may end a wait up to 50 us late (prctl(2), PR_SET_TIMERSLACK). */
     prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
     enter_phase(worker, PHASE_OPENING);
     while (worker->phase != PHASE_STOPPED) {
         enum load_phase announced = (enum load_phase)atomic_load(worker->announced);
         if (announced != worker->phase)
             enter_phase(worker, announced);
-        go_on(worker);
+        continue_phase(worker);
         publish(worker);
         if (worker->phase == PHASE_STOPPED)
             break;
@@ -402,7 +402,7 @@ static void *run(void *arg)
         if (worker->unfilled)
             fill_streams(worker);
         if (worker->context.options->rate > 0 && is_running(worker))
-            deliver_due(worker);
+            send_due(worker);
     }
     return NULL;
 }
@@ -427,7 +427,7 @@ static int allocate(struct load_worker *worker, uint32_t batches_each)
 int load_worker_init(struct load_worker *worker, const struct load_options *options, unsigned index, int notify_fd,
                      const _Atomic int *announced)
 {
-    /* Its edge alone is news: nobody reads it, each write is a new edge (epoll(7)). */
+    /* The eventfd is never read: each write is a new edge (epoll(7)), which wakes the worker. */
     struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.ptr = NULL };
     uint32_t batches_each = 1;
 

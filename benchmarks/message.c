@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-/* splitmix64 (Steele, Lea and Flood 2014): its step, and its way to scatter a counter over all 64 bits. */
+/* splitmix64 (Steele, Lea and Flood 2014): its increment, and its function that mixes a counter over all 64 bits. */
 #define STEP UINT64_C(0x9e3779b97f4a7c15)
 
-static uint64_t scatter(uint64_t z)
+static uint64_t mix(uint64_t z)
 {
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -16,8 +16,8 @@ static void begin_message(struct message_cursor *cursor, const struct message_fo
 {
     uint64_t range = (uint64_t)format->max_bytes - format->min_bytes + 1;
 
-    cursor->key = scatter(scatter(format->seed + cursor->connection * STEP) + cursor->sequence * STEP);
-    /* The upper half of the key, scaled to the range. */
+    cursor->key = mix(mix(format->seed + cursor->connection * STEP) + cursor->sequence * STEP);
+    /* Scales the upper half of the key to the range. */
     cursor->bytes = format->header_bytes + format->min_bytes + (uint32_t)(((cursor->key >> 32) * range) >> 32);
     cursor->offset = 0;
     cursor->wrong = false;
@@ -62,7 +62,8 @@ static void make_header(const struct message_cursor *cursor, const struct messag
         header[format->little_endian ? i : format->header_bytes - 1 - i] = (unsigned char)(value >> (8 * i));
 }
 
-/* The payload is a row of 8-byte words, key + STEP, key + 2 STEP, ...; cheap, and no two words of a message alike. */
+/* The payload is a sequence of 8-byte words, key + STEP, key + 2 STEP, ...: cheap, and all words of a message
+ * differ. */
 static uint64_t word_at(uint64_t key, uint32_t offset)
 {
     return key + (uint64_t)(offset / 8 + 1) * STEP;
@@ -96,7 +97,7 @@ static bool payload_is_right(uint64_t key, uint32_t offset, const unsigned char 
     for (; offset % 8 != 0 && length > 0; length--)
         difference |= *from++ ^ byte_at(key, offset++);
     word = word_at(key, offset);
-    /* No exit at the first difference: it almost never comes, and the loop is the faster for it. */
+    /* No exit at the first difference: differences are rare, and the loop without a branch is faster. */
     for (; length >= sizeof(word); length -= sizeof(word), from += sizeof(word), word += STEP) {
         memcpy(&found, from, sizeof(found));
         difference |= found ^ word;
@@ -104,7 +105,7 @@ static bool payload_is_right(uint64_t key, uint32_t offset, const unsigned char 
     return difference == 0 && memcmp(from, &word, length) == 0;
 }
 
-/* How much of a piece, from the cursor on, is header. */
+/* Returns how many of the piece bytes after the cursor belong to the header. */
 static size_t header_part(const struct message_cursor *cursor, const struct message_format *format, size_t piece)
 {
     size_t left;

@@ -1,7 +1,7 @@
-"""Rows that put jinduo beside other libraries, and beside loops written by hand.
+"""Rows that compare jinduo with other libraries, and with servers written directly on epoll.
 
-In each round every side has its turn, freshly started; a ratio is the median of the rounds' own ratios, the way round that
-more is better for jinduo. "The best" of the others is the one with the smallest such ratio.
+In each round each side is started anew. A ratio is the median of the ratios of the rounds; more is better for jinduo. "The
+best" of the others is the side with the smallest ratio.
 """
 
 import functools
@@ -16,14 +16,14 @@ WARMUP_SECONDS = 0.3
 TIMERS_BATCH, TIMERS_FEW = 100000, 100
 FILE_BYTES = 100 * 1000 * 1000
 BROADCAST_CONNECTIONS = 1000
-BROADCAST_DEPTH = 16       # broadcasts under way where the goal counts
+BROADCAST_DEPTH = 16       # broadcasts in flight in the row with the goal
 BROADCAST_HELP = (
-    f"Broadcast (--peers): the goal counts with {BROADCAST_DEPTH} messages under way. Broadcasts come in streams - chat, "
-    "prices, positions - in which the next one is there before the last has arrived everywhere, so that a server can "
-    "gather what goes to a connection. With one under way no server can: each delivery is a send(2) of its own, and nearly "
-    "all its time the kernel's. That row is shown as well, without a goal, beside the loop by hand, which does nothing but "
-    "send; so is the one on io_uring, where a thousand sends are a handful of calls into the kernel.")
-FIRST_WIDTH = 30
+    f"Broadcast (--peers): the goal applies to {BROADCAST_DEPTH} messages in flight. Real broadcasts come in streams (chat, "
+    "prices, positions): the next message is there before the last has reached every connection, so a server can gather "
+    "messages to the same connection. With one message in flight it cannot: each delivery is one send(2), which takes nearly "
+    "all of the time. That row has no goal; it is compared with the server written directly on epoll, which only sends. The "
+    "row on io_uring has no goal either: there a thousand sends are a few system calls.")
+FIRST_WIDTH = 36
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Metric:
 
 @dataclass(frozen=True)
 class PeerRow:
-    """sides: of each what it starts; measure: (programs, what, seconds) gives its figures. met: of the metrics with a
-    goal all, or any."""
+    """sides: the program and options of each side. measure(programs, side, seconds) returns its figures. met: whether all or
+    any of the metrics with a goal must meet it."""
     name: str
     sides: dict
     measure: object
     metrics: tuple
     met: object = all
     note: str = ""
-    bound: str = None   # the side by hand, compared with the best as well: as far as one can get
-    needs: str = None   # an engine that the system may refuse
+    bound: str = None   # a side whose ratio to the best is printed too: the most that is possible
+    needs: str = None   # an engine that may be unavailable on this system
 
 
 def run_alone(programs, what, seconds):
@@ -72,12 +72,12 @@ def run_server(programs, what, seconds, load, load_options):
 
 @functools.cache
 def file_to_send():
-    """The same for all sides and rounds: how its pages lie in memory decides what sending them costs."""
+    """One file for all sides and rounds: the cost of sending depends on where its pages are in memory."""
     file = tempfile.NamedTemporaryFile(prefix="jinduo-bench-")
     for _ in range(FILE_BYTES // 1000000):
         file.write(os.urandom(1000000))
     file.flush()
-    os.fsync(file.fileno())   # not while something is measured
+    os.fsync(file.fileno())   # not during a measurement
     return file
 
 
@@ -93,14 +93,14 @@ def all_of(what, *options):
 
 def timer_row(name, clock, batch, note, goal=None):
     metrics = (Metric("start_ns", "start, ns CPU", goal=goal), Metric("cancel_ns", "cancel, ns CPU", goal=goal),
-               Metric("expire_ns", "expire, ns CPU"), Metric("bytes_each", "memory, bytes a timer"))
-    return PeerRow(f"timers: a million live, {name}", all_of("timers", clock, str(batch)), run_alone, metrics,
-                   note=f"{note}due in 1 to 60 s, {batch} at a time cancelled at random and started again; one side per library")
+               Metric("expire_ns", "expire, ns CPU"), Metric("bytes_each", "memory, bytes per timer"))
+    return PeerRow(f"timers: a million active, {name}", all_of("timers", clock, str(batch)), run_alone, metrics,
+                   note=f"{note}due in 1 to 60 s; {batch} random timers at a time are cancelled and started again")
 
 
 def served_metrics(**goals):
     return (Metric("messages_per_second", "messages/s", "{:.0f}", False, **goals),
-            Metric("server_cpu_us_per_message", "server CPU, us a message", "{:.3f}", **goals),
+            Metric("server_cpu_us_per_message", "server CPU, us per message", "{:.3f}", **goals),
             Metric("server_cpu_percent", "server core, %", "{:.0f}", against=()))
 
 
@@ -108,7 +108,7 @@ def echo_row(name, jinduo, word, *load):
     sides = {"jinduo": jinduo, "raw": ("raw-epoll", ()), **{peer: (f"peers/echo-{peer}", word) for peer in PEERS}}
     load = ("--json", "--verify", "sample", "--connections", "50", *load)
     return PeerRow(name, sides, functools.partial(run_server, load="jd-load", load_options=load), served_metrics(),
-                   note="for information; raw sends back bytes, without looking at frames")
+                   note="for information; raw echoes bytes, it does not decode frames")
 
 
 def broadcast_row(engine, depth, note, goal=None, **more):
@@ -118,13 +118,13 @@ def broadcast_row(engine, depth, note, goal=None, **more):
     return PeerRow(f"broadcast 1 KiB x {BROADCAST_CONNECTIONS}, depth {depth}, {engine}", sides,
                    functools.partial(run_server, load="peers/broadcast-load", load_options=load),
                    served_metrics(goal=goal, against=("libevent",)), met=any,
-                   note=f"a delivery to one connection is a message; {note}", **more)
+                   note=f"each delivery to one connection is a message; {note}", **more)
 
 
 def broadcast_rows(engine):
-    deep = f"{BROADCAST_DEPTH} broadcasts under way, as in a stream: the goal counts here; one of the two is enough"
-    alone = "one broadcast under way, for information: a send for each delivery, and raw does nothing else"
-    at_once = "one broadcast under way, for information: here jinduo hands the kernel many sends in one call"
+    deep = f"{BROADCAST_DEPTH} broadcasts in flight, as in a stream; one of the two goals must be met"
+    alone = "one broadcast in flight, for information: one send for each delivery; raw only sends"
+    at_once = "one broadcast in flight, for information: jinduo submits many sends with one system call"
     rest = () if engine == "io_uring" else (broadcast_row("io_uring", 1, at_once, bound="raw", needs="io_uring"),)
     return (broadcast_row(engine, BROADCAST_DEPTH, deep, goal=2.0), broadcast_row(engine, 1, alone, bound="raw"), *rest)
 
@@ -137,20 +137,20 @@ def rows(engine):
     own = own_options(engine)
     file_metrics = served_metrics(goal=0.97, against=("raw",))
     return (
-        timer_row("from the turn's time", "turn", TIMERS_BATCH, "", goal=2.0),
-        timer_row("the clock read", "real", TIMERS_BATCH, "each delay counted from the clock (libevent: precise timer, no "
+        timer_row("delays from the time of the turn", "turn", TIMERS_BATCH, "", goal=2.0),
+        timer_row("delays from the clock", "real", TIMERS_BATCH, "the clock is read for each start (libevent: precise timer, no "
                   "cached time); ", goal=2.0),
-        timer_row(f"from the turn's time, {TIMERS_FEW} at a time", "turn", TIMERS_FEW, "for information: what is started again "
-                  "was cancelled just before and is in the cache still; "),
+        timer_row(f"delays from the time of the turn, {TIMERS_FEW} at a time", "turn", TIMERS_FEW, "for information: a timer is started "
+                  "right after it was cancelled, so it is still in the cache; "),
         PeerRow("tasks from another thread", all_of("tasks"), run_on_both_cores,
                 (Metric("tasks_per_second", "tasks/s", "{:.0f}", False, 2.0, ("asio",)),
-                 Metric("cpu_ns", "CPU of both threads, ns", goal=None, against=("asio",)),
-                 Metric("post_cpu_ns", "of the thread that posts", against=("asio",)),
-                 Metric("run_cpu_ns", "of the loop", against=("asio",))),
-                note="at most 4096 under way; libevent and libuv: a locked list beside the loop, for information"),
+                 Metric("cpu_ns", "CPU of both threads, ns per task", goal=None, against=("asio",)),
+                 Metric("post_cpu_ns", "CPU of the posting thread", against=("asio",)),
+                 Metric("run_cpu_ns", "CPU of the loop's thread", against=("asio",))),
+                note="at most 4096 in flight; libevent and libuv, for information: a list under a lock"),
         *broadcast_rows(engine),
         PeerRow("send file 100 MB", {"jinduo": ("peers/file-jinduo", (*own, "--file")), "raw": ("peers/file-raw", ())},
-                run_file_server, file_metrics, note="a file is a message; raw: sendfile(2) until the socket is full"),
+                run_file_server, file_metrics, note="each transfer is a message; raw: sendfile(2) until the send buffer is full"),
         echo_row("echo 64 B x 50", ("jd-echo", own), (), "--mode", "ping-pong", "--no-frames", "--size", "64"),
         echo_row("echo frames 60 B x 50, depth 16", ("jd-frame-echo", own), ("frames",), "--mode", "pipeline", "--size",
                  "56", "--header-bytes", "4", "--depth", "16"),
@@ -158,13 +158,13 @@ def rows(engine):
 
 
 def possible(programs, rows):
-    """Those rows whose engine can be used here; says what is left out."""
+    """Returns the rows whose engine is available here, and prints the others."""
     engines = subprocess.run([programs.path("jd-info")], capture_output=True, text=True, check=False).stdout
     available = {words[0] for words in map(str.split, engines.splitlines()) if words[1:2] == ["available"]}
-    left_out = [row for row in rows if row.needs and row.needs not in available]
-    for row in left_out:
-        print(f"{row.name}: left out, {row.needs} cannot be used here; jd-info tells why")
-    return [row for row in rows if row not in left_out]
+    skipped = [row for row in rows if row.needs and row.needs not in available]
+    for row in skipped:
+        print(f"{row.name}: skipped, {row.needs} is not available here; jd-info prints the reason")
+    return [row for row in rows if row not in skipped]
 
 
 def sides_of(programs, row):
@@ -174,10 +174,10 @@ def sides_of(programs, row):
 def print_missing(programs, chosen):
     for peer, package in PEERS.items():
         if not any(programs.has(f"peers/{what}-{peer}") for what in ("timers", "tasks", "echo")):
-            print(f"{peer} is missing: it was not found when this was built ({package})")
+            print(f"{peer} is skipped: it was not found at build time (package {package})")
     for row in chosen:
         if "jinduo" not in sides_of(programs, row):
-            print(f"{row.name}: jinduo's side is not built; the other is measured alone")
+            print(f"{row.name}: jinduo's program is not built; only the others are measured")
     print()
 
 
@@ -186,7 +186,7 @@ def measure_row(programs, row, arguments, progress):
     names = list(sides)
     runs = {side: [] for side in sides}
     for number in range(arguments.rounds):
-        # Each is first in its turn: none always has the warmer machine.
+        # Another side is first in each round, so that none always runs on a warmer machine.
         first = number % len(names) if names else 0
         for side in names[first:] + names[:first]:
             progress.show(f"{row.name}, round {number + 1}: {side}")
@@ -202,7 +202,7 @@ def ratio(metric, own, other):
 
 
 def judge(metric, runs, bound):
-    """The figures of one metric, and how jinduo's compare with the best of those it is measured against."""
+    """The figures of one metric, and the ratio of jinduo to the best side that it is compared with."""
     result = {"field": metric.field, "label": metric.label, "goal": metric.goal,
               "figures": {side: statistics.median(run[metric.field] for run in figures) for side, figures in runs.items()},
               "ratios": {}}
@@ -256,5 +256,5 @@ def print_table(results):
                      line[-1]]
             print("  ".join(cells).rstrip())
         print()
-    print("Ratios: how many times better jinduo is, medians of the rounds' own ratios; the best is whom it is least ahead of.")
-    print("Behind \"raw\": the same for the loop by hand.\n")
+    print("Ratio: how many times better jinduo is, median over the rounds; the best is the side with the smallest ratio.")
+    print("After \"raw\": the ratio of the server written directly on epoll to the best.\n")

@@ -1,10 +1,10 @@
-"""Draws the ratios of a comparison, as there are people who would rather look than read."""
+"""Draws the ratios of a comparison as a bar chart."""
 
 import sys
 
 
 def entries(results):
-    """Of each ratio what it is of, how large, its goal if there is one, and whether that is met."""
+    """Yields for each ratio: its name, its value, its goal or None, and whether the goal is met or None."""
     for result in results:
         if "deciding_ratio" in result:
             yield f"{result['row']} (raw)", result["deciding_ratio"], result["deciding_goal"], result["met"]
@@ -20,7 +20,7 @@ def draw(results, path):
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        print("--plot: matplotlib is missing (python3-matplotlib)", file=sys.stderr)
+        print("--plot: nothing drawn, matplotlib is not installed (package python3-matplotlib)", file=sys.stderr)
         return
     drawn = list(entries(results))
     if not drawn:
@@ -36,6 +36,6 @@ def draw(results, path):
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.tick_params(axis="y", labelsize=8)
-    axes.set_xlabel("times better than the best of the others (in brackets); black mark: the goal")
+    axes.set_xlabel("ratio to the best of the others (in brackets), more is better; black mark: goal")
     figure.savefig(path)
     pyplot.close(figure)

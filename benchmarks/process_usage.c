@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <time.h>
 
-/* The process's CPU clock (clock_getcpuclockid(3)) and not /proc/PID/task/.../schedstat: that one lags behind by a tick
- * for a thread that is running, and forgets the threads that have ended. */
+/* Reads the process's CPU clock (clock_getcpuclockid(3)), not /proc/PID/task/.../schedstat: that is up to a tick old
+ * for a running thread, and omits threads that have exited. */
 bool process_cpu_ns(pid_t pid, uint64_t *ns)
 {
     clockid_t clock;

@@ -1,4 +1,4 @@
-/* What another process, the server, has used so far. */
+/* The CPU time and memory that a process, the server, has used so far. */
 #ifndef BENCHMARKS_PROCESS_USAGE_H
 #define BENCHMARKS_PROCESS_USAGE_H
 
@@ -6,10 +6,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* CPU time of all its threads, ended ones included, in ns. False if there is no such process. */
+/* CPU time of all its threads, including those that have exited, in ns. Returns false if there is no such process. */
 bool process_cpu_ns(pid_t pid, uint64_t *ns);
 
-/* Anonymous memory that is resident, in bytes: heap, stacks, private pages; not files, not shared memory. */
+/* Resident anonymous memory in bytes: heap, stacks, private pages; not files, not shared memory. Returns false on
+ * failure. */
 bool process_anonymous_bytes(pid_t pid, uint64_t *bytes);
 
 #endif

@@ -1,4 +1,4 @@
-"""The programs of a comparison: started each on its core, ended by pid; and how far it has come."""
+"""Starts the programs of a comparison, each on a core of its own, and ends them by pid; shows the progress."""
 
 import json
 import os
@@ -10,12 +10,12 @@ import tempfile
 
 READY_SECONDS = 10
 STOP_SECONDS = 5
-STOLEN_PERCENT_MAX = 5     # of the processors' time, by the host of a virtual machine: a measurement is made again
+STOLEN_PERCENT_MAX = 5     # steal time, in percent of the cores' time, above which a measurement is repeated
 TRIES = 3
 
 
 class Failure(Exception):
-    """A program did not do what it must; the row is given up."""
+    """A program failed; its row is abandoned."""
 
 
 def errors_of(process):
@@ -24,7 +24,8 @@ def errors_of(process):
 
 
 def processor_ticks(cores):
-    """Of these: all, and those in which the host of a virtual machine ran something else (proc(5), /proc/stat)."""
+    """The clock ticks of the cores: all, and the steal time, in which the host of a virtual machine ran something else
+    (proc(5), /proc/stat)."""
     names = {f"cpu{core}" for core in cores}
     with open("/proc/stat", encoding="ascii") as file:
         ticks = [[int(word) for word in line.split()[1:9]] for line in file if line.split()[0] in names]
@@ -32,7 +33,7 @@ def processor_ticks(cores):
 
 
 class Programs:
-    """Starts programs, each on its core, and ends by pid all that still run."""
+    """Starts programs, each on its core, and ends by pid those that still run."""
 
     def __init__(self, build, cores):
         self.build = build
@@ -41,7 +42,8 @@ class Programs:
         self.stolen_percents, self.repeated = [], 0
 
     def undisturbed(self, measure):
-        """The result of measure(), of several tries the one in which the host took the least time: not by how it looks."""
+        """Returns the result of measure(), repeated while the steal time is too high. Of several results it takes the one
+        with the least steal time, whatever its figures."""
         tries, cores = [], {self.server_core, self.load_core}
         while len(tries) < TRIES and not (tries and tries[-1][0] <= STOLEN_PERCENT_MAX):
             before, result, after = processor_ticks(cores), measure(), processor_ticks(cores)
@@ -59,9 +61,9 @@ class Programs:
     def print_disturbance(self):
         seen = self.disturbance()
         if seen["worst_percent"] > STOLEN_PERCENT_MAX / 2:
-            print(f"The host took {seen['median_percent']:.0f} % of the two cores' time meanwhile, in the worst measurement "
-                  f"{seen['worst_percent']:.0f} %; {seen['made_again']} were made again, as it was more than "
-                  f"{STOLEN_PERCENT_MAX} %.\n")
+            print(f"Steal time of the two cores (used by the host of the virtual machine): median {seen['median_percent']:.0f} %, "
+                  f"maximum {seen['worst_percent']:.0f} %.\n{seen['made_again']} measurements with more than "
+                  f"{STOLEN_PERCENT_MAX} % were repeated.\n")
 
     def path(self, name):
         directory = "benchmarks" if name in ("jd-load", "raw-epoll", "raw-uring") or name.startswith("peers/") else "examples"
@@ -71,9 +73,9 @@ class Programs:
         return os.access(self.path(name), os.X_OK)
 
     def start(self, core, name, *options):
-        """On one core, or on those of a set."""
+        """Starts a program on one core, or on a set of cores."""
         cores = core if isinstance(core, set) else {core}
-        # A file and not a pipe, which would stop a server that logs more than it holds.
+        # A file, not a pipe: a full pipe would block a server that logs a lot.
         errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         process = subprocess.Popen([self.path(name), *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=errors, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
@@ -82,7 +84,7 @@ class Programs:
         return process
 
     def start_server(self, name, *options):
-        """Returns the process and where it listens, from its ready line."""
+        """Returns the process and the endpoint of its ready line."""
         process = self.start(self.server_core, name, "--listen", "127.0.0.1:0", *options)
         words = self.wait_line(process, name).split()
         if words[:2] != ["listening", "on"] or len(words) < 3:
@@ -94,16 +96,16 @@ class Programs:
         line = process.stdout.readline() if ready else ""
         if not line:
             self.stop(process)
-            raise Failure(f"{name}: not ready: {errors_of(process) or 'no line within the time'}")
+            raise Failure(f"{name}: no ready line: {errors_of(process) or f'nothing printed within {READY_SECONDS} s'}")
         return line
 
     def load(self, address, pid, *options, seconds):
-        """Runs the load to its end and returns its figures."""
+        """Runs jd-load to its end and returns its figures."""
         return self.figures(self.load_core, "jd-load", address, "--json", "--server-pid", str(pid),
                             "--seconds", str(seconds), *options)
 
     def figures(self, core, name, *options):
-        """Runs a program to its end and returns the figures that it prints, a JSON object."""
+        """Runs a program to its end and returns the JSON object that it prints."""
         process = self.start(core, name, *options)
         output, _ = process.communicate()
         self.running.remove(process)
@@ -112,7 +114,7 @@ class Programs:
         return json.loads(output)
 
     def stop_server(self, process):
-        """Returns what it counted: the numbers of its last line, each as name=number."""
+        """Stops a server. Returns the counters of its output, each written as name=number."""
         self.stop(process)
         words = process.stdout.read().split()
         return {name: int(number) for name, number in (word.split("=") for word in words if word.count("=") == 1)
@@ -134,7 +136,7 @@ class Programs:
 
 
 class Progress:
-    """A line for each step: in place on a terminal, one below the other elsewhere."""
+    """Prints a line for each step; on a terminal each line replaces the one before."""
 
     def __init__(self, steps):
         self.steps, self.step = steps, 0

@@ -1,5 +1,5 @@
-/* raw-epoll: the echo server that one would write by hand on epoll, and no more: what a framework is compared with. One
- * thread, edge-triggered, armed once; one buffer for all; what was read is sent at once. */
+/* raw-epoll: a minimal echo server written directly on epoll, the baseline for jinduo's Reactor. One thread;
+ * edge-triggered, armed once; one buffer for all connections; received bytes are sent at once. */
 #include "benchmarks/raw_server.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 enum { BUFFER_BYTES = 65536, EVENTS_PER_WAIT = 512 };
 
-/* By descriptor: what the peer has not taken yet. Pages of it that are not used cost nothing. */
+/* Unsent bytes, by descriptor. Untouched pages of the array take no memory. */
 static struct remainder {
     unsigned char *bytes;
     size_t begin, end;
@@ -26,7 +26,7 @@ static void close_connection(int fd)
     close(fd);
 }
 
-/* Returns the bytes taken, or -1 if the connection is broken. */
+/* Returns the bytes sent (0: the send buffer is full), or -1 if the connection is broken. */
 static ssize_t send_some(int fd, const unsigned char *bytes, size_t length)
 {
     ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
@@ -45,7 +45,7 @@ static bool keep_remainder(int fd, const unsigned char *bytes, size_t length)
     return true;
 }
 
-/* Returns whether the connection lives on. */
+/* Returns false if the connection is broken. */
 static bool send_remainder(int fd)
 {
     struct remainder *rest = &remainders[fd];
@@ -61,7 +61,8 @@ static bool send_remainder(int fd)
     return true;
 }
 
-/* Reads until drained, or until the peer takes no more: reading goes on when it does. */
+/* Reads until the socket is drained or the send buffer is full; then EPOLLOUT resumes reading. Returns false if the
+ * connection has to be closed. */
 static bool echo(int fd, uint32_t events)
 {
     while (remainders[fd].bytes == NULL) {
@@ -72,7 +73,7 @@ static bool echo(int fd, uint32_t events)
         sent = send_some(fd, buffer, (size_t)received);
         if (sent < 0 || (sent < received && !keep_remainder(fd, buffer + sent, (size_t)(received - sent))))
             return false;
-        /* A short read means drained, but behind it a FIN may have come in the same event. */
+        /* A short read means that the socket is drained, but a FIN may have arrived in the same event. */
         if (received < BUFFER_BYTES && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0)
             return true;
     }
@@ -125,7 +126,7 @@ int main(int argc, char **argv)
     static const struct raw_server server = {
         .name = "raw-epoll",
         .engine = "raw",
-        .help = "Sends back all it receives: a hand-written epoll loop to compare with.\n",
+        .help = "Echo server written directly on epoll: the baseline for jinduo's Reactor.\n\n",
         .serve = serve,
     };
 

@@ -10,13 +10,14 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { EXIT_USAGE = 2, GO_ON = -1 };
+enum { EXIT_USAGE = 2, CONTINUE = -1 };
 
 static const char common_help[] =
-    "  --listen=ENDPOINT   where to listen (default 127.0.0.1:8000; port 0: any free one)\n"
-    "  --spin              never sleep while waiting for events\n"
-    "  --help              this text\n"
-    "Ends on SIGINT and SIGTERM. Exit status: 0, 1 on failure, 2 for wrong usage.\n";
+    "  --listen=ENDPOINT   1.2.3.4:80, [::1]:80, *:80, unix:/path or unix:@name; port 0 selects a free port\n"
+    "                      (default 127.0.0.1:8000)\n"
+    "  --spin              poll for events without sleeping\n"
+    "  --help              print this text and exit\n\n"
+    "SIGINT or SIGTERM ends the server. Exit status: 0 success, 1 failure, 2 wrong usage.\n";
 
 volatile sig_atomic_t raw_server_stopped;
 static const char *engine;
@@ -53,7 +54,7 @@ void raw_server_ready(int listener)
     fflush(stdout);
 }
 
-/* Returns GO_ON, or the status to exit with. */
+/* Returns CONTINUE, or the exit status. */
 static int read_options(const struct raw_server *server, int argc, char **argv, jd_endpoint *endpoint, bool *spin)
 {
     const struct option options[] = { { "listen", required_argument, NULL, 'l' },
@@ -61,7 +62,7 @@ static int read_options(const struct raw_server *server, int argc, char **argv, 
                                       { "help", no_argument, NULL, 'h' },
                                       server->option,
                                       { NULL, 0, NULL, 0 } };
-    const char *listen = "127.0.0.1:8000", *reason = "not an endpoint";
+    const char *listen = "127.0.0.1:8000", *reason = "invalid endpoint";
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -75,13 +76,14 @@ static int read_options(const struct raw_server *server, int argc, char **argv, 
             listen = optarg;
         *spin |= option == 's';
         if (option == server->option.val && !server->take_option(optarg)) {
-            fprintf(stderr, "%s: --%s %s: makes no sense\n", server->name, server->option.name, optarg);
+            fprintf(stderr, "%s: --%s '%s': must be %s; see %s --help\n", server->name, server->option.name, optarg,
+                    server->allowed, server->name);
             return EXIT_USAGE;
         }
     }
     if (jd_endpoint_parse(endpoint, listen, &reason) == 0)
-        return GO_ON;
-    fprintf(stderr, "%s: --listen %s: %s\n", server->name, listen, reason);
+        return CONTINUE;
+    fprintf(stderr, "%s: --listen '%s': %s; see %s --help\n", server->name, listen, reason, server->name);
     return EXIT_USAGE;
 }
 
@@ -103,7 +105,7 @@ int raw_server_main(const struct raw_server *server, int argc, char **argv)
     char text[JD_ENDPOINT_TEXT_BYTES];
     int listener, error;
 
-    if (status != GO_ON)
+    if (status != CONTINUE)
         return status;
     engine = server->engine;
     sigaction(SIGINT, &action, NULL);

@@ -1,16 +1,18 @@
-/* raw-uring: the echo server that one would write by hand on io_uring, and no more: what the io_uring engine is compared
- * with. One thread; continuous accepts and receives, provided buffers that are sent from where they are, one call a turn
- * that submits all sends and waits; the ring's descriptor registered. A peer that sends but never reads is not held back.
+/* raw-uring: a minimal echo server written directly on io_uring, the baseline for jinduo's io_uring engine. One thread;
+ * multishot accept and receive; bytes are sent from the provided buffers that received them; one system call per turn
+ * submits all sends and waits; the ring's descriptor is registered. It has no back-pressure against a peer that does
+ * not read.
  *
- * What was tried, 64 B messages, CPU a message (--variant starts the others; the machine is a small virtual one):
- *  - direct, a send(2) for each message instead of a batch: the same with one connection, a tenth more with 50, a tenth to
- *    a fifth more with 500;
- *  - to wait for one completion more than there are sends, one call a message with one connection instead of two: some 3 %
- *    less there, up to a fifth with 500. But it is wrong: a send that is not taken whole completes with something to be done,
- *    and is not looked at until something else happens;
- *  - buffers=64, 256, 512, 1024, of 4 KiB: no difference that can be told with 1 and 50 connections; with 500 and fewer than
- *    1024, receives end for want of buffers and are begun again (64: a fifth more, 256: up to a tenth). Buffers of 8 KiB, or
- *    with a gap against cache sets in common: nothing for sure. */
+ * CPU per message of other variants, 64 B messages, on a small virtual machine (--variant starts two of them):
+ *  - direct: a send(2) for each message instead of a batch. The same with 1 connection, 10 % more with 50, 10 to 20 %
+ *    more with 500.
+ *  - Wait for one completion more than there are sends, so that 1 connection costs one system call per message, not
+ *    two: about 3 % less with 1 connection, up to 20 % less with 500. But it is wrong: a short write completes with
+ *    bytes left to send, and that completion is not handled until another event arrives.
+ *  - buffers=64, 256, 512, 1024, of 4 KiB each: no measurable difference with 1 and 50 connections. With 500
+ *    connections and fewer than 1024 buffers, receives end with ENOBUFS and are re-armed (64: 20 % more,
+ *    256: up to 10 % more).
+ *  - Buffers of 8 KiB, or spaced so that they share fewer cache sets: no significant difference. */
 #include "benchmarks/raw_server.h"
 
 #include <errno.h>
@@ -34,10 +36,10 @@ enum {
 
 enum kind { ACCEPTED, RECEIVED, SENT };
 
-/* By descriptor. Received buffers are sent in their order, one at a time. */
+/* By descriptor. Received buffers are sent in FIFO order, one at a time. */
 static struct connection {
-    int first, last; /* buffers to send; of the first from begin on */
-    unsigned begin;
+    int first, last; /* list of buffers to send, or NONE */
+    unsigned begin;  /* offset of the first unsent byte in first */
     bool receiving, sending, ended;
 } connections[RAW_CONNECTIONS_MAX];
 
@@ -51,11 +53,11 @@ static bool direct;
 static struct io_uring ring;
 static struct io_uring_buf_ring *buffers;
 static unsigned char *memory;
-static unsigned returned; /* buffers, in this turn */
+static unsigned returned; /* buffers given back in this turn */
 static struct {
     uint64_t enters, completions, bytes_received;
 } counters;
-static int starved[RAW_CONNECTIONS_MAX], starved_count;
+static int receive_waiters[RAW_CONNECTIONS_MAX], receive_waiter_count;
 
 /* ---- operations ---- */
 
@@ -105,7 +107,7 @@ static void return_buffer(int number)
                           io_uring_buf_ring_mask(buffer_count), (int)returned++);
 }
 
-static bool take_sent(struct connection *connection, unsigned bytes)
+static bool consume_sent(struct connection *connection, unsigned bytes)
 {
     int number = connection->first;
 
@@ -124,7 +126,7 @@ static const unsigned char *unsent(const struct connection *connection, unsigned
     return buffer_memory(connection->first) + connection->begin;
 }
 
-/* Returns whether all has been taken. */
+/* Returns whether all bytes were sent. */
 static bool send_directly(int fd)
 {
     unsigned length;
@@ -132,7 +134,7 @@ static bool send_directly(int fd)
     ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     counters.enters++;
-    return sent > 0 && take_sent(&connections[fd], (unsigned)sent);
+    return sent > 0 && consume_sent(&connections[fd], (unsigned)sent);
 }
 
 static void begin_send(int fd)
@@ -157,7 +159,7 @@ static void close_if_done(int fd)
     if (connection->receiving || connection->sending || !connection->ended)
         return;
     while (connection->first != NONE)
-        take_sent(connection, filled[connection->first].length);
+        consume_sent(connection, filled[connection->first].length);
     close(fd);
 }
 
@@ -201,7 +203,7 @@ static void on_received(int fd, const struct io_uring_cqe *entry)
         return;
     connection->receiving = false;
     if (entry->res == -ENOBUFS)
-        starved[starved_count++] = fd;
+        receive_waiters[receive_waiter_count++] = fd;
     else if (entry->res > 0 && !connection->ended)
         begin_receive(fd);
     else {
@@ -219,14 +221,14 @@ static void on_sent(int fd, int result)
         connection->ended = true;
         shutdown(fd, SHUT_RDWR);
     } else {
-        take_sent(connection, (unsigned)result);
+        consume_sent(connection, (unsigned)result);
         if (connection->first != NONE)
             begin_send(fd);
     }
     close_if_done(fd);
 }
 
-static void tell(const struct io_uring_cqe *entry)
+static void dispatch(const struct io_uring_cqe *entry)
 {
     int fd = (int)(uint32_t)entry->user_data;
     enum kind kind = (enum kind)(entry->user_data >> 32);
@@ -239,14 +241,14 @@ static void tell(const struct io_uring_cqe *entry)
         on_sent(fd, entry->res);
 }
 
-static void tell_all(void)
+static void dispatch_all(void)
 {
     struct io_uring_cqe *entry;
     unsigned head, count = 0;
 
     io_uring_for_each_cqe(&ring, head, entry)
     {
-        tell(entry);
+        dispatch(entry);
         count++;
     }
     if (returned > 0)
@@ -254,8 +256,8 @@ static void tell_all(void)
     returned = 0;
     io_uring_cq_advance(&ring, count);
     counters.completions += count;
-    while (starved_count > 0 && count > 0)
-        begin_receive(starved[--starved_count]);
+    while (receive_waiter_count > 0 && count > 0)
+        begin_receive(receive_waiters[--receive_waiter_count]);
 }
 
 /* ---- the loop ---- */
@@ -265,7 +267,7 @@ static bool kernel_has_work(void)
     return (IO_URING_READ_ONCE(*ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
-static void look(bool spin)
+static void submit_and_wait(bool spin)
 {
     if (spin && io_uring_sq_ready(&ring) == 0 && !kernel_has_work())
         return;
@@ -276,7 +278,7 @@ static void look(bool spin)
         io_uring_submit_and_wait(&ring, 1);
 }
 
-static int make_ring(void)
+static int create_ring(void)
 {
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
@@ -297,7 +299,7 @@ static void *map(size_t bytes)
     return result != MAP_FAILED ? result : NULL;
 }
 
-static int make_buffers(void)
+static int create_buffers(void)
 {
     struct io_uring_buf_reg registration = { .ring_entries = buffer_count, .bgid = BUFFER_GROUP };
 
@@ -316,17 +318,17 @@ static int make_buffers(void)
 
 static int serve(int listener, bool spin)
 {
-    int result = make_ring();
+    int result = create_ring();
 
     if (result == 0)
-        result = make_buffers();
+        result = create_buffers();
     if (result < 0)
         return -result;
     begin_accept(listener);
     raw_server_ready(listener);
     while (!raw_server_stopped) {
-        look(spin);
-        tell_all();
+        submit_and_wait(spin);
+        dispatch_all();
     }
     printf("enters=%" PRIu64 " completions=%" PRIu64 " bytes_received=%" PRIu64 "\n", counters.enters,
            counters.completions, counters.bytes_received);
@@ -349,11 +351,14 @@ int main(int argc, char **argv)
     static const struct raw_server server = {
         .name = "raw-uring",
         .engine = "raw-uring",
-        .help = "Sends back all it receives: a hand-written io_uring loop to compare with.\n"
-                "  --variant=NAME      direct, buffers=N (a power of two): what it is not, to see why; on "
-                "its end it\n"
-                "                      prints how often it called the kernel\n",
+        .help =
+            "Echo server written directly on io_uring: the baseline for jinduo's io_uring engine. At exit it prints\n"
+            "how often it called the kernel.\n\n"
+            "  --variant=NAME      direct: a send(2) for each message; buffers=N: N receive buffers of 4 KiB, a "
+            "power of\n"
+            "                      two up to 32768 (default 1024)\n",
         .option = { "variant", required_argument, NULL, 'v' },
+        .allowed = "direct, or buffers=N with N a power of two from 1 to 32768",
         .take_option = take_variant,
         .serve = serve,
     };

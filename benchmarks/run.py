@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Compares jinduo's servers with the loop written by hand, side by side in one run, and prints a table.
+"""Compares jinduo's servers with a server written directly on epoll, in one run, and prints a table.
 
-For each row the two servers take turns, several rounds, each time freshly started. The server has one core, the load
-another. A ratio is the median of the rounds' own ratios, so that a slow moment of the machine meets both sides; absolute
-figures are medians too. Ratios are the way round that more is better for jinduo, 1.00 is as fast as by hand.
+For each row the two servers alternate for several rounds; each measurement starts a new server. The server has one core, the
+load another. A ratio is the median of the ratios of the rounds, so that a slow period of the machine affects both sides;
+absolute figures are medians, too. More is better for jinduo; 1.00 is as fast as the server written directly on epoll (raw).
 """
 
 import argparse
@@ -23,20 +23,20 @@ import peers
 import plot
 from programs import Failure, Programs, Progress
 
-BUSY_PERCENT = 95          # of its core: from here on messages/s tell how fast a server is
+BUSY_PERCENT = 95          # of its core: a server that uses more limits messages/s
 WARMUP_SECONDS = 0.3
 IDLE_CONNECTIONS = 9000
-IDLE_FIRST = 1000          # held before the rest comes, for the memory that one more connection takes
+IDLE_FIRST = 1000          # opened first, to measure the memory of each further connection
 IDLE_SETTLE_SECONDS = 0.5
 IDLE_BYTES_GOAL = 200
 SPARE_DESCRIPTORS = 64
 BAR_WIDTH = 40
-BAR_RATIO = 1.5            # of a full bar
+BAR_RATIO = 1.5            # ratio of a full bar
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is compared, and the floors: of messages/s (jinduo / raw) and of CPU a message (raw / jinduo)."""
+    """A comparison, with the least ratios of messages/s (jinduo / raw) and of CPU per message (raw / jinduo)."""
     name: str
     load: tuple
     server: str = "jd-echo"
@@ -44,8 +44,8 @@ class Row:
     raw_options: tuple = ()
     messages_floor: float = 0.97
     cpu_floor: float = 1 / 1.05
-    rule: str = "one"      # one: messages/s where both servers are busy, else CPU; both: CPU as well where they are busy;
-                           # messages: messages/s whatever the CPU, which spins
+    rule: str = "one"      # one: messages/s decides if both servers are busy, else CPU; both: if both are busy, messages/s
+                           # and CPU decide; messages: messages/s decides always, as the servers spin
 
 
 def echo_load(mode, size, connections):
@@ -53,7 +53,7 @@ def echo_load(mode, size, connections):
 
 
 def frame_load(depth):
-    # A whole frame of 60 bytes.
+    # 56 bytes of payload: a frame of 60 bytes.
     return ("--mode", "pipeline", "--size", "56", "--header-bytes", "4", "--connections", "50", "--depth", str(depth))
 
 
@@ -68,7 +68,7 @@ ROWS = (
 )
 IDLE_ROW = f"idle connection x {IDLE_CONNECTIONS}"
 IDLE_TIMEOUTS_ROW = f"idle connection x {IDLE_CONNECTIONS}, timeout and heartbeat"
-# With the servers; what is timed is measured without the loop written by hand, which times nothing.
+# With their servers. The row with timeouts is measured without raw, which has no timers.
 IDLE_ROWS = {IDLE_ROW: Row(IDLE_ROW, ()), IDLE_TIMEOUTS_ROW: Row(IDLE_TIMEOUTS_ROW, (), server="peers/idle-jinduo")}
 
 
@@ -82,7 +82,7 @@ def measure_once(programs, name, options, row, seconds):
 
 
 def sides_of(programs, row, engine):
-    """What each side starts; without the library's programs the hand-written loop is measured alone."""
+    """The program and options of each side; without jinduo's programs only raw is measured."""
     sides = {"raw": ("raw-epoll", row.raw_options)}
     if programs.has(row.server):
         sides["jinduo"] = (row.server, ("--threads", "0", "--engine", engine, *row.server_options))
@@ -93,7 +93,7 @@ def measure_row(programs, row, arguments, progress):
     sides = sides_of(programs, row, arguments.engine)
     runs = {side: [] for side in sides}
     for round_number in range(arguments.rounds):
-        # The other one goes first in the next round: neither always has the warmer machine.
+        # The other side is first in the next round, so that neither always runs on a warmer machine.
         for side in sorted(sides, reverse=round_number % 2 == 0):
             progress.show(f"{row.name}, round {round_number + 1}: {side}")
             runs[side].append(programs.undisturbed(
@@ -132,7 +132,7 @@ def judge(row, result):
         deciding.append("cpu")
     result["goals"] = {name: ratios[name][1] for name in deciding}
     result["met"] = all(ratios[name][0] >= ratios[name][1] for name in deciding)
-    # The tightest decides, and is drawn.
+    # The ratio closest to its goal is drawn.
     tightest = min(deciding, key=lambda name: ratios[name][0] / ratios[name][1])
     result["deciding_ratio"], result["deciding_goal"] = ratios[tightest]
 
@@ -143,9 +143,9 @@ def idle_load(programs, address, pid, connections):
 
 
 def measure_idle_side(programs, name, options, connections):
-    """Memory of one more connection, in two ways, each hiding what the other one shows: on top of held connections of a
-    fresh server (no memory of earlier ones to be had again), and from none held, after a round of as many (nothing that
-    is allocated once and for all)."""
+    """Measures the memory of one more connection in two ways, as each hides a cost that the other shows:
+      - a new server that already has connections: no memory of closed connections can be reused;
+      - a server without connections that had as many before: memory that is allocated only once does not count."""
     process, address = programs.start_server(name, *options)
     try:
         first = programs.start(programs.load_core, "jd-load", address, *echo_load("idle", 64, IDLE_FIRST),
@@ -164,7 +164,7 @@ def measure_idle(programs, row, arguments, progress):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     connections = min(IDLE_CONNECTIONS, limit - SPARE_DESCRIPTORS)
     if connections <= IDLE_FIRST:
-        raise Failure(f"{limit} descriptors a process are too few")
+        raise Failure(f"the limit of {limit} descriptors is too low, {IDLE_FIRST + SPARE_DESCRIPTORS + 1} are needed")
     result = {"row": row.name, "connections": connections}
     sides = sides_of(programs, row, arguments.engine)
     if row.name == IDLE_TIMEOUTS_ROW:
@@ -190,10 +190,10 @@ def machine():
 
 
 def print_machine(facts):
-    print(f"Linux {facts['kernel']}, {facts['cpu']}, {facts['cores']} cores to use")
+    print(f"Linux {facts['kernel']}, {facts['cpu']}, {facts['cores']} cores available")
     if facts["cores"] < 2:
-        print("Only one core: server and load share it, and the figures tell little.")
-    print("Absolute figures of a noisy or virtual machine mean little; the ratios were taken side by side.\n")
+        print("Only one core: server and load share it, so the figures are not meaningful.")
+    print("Absolute figures of a busy or virtual machine are not meaningful; the ratios compare measurements taken in turn.\n")
 
 
 def verdict(result):
@@ -201,12 +201,12 @@ def verdict(result):
 
 
 def pair(result, field, form):
-    """The figures of jinduo and of raw."""
+    """The figures of jinduo and of raw, as text."""
     return [form.format(result[side][field]) if side in result else "-" for side in ("jinduo", "raw")]
 
 
 def goal_text(result):
-    names = {"messages": "msgs/s", "cpu": "CPU"}
+    names = {"messages": "messages/s", "cpu": "CPU"}
     return ", ".join(f"{names[name]} >= {goal:.2f}" for name, goal in result.get("goals", {}).items()) or "-"
 
 
@@ -219,7 +219,7 @@ def table_line(result):
 
 
 def print_table(results):
-    groups = ["", "messages/s", "", "", "server CPU us/message", "", "", "server core %", "", "load core %", "", "", ""]
+    groups = ["", "messages/s", "", "", "server CPU, us/message", "", "", "server core, %", "", "load core, %", "", "", ""]
     heads = ["", "jinduo", "raw", "ratio", "jinduo", "raw", "ratio", "jinduo", "raw", "jinduo", "raw", "goal", ""]
     lines = [table_line(result) for result in results]
     widths = [max(len("server"), *(len(line[i]) for line in [heads, *lines])) for i in range(len(heads))]
@@ -232,12 +232,12 @@ def print_table(results):
         cells = [cell.ljust(width) if i in (0, 11, 12) else cell.rjust(width)
                  for i, (cell, width) in enumerate(zip(line, widths))]
         print("  ".join(cells).rstrip())
-    print(f"\nRatios: messages/s jinduo / raw, CPU raw / jinduo; more is better. Where a server uses less than "
-          f"{BUSY_PERCENT} % of its\ncore it waits for the load: CPU a message decides there.\n")
+    print(f"\nRatios: messages/s jinduo / raw, CPU raw / jinduo; more is better. A server that uses less than "
+          f"{BUSY_PERCENT} % of its\ncore waits for the load: then CPU per message decides.\n")
 
 
 def bar(ratio, goal):
-    """The ratio as a bar, its goal as a mark in it."""
+    """A bar for the ratio, with a mark at its goal."""
     def place(value):
         return min(BAR_WIDTH - 1, round(value / BAR_RATIO * BAR_WIDTH))
 
@@ -256,12 +256,12 @@ def print_bars(results):
 
 
 def print_idle(result):
-    print(f"{result['row']} ({result['connections']} held), bytes of anonymous memory each:")
+    print(f"{result['row']} ({result['connections']} open), bytes of anonymous memory per connection:")
     for side in ("jinduo", "raw"):
         if side in result:
             figures = result[side]
-            print(f"  {side:7} {figures['bytes']:6.0f}   {figures['bytes_on_top']:.0f} on top of {IDLE_FIRST} held, "
-                  f"{figures['bytes_again']:.0f} after a round of as many")
+            print(f"  {side:7} {figures['bytes']:6.0f}   {figures['bytes_on_top']:.0f} with {IDLE_FIRST} open before, "
+                  f"{figures['bytes_again']:.0f} after as many were open and closed")
     print(f"  goal    {IDLE_BYTES_GOAL:6}   {verdict(result)}\n")
 
 
@@ -284,21 +284,21 @@ def print_results(results):
 def read_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n", maxsplit=1)[0],
                                      epilog=peers.BROADCAST_HELP)
-    parser.add_argument("build", help=argparse.SUPPRESS)  # where ./dev has built it
-    parser.add_argument("--rounds", type=int, default=5, help="measurements a side and row (default 5)")
-    parser.add_argument("--seconds", type=float, help="of each measurement (default 2, with --engines 1)")
-    parser.add_argument("--only", metavar="PATTERN", help="rows that match, with * and ?, or contain it; see --list")
-    parser.add_argument("--engine", default="reactor", help="of jinduo's servers (default reactor)")
-    parser.add_argument("--engines", action="store_true", help="other rows: the engines beside the loops by hand")
-    parser.add_argument("--peers", action="store_true", help="other rows: beside libevent, libuv and Asio, each if installed")
-    parser.add_argument("--plot", metavar="FILE", help="draw the ratios there (.svg, .png, .pdf); needs matplotlib")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there as well")
-    parser.add_argument("--list", action="store_true", help="print the rows' names and end")
+    parser.add_argument("build", help=argparse.SUPPRESS)  # the build directory; ./dev passes it
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each side in a row (default 5)")
+    parser.add_argument("--seconds", type=float, help="duration of a measurement (default 2, with --engines 1)")
+    parser.add_argument("--only", metavar="PATTERN", help="only rows whose name matches PATTERN (with * and ?) or contains it; see --list")
+    parser.add_argument("--engine", default="reactor", help="engine of jinduo's servers (default reactor)")
+    parser.add_argument("--engines", action="store_true", help="other rows: compare the engines, and the servers written directly on epoll and io_uring")
+    parser.add_argument("--peers", action="store_true", help="other rows: compare with libevent, libuv and Asio, as far as installed")
+    parser.add_argument("--plot", metavar="FILE", help="draw the ratios into FILE (.svg, .png, .pdf); needs matplotlib")
+    parser.add_argument("--json", metavar="FILE", help="also write all figures to FILE")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows and exit")
     arguments = parser.parse_args()
     if arguments.seconds is None:
         arguments.seconds = engines.SECONDS if arguments.engines else 2
     if arguments.rounds < 1 or arguments.seconds <= 0:
-        parser.error("--rounds and --seconds are more than 0")
+        parser.error(f"--rounds {arguments.rounds} and --seconds {arguments.seconds:g}: must be more than 0")
     return arguments
 
 
@@ -327,7 +327,7 @@ def steps_of(programs, row, arguments):
 
 
 def measure_all(programs, rows, arguments, progress, results):
-    """Returns whether every program did what it must; a goal that is missed is a result, not a failure."""
+    """Returns whether all programs worked; a missed goal is a result, not a failure."""
     good = True
     for row in rows:
         try:
@@ -353,7 +353,7 @@ def main():
             else (*ROWS, *IDLE_ROWS.values()))
     rows = [row for row in rows if wanted(row.name, arguments.only)]
     if arguments.list or not rows:
-        print("\n".join(row.name for row in rows) or f"--only {arguments.only}: no such row; see --list")
+        print("\n".join(row.name for row in rows) or f"--only '{arguments.only}': no row matches; see --list")
         return 0 if rows else 2
     programs = Programs(arguments.build, prepare())
     missing = [name for name in ("jd-load", "raw-epoll") if not programs.has(name)]
@@ -372,7 +372,7 @@ def main():
         good = measure_all(programs, rows, arguments, progress, results)
     except KeyboardInterrupt:
         progress.clear()
-        print("interrupted: what was measured so far", file=sys.stderr)
+        print("interrupted: results so far", file=sys.stderr)
     finally:
         programs.stop_all()
     progress.clear()

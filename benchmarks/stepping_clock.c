@@ -1,6 +1,6 @@
-/* A clock that advances by a fixed step at each call, for LD_PRELOAD (ld.so(8)). Under callgrind a program runs some fifty
- * times slower, so that its decisions by age and time differ from run to run; with this clock they repeat, and instruction
- * counts with them. Timers of a program with this clock are not due in any useful time. */
+/* A clock_gettime for LD_PRELOAD (ld.so(8)) that advances by a fixed step at each call. Under callgrind a program runs
+ * about fifty times slower, so decisions that depend on time differ from run to run; with this clock they repeat, and
+ * so do the instruction counts. A program's timers practically never expire with this clock. */
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>

@@ -1,5 +1,5 @@
-/* jd-async-file: serves the files of a folder, by asynchronous operations alone (proactor.h): accept, read a line, read
- * the file, write, each with a handler that begins the next. */
+/* jd-async-file: serves the files of a folder. Shows asynchronous operations (proactor.h) without a TCP server: accept,
+ * read a line, read the file, write. The completion handler of each operation starts the next one. */
 #include "examples/program.h"
 
 #include <fcntl.h>
@@ -19,7 +19,7 @@ enum {
     REQUEST_MAX_BYTES = 4096,
     CHUNK_BYTES = 64 * 1024,
     IDLE_S_MAX = 86400,
-    LOOK_EVERY_MS = 1000,
+    CHECK_INTERVAL_MS = 1000,
 };
 
 struct server {
@@ -32,24 +32,23 @@ struct server {
         jd_operation operation;
         jd_handle handle;
     } listening[PROGRAM_ENDPOINTS];
-    jd_operation looking; /* now and then, for idle sessions */
-    bool ending;
+    jd_operation idle_check; /* the timeout that starts the next check for idle sessions */
 };
 
-/* A client's. One operation at a time, so one is enough. */
+/* One client connection. It has one operation in flight at a time, so one jd_operation is enough. */
 struct session {
     struct server *server;
     struct session *next, **link;
     jd_operation operation;
     jd_buffer *input;
     jd_handle socket;
-    int file; /* being sent, or -1 */
+    int file; /* the file being sent, or -1 */
     uint64_t offset, size;
     jd_timestamp last_progress;
     char chunk[CHUNK_BYTES];
 };
 
-/* ---- a session's end ---- */
+/* ---- ending a session ---- */
 
 static void on_closed(jd_operation *operation, int64_t result, void *arg)
 {
@@ -64,7 +63,7 @@ static void on_closed(jd_operation *operation, int64_t result, void *arg)
     free(session);
 }
 
-/* The loop refuses new operations only while it is being destroyed, when nobody waits for us any more. */
+/* jd_async_close fails only while the loop is being destroyed: then the session is freed at once. */
 static void end_session(struct session *session)
 {
     if (jd_async_close(session->server->program.loop, &session->operation, session->socket, on_closed, session) == 0)
@@ -81,7 +80,7 @@ static bool is_idle(const struct session *session)
     return session->last_progress < idle_since;
 }
 
-/* ---- request, answer ---- */
+/* ---- request and response ---- */
 
 static void on_request(jd_operation *operation, int64_t result, void *arg);
 static void on_sent(jd_operation *operation, int64_t result, void *arg);
@@ -102,7 +101,7 @@ static void send_chunk(struct session *session, size_t length, jd_completion_han
         end_session(session);
 }
 
-/* The length has been promised: a file that is shorter now breaks the connection, as nothing else can tell. */
+/* The client already has the length. If the file has become shorter, only closing the connection can report that. */
 static void on_file_read(jd_operation *operation, int64_t result, void *arg)
 {
     struct session *session = arg;
@@ -118,13 +117,13 @@ static void on_file_read(jd_operation *operation, int64_t result, void *arg)
 static void on_sent(jd_operation *operation, int64_t result, void *arg)
 {
     struct session *session = arg;
-    uint64_t left = session->size - session->offset;
+    uint64_t unsent = session->size - session->offset;
 
     if (result < 0) {
         end_session(session);
         return;
     }
-    if (left == 0) {
+    if (unsent == 0) {
         if (session->file >= 0)
             close(session->file);
         session->file = -1;
@@ -132,25 +131,25 @@ static void on_sent(jd_operation *operation, int64_t result, void *arg)
         return;
     }
     if (jd_async_read(session->server->program.loop, &session->operation, session->file, session->offset,
-                      session->chunk, left < CHUNK_BYTES ? left : CHUNK_BYTES, on_file_read, session) < 0)
+                      session->chunk, unsent < CHUNK_BYTES ? unsent : CHUNK_BYTES, on_file_read, session) < 0)
         end_session(session);
 }
 
-/* A plain file below the folder and nowhere else, whatever links and dots the name has (openat2(2), RESOLVE_BENEATH). */
+/* Opens a regular file below folder. Symbolic links and ".." cannot lead out of it (openat2(2), RESOLVE_BENEATH). */
 static int open_beneath(int folder, const char *name, struct stat *status)
 {
     struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH };
     int file = (int)syscall(SYS_openat2, folder, name, &how, sizeof(how));
 
     if (file < 0)
-        return errno == EXDEV || errno == ELOOP ? JD_EACCES : -errno; /* these two: it leads out of the folder */
+        return errno == EXDEV || errno == ELOOP ? JD_EACCES : -errno; /* EXDEV, ELOOP: name leads out of folder */
     if (fstat(file, status) == 0 && S_ISREG(status->st_mode))
         return file;
     close(file);
     return -EISDIR;
 }
 
-static void answer(struct session *session, const char *name)
+static void respond(struct session *session, const char *name)
 {
     struct stat status = { 0 };
     int length;
@@ -165,25 +164,25 @@ static void answer(struct session *session, const char *name)
     send_chunk(session, (size_t)length, on_sent);
 }
 
-/* ---- a request that does not end ---- */
+/* ---- a request without a line end ---- */
 
-static void drop_input(struct session *session);
+static void discard_input(struct session *session);
 
-/* Whoever sends without end is told nothing but bytes: a receive that is cancelled may have some. */
-static void on_dropped(jd_operation *operation, int64_t result, void *arg)
+/* is_idle is checked here too: a receive that was cancelled for idleness may still complete with bytes. */
+static void on_discarded(jd_operation *operation, int64_t result, void *arg)
 {
     if (result > 0 && !is_idle(arg))
-        drop_input(arg);
+        discard_input(arg);
     else
         end_session(arg);
 }
 
-/* Until the client ends, or is idle: closed with input unread, the socket would be reset, and the client might never see why
- * (RFC 2525, 2.17). It counts as no progress. */
-static void drop_input(struct session *session)
+/* Discards input until the client closes or the session is idle. Closing with unread input would send a reset, and the
+ * client might not receive the error line (RFC 2525, 2.17). Discarded input is not progress. */
+static void discard_input(struct session *session)
 {
     if (jd_async_receive(session->server->program.loop, &session->operation, session->socket, session->chunk,
-                         CHUNK_BYTES, 0, on_dropped, session) < 0)
+                         CHUNK_BYTES, 0, on_discarded, session) < 0)
         end_session(session);
 }
 
@@ -194,12 +193,13 @@ static void on_refused(jd_operation *operation, int64_t result, void *arg)
     if (result < 0 || shutdown(session->socket, SHUT_WR) < 0)
         end_session(session);
     else
-        drop_input(session);
+        discard_input(session);
 }
 
 static void refuse(struct session *session)
 {
-    int length = snprintf(session->chunk, CHUNK_BYTES, "error: no line ends within %d bytes\n", REQUEST_MAX_BYTES);
+    int length =
+        snprintf(session->chunk, CHUNK_BYTES, "error: the request line is longer than %d bytes\n", REQUEST_MAX_BYTES);
 
     send_chunk(session, (size_t)length, on_refused);
 }
@@ -223,10 +223,10 @@ static void on_request(jd_operation *operation, int64_t result, void *arg)
     if (length > 0 && name[length - 1] == '\r')
         length--;
     name[length] = '\0';
-    answer(session, name);
+    respond(session, name);
 }
 
-/* ---- accepting ---- */
+/* ---- accepting connections ---- */
 
 static void begin_session(struct server *server, jd_handle socket)
 {
@@ -262,8 +262,8 @@ static void on_accepted(jd_operation *operation, int64_t result, void *arg)
 
     if (result >= 0)
         begin_session(listening->server, (jd_handle)result);
-    else if (result != JD_ECANCELED) /* out of descriptors or memory: it may pass */
-        jd_async_timeout(listening->server->program.loop, operation, LOOK_EVERY_MS, on_retry, listening);
+    else if (result != JD_ECANCELED) /* out of descriptors or memory: try again later */
+        jd_async_timeout(listening->server->program.loop, operation, CHECK_INTERVAL_MS, on_retry, listening);
 }
 
 static void accept_connections(struct listening *listening)
@@ -272,12 +272,12 @@ static void accept_connections(struct listening *listening)
                                            on_accepted, listening);
 
     if (result < 0)
-        program_fail(&listening->server->program, "accepting", result);
+        program_fail(&listening->server->program, "cannot accept connections", result);
 }
 
-/* ---- idle sessions, the end ---- */
+/* ---- idle sessions and shutdown ---- */
 
-static void on_look(jd_operation *operation, int64_t result, void *arg)
+static void on_idle_check(jd_operation *operation, int64_t result, void *arg)
 {
     struct server *server = arg;
 
@@ -286,7 +286,7 @@ static void on_look(jd_operation *operation, int64_t result, void *arg)
     for (struct session *session = server->sessions; session != NULL; session = session->next)
         if (is_idle(session))
             jd_operation_cancel(&session->operation); /* its handler ends the session */
-    jd_async_timeout(server->program.loop, &server->looking, LOOK_EVERY_MS, on_look, server);
+    jd_async_timeout(server->program.loop, &server->idle_check, CHECK_INTERVAL_MS, on_idle_check, server);
 }
 
 static void on_signal(int signal_number, void *arg)
@@ -312,9 +312,9 @@ static void serve(struct server *server)
         accept_connections(listening);
         program_print_ready(program, &bound);
     }
-    jd_async_timeout(program->loop, &server->looking, LOOK_EVERY_MS, on_look, server);
+    jd_async_timeout(program->loop, &server->idle_check, CHECK_INTERVAL_MS, on_idle_check, server);
     jd_event_loop_run(program->loop);
-    jd_event_loop_destroy(program->loop); /* every operation completes here, and ends its session */
+    jd_event_loop_destroy(program->loop); /* completes every operation; its handler ends the session */
     for (size_t i = 0; i < program->endpoint_count; i++)
         close(server->listening[i].handle);
 }
@@ -322,11 +322,12 @@ static void serve(struct server *server)
 static void print_help(void)
 {
     printf("Usage: jd-async-file [OPTION]... [FOLDER]\n"
-           "Serves the files of FOLDER (default: the working directory): for each line with a file's name it sends a\n"
-           "line with the file's length and then its bytes, or a line that begins with 'error:'. Try:\n\n"
+           "Serves the files of FOLDER (default: the working directory) until SIGINT or SIGTERM. A request is a line\n"
+           "with a file name. The response is a line with the file's length and then its bytes, or a line that\n"
+           "begins with 'error:'. Example:\n\n"
            "  echo README.md | nc -N 127.0.0.1 8000\n\n"
-           "As these are asynchronous operations, --engine auto is proactor here, and reactor is refused.\n\n"
-           "      --idle SECONDS        end sessions without progress for so long (default 60)\n%s",
+           "The server uses asynchronous operations: --engine auto means proactor, and reactor is an error.\n\n"
+           "      --idle SECONDS        close a connection after SECONDS without progress, 1 to 86400 (default 60)\n%s",
            program_common_help);
 }
 

@@ -1,4 +1,5 @@
-/* jd-chat: a line of one is for all. */
+/* jd-chat: sends each line to all connections. Shows a delimiter codec, a context per connection, and one buffer that
+ * is sent to the connections of all threads without a copy for each (jd_shared). */
 #include "examples/program.h"
 
 #include <stdatomic.h>
@@ -8,9 +9,9 @@
 
 enum { NAME_BYTES = 20, LINE_MAX_BYTES = 1024, OUTPUT_LIMIT_BYTES = 1 << 20 };
 
-static const char greeting[] = "* You are %s. /nick NAME changes that, /quit leaves.\n";
+static const char greeting[] = "* You are %s. Commands: /nick NAME, /quit.\n";
 
-/* A connection's context, used in its loop's thread alone. */
+/* The context of a connection; used only in its loop's thread. */
 struct guest {
     char name[NAME_BYTES + 1];
 };
@@ -18,13 +19,13 @@ struct guest {
 struct chat {
     jd_tcp_server *server;
     jd_codec *lines;
-    atomic_uint guests; /* so far; the threads count together */
+    atomic_uint guests; /* connections so far, over all threads; numbers the guests */
 };
 
-/* For each connection, in its loop's thread. */
+/* Called for each connection, in its loop's thread. */
 static void send_line(jd_tcp_connection *connection, void *line)
 {
-    /* Somebody who does not read what is said does not keep the memory of all from being freed. */
+    /* The output limit is reached: a peer that does not read must not keep the shared lines in memory. */
     if (jd_tcp_connection_send_shared(connection, line, 0, JD_TO_END) == JD_ENOBUFS)
         jd_tcp_connection_close(connection);
 }
@@ -34,9 +35,10 @@ static void release_line(void *line)
     jd_shared_unref(line);
 }
 
-/* From any thread: the line is copied once, here, however many get it. Lines of one thread keep their order. */
-static void say_to_all(const struct chat *chat, const char *before, const char *who, const char *between,
-                       const char *text, size_t length)
+/* Sends a line to all connections; called in any loop's thread. The line is copied once, here, for any number of
+ * receivers. Lines sent by one thread keep their order. */
+static void send_to_all(const struct chat *chat, const char *before, const char *who, const char *between,
+                        const char *text, size_t length)
 {
     char line[LINE_MAX_BYTES + 2 * NAME_BYTES + 64];
     int bytes = snprintf(line, sizeof(line), "%s%s%s%.*s\n", before, who, between, (int)length, text);
@@ -48,14 +50,14 @@ static void say_to_all(const struct chat *chat, const char *before, const char *
         jd_shared_unref(shared);
 }
 
-static void say_to_one(jd_tcp_connection *connection, const char *text)
+static void send_text(jd_tcp_connection *connection, const char *text)
 {
     jd_tcp_connection_send(connection, text, strlen(text));
 }
 
 static void on_connection(jd_tcp_connection *connection, void *arg)
 {
-    static const char up[] = " has come", down[] = " has gone";
+    static const char joined[] = " has joined", left[] = " has left";
     struct guest *guest = jd_tcp_connection_context(connection);
     struct chat *chat = arg;
     char text[sizeof(greeting) + NAME_BYTES];
@@ -69,10 +71,10 @@ static void on_connection(jd_tcp_connection *connection, void *arg)
         jd_tcp_connection_set_context(connection, guest, free);
         snprintf(guest->name, sizeof(guest->name), "guest-%u", atomic_fetch_add(&chat->guests, 1) + 1);
         snprintf(text, sizeof(text), greeting, guest->name);
-        say_to_one(connection, text);
-        say_to_all(chat, "* ", guest->name, up, "", 0);
+        send_text(connection, text);
+        send_to_all(chat, "* ", guest->name, joined, "", 0);
     } else if (guest != NULL)
-        say_to_all(chat, "* ", guest->name, down, "", 0);
+        send_to_all(chat, "* ", guest->name, left, "", 0);
 }
 
 static bool is_name(const char *text, size_t length)
@@ -82,17 +84,17 @@ static bool is_name(const char *text, size_t length)
     return length > 0 && length <= NAME_BYTES && strspn(text, letters) == length;
 }
 
-static void take_name(const struct chat *chat, jd_tcp_connection *connection, struct guest *guest, const char *name)
+static void change_name(const struct chat *chat, jd_tcp_connection *connection, struct guest *guest, const char *name)
 {
     if (!is_name(name, strlen(name))) {
-        say_to_one(connection, "* A name has 1 to 20 letters, digits, - and _.\n");
+        send_text(connection, "* /nick: a name is 1 to 20 characters from a-z, A-Z, 0-9, - and _.\n");
         return;
     }
-    say_to_all(chat, "* ", guest->name, " is now ", name, strlen(name));
+    send_to_all(chat, "* ", guest->name, " is now ", name, strlen(name));
     snprintf(guest->name, sizeof(guest->name), "%s", name);
 }
 
-/* Nobody's terminal is to be played with (ECMA-48, control functions). */
+/* Replaces control characters, so that a line cannot control the receivers' terminals (ECMA-48, control functions). */
 static void copy_printable(char *text, const char *data, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -107,13 +109,13 @@ static void on_line(jd_tcp_connection *connection, const void *data, size_t leng
 
     copy_printable(text, data, length);
     if (strncmp(text, "/nick ", 6) == 0)
-        take_name(arg, connection, guest, text + 6);
+        change_name(arg, connection, guest, text + 6);
     else if (strcmp(text, "/quit") == 0)
         jd_tcp_connection_shutdown(connection);
     else if (text[0] == '/')
-        say_to_one(connection, "* There are /nick NAME and /quit.\n");
+        send_text(connection, "* Unknown command. Commands: /nick NAME, /quit.\n");
     else
-        say_to_all(arg, "", guest->name, ": ", text, length);
+        send_to_all(arg, "", guest->name, ": ", text, length);
 }
 
 int main(int argc, char **argv)
@@ -127,9 +129,10 @@ int main(int argc, char **argv)
     program.server_options.output_limit = OUTPUT_LIMIT_BYTES;
     while ((option = program_next_option(&program, argc, argv, options)) != -1) {
         if (option == 'h') {
-            printf("Usage: jd-chat [OPTION]...\n"
-                   "Sends each line it gets to all connections, until SIGINT or SIGTERM. Try it with nc.\n\n%s",
-                   program_common_help);
+            printf(
+                "Usage: jd-chat [OPTION]...\n"
+                "Sends each line that it receives to all connections, until SIGINT or SIGTERM. Try it with nc.\n\n%s",
+                program_common_help);
             return 0;
         }
         program_option(&program, option, optarg);

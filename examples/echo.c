@@ -1,11 +1,12 @@
-/* jd-echo: returns the bytes it gets. */
+/* jd-echo: sends back every byte that it receives. Shows a message callback, and a server built with
+ * examples/program.h. */
 #include "examples/program.h"
 
 #include <stdio.h>
 
 static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
 {
-    /* A peer that sends but never reads fills the output limit: it has had its chance. */
+    /* The output limit is reached: the peer sends but does not read. */
     if (jd_tcp_connection_send_buffer(connection, input) == JD_ENOBUFS)
         jd_tcp_connection_close(connection);
 }
@@ -13,7 +14,7 @@ static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_times
 static void print_help(void)
 {
     printf("Usage: jd-echo [OPTION]...\n"
-           "Returns the bytes it gets, on every connection, until SIGINT or SIGTERM.\n\n%s",
+           "Sends back every byte that it receives, on each connection, until SIGINT or SIGTERM.\n\n%s",
            program_common_help);
 }
 

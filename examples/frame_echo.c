@@ -1,4 +1,5 @@
-/* jd-frame-echo: returns length-prefixed frames. */
+/* jd-frame-echo: sends back each length-prefixed frame. Shows a length codec, and frames handled either in the loop or
+ * by a thread pool (frame_pool.h). */
 #include "examples/frame_pool.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@ static void on_frame(jd_tcp_connection *connection, const void *data, size_t len
 
     if (echo->work_us != 0)
         frame_work(echo->work_us);
-    /* A peer that sends but never reads fills the output limit: it has had its chance. */
+    /* The output limit is reached: the peer sends but does not read. */
     if (jd_codec_send(echo->codec, connection, data, length) == JD_ENOBUFS)
         jd_tcp_connection_close(connection);
 }
@@ -28,14 +29,15 @@ static void print_help(void)
 {
     printf(
         "Usage: jd-frame-echo [OPTION]...\n"
-        "Returns each length-prefixed frame it gets, on every connection, until SIGINT or SIGTERM. A frame over the\n"
-        "maximum ends its connection.\n\n"
+        "Sends back each length-prefixed frame that it receives, on each connection, until SIGINT or SIGTERM. A frame\n"
+        "longer than the maximum closes its connection.\n\n"
         "      --header-bytes N      bytes of the length field: 1, 2, 3, 4, 8 or varint (default 4)\n"
-        "      --little-endian       its byte order (default big-endian)\n"
-        "      --max-frame BYTES     longest whole frame, length field included (default 16777216)\n"
-        "      --work-us US          microseconds of CPU that each frame costs (default 0)\n"
-        "      --pool N              a pool of N threads does that work, off the loops; at most %d connections\n"
-        "                            (default 0: no pool)\n%s",
+        "      --little-endian       byte order of the length field (default: big-endian)\n"
+        "      --max-frame BYTES     maximum length of a frame, length field included (default 16777216)\n"
+        "      --work-us US          CPU time spent on each frame, in microseconds, 0 to 1000000 (default 0)\n"
+        "      --pool N              threads of a pool that does this work instead of the loops, 0 to 1024; with a "
+        "pool at\n"
+        "                            most %d connections are accepted; 0: no pool (default 0)\n%s",
         FRAME_POOL_CONNECTIONS, program_common_help);
 }
 
@@ -49,7 +51,7 @@ static unsigned header_bytes(const struct program *program, const char *value)
     for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
         if (strcmp(value, widths[i].name) == 0)
             return widths[i].bytes;
-    program_usage_error(program, "--header-bytes '%s': not 1, 2, 3, 4, 8 or varint", value);
+    program_usage_error(program, "--header-bytes '%s': must be 1, 2, 3, 4, 8 or varint", value);
 }
 
 int main(int argc, char **argv)
@@ -93,7 +95,7 @@ int main(int argc, char **argv)
         }
     }
     if (jd_length_codec_create(&echo.codec, &codec_options) < 0)
-        program_usage_error(&program, "--max-frame '%zu': shorter than the length field",
+        program_usage_error(&program, "--max-frame '%zu': must not be shorter than the length field",
                             codec_options.max_frame_bytes);
     if (pool_threads > 0)
         program.server_options.max_connections = FRAME_POOL_CONNECTIONS;

@@ -1,3 +1,5 @@
+/* Shows how to handle frames in a thread pool: responses in order (a strand for each connection), back-pressure
+ * (reading pauses at FRAME_POOL_FRAMES frames), and a shutdown that waits for the frames in the pool. */
 #include "examples/frame_pool.h"
 
 #include <stdatomic.h>
@@ -6,26 +8,26 @@
 #include <string.h>
 #include <time.h>
 
-enum { STEPS = 1000 }; /* between looks at the clock: about a microsecond */
+enum { STEPS = 1000 }; /* additions between two readings of the clock: about a microsecond */
 
 struct frame_pool {
     struct program *program;
     const jd_codec *codec;
     jd_thread_pool *threads;
     uint32_t work_us;
-    atomic_bool finishing; /* no more frames are taken */
-    atomic_size_t waiting; /* what the end waits for: frames at work, and finish itself */
+    atomic_bool finishing; /* shutdown has started: no more frames are read */
+    atomic_size_t pending; /* what the shutdown waits for: frames in the pool, and finish itself */
 };
 
-/* A connection's context. Its strand keeps its answers in order. */
-struct worker {
+/* The context of a connection. The strand keeps its responses in order. */
+struct connection_work {
     jd_strand *strand;
-    unsigned frames; /* at work */
+    unsigned frames; /* in the pool */
 };
 
 struct request {
     struct frame_pool *pool;
-    jd_connection_id connection; /* may be gone by the time of the answer; its id then finds nothing */
+    jd_connection_id connection; /* an id, as the connection may be closed before the response is ready */
     size_t length;
     char data[];
 };
@@ -50,45 +52,45 @@ static void stop_program(void *arg)
     program_stop(arg);
 }
 
-static void end_waiting(struct frame_pool *pool)
+static void pending_done(struct frame_pool *pool)
 {
-    if (atomic_fetch_sub(&pool->waiting, 1) == 1 && atomic_load(&pool->finishing))
+    if (atomic_fetch_sub(&pool->pending, 1) == 1 && atomic_load(&pool->finishing))
         jd_event_loop_queue_in_loop(pool->program->loop, stop_program, pool->program);
 }
 
-/* In a thread of the pool: touches nothing but the request. */
-static void work(void *arg)
+/* Runs in a thread of the pool: uses only the request. */
+static void handle_frame(void *arg)
 {
     const struct request *request = arg;
 
     frame_work(request->pool->work_us);
 }
 
-static void send_answer(jd_tcp_connection *connection, const struct request *request)
+static void send_response(jd_tcp_connection *connection, const struct request *request)
 {
-    struct worker *worker = jd_tcp_connection_context(connection);
+    struct connection_work *work = jd_tcp_connection_context(connection);
 
     if (jd_codec_send(request->pool->codec, connection, request->data, request->length) == JD_ENOBUFS)
         jd_tcp_connection_close(connection);
-    if (worker->frames-- == FRAME_POOL_FRAMES && !atomic_load(&request->pool->finishing))
+    if (work->frames-- == FRAME_POOL_FRAMES && !atomic_load(&request->pool->finishing))
         jd_tcp_connection_resume_reading(connection);
 }
 
-/* In the connection's loop. */
-static void answer(int error, void *arg)
+/* Called in the connection's loop when the work is done. */
+static void on_handled(int error, void *arg)
 {
     struct request *request = arg;
     jd_tcp_connection *connection = error == 0 ? jd_tcp_connection_find(request->connection) : NULL;
 
     if (connection != NULL)
-        send_answer(connection, request);
-    end_waiting(request->pool);
+        send_response(connection, request);
+    pending_done(request->pool);
     free(request);
 }
 
 static void on_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *arg)
 {
-    struct worker *worker = jd_tcp_connection_context(connection);
+    struct connection_work *work = jd_tcp_connection_context(connection);
     struct frame_pool *pool = arg;
     struct request *request = malloc(sizeof(*request) + length);
 
@@ -100,37 +102,38 @@ static void on_frame(jd_tcp_connection *connection, const void *data, size_t len
     request->connection = jd_tcp_connection_id(connection);
     request->length = length;
     memcpy(request->data, data, length);
-    atomic_fetch_add(&pool->waiting, 1);
-    if (jd_strand_submit(worker->strand, work, request, jd_tcp_connection_loop(connection), answer, request) < 0) {
+    atomic_fetch_add(&pool->pending, 1);
+    if (jd_strand_submit(work->strand, handle_frame, request, jd_tcp_connection_loop(connection), on_handled, request) <
+        0) {
         jd_tcp_connection_close(connection);
-        end_waiting(pool);
+        pending_done(pool);
         free(request);
-    } else if (++worker->frames == FRAME_POOL_FRAMES)
+    } else if (++work->frames == FRAME_POOL_FRAMES)
         jd_tcp_connection_pause_reading(connection);
 }
 
-static void destroy_worker(void *arg)
+static void destroy_connection_work(void *arg)
 {
-    struct worker *worker = arg;
+    struct connection_work *work = arg;
 
-    jd_strand_destroy(worker->strand);
-    free(worker);
+    jd_strand_destroy(work->strand);
+    free(work);
 }
 
 static void on_connection(jd_tcp_connection *connection, void *arg)
 {
     struct frame_pool *pool = arg;
-    struct worker *worker;
+    struct connection_work *work;
 
     if (!jd_tcp_connection_is_connected(connection))
         return;
-    worker = calloc(1, sizeof(*worker));
-    if (worker == NULL || jd_strand_create(&worker->strand, pool->threads) < 0) {
-        free(worker);
+    work = calloc(1, sizeof(*work));
+    if (work == NULL || jd_strand_create(&work->strand, pool->threads) < 0) {
+        free(work);
         jd_tcp_connection_close(connection);
         return;
     }
-    jd_tcp_connection_set_context(connection, worker, destroy_worker);
+    jd_tcp_connection_set_context(connection, work, destroy_connection_work);
     if (atomic_load(&pool->finishing))
         jd_tcp_connection_pause_reading(connection);
 }
@@ -140,21 +143,21 @@ static void pause_reading(jd_tcp_connection *connection, void *arg)
     jd_tcp_connection_pause_reading(connection);
 }
 
-static void paused_all(void *arg)
+static void on_all_paused(void *arg)
 {
-    end_waiting(arg);
+    pending_done(arg);
 }
 
-/* A server that stops closes connections for which nothing is queued, and does not know of answers that are at work
- * still. So these come first: nothing more is read, and the server stops when the last of them is sent. */
+/* jd_tcp_server_stop closes connections without queued output; it does not know of frames that are still in the pool.
+ * So the program first pauses reading on all connections, and stops the server when the last response has been sent. */
 static void finish(struct program *program)
 {
     struct frame_pool *pool = program->extension;
 
-    atomic_fetch_add(&pool->waiting, 1);
+    atomic_fetch_add(&pool->pending, 1);
     atomic_store(&pool->finishing, true);
-    if (jd_tcp_server_for_each(program->server, pause_reading, NULL, paused_all, pool) < 0)
-        end_waiting(pool);
+    if (jd_tcp_server_for_each(program->server, pause_reading, NULL, on_all_paused, pool) < 0)
+        pending_done(pool);
 }
 
 static void release(struct program *program)
@@ -171,7 +174,7 @@ struct frame_pool *frame_pool_create(struct program *program, const jd_codec *co
     int result = pool == NULL ? JD_ENOMEM : jd_thread_pool_create(&pool->threads, &options);
 
     if (result < 0)
-        program_fail(program, "cannot make the pool", result);
+        program_fail(program, "cannot create the thread pool", result);
     pool->program = program;
     pool->codec = codec;
     pool->work_us = work_us;

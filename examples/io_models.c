@@ -1,6 +1,6 @@
-/* jd-io-models: the five I/O models (W. R. Stevens, UNIX Network Programming, volume 1, 6.2), each reading the same messages
- * from a socket, and what each did while there was nothing to read. Plain system calls, as those are what it shows; jinduo
- * itself is the third (its Reactor) and the fifth (its Proactor). */
+/* jd-io-models: shows the five I/O models (W. R. Stevens, UNIX Network Programming, volume 1, 6.2). Each reads the same
+ * messages from a socket; the program prints which calls it made and what its thread did while no data was there. It
+ * uses plain system calls, not jinduo. jinduo's Reactor is the third model, its Proactor the fifth. */
 #include "examples/program.h"
 
 #include <fcntl.h>
@@ -21,10 +21,10 @@ enum { MESSAGES_MAX = 1000, INTERVAL_MAX_MS = 1000, OPTION_MESSAGES = 1, OPTION_
 static const struct program program = { .name = "jd-io-models" };
 static unsigned messages = 5, interval_ms = 20;
 
-/* One model at work. */
+/* One model's run. */
 struct run {
-    int ours, theirs; /* the ends of a socket pair */
-    pthread_t feeder;
+    int reader, writer; /* the ends of a socket pair */
+    pthread_t sender;
     char data[64];
     size_t bytes;
     unsigned reads, would_block, waits, signals;
@@ -43,25 +43,25 @@ static void *send_messages(void *arg)
 
     for (unsigned i = 0; i < messages; i++) {
         nanosleep(&interval, NULL);
-        check((int)send(run->theirs, "message", sizeof("message"), MSG_NOSIGNAL), "send");
+        check((int)send(run->writer, "message", sizeof("message"), MSG_NOSIGNAL), "send");
     }
-    shutdown(run->theirs, SHUT_WR);
+    shutdown(run->writer, SHUT_WR);
     return NULL;
 }
 
-static void begin_feeding(struct run *run)
+static void start_sender(struct run *run)
 {
-    int error = pthread_create(&run->feeder, NULL, send_messages, run);
+    int error = pthread_create(&run->sender, NULL, send_messages, run);
 
     if (error != 0)
         program_fail(&program, "pthread_create", -error);
 }
 
-/* ---- the models: each reads until the end, and returns NULL, or why it cannot ---- */
+/* ---- the models: each reads until end of file and returns NULL, or the reason why it cannot run ---- */
 
 static ssize_t read_some(struct run *run)
 {
-    ssize_t count = read(run->ours, run->data, sizeof(run->data));
+    ssize_t count = read(run->reader, run->data, sizeof(run->data));
 
     run->reads++;
     if (count > 0)
@@ -73,72 +73,72 @@ static ssize_t read_some(struct run *run)
     return count;
 }
 
-static const char *block(struct run *run)
+static const char *read_blocking(struct run *run)
 {
-    begin_feeding(run);
+    start_sender(run);
     while (read_some(run) > 0)
         continue;
     return NULL;
 }
 
-static const char *ask_again_and_again(struct run *run)
+static const char *read_nonblocking(struct run *run)
 {
-    check(fcntl(run->ours, F_SETFL, O_NONBLOCK), "fcntl");
+    check(fcntl(run->reader, F_SETFL, O_NONBLOCK), "fcntl");
     while (read_some(run) != 0)
         if (run->reads == 1)
-            begin_feeding(run); /* after the first look, which so finds nothing */
-    return NULL;                /* a program would do something else between two looks, but not for long */
+            start_sender(run); /* after the first read, so that this one finds no data */
+    return NULL;               /* a program would do other work between two reads */
 }
 
-static const char *multiplex(struct run *run)
+static const char *read_multiplexed(struct run *run)
 {
     struct epoll_event event = { .events = EPOLLIN };
     int epoll = epoll_create1(EPOLL_CLOEXEC);
 
     check(epoll, "epoll_create1");
-    check(epoll_ctl(epoll, EPOLL_CTL_ADD, run->ours, &event), "epoll_ctl");
-    begin_feeding(run);
+    check(epoll_ctl(epoll, EPOLL_CTL_ADD, run->reader, &event), "epoll_ctl");
+    start_sender(run);
     do {
         run->waits++;
-        if (epoll_wait(epoll, &event, 1, -1) < 0 && errno != EINTR) /* EINTR: it was stopped and goes on (signal(7)) */
+        if (epoll_wait(epoll, &event, 1, -1) < 0 && errno != EINTR) /* EINTR: stopped and continued (signal(7)) */
             check(-1, "epoll_wait");
     } while (read_some(run) > 0);
     close(epoll);
     return NULL;
 }
 
-static volatile sig_atomic_t signals_taken;
+static volatile sig_atomic_t signals_received;
 
-static void take_signal(int number)
+static void on_signal(int number)
 {
-    signals_taken++;
+    signals_received++;
 }
 
-/* SIGIO is blocked but while the thread sleeps: one between the look and the sleep is not lost (sigsuspend(2)). */
-static const char *be_signalled(struct run *run)
+/* SIGIO is unblocked only in sigsuspend(2), so a signal that arrives between read and sigsuspend is not lost. */
+static const char *read_on_signal(struct run *run)
 {
     sigset_t mask;
 
     sigemptyset(&mask);
     sigaddset(&mask, SIGIO);
-    pthread_sigmask(SIG_BLOCK, &mask, NULL); /* in the feeder, too, which is begun below */
+    pthread_sigmask(SIG_BLOCK, &mask, NULL); /* the sender thread, started below, inherits the mask */
     sigdelset(&mask, SIGIO);
-    signal(SIGIO, take_signal);
-    check(fcntl(run->ours, F_SETOWN, getpid()), "fcntl");
-    check(fcntl(run->ours, F_SETFL, O_NONBLOCK | O_ASYNC), "fcntl");
+    signal(SIGIO, on_signal);
+    check(fcntl(run->reader, F_SETOWN, getpid()), "fcntl");
+    check(fcntl(run->reader, F_SETFL, O_NONBLOCK | O_ASYNC), "fcntl");
     for (ssize_t count; (count = read_some(run)) != 0;) {
         if (run->reads == 1)
-            begin_feeding(run);
+            start_sender(run);
         if (count > 0)
             continue;
         run->waits++;
         sigsuspend(&mask);
     }
-    run->signals = (unsigned)signals_taken;
+    run->signals = (unsigned)signals_received;
     return NULL;
 }
 
-static const char *be_told_when_it_is_done(struct run *run)
+static const char *read_asynchronously(struct run *run)
 {
 #if JD_WITH_IO_URING
     struct io_uring ring;
@@ -147,12 +147,12 @@ static const char *be_told_when_it_is_done(struct run *run)
 
     if (result < 0)
         return strerror(-result);
-    begin_feeding(run);
+    start_sender(run);
     do {
-        io_uring_prep_recv(io_uring_get_sqe(&ring), run->ours, run->data, sizeof(run->data), 0);
+        io_uring_prep_recv(io_uring_get_sqe(&ring), run->reader, run->data, sizeof(run->data), 0);
         run->waits++;
         while ((result = io_uring_submit_and_wait(&ring, 1)) == -EINTR)
-            continue; /* the kernel fills data meanwhile: nobody reads */
+            continue; /* the kernel fills data in the meantime; the program calls no read */
         if (result >= 0)
             result = io_uring_peek_cqe(&ring, &completion);
         if (result == 0)
@@ -165,7 +165,7 @@ static const char *be_told_when_it_is_done(struct run *run)
     io_uring_queue_exit(&ring);
     return NULL;
 #else
-    return "not built in: liburing was missing";
+    return "not built in: liburing was not found";
 #endif
 }
 
@@ -173,12 +173,12 @@ static const struct model {
     const char *name, *while_waiting, *wait_call;
     const char *(*read_all)(struct run *run);
 } models[] = {
-    { "blocking", "asleep in read; the thread can do nothing else", "other", block },
-    { "non-blocking", "awake, asking again and again", "other", ask_again_and_again },
-    { "multiplexing", "asleep in epoll_wait, for any number of sockets at once", "epoll_wait", multiplex },
-    { "signal-driven", "whatever it likes (here: asleep), until a signal interrupts it", "sigsuspend", be_signalled },
-    { "asynchronous", "the kernel has the buffer and fills it; the thread may do anything, or sleep as here",
-      "io_uring_enter", be_told_when_it_is_done },
+    { "blocking", "sleeps in read; the thread can do nothing else", "other", read_blocking },
+    { "non-blocking", "runs: it calls read again and again", "other", read_nonblocking },
+    { "multiplexing", "sleeps in epoll_wait, for any number of sockets at once", "epoll_wait", read_multiplexed },
+    { "signal-driven", "may do other work (here: sleeps) until a signal interrupts it", "sigsuspend", read_on_signal },
+    { "asynchronous", "may do other work (here: sleeps) while the kernel owns the buffer and fills it",
+      "io_uring_enter", read_asynchronously },
 };
 
 static double cpu_ms(void)
@@ -189,7 +189,7 @@ static double cpu_ms(void)
     return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
 }
 
-static void show(const struct model *model)
+static void run_model(const struct model *model)
 {
     struct run run = { 0 };
     double cpu_before = cpu_ms();
@@ -197,27 +197,30 @@ static void show(const struct model *model)
     int ends[2];
 
     check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "socketpair");
-    run.ours = ends[0], run.theirs = ends[1];
+    run.reader = ends[0], run.writer = ends[1];
     reason = model->read_all(&run);
-    printf("%s\n  while waiting  %s\n", model->name, reason == NULL ? model->while_waiting : reason);
+    printf("%s\n  %-13s  %s\n", model->name, reason == NULL ? "while waiting" : "not run",
+           reason == NULL ? model->while_waiting : reason);
     if (reason == NULL) {
-        pthread_join(run.feeder, NULL);
+        pthread_join(run.sender, NULL);
         printf("  calls          %u read (%u of them EAGAIN), %u %s\n"
-               "  besides        %u signals, %.1f ms of CPU\n"
+               "  cost           %u signals, %.1f ms of CPU\n"
                "  received       %zu bytes\n",
                run.reads, run.would_block, run.waits, model->wait_call, run.signals, cpu_ms() - cpu_before, run.bytes);
     }
-    close(run.ours);
-    close(run.theirs);
+    close(run.reader);
+    close(run.writer);
 }
 
 static void print_help(void)
 {
-    printf("Usage: jd-io-models [OPTION]...\n"
-           "Reads the same messages by each of the five I/O models, and says what each did while it waited.\n\n"
-           "      --messages N          how many are sent (default 5)\n"
-           "      --interval MS         the pause before each, in milliseconds (default 20)\n"
-           "  -h, --help                this text\n");
+    printf(
+        "Usage: jd-io-models [OPTION]...\n"
+        "Reads the same messages with each of the five I/O models, and prints the calls that each model made and what\n"
+        "its thread did while it waited.\n\n"
+        "      --messages N          number of messages, 1 to 1000 (default 5)\n"
+        "      --interval MS         pause before each message, in milliseconds, 0 to 1000 (default 20)\n"
+        "  -h, --help                print this text and exit\n");
 }
 
 int main(int argc, char **argv)
@@ -238,12 +241,13 @@ int main(int argc, char **argv)
         else if (option == OPTION_INTERVAL)
             interval_ms = (unsigned)program_number(&program, "--interval", optarg, 0, INTERVAL_MAX_MS);
         else
-            program_usage_error(&program, "'%s': %s", argv[optind - 1],
-                                option == ':' ? "needs a value" : "no such option, or takes no value");
+            program_usage_error(
+                &program, option == ':' ? "option '%s' needs a value" : "unknown option '%s', or it takes no value",
+                argv[optind - 1]);
     }
     if (optind < argc)
-        program_usage_error(&program, "'%s': not an option", argv[optind]);
+        program_usage_error(&program, "unexpected argument '%s'", argv[optind]);
     for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
-        show(&models[i]);
+        run_model(&models[i]);
     return 0;
 }

@@ -1,8 +1,8 @@
-/* One server in several processes: the parent makes them, passes on the order to end, and waits for them.
+/* Shows how one server runs in several processes: the parent forks the children, forwards SIGINT and SIGTERM to them as
+ * PROGRAM_FORKED_SIGNAL, and waits for them.
  *
- * They take that order from the parent alone, as a signal of its own: a terminal's interrupt or a service manager's
- * termination reaches all processes of a group at once, and a server that gets a second signal ends without
- * draining. */
+ * The children ignore SIGINT and SIGTERM. A terminal or a service manager sends these to every process of a group, so a
+ * child would receive two signals: its own and the forwarded one. The second would end it without draining. */
 #include "examples/program.h"
 
 #include <signal.h>
@@ -15,10 +15,10 @@
 
 struct family {
     const struct program *program;
-    pid_t *children; /* 0: has ended */
+    pid_t *children; /* 0: has exited */
     unsigned count;
-    unsigned alive;
-    int status; /* to exit with */
+    unsigned running;
+    int status; /* exit status of the parent */
 };
 
 static sigset_t signals_of(const int *numbers, size_t count)
@@ -44,7 +44,7 @@ static void become_child(struct program *program, pid_t parent)
     const int numbers[] = { SIGINT, SIGTERM, SIGCHLD };
     sigset_t set = signals_of(numbers, sizeof(numbers) / sizeof(numbers[0]));
 
-    /* A parent that is killed takes its children along, in good order too (prctl(2)). */
+    /* If the parent dies, the kernel sends this signal, so the child shuts down gracefully too (prctl(2)). */
     prctl(PR_SET_PDEATHSIG, PROGRAM_FORKED_SIGNAL);
     if (getppid() != parent)
         exit(PROGRAM_FAILED);
@@ -54,25 +54,26 @@ static void become_child(struct program *program, pid_t parent)
     program->forked = true;
 }
 
-static void tell_children(const struct family *family)
+static void signal_children(const struct family *family)
 {
     for (unsigned i = 0; i < family->count; i++)
         if (family->children[i] != 0)
             kill(family->children[i], PROGRAM_FORKED_SIGNAL);
 }
 
-static void note_end(struct family *family, pid_t child, int status)
+static void record_exit(struct family *family, pid_t child, int status)
 {
     for (unsigned i = 0; i < family->count; i++)
         if (family->children[i] == child) {
             family->children[i] = 0;
-            family->alive--;
+            family->running--;
         }
     if (WIFSIGNALED(status))
-        fprintf(stderr, "%s: process %d: %s\n", family->program->name, (int)child, strsignal(WTERMSIG(status)));
+        fprintf(stderr, "%s: process %d was killed by a signal: %s\n", family->program->name, (int)child,
+                strsignal(WTERMSIG(status)));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         family->status = PROGRAM_FAILED;
-        tell_children(family); /* all or nothing */
+        signal_children(family); /* if one child fails, all exit */
     }
 }
 
@@ -81,11 +82,11 @@ static void wait_for_children(struct family *family, const sigset_t *signals)
     int number, status;
     pid_t child;
 
-    while (family->alive > 0 && sigwait(signals, &number) == 0) {
+    while (family->running > 0 && sigwait(signals, &number) == 0) {
         if (number != SIGCHLD)
-            tell_children(family);
+            signal_children(family);
         while ((child = waitpid(-1, &status, WNOHANG)) > 0)
-            note_end(family, child, status);
+            record_exit(family, child, status);
     }
 }
 
@@ -109,12 +110,12 @@ void program_fork(struct program *program)
         if (child < 0)
             break;
         family.children[family.count++] = child;
-        family.alive++;
+        family.running++;
     }
     if (family.count < program->processes) {
-        fprintf(stderr, "%s: cannot make %u processes: %s\n", program->name, program->processes, strerror(errno));
+        fprintf(stderr, "%s: cannot create %u processes: %s\n", program->name, program->processes, strerror(errno));
         family.status = PROGRAM_FAILED;
-        tell_children(&family);
+        signal_children(&family);
     }
     wait_for_children(&family, &signals);
     free(family.children);

@@ -9,26 +9,28 @@
 
 enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000, SQPOLL_MAX_MS = 10000 };
 
-#define ENGINES "auto, reactor, proactor, io_uring, simulated"
+#define ENGINES "auto, reactor, proactor, io_uring or simulated"
 
 const char program_common_help[] =
     "  -e, --engine NAME         auto (default), reactor, proactor, io_uring, simulated\n"
-    "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path, unix:@name; may be given several times;\n"
-    "                            port 0 picks a free one (default 127.0.0.1:8000)\n"
-    "  -t, --threads N           sub-Reactors with a thread each; 0: all on one loop (default 0)\n"
-    "      --load-balance HOW       which of them gets a connection: round-robin (default), least (the one with the "
-    "fewest),\n"
-    "                            peer (always the same one for a peer's address)\n"
-    "      --reuse-port          several sockets may share the port: of the threads, each has one; other processes "
-    "too\n"
-    "      --processes N         N processes, each with loops of its own, share the port (implies --reuse-port;\n"
-    "                            default 1)\n"
-    "  -b, --busy-poll US        look for events without sleeping for so many microseconds (default 0)\n"
-    "      --sqpoll MS           io_uring: a thread of the kernel's takes what is submitted, and sleeps after so many\n"
-    "                            milliseconds without work (default 0: no thread)\n"
-    "      --zero-copy BYTES     io_uring: sends of so many bytes or more are not copied (default 0: all are)\n"
-    "  -s, --statistics          print the loop's counters when it ends; with --threads, those of the accepting one\n"
-    "  -h, --help                this text\n";
+    "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path or unix:@name; may be given up to 16 times;\n"
+    "                            port 0 selects a free port (default 127.0.0.1:8000)\n"
+    "  -t, --threads N           sub-Reactors, each in a thread of its own, 0 to 128; 0: the accepting loop serves "
+    "all\n"
+    "                            connections (default 0)\n"
+    "      --load-balance HOW    how a connection is assigned to a sub-Reactor: round-robin (default), least (fewest\n"
+    "                            connections), peer (the same sub-Reactor for all connections from one address)\n"
+    "      --reuse-port          set SO_REUSEPORT: each thread has a listening socket of its own, and other processes\n"
+    "                            may listen on the same port\n"
+    "      --processes N         server processes that share the port, 1 to 64; each has loops of its own; more than "
+    "1\n"
+    "                            implies --reuse-port (default 1)\n"
+    "  -b, --busy-poll US        poll for events for US microseconds before sleeping, 0 to 1000000 (default 0)\n"
+    "      --sqpoll MS           io_uring only: a kernel thread takes submissions (SQPOLL) and sleeps after MS\n"
+    "                            milliseconds without work, 0 to 10000; 0: no kernel thread (default 0)\n"
+    "      --zero-copy BYTES     io_uring only: send BYTES or more without copying; 0: copy every send (default 0)\n"
+    "  -s, --statistics          print the loop's counters at exit; with --threads, those of the accepting loop\n"
+    "  -h, --help                print this text and exit\n";
 
 void program_usage_error(const struct program *program, const char *format, ...)
 {
@@ -51,7 +53,7 @@ unsigned long program_number(const struct program *program, const char *option, 
     errno = 0;
     number = strtoul(value, &end, 10);
     if (end == value || *end != '\0' || errno != 0 || strchr(value, '-') != NULL || number < least || number > most)
-        program_usage_error(program, "%s '%s': not a whole number from %lu to %lu", option, value, least, most);
+        program_usage_error(program, "%s '%s': must be a whole number from %lu to %lu", option, value, least, most);
     return number;
 }
 
@@ -60,7 +62,7 @@ static void add_endpoint(struct program *program, const char *text)
     const char *reason;
 
     if (program->endpoint_count == PROGRAM_ENDPOINTS)
-        program_usage_error(program, "--listen '%s': at most %d endpoints", text, PROGRAM_ENDPOINTS);
+        program_usage_error(program, "--listen '%s': at most %d endpoints are allowed", text, PROGRAM_ENDPOINTS);
     if (jd_endpoint_parse(&program->endpoints[program->endpoint_count], text, &reason) < 0)
         program_usage_error(program, "--listen '%s': %s", text, reason);
     program->endpoint_count++;
@@ -75,7 +77,7 @@ static jd_load_balance load_balance(const struct program *program, const char *v
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], value) == 0)
             return (jd_load_balance)i;
-    program_usage_error(program, "--load-balance '%s': not round-robin, least or peer", value);
+    program_usage_error(program, "--load-balance '%s': must be round-robin, least or peer", value);
 }
 
 void program_option(struct program *program, int option, const char *value)
@@ -83,7 +85,7 @@ void program_option(struct program *program, int option, const char *value)
     switch (option) {
     case 'e':
         if (jd_engine_parse(&program->loop_options.engine, value) < 0)
-            program_usage_error(program, "--engine '%s': no such engine (" ENGINES ")", value);
+            program_usage_error(program, "--engine '%s': must be " ENGINES, value);
         break;
     case 'l':
         add_endpoint(program, value);
@@ -118,19 +120,19 @@ void program_option(struct program *program, int option, const char *value)
     }
 }
 
-/* Names what getopt_long refused, which tells it apart by optopt: 0 for an unknown long option, the letter for a short
- * one, a known option's value when that option has one too few or too many (getopt(3)). */
+/* Exits with the reason why getopt_long refused an option. optopt gives it (getopt(3)): 0 for an unknown long option,
+ * the letter of an unknown short option, the code of a known option with an unexpected value. */
 __attribute__((noreturn)) static void refuse_option(const struct program *program, int result, char **argv)
 {
     const char *word = argv[optind - 1];
 
     if (result == ':')
-        program_usage_error(program, "'%s': needs a value", word);
+        program_usage_error(program, "option '%s' needs a value", word);
     if (optopt == 0)
-        program_usage_error(program, "'%s': no such option", word);
+        program_usage_error(program, "unknown option '%s'", word);
     if (optopt > ' ' && strchr(PROGRAM_SHORT_OPTIONS, optopt) == NULL)
-        program_usage_error(program, "'-%c': no such option", optopt);
-    program_usage_error(program, "'%s': takes no value", word);
+        program_usage_error(program, "unknown option '-%c'", optopt);
+    program_usage_error(program, "option '%s' takes no value", word);
 }
 
 int program_next_option(const struct program *program, int argc, char **argv, const struct option *options)
@@ -140,7 +142,7 @@ int program_next_option(const struct program *program, int argc, char **argv, co
     if (result == '?' || result == ':')
         refuse_option(program, result, argv);
     if (result == -1 && argc - optind > program->takes_operand)
-        program_usage_error(program, "'%s': not an option", argv[argc - 1]);
+        program_usage_error(program, "unexpected argument '%s'", argv[argc - 1]);
     return result;
 }
 
@@ -150,27 +152,30 @@ void program_fail(const struct program *program, const char *what, int error)
     exit(PROGRAM_FAILED);
 }
 
-/* The library would refuse it too, but cannot say which word on the command line is meant, and says why only in its log. */
+/* jd_event_loop_create would fail too, but it cannot name the command-line option, and it writes the reason to its log
+ * only. */
 static void check_engine(struct program *program)
 {
-    const char *wish = getenv("JINDUO_ENGINE"), *reason;
+    const char *environment = getenv("JINDUO_ENGINE"), *reason;
     jd_engine engine = program->loop_options.engine;
 
-    if (engine == JD_ENGINE_AUTO && wish != NULL && *wish != '\0' && jd_engine_parse(&engine, wish) < 0)
-        program_usage_error(program, "JINDUO_ENGINE '%s': no such engine (" ENGINES ")", wish);
+    if (engine == JD_ENGINE_AUTO && environment != NULL && *environment != '\0' &&
+        jd_engine_parse(&engine, environment) < 0)
+        program_usage_error(program, "JINDUO_ENGINE '%s': must be " ENGINES, environment);
     if (program->is_proactor && engine == JD_ENGINE_AUTO)
         engine = JD_ENGINE_PROACTOR;
     if (program->is_proactor && engine == JD_ENGINE_REACTOR)
-        program_usage_error(program, "engine 'reactor': asynchronous operations need a Proactor");
+        program_usage_error(
+            program, "engine 'reactor': asynchronous operations need a Proactor (proactor, io_uring or simulated)");
     if (program->is_proactor)
         program->loop_options.engine = engine;
     if (jd_engine_available(engine, &reason) == 0)
         return;
-    fprintf(stderr, "%s: the engine %s is not available: %s\n", program->name, jd_engine_name(engine), reason);
+    fprintf(stderr, "%s: engine %s is not available: %s\n", program->name, jd_engine_name(engine), reason);
     exit(PROGRAM_FAILED);
 }
 
-/* What several processes share has to be known before the first of them listens. */
+/* The processes can share an endpoint only if it has a fixed port: port 0 gives each process another one. */
 static void check_shared_endpoints(const struct program *program)
 {
     char text[JD_ENDPOINT_TEXT_BYTES];
@@ -178,7 +183,8 @@ static void check_shared_endpoints(const struct program *program)
     for (size_t i = 0; i < program->endpoint_count; i++) {
         jd_endpoint_format(&program->endpoints[i], text, sizeof(text));
         if (jd_endpoint_port(&program->endpoints[i]) == 0)
-            program_usage_error(program, "--listen '%s': --processes needs an address with a port, not 0", text);
+            program_usage_error(program, "--listen '%s': --processes needs an IP address with a port other than 0",
+                                text);
     }
 }
 
@@ -196,7 +202,7 @@ void program_make_loop(struct program *program)
     }
     result = jd_event_loop_create(&program->loop, &program->loop_options);
     if (result < 0)
-        program_fail(program, "cannot make the event loop", result);
+        program_fail(program, "cannot create the event loop", result);
 }
 
 void program_prepare(struct program *program)
@@ -206,11 +212,11 @@ void program_prepare(struct program *program)
     program_make_loop(program);
     result = jd_tcp_server_create(&program->server, program->loop, &program->server_options);
     if (result < 0)
-        program_fail(program, "cannot make the server", result);
+        program_fail(program, "cannot create the server", result);
     for (size_t i = 0; i < program->endpoint_count && result == 0; i++)
         result = jd_tcp_server_listen(program->server, &program->endpoints[i], NULL);
     if (result < 0)
-        program_fail(program, "cannot make the server", result);
+        program_fail(program, "cannot add an endpoint to the server", result);
 }
 
 static void on_drained(void *arg)
@@ -221,12 +227,12 @@ static void on_drained(void *arg)
 void program_stop(struct program *program)
 {
     if (program->server == NULL)
-        return; /* a second signal has ended it meanwhile */
+        return; /* a second signal has already ended the loop */
     if (jd_tcp_server_stop(program->server, DRAIN_MS, on_drained, program->loop) < 0)
         jd_event_loop_quit(program->loop);
 }
 
-/* The first signal ends in good order; another one, of impatience, at once. */
+/* The first signal starts a graceful shutdown; a second one quits at once. */
 static void on_signal(int signal_number, void *arg)
 {
     struct program *program = arg;
@@ -294,6 +300,6 @@ int program_serve(struct program *program)
         program->release(program);
     jd_event_loop_destroy(program->loop);
     if (result < 0)
-        program_fail(program, "the event loop ended", result);
+        program_fail(program, "the event loop failed", result);
     return 0;
 }

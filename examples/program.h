@@ -1,4 +1,4 @@
-/* What the example servers share: the common options, the ready lines, an end in good order. */
+/* The code that the example servers share: common options, ready lines and graceful shutdown. */
 #ifndef EXAMPLES_PROGRAM_H
 #define EXAMPLES_PROGRAM_H
 
@@ -6,33 +6,33 @@
 #include <jinduo/jinduo.h>
 
 enum {
-    PROGRAM_FAILED = 1, /* exit status: the system refused */
-    PROGRAM_USAGE = 2,  /* exit status: an option makes no sense */
-    PROGRAM_ENDPOINTS = 16,
+    PROGRAM_FAILED = 1,     /* exit status: a system or library call failed */
+    PROGRAM_USAGE = 2,      /* exit status: wrong command line */
+    PROGRAM_ENDPOINTS = 16, /* of --listen, at most */
 };
 
 struct program {
-    const char *name;   /* of the executable, for messages */
-    bool takes_operand; /* one word that is not an option */
-    bool is_proactor;   /* no Reactor will do: JD_ENGINE_AUTO is JD_ENGINE_PROACTOR */
+    const char *name;   /* of the executable, for error messages */
+    bool takes_operand; /* the command line may have one argument that is not an option */
+    bool is_proactor;   /* uses asynchronous operations: JD_ENGINE_AUTO means JD_ENGINE_PROACTOR */
     jd_event_loop_options loop_options;
     jd_tcp_server_options server_options;
     jd_endpoint endpoints[PROGRAM_ENDPOINTS];
     size_t endpoint_count;
-    unsigned processes; /* 0, 1: this one */
-    bool forked;        /* this is one of several; their parent serves nothing */
+    unsigned processes; /* server processes; 0 or 1: no fork */
+    bool forked;        /* this is a child of program_fork; the parent does not serve */
     jd_event_loop *loop;
     jd_tcp_server *server;
 
-    /* Called at the first signal, if not NULL: ends the program's own work and then calls program_stop. */
+    /* Called at the first signal, if not NULL: completes the program's pending work, then calls program_stop. */
     void (*finish)(struct program *program);
-    void (*release)(struct program *program); /* if not NULL, called before the loops are destroyed */
-    void *extension;                          /* theirs */
+    void (*release)(struct program *program); /* if not NULL, called before the loop is destroyed */
+    void *extension;                          /* finish's and release's own data */
     bool stopping;
-    bool prints_statistics; /* when it ends */
+    bool prints_statistics; /* print the loop's counters at exit */
 };
 
-/* Values of the options without a letter. */
+/* Values of the options that have no short form. */
 enum {
     PROGRAM_OPTION_LOAD_BALANCE = 27,
     PROGRAM_OPTION_REUSE_PORT,
@@ -41,8 +41,8 @@ enum {
     PROGRAM_OPTION_ZERO_COPY
 };
 
-/* For getopt_long: the common options; a program's own follow with values up to 26. The colon in front: it prints
- * nothing itself, and tells a missing value apart from an unknown option (getopt(3)). */
+/* The common options for getopt_long. A program's own options use the values 1 to 26. With the leading colon
+ * getopt_long prints no message, and returns ':' for a missing value instead of '?' (getopt(3)). */
 #define PROGRAM_SHORT_OPTIONS ":he:l:t:b:s"
 /* clang-format off */
 #define PROGRAM_LONG_OPTIONS                                            \
@@ -59,51 +59,53 @@ enum {
     { "zero-copy", required_argument, NULL, PROGRAM_OPTION_ZERO_COPY }
 /* clang-format on */
 
-/* The lines of --help for them. */
+/* The lines of --help that describe the common options. */
 extern const char program_common_help[];
 
-/* The next option of the command line, or -1 at its end; its value is in optarg. Ends the program with a line of
- * explanation for what is no option. */
+/* Returns the next option of the command line, or -1 at its end; optarg is its value. Exits with an error line at an
+ * unknown option, a missing value or an unexpected argument. */
 int program_next_option(const struct program *program, int argc, char **argv, const struct option *options);
 
-/* Takes a common option; ends the program with a line of explanation when its value makes no sense. */
+/* Applies a common option. Exits with an error line if the value is not allowed. */
 void program_option(struct program *program, int option, const char *value);
 
-/* A whole number from least to most, or the end of the program as above. */
+/* Returns value as a whole number from least to most. Exits with an error line if it is not one. */
 unsigned long program_number(const struct program *program, const char *option, const char *value, unsigned long least,
                              unsigned long most);
 
-/* Ends the program: usage errors with a pointer to --help, others without. */
+/* Prints "NAME: message; see NAME --help" and exits with PROGRAM_USAGE. */
 __attribute__((noreturn, format(printf, 2, 3))) void program_usage_error(const struct program *program,
                                                                          const char *format, ...);
 
-/* Makes the loop; the default endpoint if none was given. With --processes this returns in each of them; so no threads
- * before it. */
+/* Creates the loop, and adds the default endpoint if none was given. With --processes this forks and returns in each
+ * child, so the program must not have started a thread before. */
 void program_make_loop(struct program *program);
 
-/* The same and the server; set the server's callbacks then. */
+/* Calls program_make_loop, then creates the server. Set the server's callbacks after it. */
 void program_prepare(struct program *program);
 
-/* Prints that the program is ready at endpoint. */
+/* Prints the ready line for endpoint: "listening on ENDPOINT engine=NAME threads=N". */
 void program_print_ready(const struct program *program, const jd_endpoint *endpoint);
 
-/* Ends the program: the system refused. */
+/* Prints "NAME: what: text of the error" and exits with PROGRAM_FAILED. */
 __attribute__((noreturn)) void program_fail(const struct program *program, const char *what, int error);
 
-/* Starts, prints a line for each endpoint, serves until SIGINT or SIGTERM, drains. Returns the exit status. */
+/* Starts the server, prints a ready line for each endpoint, serves until SIGINT or SIGTERM, then drains the
+ * connections. Returns the exit status. */
 int program_serve(struct program *program);
 
-/* Drains and ends. In the loop's thread. */
+/* Stops the server, which drains its connections, then quits the loop. Call in the loop's thread. */
 void program_stop(struct program *program);
 
-/* What tells one of several processes to end (processes.c). */
+/* The signal by which the parent stops its children (processes.c). */
 #define PROGRAM_FORKED_SIGNAL SIGUSR1
 
-/* Makes program->processes of this process and returns in each of them, not in their parent, which passes signals on to
- * them and ends when they have. Before there is a loop or a thread: fork(2) copies only the one that calls it. */
+/* Forks program->processes children and returns in each of them. It does not return in the parent, which forwards
+ * signals to the children and exits after the last of them. Call before the program has a loop or a thread: fork(2)
+ * copies only the calling thread. */
 void program_fork(struct program *program);
 
-/* The signal is held back from the beginning until it is watched for. */
+/* Unblocks PROGRAM_FORKED_SIGNAL, which program_fork blocks; call once the loop watches for it. */
 void program_unblock_forked_signal(void);
 
 #endif

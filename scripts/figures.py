@@ -1,26 +1,27 @@
 #!/usr/bin/env python3
-"""Measures the figures that no change may make worse, and compares them with recorded ones.
+"""Measures the figures that a change must not make worse, and compares them with the recorded ones.
 
 Instructions: jd-echo and jd-frame-echo run on the Reactor under callgrind (valgrind(1)), which counts the instructions
 outside the kernel. A client exchanges messages with the server, always in the same steps:
-  - 64-byte messages: one connection, one message, its echo, the next message;
-  - frames of 60 bytes behind a length of 4: one connection, 16 frames in one write, all 16 answers, the next write.
+  - 64-byte messages: one connection; send a message, receive its echo, repeat;
+  - frames of 60 bytes with a length field of 4 bytes: one connection; send 16 frames with one write, receive the 16
+    responses, repeat.
 Each load runs with two numbers of messages. The difference of the two counts, divided by the difference of the numbers, is
-the cost of one message: starting and stopping the server cancel out. The counts repeat, because the addresses are not
-randomized, the environment is empty, and the clock advances by a fixed step at each call (benchmarks/stepping_clock.c).
-A rare additional turn of the loop costs less than 0.1 %. It only adds, so the smallest count of several runs is taken.
-The io_uring engine is not counted: valgrind 3.19 cannot run its rings.
+the cost of one message: the cost of starting and stopping the server cancels out. The counts are reproducible, because the
+addresses are not randomized, the environment is empty, and the clock advances by a fixed step at each call
+(benchmarks/stepping_clock.c). A rare additional turn of the loop adds less than 0.1 %, so the smallest count of several runs
+is taken. The io_uring engine is not counted: valgrind 3.19 cannot run its rings.
 
 Memory: idle-memory (benchmarks/idle_memory.c) opens N connections and then N more. The growth of jd_memory_in_use, divided
-by N, is exact. The growth of the resident memory is shown; it depends on the allocator and is not judged.
+by N, is exact. The growth of the resident memory depends on the allocator; it is printed and has no limit.
 
-Files: those of the library that have more than 500 lines.
+Files: the files of the library that have more than 500 lines.
 
-Counts are comparable only if the compiler, the C library, jemalloc and valgrind are those of the record. Elsewhere use
---base COMMIT: it builds that commit (the record names one) with this build's compiler and compares with it directly.
+Instruction counts are comparable only if the compiler, the C library, jemalloc and valgrind are those of the record.
+Otherwise use --base COMMIT: it builds that commit (the record names one) with this build's compiler and compares with it.
 
-Exit status: 0 if all figures keep their limits; 1 if one does not, or if measuring failed; 3 if none is over its limit but
-some could not be judged."""
+Exit status: 0 if all figures are within their limits; 1 if a figure is over its limit, or measuring failed; 3 if no figure is
+over its limit but some could not be compared."""
 
 import argparse
 import contextlib
@@ -41,9 +42,9 @@ from dataclasses import dataclass
 
 TREE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 RECORD = os.path.join(TREE, "benchmarks", "figures.json")
-OVER, NOT_JUDGED = 1, 3    # exit statuses
+OVER, NOT_COMPARED = 1, 3    # exit statuses
 
-MESSAGES = (1600, 33600)   # of the two loads whose difference counts
+MESSAGES = (1600, 33600)   # of the two runs whose difference is taken
 ROUNDS = 3
 READY_SECONDS = 60         # callgrind is slow
 REPLY_SECONDS = 30
@@ -55,12 +56,12 @@ HELD_BYTES_MAX = 192
 LINES_MAX = 500
 LINES_FOLDERS = ("base", "net", "proactor")
 
-REGION_CONNECTIONS = 1024  # the slot map's memory grows by so many connections
+REGION_CONNECTIONS = 1024  # the slot map's memory grows in regions of this many connections
 CONNECTIONS_MAX = 4 * REGION_CONNECTIONS
-DESCRIPTORS_EACH = 4       # twice the connections, two ends each, all in one process
+DESCRIPTORS_EACH = 4       # per connection: idle-memory opens 2 N connections, with both ends in its process
 SPARE_DESCRIPTORS = 64
 
-DECIDING = ("compiler", "libc", "jemalloc", "valgrind", "machine")   # of what a count depends on
+DECIDING = ("compiler", "libc", "jemalloc", "valgrind", "machine")   # the settings that a count depends on
 
 
 class Failure(Exception):
@@ -69,7 +70,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """What the client sends in one step; the same comes back."""
+    """The bytes that the client sends in one step and expects back: batch times the message."""
     server: str
     message: bytes
     batch: int
@@ -92,8 +93,8 @@ MEASURES = (
     Measure("message_instructions", "instructions per 64-byte message, Reactor", ratio_max=INSTRUCTIONS_RATIO_MAX),
     Measure("frame_instructions", "instructions per 60-byte frame, Reactor", ratio_max=INSTRUCTIONS_RATIO_MAX),
     Measure("connection_bytes", "sizeof(jd_tcp_connection)", most=CONNECTION_BYTES_MAX),
-    Measure("held_bytes_reactor", "bytes held per idle connection, Reactor", most=HELD_BYTES_MAX),
-    Measure("held_bytes_io_uring", "bytes held per idle connection, io_uring", most=HELD_BYTES_MAX),
+    Measure("held_bytes_reactor", "bytes in use per idle connection, Reactor", most=HELD_BYTES_MAX),
+    Measure("held_bytes_io_uring", "bytes in use per idle connection, io_uring", most=HELD_BYTES_MAX),
     Measure("resident_bytes_reactor", "resident bytes per idle connection, Reactor"),
     Measure("resident_bytes_io_uring", "resident bytes per idle connection, io_uring"),
 )
@@ -113,7 +114,7 @@ def output_of(*command, cwd=None):
 # ---- a build directory ----
 
 class Build:
-    """What meson knows of a build directory."""
+    """A build directory, as meson describes it."""
 
     def __init__(self, directory):
         self.directory = os.path.realpath(directory)
@@ -123,7 +124,7 @@ class Build:
             self.dependencies = {one["name"]: one for one in self.read("meson-info/intro-dependencies.json")}
             command = shlex.split(self.read("compile_commands.json")[0]["command"])
         except (OSError, ValueError, KeyError, IndexError) as error:
-            raise Failure(f"{directory}: not a build directory of meson's: {error}") from error
+            raise Failure(f"{directory}: not a meson build directory: {error}") from error
         if (options["buildtype"], options["b_sanitize"]) != ("release", "none"):
             raise Failure(f"{directory}: not a release build without sanitizers")
         self.compiler = [word for i, word in enumerate(command) if not any(w.startswith("-") for w in command[:i + 1])]
@@ -138,7 +139,7 @@ class Build:
     def program(self, *names):
         path = self.path(*names)
         if not os.access(path, os.X_OK):
-            raise Failure(f"{path}: missing; build it first")
+            raise Failure(f"{path}: not built")
         return path
 
     def commit(self):
@@ -146,7 +147,7 @@ class Build:
         return commit + ("+changes" if output_of("git", "status", "--porcelain", "-uno", cwd=self.source).strip() else "")
 
     def idle_memory(self, scratch):
-        """The build's own program, or this tree's compiled against the library of a build that has none yet."""
+        """The build's idle-memory. A commit without it gets this tree's, compiled against its library."""
         own = self.path("benchmarks", "idle-memory")
         if os.access(own, os.X_OK):
             return own
@@ -161,7 +162,7 @@ class Build:
 
 
 def forwarding_headers(source, scratch):
-    """A folder with the header in which idle_memory.c finds the connection, wherever it lies in another commit."""
+    """Returns an include folder in which idle_memory.c finds tcp_connection.h, also if another commit has it elsewhere."""
     folder = os.path.join(scratch, "include")
     name = os.path.join("net", "connection", "tcp_connection.h")
     if os.path.exists(os.path.join(source, name)):
@@ -177,7 +178,7 @@ def forwarding_headers(source, scratch):
 
 @contextlib.contextmanager
 def build_of_commit(commit, like):
-    """Builds a commit in a temporary worktree, by the compiler of another build."""
+    """Builds a commit in a temporary worktree, with the compiler of another build."""
     with tempfile.TemporaryDirectory(prefix="jinduo-figures-") as folder:
         tree, directory = os.path.join(folder, "tree"), os.path.join(folder, "build")
         output_of("git", "worktree", "add", "--detach", tree, commit, cwd=TREE)
@@ -191,7 +192,7 @@ def build_of_commit(commit, like):
             output_of("git", "worktree", "remove", "--force", tree, cwd=TREE)
 
 
-# ---- where it was measured ----
+# ---- the setting of a measurement ----
 
 def processor():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -200,7 +201,7 @@ def processor():
 
 
 def setting_of(build):
-    """What counts depend on. The compiler is the one that the program itself names."""
+    """The settings that counts depend on. The compiler is read from the program."""
     comment = output_of("readelf", "-p", ".comment", build.program("examples", "jd-echo"))
     return {
         "compiler": ", ".join(sorted(set(re.findall(r"^ *\[ *[0-9a-f]+\]  ?(.*)$", comment, re.M)))),
@@ -218,7 +219,7 @@ def fixed_addresses():
     command = ["setarch", "-R"]
     allowed = shutil.which(command[0]) and subprocess.run([*command, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
     if not allowed:
-        note("setarch -R is not allowed here: addresses are randomized, and counts repeat less exactly")
+        note("setarch -R is not allowed here: addresses are randomized, so counts vary more")
     return command if allowed else []
 
 
@@ -232,10 +233,10 @@ def exchange(port, load, messages):
             while len(reply) < len(step):
                 received = client.recv(len(step) - len(reply))
                 if not received:
-                    raise Failure(f"{load.server}: closed the connection")
+                    raise Failure(f"{load.server}: the server closed the connection")
                 reply += received
             if reply != step:
-                raise Failure(f"{load.server}: a wrong reply")
+                raise Failure(f"{load.server}: the server sent a wrong reply")
 
 
 def stop(server):
@@ -248,7 +249,7 @@ def stop(server):
 
 
 def count_instructions(build, load, messages, prefix, scratch):
-    """Of a server's whole life with so many messages."""
+    """The instructions of a complete run of a server that handles this number of messages."""
     counts = os.path.join(scratch, "callgrind.out")
     program = build.program("examples", load.server)
     environment = {"PATH": os.environ["PATH"], "LD_PRELOAD": os.path.join(scratch, "clock.so")}
@@ -260,7 +261,7 @@ def count_instructions(build, load, messages, prefix, scratch):
             ready, _, _ = select.select([server.stdout], [], [], READY_SECONDS)
             words = server.stdout.readline().split() if ready else []
             if words[:2] != ["listening", "on"] or len(words) < 3:
-                raise Failure(f"{load.server}: not ready under callgrind")
+                raise Failure(f"{load.server}: no ready line within {READY_SECONDS} s under callgrind")
             exchange(int(words[2].rpartition(":")[2]), load, messages)
         except OSError as error:
             raise Failure(f"{load.server}: {error}") from error
@@ -273,12 +274,12 @@ def count_instructions(build, load, messages, prefix, scratch):
     with open(counts, encoding="utf-8") as file:
         total = re.search(r"^totals: (\d+)$", file.read(), re.M)
     if total is None:
-        raise Failure("callgrind: no total in its output")
+        raise Failure("callgrind: its output has no total")
     return int(total.group(1))
 
 
 def measure_instructions(build, load, rounds, prefix, scratch):
-    """Per message; and how far equal runs were from each other at most, in parts of the count."""
+    """Returns the instructions per message, and the largest relative difference between equal runs."""
     few, many = ([count_instructions(build, load, messages, prefix, scratch) for _ in range(rounds)] for messages in MESSAGES)
     return (min(many) - min(few)) / (MESSAGES[1] - MESSAGES[0]), max(max(few) / min(few), max(many) / min(many)) - 1
 
@@ -291,7 +292,8 @@ def idle_connections():
         return CONNECTIONS_MAX
     regions = (limit - SPARE_DESCRIPTORS) // DESCRIPTORS_EACH // REGION_CONNECTIONS
     if regions < 1:
-        raise Failure(f"{limit} descriptors a process are too few to measure idle connections")
+        raise Failure(f"the limit of {limit} descriptors is too low to measure idle connections, "
+                      f"{REGION_CONNECTIONS * DESCRIPTORS_EACH + SPARE_DESCRIPTORS} are needed")
     return min(CONNECTIONS_MAX, regions * REGION_CONNECTIONS)
 
 
@@ -301,7 +303,7 @@ def measure_memory(build, scratch):
         result = json.loads(output_of(program, engine, str(connections)))
         figures["connection_bytes"] = result["connection_bytes"]
         if result.get("unavailable"):
-            note(f"{engine} cannot be used here")
+            note(f"{engine} is not available here: its memory is not measured")
         else:
             figures[f"held_bytes_{engine}"] = result["held_bytes"]
             figures[f"resident_bytes_{engine}"] = result["resident_bytes"]
@@ -317,7 +319,7 @@ def measure(build, rounds):
             note(f"counting the instructions of {load.server}")
             figures[name], spread = measure_instructions(build, load, rounds, prefix, scratch)
             if rounds > 1:
-                note(f"{rounds} runs of each load differed by {100 * spread:.3f} % at most")
+                note(f"{rounds} runs of each load differ by at most {100 * spread:.3f} %")
         note("opening idle connections")
         figures.update(measure_memory(build, scratch))
     return figures
@@ -326,7 +328,7 @@ def measure(build, rounds):
 # ---- files ----
 
 def long_files(source):
-    """Those with too many lines: (path, lines)."""
+    """The files with more than LINES_MAX lines, as (path, lines)."""
     found = []
     for folder in LINES_FOLDERS:
         for path, _, names in os.walk(os.path.join(source, folder)):
@@ -354,9 +356,9 @@ def limit_of(one, recorded, is_comparable):
 
 def verdict_of(one, now, limit):
     if one.ratio_max is None and one.most is None:
-        return "shown"
+        return "no limit"
     if now is None or limit is None:
-        return "not judged"
+        return "not compared"
     return "ok" if now <= limit else "OVER"
 
 
@@ -390,12 +392,12 @@ def print_long_files(source):
     if not found:
         print(f"No file in {', '.join(LINES_FOLDERS)} has more than {LINES_MAX} lines.")
         return set()
-    print_table([f"file over {LINES_MAX} lines", "lines", ""], [[path, str(lines), "OVER"] for path, lines in found])
+    print_table([f"file with more than {LINES_MAX} lines", "lines", ""], [[path, str(lines), "OVER"] for path, lines in found])
     return {"OVER"}
 
 
 def differences(setting, recorded):
-    return [f"{name}: {setting[name]}; recorded with {recorded.get(name, 'nothing')}" for name in DECIDING
+    return [f"{name}: {setting[name]}; in the record: {recorded.get(name, 'nothing')}" for name in DECIDING
             if setting[name] != recorded.get(name)]
 
 
@@ -411,7 +413,7 @@ def read_record(path):
 def write_record(path, build, setting, figures):
     missing = [one.text for one in MEASURES if one.name not in figures]
     if missing:
-        raise Failure(f"not recorded, as these are missing: {'; '.join(missing)}")
+        raise Failure(f"nothing recorded, these figures are missing: {'; '.join(missing)}")
     record = {"commit": build.commit(), "setting": setting,
               "figures": {name: round(value, 3) for name, value in figures.items()}}
     with open(path, "w", encoding="utf-8") as file:
@@ -426,13 +428,13 @@ def compare(arguments, build, setting):
         with build_of_commit(arguments.base, build) as base:
             changed = differences(setting, setting_of(base))
             if changed:
-                raise Failure("the base was built otherwise: " + "; ".join(changed))
+                raise Failure("the base was built with other settings: " + "; ".join(changed))
             before, before_name, changed = measure(base, arguments.rounds), arguments.base, []
     else:
         record = read_record(arguments.recorded)
         before, before_name, changed = record["figures"], "recorded", differences(setting, record["setting"])
         if changed:
-            note("instruction counts are not comparable with the recorded ones:\n  " + "\n  ".join(changed) +
+            note("instruction counts are not compared with the record, the settings differ:\n  " + "\n  ".join(changed) +
                  f"\n  --base {record['commit'][:7]} builds the recorded commit here and compares with it")
     verdicts = print_figures(measure(build, arguments.rounds), before, before_name, not changed)
     return verdicts | print_long_files(build.source)
@@ -440,19 +442,19 @@ def compare(arguments, build, setting):
 
 def parse_arguments():
     def positive(text):
-        if int(text) < 1:
-            raise ValueError
+        if not text.isdecimal() or int(text) < 1:
+            raise argparse.ArgumentTypeError(f"'{text}': must be a whole number of at least 1")
         return int(text)
 
     parser = argparse.ArgumentParser(prog="./dev figures", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", metavar="DIR", default=os.path.join(TREE, "build", "release"),
                         help="the release build to measure (default build/release)")
-    parser.add_argument("--rounds", metavar="N", type=positive, default=ROUNDS, help="counts of each load (default %(default)s)")
-    parser.add_argument("--recorded", metavar="FILE", default=RECORD, help="the record (default benchmarks/figures.json)")
+    parser.add_argument("--rounds", metavar="N", type=positive, default=ROUNDS, help="runs of each load (default %(default)s)")
+    parser.add_argument("--recorded", metavar="FILE", default=RECORD, help="the record to compare with (default benchmarks/figures.json)")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--base", metavar="COMMIT", help="compare with this commit, built here, instead of the record")
-    group.add_argument("--record", action="store_true", help="write the record instead of comparing with it")
+    group.add_argument("--base", metavar="COMMIT", help="build this commit and compare with it instead of the record")
+    group.add_argument("--record", action="store_true", help="write the record instead of comparing")
     return parser.parse_args()
 
 
@@ -470,7 +472,7 @@ def main():
         return OVER
     if "OVER" in verdicts:
         return OVER
-    return NOT_JUDGED if "not judged" in verdicts else 0
+    return NOT_COMPARED if "not compared" in verdicts else 0
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Checks who uses whom against the table "Who may use whom" in docs/architecture.md.
+"""Checks includes and symbols against the table "Who may use whom" in docs/architecture.md.
 
-Four things are checked in each room of the table:
-  - #include "…": the header's room is the includer's own, or the includer's row names it;
-  - #include <…>: C11 headers and <jinduo/…> only, and the headers that the row's last cell adds;
-  - with a build directory, each symbol that an object needs and another object defines. A symbol belongs to the room of
-    the internal header that declares it. A public symbol belongs to the room of the object that defines it;
-  - with a build directory, that a room defines what its headers declare. A row names the other rooms that define symbols
-    of its headers; else a room could call upwards by declaring the functions of a higher room itself.
+Four checks in each room of the table:
+  - #include "…": the header is in the includer's room, or the includer's row names the header's room;
+  - #include <…>: only C11 headers, <jinduo/…>, and the headers that the row's last cell adds;
+  - with a build directory: each symbol that one object needs and another defines. An internal symbol belongs to the room of
+    the header that declares it, a public symbol to the room of the object that defines it;
+  - with a build directory: a room defines the symbols that its headers declare, or its row names the rooms that define them.
+    Otherwise a room could call a higher room by declaring the function itself.
 
 The table's cells hold tokens between backticks. `folder/` is a room: the files below the folder that no more specific row
 covers. A path, or a path with * for one component and ** for several, is a set of files. Any other token is a symbol.
 
-Exits with 0 when every use is allowed, else with 1; each error is a line "FILE:LINE: what is used and which row forbids it".
+Exit status 0 if every use is allowed, else 1. Each error is a line "FILE:LINE: the use; the row that forbids it".
 """
 
 import argparse
@@ -49,12 +49,12 @@ def _is_symbol(token):
 
 @dataclasses.dataclass
 class Row:
-    """One room: what the table says about it."""
+    """A room: its row of the table."""
     name: str
     line: int
     uses: tuple
-    definers: tuple  # the other rooms that define what this room's headers declare
-    system_headers: frozenset  # None: all
+    definers: tuple  # the other rooms that define symbols of this room's headers
+    system_headers: frozenset  # allowed between angle brackets; None: all
 
     def covers(self, path):
         return path.startswith(self.name) if self.name.endswith("/") else _pattern(self.name).fullmatch(path) is not None
@@ -72,7 +72,7 @@ class Table:
         self.rows = {}
         for number, cells in _table_lines(root / PAGE):
             if len(cells) != 5 or not re.match(r"(all|C11(, `[^`]+`)*)$", cells[4]):
-                self.errors.append(f'{PAGE}:{number}: a row has five cells, and the last one is "all" or "C11", `header.h` …')
+                self.errors.append(f'{PAGE}:{number}: a row must have five cells, and the last must be "all" or "C11", `header.h` …')
                 continue
             names, uses, definers, system = (tuple(re.findall(r"`([^`]+)`", cells[column])) for column in (0, 2, 3, 4))
             for name in names:
@@ -81,7 +81,7 @@ class Table:
                 self.rows[name] = Row(name, number, uses, definers,
                                       None if cells[4] == "all" else C11_HEADERS.union(system))
         if not self.rows:
-            self.errors.append(f'{PAGE}:1: there is no table below "{HEADING}"')
+            self.errors.append(f'{PAGE}:1: the table below "{HEADING}" is missing')
 
     @functools.lru_cache(maxsize=None)
     def row_of(self, path):
@@ -98,7 +98,7 @@ class Table:
                    for token in row.uses)
 
     def check(self, files, symbols):
-        """Each row covers a file, and each token names a room, a file or, if they are known, a symbol."""
+        """Yields an error for each row that covers no file, and for each token that is no room, file or (if known) symbol."""
         used = {self.row_of(path).name for path in files if self.row_of(path)}
         for row in self.rows.values():
             if row.name not in used:
@@ -111,14 +111,14 @@ class Table:
                 else:
                     known = any(_pattern(token).fullmatch(path) for path in files)
                 if not known:
-                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, names no room, file or symbol"
+                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, is no room, file or symbol"
             for token in row.definers:
                 if token not in self.rows:
-                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, names no room"
+                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, is no room"
 
 
 def _table_lines(page):
-    """The table's rows, each with its line's number and its cells."""
+    """The rows of the table, as (line number, cells)."""
     inside = False
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("## "):
@@ -130,7 +130,7 @@ def _table_lines(page):
 # ---- the sources ----
 
 def _blank(match):
-    """As many lines, with nothing in them."""
+    """The same number of empty lines."""
     return " " + "\n" * match.group().count("\n")
 
 
@@ -146,11 +146,11 @@ class Source:
     def __init__(self, root, path):
         self.path = path
         text = (root / path).read_text(encoding="utf-8")
-        # Comments go; strings stay, as includes look like them.
+        # Remove comments but not strings: the name of a header looks like a string.
         self._text = COMMENT.sub(lambda match: match.group(1) or _blank(match), text)
 
     def includes(self):
-        """(line, the name between quotes, the name between angle brackets, a macro): one of the three."""
+        """Yields (line, name in quotes, name in angle brackets, macro) for each include; one of the three is set."""
         for number, line in enumerate(self._text.splitlines(), 1):
             match = INCLUDE.match(line)
             if match:
@@ -158,7 +158,7 @@ class Source:
 
     @functools.cached_property
     def mentions(self):
-        """Each identifier, with the line where it occurs first."""
+        """The identifiers, each with the line of its first occurrence."""
         lines = {}
         for number, line in enumerate(COMMENT_OR_STRING.sub(_blank, self._text).splitlines(), 1):
             for name in re.findall(r"[A-Za-z_]\w*", line):
@@ -167,7 +167,7 @@ class Source:
 
     @functools.cached_property
     def declares(self):
-        """Functions that are declared at file scope and not static, and objects that are declared extern."""
+        """The functions declared at file scope without static, and the objects declared extern."""
         code = DIRECTIVE.sub(_blank, COMMENT_OR_STRING.sub(_blank, self._text))
         names = set()
         for statement in re.findall(r"\bextern\b[^;{}()]*(?:\([^;{}]*)?;", code):
@@ -179,7 +179,7 @@ class Source:
 
 
 def _file_scope(code):
-    """The statements outside braces that end in a semicolon; a function with a body is none."""
+    """The statements outside braces that end with a semicolon; not functions with a body."""
     statement, depth = [], 0
     for token in re.findall(r"[{};]|[^{};]+", code):
         if token == "{":
@@ -204,7 +204,7 @@ def _files(root):
 # ---- the objects ----
 
 class Objects:
-    """What the objects of a build directory define and need, by source."""
+    """The symbols that the objects of a build directory define and need, by source."""
 
     def __init__(self, root, build, files):
         self.defined_in = {}
@@ -225,7 +225,7 @@ class Objects:
         for line in output.splitlines():  # "OBJECT: NAME TYPE ADDRESS SIZE"
             path, _, symbol = line.partition(": ")
             name, kind = symbol.split()[:2]
-            if name.startswith("__"):  # the compiler's, the sanitizers'
+            if name.startswith("__"):  # of the compiler or a sanitizer
                 continue
             if kind in "Uwv":
                 self.needs[source_of[path]].add(name)
@@ -273,15 +273,15 @@ class Checker:
         for line, quoted, system, macro in source.includes():
             where = f"{source.path}:{line}"
             if macro:
-                yield f"{where}: includes {macro}: the name of a header is written out, so that it can be checked"
+                yield f"{where}: includes {macro}: write the name of the header, so that it can be checked"
             elif quoted:
                 if quoted not in self.sources:
-                    yield f'{where}: includes "{quoted}", which is no header; paths begin at the root of the tree'
+                    yield f'{where}: includes "{quoted}", which does not exist; paths start at the root of the tree'
                 elif not self.table.allows(row, quoted):
                     yield self._forbidden(where, f'includes "{quoted}"', row)
             elif system.startswith("jinduo/"):
                 if f"include/{system}" not in self.sources:
-                    yield f"{where}: includes <{system}>, which is no header"
+                    yield f"{where}: includes <{system}>, which does not exist"
             elif row.system_headers is not None and system not in row.system_headers:
                 yield (f"{where}: includes the system's <{system}>; the row {row.name} ({PAGE}:{row.line}) allows "
                        f"{self._system_headers(row)} only")
@@ -327,7 +327,7 @@ class Checker:
         return f"{path}:{self.sources[path].mentions.get(name, 1)}"
 
     def _place_of_use(self, user, name):
-        """Where the file uses the name: in itself, or by a macro or an inline function of a header that it includes."""
+        """The place where the file uses the name: in itself, or in a macro or inline function of a header that it includes."""
         if name in self.sources[user].mentions:
             return self._place(user, name)
         found = None
@@ -359,10 +359,10 @@ class Checker:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", nargs="?", type=pathlib.Path,
-                        help="a build directory, built, whose objects are checked too (compile_commands.json)")
+                        help="build directory whose objects are checked too; it must be built")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent.parent,
-                        help="the source tree (default: this script's)")
-    parser.add_argument("--explain", metavar="FILE", help="only say what FILE may use; it need not exist")
+                        help="the source tree (default: the tree of this script)")
+    parser.add_argument("--explain", metavar="FILE", help="only print what FILE may use; FILE need not exist")
     arguments = parser.parse_args()
     checker = Checker(arguments.root.resolve(), arguments.build and arguments.build.resolve())
     if arguments.explain:
@@ -375,7 +375,7 @@ def main():
     if checker.objects:
         unseen = [path for path in checker.files if path.endswith(".c") and path not in checker.objects.sources]
         if unseen:
-            print(f"layers: not compiled here, so that only includes are checked: {', '.join(unseen)}")
+            print(f"layers: not compiled in this build, only includes are checked: {', '.join(unseen)}")
         checked += f", {len(checker.objects.sources)} objects' sources"
     print(f"layers: {checked}, {len(errors)} error{'s' * (len(errors) != 1)}")
     sys.exit(1 if errors else 0)

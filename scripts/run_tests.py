@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Runs the tests of a build directory, prints a table of its suites and what failed, and appends "PASSED FAILED UNSTABLE"
-to a tally. A suite is one test program; its tests are its TAP test points, one if it does not speak TAP.
+"""Runs the tests of a build directory, prints a table of its suites and the failures, and appends a line
+"PASSED FAILED UNSTABLE" to a tally file. A suite is one test program. Its tests are its TAP test points; a program that does
+not print TAP is one test.
 
-A suite that fails is run again alone, twice, after all others. If both runs pass, the suite is unstable: it is reported, with
-the first failure's output, and does not fail the run. No second chance for a suite that hung, crashed or was stopped by a
-sanitizer. More than three unstable suites in a tally fail the run. The tally and the file of unstable suites may hold earlier
-builds' lines: a run is all of them."""
+A suite that fails is run again twice, alone, after all others. If both runs pass, the suite is unstable: it is reported with
+the output of its failure and does not fail the run. A suite that hung, crashed or was stopped by a sanitizer is not run
+again. More than three unstable suites in a tally fail the run. The tally and the file of unstable suites may contain lines of
+earlier builds; these belong to the same run."""
 
 import argparse
 import fnmatch
@@ -18,19 +19,19 @@ import time
 
 from test_results import failure_text, judge, name_of, suite_of
 
-LATE = "late"                  # an engine of the tests' own, so it need not have all tests
-RING_SINCE = (6, 1)            # Linux; from then on the engine io_uring has to be there
+LATE = "late"                  # an engine of the tests; not all suites run on it
+RING_SINCE = (6, 1)            # the Linux version from which io_uring must be available
 PROGRESS_SECONDS = 2
 UNSTABLE_AT_MOST = 3
 SECOND_RUNS = 2
-SECOND_CHANCES_AT_MOST = 8     # so many suites do not fail by bad luck
+RERUNS_AT_MOST = 8             # more failed suites are not run again: they do not fail by chance
 
-# Suites that not all engines run say so by a suite of meson's; those of one kind have the same tests on each of their engines.
+# The kind of a suite is one of its meson suites; None: it runs on every engine. All suites of a kind run on the same engines.
 ENGINE_KINDS = {
-    None: "tests on each engine",
-    "completion": "of completion engines alone",
-    "ring": "of engines with a ring alone",
-    "unit": "of loops by themselves",
+    None: "tests on every engine",
+    "completion": "tests on completion engines only",
+    "ring": "tests on engines with a ring only",
+    "unit": "unit tests of the loop",
 }
 
 MESON_LINE = re.compile(r"\s*(\d+)/(\d+) (.*)")
@@ -39,17 +40,17 @@ MESON_LINE = re.compile(r"\s*(\d+)/(\d+) (.*)")
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", help="build directory")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only suites that match, with * and ?, or contain it")
-    parser.add_argument("--label", help="what to call the build")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only suites whose name matches NAME (with * and ?) or contains it")
+    parser.add_argument("--label", help="name of the build in the output")
     parser.add_argument("--tally", required=True, help="file to append the counts to")
-    parser.add_argument("--unstable", required=True, help="file to append what unstable suites printed to")
-    parser.add_argument("--jobs", default="2", help="suites that run at a time")
-    parser.add_argument("--patience", default="1", help="factor for the suites' time limits")
+    parser.add_argument("--unstable", required=True, help="file to append the output of unstable suites to")
+    parser.add_argument("--jobs", default="2", help="number of suites that run at a time (default 2)")
+    parser.add_argument("--patience", default="1", help="factor for the time limits of the suites (default 1)")
     return parser.parse_args()
 
 
 def tests_of(build):
-    """The build's suites by their names, as meson knows them: how each reports is its "protocol"."""
+    """The suites of the build by name, as meson describes them; the key "protocol" is the format of their output."""
     introspect = subprocess.run(["meson", "introspect", "--tests", build], stdout=subprocess.PIPE, check=True)
     return {test["name"]: test for test in json.loads(introspect.stdout)}
 
@@ -59,7 +60,7 @@ def wanted(name, patterns):
 
 
 class Progress:
-    """How far it is: in place on a terminal, else a line now and then."""
+    """Shows the progress: on a terminal in one line, else with a line every PROGRESS_SECONDS."""
 
     def __init__(self, label):
         self.label = label
@@ -79,23 +80,23 @@ class Progress:
 
 
 def run_meson(arguments, names, jobs, log_name="testlog"):
-    """Returns what meson logged of each suite."""
+    """Runs the suites. Returns meson's log record of each."""
     log = os.path.join(arguments.build, "meson-logs", f"{log_name}.json")
     if os.path.exists(log):
         os.remove(log)
     command = ["meson", "test", "-C", arguments.build, "--no-rebuild", "--logbase", log_name, "--num-processes", jobs,
                "--timeout-multiplier", arguments.patience, *names]
     progress = Progress(arguments.label)
-    said = []
+    printed = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as meson:
         for line in meson.stdout:
-            said.append(line)
+            printed.append(line)
             match = MESON_LINE.match(line)
             if match:
                 progress.show(f"{match[1]} of {match[2]} suites, {' '.join(match[3].rsplit(' / ', 1)[-1].split())}")
     progress.clear()
     if not os.path.exists(log):
-        sys.stdout.writelines(said)
+        sys.stdout.writelines(printed)
         return []
     with open(log, encoding="utf-8", errors="replace") as lines:
         return [json.loads(line) for line in lines]
@@ -109,12 +110,12 @@ def run_suites(arguments, tests, names):
     return sorted(suites, key=lambda suite: order.index(suite.name))
 
 
-# ---- second chances ----
+# ---- running failed suites again ----
 
 def passes_again(arguments, test):
-    """Returns the last of the runs alone if all pass, else None."""
+    """Runs a suite again alone. Returns the result of the last run if all runs pass, else None."""
     for _ in range(SECOND_RUNS):
-        records = run_meson(arguments, [test["name"]], "1", "second-chance")
+        records = run_meson(arguments, [test["name"]], "1", "rerun")
         again = judge(records[0], test) if records else suite_of(test)
         if again.failed > 0:
             return None
@@ -126,15 +127,15 @@ def note_unstable(arguments, suite):
         print(f"unstable: {suite.name} ({arguments.label})\n{failure_text(suite)}", file=unstable)
 
 
-def give_second_chances(arguments, tests, suites):
-    """Replaces what passes again. Returns the unstable suites, as they failed."""
-    candidates = [suite for suite in suites if suite.failed > 0 and suite.no_chance is None]
+def rerun_failed(arguments, tests, suites):
+    """Runs failed suites again and replaces those that pass. Returns the replaced ones, as they failed."""
+    candidates = [suite for suite in suites if suite.failed > 0 and suite.no_rerun is None]
     unstable = []
-    if len(candidates) > SECOND_CHANCES_AT_MOST:
-        print(f"{arguments.label}: {len(candidates)} suites failed, too many to run them again", flush=True)
+    if len(candidates) > RERUNS_AT_MOST:
+        print(f"{arguments.label}: {len(candidates)} suites failed, more than {RERUNS_AT_MOST}: none is run again", flush=True)
         return unstable
     for suite in candidates:
-        print(f"{arguments.label}: {suite.name} failed, runs again alone", flush=True)
+        print(f"{arguments.label}: {suite.name} failed, is run again alone", flush=True)
         again = passes_again(arguments, tests[suite.name])
         if again is not None:
             again.unstable = True
@@ -145,7 +146,7 @@ def give_second_chances(arguments, tests, suites):
 
 
 def unstable_before(tally):
-    """How many the run's other builds had."""
+    """The number of unstable suites in the earlier builds of the run."""
     if not os.path.exists(tally):
         return 0
     with open(tally, encoding="utf-8") as lines:
@@ -153,9 +154,9 @@ def unstable_before(tally):
 
 
 def too_many_unstable(before, now):
-    """Told once, of the build that has the first one too many."""
+    """Yields an error once: for the build that exceeds the limit."""
     if before <= UNSTABLE_AT_MOST < before + now:
-        yield f"{before + now} unstable suites, more than {UNSTABLE_AT_MOST}"
+        yield f"{before + now} unstable suites, at most {UNSTABLE_AT_MOST} are allowed"
 
 
 # ---- engines ----
@@ -177,7 +178,7 @@ def text_of_counts(counts):
 
 
 class Engines:
-    """Which engines ran which suites: of a kind of suites all of its engines run all."""
+    """Which engines ran which suites: all suites of a kind must run on all engines of the kind."""
 
     def __init__(self, suites):
         self.kinds = {kind: [suite for suite in suites if suite.engine and not suite.option and kind_of(suite) == kind]
@@ -190,7 +191,7 @@ class Engines:
         for row in sorted({suite.row for suite in suites}):
             counts = engine_counts([suite for suite in suites if suite.row == row], engines)
             if len(set(counts.values())) > 1:
-                yield f"{row}: not the same tests on each engine: {text_of_counts(counts)}"
+                yield f"{row}: the number of tests differs between engines: {text_of_counts(counts)}"
 
     def differences(self):
         for suites in self.kinds.values():
@@ -203,20 +204,20 @@ class Engines:
         if self.of_options:
             options = dict.fromkeys(suite.option for suite in self.of_options)
             counts = {option: sum(suite.tests for suite in self.of_options if suite.option == option) for option in options}
-            print(f"with each option of the ring: {text_of_counts(counts)}")
+            print(f"tests with each option of io_uring: {text_of_counts(counts)}")
 
 
 def missing_ring(build):
-    """Why io_uring was not tested although this kernel has it, or None."""
+    """The reason why io_uring was not tested although this kernel should have it, or None."""
     kernel = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if os.uname().sysname != "Linux" or tuple(map(int, kernel.groups())) < RING_SINCE:
         return None
     info = os.path.join(build, "examples", "jd-info")
     if not os.path.exists(info):
-        return f"cannot ask {info} whether io_uring is available: it is not built"
+        return f"cannot check whether io_uring is available: {info} is not built"
     printed = subprocess.run([info], stdout=subprocess.PIPE, text=True, check=True, env={}).stdout
-    told = re.search(r"^  io_uring +(.*)$", printed, re.MULTILINE)[1]
-    return None if told == "available" else f"io_uring on Linux {os.uname().release}: {told}"
+    reported = re.search(r"^  io_uring +(.*)$", printed, re.MULTILINE)[1]
+    return None if reported == "available" else f"io_uring on Linux {os.uname().release}: {reported}"
 
 
 # ---- the report ----
@@ -238,10 +239,10 @@ def print_table(label, suites):
 def print_failures(suites, unstable):
     for suite in suites:
         if suite.failed:
-            reason = f", no second chance: {suite.no_chance}" if suite.no_chance else ""
+            reason = f", not run again: {suite.no_rerun}" if suite.no_rerun else ""
             print(f"\n{suite.name}: {suite.result}{reason}\n{failure_text(suite)}", end="")
     for suite in unstable:
-        print(f"\n{suite.name}: {suite.result}, then passed {SECOND_RUNS} times alone\n{failure_text(suite)}", end="")
+        print(f"\n{suite.name}: {suite.result}, then passed {SECOND_RUNS} times when run alone\n{failure_text(suite)}", end="")
 
 
 def main():
@@ -250,7 +251,7 @@ def main():
     tests = tests_of(arguments.build)
     names = [name for name in tests if wanted(name, arguments.names)]
     suites = run_suites(arguments, tests, names)
-    unstable = give_second_chances(arguments, tests, suites)
+    unstable = rerun_failed(arguments, tests, suites)
     engines = Engines(suites)
     faults = list(too_many_unstable(unstable_before(arguments.tally), len(unstable)))
     if not arguments.names:
@@ -261,15 +262,15 @@ def main():
         print_table(arguments.label, suites)
     else:
         failed += 1
-        print(f"{arguments.label}: no suite matches {' '.join(arguments.names)}; there are:\n  " +
-              "\n  ".join(sorted(tests)) if tests else f"{arguments.label}: there are no suites")
+        print(f"{arguments.label}: no suite matches {' '.join(arguments.names)}; the suites are:\n  " +
+              "\n  ".join(sorted(tests)) if tests else f"{arguments.label}: the build has no suites")
     print_failures(suites, unstable)
     engines.print_counts()
     for suite in unstable:
         print(f"unstable: {suite.name}")
     for fault in faults:
         print(f"FAILED {fault}")
-    print(f"{arguments.label}: {len(suites)} suites, {passed + failed} tests, {failed} of them failed\n", flush=True)
+    print(f"{arguments.label}: {len(suites)} suites, {passed + failed} tests, {failed} failed\n", flush=True)
     with open(arguments.tally, "a", encoding="utf-8") as tally:
         print(passed, failed, len(unstable), file=tally)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The functions that the library exports, with the version each appeared in: brings the list up to date.
+"""Updates the list of the functions that the library exports, each with the version in which it first appeared.
 
-New ones get the library's present version, those that are gone leave the list, both are told."""
+New functions get the library's current version; functions that no longer exist are removed. Both are printed."""
 
 import argparse
 import pathlib
@@ -13,15 +13,15 @@ HEADING = """\
 # function may be added; one that goes, or changes its parameters, needs another soversion in meson.build.
 """
 
-# A sanitized build brings the sanitizer's own.
+# A build with a sanitizer also exports the sanitizer's symbols.
 SANITIZERS = re.compile(r"__?(a|t|ub)san|__odr_asan|_?_sanitizer")
 
 
 def defined_in(library, *options):
-    """The names that others can link to (nm(1))."""
+    """The exported names of a library (nm(1))."""
     lines = subprocess.run(["nm", "--extern-only", "--defined-only", "--format=posix", *options, library], check=True,
                            capture_output=True, text=True, timeout=60).stdout.splitlines()
-    # "NAME T ADDRESS SIZE"; an archive has a line for each member besides, "ARCHIVE[MEMBER]:".
+    # A line is "NAME T ADDRESS SIZE"; an archive also has a line "ARCHIVE[MEMBER]:" for each member.
     names = {line.split()[0].partition("@")[0] for line in lines if len(line.split()) > 1}
     return {name for name in names if not SANITIZERS.match(name)}
 
@@ -35,7 +35,7 @@ def declared_in(include):
 
 
 def listed_in(path):
-    """Name to version."""
+    """The list as a dictionary: name to version."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return dict(line.split() for line in lines if line and not line.startswith("#"))
 
@@ -47,8 +47,8 @@ def text_of(listed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", help="the shared library")
-    parser.add_argument("version", help="its version")
-    parser.add_argument("list", type=pathlib.Path, help="the list to bring up to date")
+    parser.add_argument("version", help="the library's version")
+    parser.add_argument("list", type=pathlib.Path, help="the list to update")
     arguments = parser.parse_args()
     before = listed_in(arguments.list)
     exported = defined_in(arguments.library, "--dynamic")
@@ -56,7 +56,7 @@ def main():
     for name in sorted(exported - before.keys()):
         print(f"added {name}")
     for name in sorted(before.keys() - exported):
-        print(f"removed {name}: needs another soversion in meson.build, unless it never was in a release")
+        print(f"removed {name}: if it was in a release, change the soversion in meson.build")
     print(f"{arguments.list}: {len(exported)} functions")
 
 

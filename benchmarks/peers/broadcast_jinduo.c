@@ -1,4 +1,4 @@
-/* A broadcasting server on jinduo: each message of 1 KiB that comes goes to all connections, as a reference to the one copy
+/* A broadcast server with jinduo: sends each received message of 1 KiB to all connections, as references to one copy
  * (jd_shared). */
 #include "examples/program.h"
 

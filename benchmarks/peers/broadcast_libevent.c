@@ -1,6 +1,6 @@
-/* A broadcasting server on libevent: each message of 1 KiB that comes goes to all connections, as a reference to the one
- * copy (evbuffer_add_reference, which here is faster than bufferevent_write's copies), counted. With the changelist of
- * epoll interests, which saves system calls when a connection is written to again and again. */
+/* A broadcast server with libevent: sends each received message of 1 KiB to all connections, as counted references to
+ * one copy (evbuffer_add_reference; faster here than the copies of bufferevent_write). The base uses the epoll
+ * changelist, which saves epoll_ctl(2) calls when a connection is written to repeatedly. */
 #include "benchmarks/peers/server.h"
 
 #include <event2/buffer.h>

@@ -1,6 +1,6 @@
-/* broadcast-load: many connections to a broadcasting server, of which the first sends messages and all receive each. At
- * most so many messages (--depth) are under way; the next goes out when all connections have received the oldest. What
- * comes is compared: all of every 16th message, in order, on each connection. A delivery to one connection counts as a
+/* broadcast-load: opens many connections to a broadcast server; the first sends messages, and all receive each. At most
+ * --depth messages are in flight: the next is sent when all connections have received the oldest. On each connection
+ * every 16th message is compared byte by byte, and the order is checked. Each delivery to one connection counts as a
  * message. */
 #include "benchmarks/message.h"
 #include "benchmarks/peers/load.h"
@@ -28,7 +28,7 @@ static const struct message_format format = {
 static struct small_load load = { .name = "broadcast-load", .connections = 1000, .depth = 1 };
 static struct receiver *receivers;
 static struct message_cursor sent;
-static unsigned missing[DEPTH_MAX]; /* receivers that do not have the message, by its number modulo the depth */
+static unsigned missing[DEPTH_MAX]; /* receivers without the message, by its number modulo the depth */
 
 static void send_next(void)
 {
@@ -47,11 +47,11 @@ static void open_connections(int epoll_fd)
 
     receivers = calloc(load.connections, sizeof(*receivers));
     if (receivers == NULL || load.depth > DEPTH_MAX)
-        small_load_fail(&load, "too many connections, or too deep");
+        small_load_fail(&load, "cannot allocate the connections, or --depth is more than 64");
     for (unsigned i = 0; i < load.connections; i++) {
         struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.ptr = &receivers[i] };
         receivers[i].fd = small_load_connect(&load);
-        /* All receive the same: the messages of a connection with the number 0. */
+        /* All connections receive the same messages: those of connection number 0. */
         message_cursor_init(&receivers[i].cursor, &format, 0);
         setsockopt(receivers[i].fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         fcntl(receivers[i].fd, F_SETFL, O_NONBLOCK);
@@ -61,7 +61,8 @@ static void open_connections(int epoll_fd)
     message_cursor_init(&sent, &format, 0);
 }
 
-/* Returns how many messages became whole, and sends as many as all have received. */
+/* Returns the number of completed messages. Sends the next message for each one that all connections have now
+ * received. */
 static uint64_t receive(struct receiver *receiver)
 {
     static unsigned char bytes[BUFFER_BYTES];
@@ -72,11 +73,11 @@ static uint64_t receive(struct receiver *receiver)
     if (length < 0 && errno == EAGAIN)
         return 0;
     if (length <= 0)
-        small_load_fail(&load, "connection lost");
+        small_load_fail(&load, "a connection was lost");
     if (message_check(&receiver->cursor, &format, bytes, (size_t)length, &fault) > 0 ||
         receiver->cursor.sequence > sent.sequence) {
         errno = 0;
-        small_load_fail(&load, "wrong bytes");
+        small_load_fail(&load, "received wrong bytes");
     }
     for (uint64_t number = before; number < receiver->cursor.sequence; number++)
         if (--missing[number % load.depth] == 0)
@@ -92,7 +93,7 @@ int main(int argc, char **argv)
 
     small_load_parse(&load, argc, argv);
     open_connections(epoll_fd);
-    /* The server may not have accepted all yet: those would miss the first message. */
+    /* Wait until the server has accepted all connections; a later one would miss the first message. */
     usleep(300000);
     for (unsigned i = 0; i < load.depth; i++)
         send_next();
@@ -101,7 +102,7 @@ int main(int argc, char **argv)
         received = 0;
         if (count == 0) {
             errno = 0;
-            small_load_fail(&load, "a message did not come");
+            small_load_fail(&load, "no message arrived within 10 s");
         }
         for (int i = 0; i < count; i++)
             received += receive(events[i].data.ptr);

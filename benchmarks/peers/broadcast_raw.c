@@ -1,5 +1,6 @@
-/* A broadcasting server written by hand: what has come, in whole messages of 1 KiB, goes to all connections, with one
- * send(2) for each. It does not look after those that do not read: what the kernel does not take ends the program. */
+/* A broadcast server written directly on epoll: sends the complete messages of 1 KiB that it has received to all
+ * connections, with one send(2) for each connection. It does not handle peers that do not read: a short write aborts
+ * the program. */
 #include "benchmarks/peers/server.h"
 
 #include <netinet/in.h>
@@ -14,7 +15,7 @@ enum { MESSAGE_BYTES = 1024, BUFFER_BYTES = 65536, EVENTS_PER_WAIT = 64, CONNECT
 
 static int connections[CONNECTIONS_MAX];
 static size_t connection_count;
-static unsigned char input[BUFFER_BYTES]; /* one connection sends all */
+static unsigned char input[BUFFER_BYTES]; /* for all connections: only one of them sends */
 static size_t input_bytes;
 
 static void accept_all(int epoll_fd, int listener)
@@ -48,19 +49,19 @@ static void broadcast(size_t length)
 static void serve(int fd)
 {
     ssize_t received = recv(fd, input + input_bytes, sizeof(input) - input_bytes, 0);
-    size_t whole;
+    size_t complete;
 
     if (received <= 0) {
         drop(fd);
         return;
     }
     input_bytes += (size_t)received;
-    whole = input_bytes / MESSAGE_BYTES * MESSAGE_BYTES;
-    if (whole == 0)
+    complete = input_bytes / MESSAGE_BYTES * MESSAGE_BYTES;
+    if (complete == 0)
         return;
-    broadcast(whole);
-    input_bytes -= whole;
-    memmove(input, input + whole, input_bytes);
+    broadcast(complete);
+    input_bytes -= complete;
+    memmove(input, input + complete, input_bytes);
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
-/* An echo server on Asio, as its documentation shows one: read some, write all of it, read again. With the word "frames" it
- * cuts length-prefixed frames and gathers the answers to what one read brought in one write. */
+/* An echo server with Asio, as in its documentation: read some bytes, write all of them, read again. With the argument
+ * "frames" it decodes length-prefixed frames, and sends the responses to the frames of one read in one write. */
 #include "benchmarks/peers/server.h"
 
 #include <asio.hpp>
@@ -65,7 +65,7 @@ class session : public std::enable_shared_from_this<session>
 
     tcp::socket socket_;
     std::vector<unsigned char> buffer_;
-    size_t pending_ = 0; /* the beginning of a frame, in front of the buffer */
+    size_t pending_ = 0; /* bytes of an incomplete frame, at the beginning of the buffer */
     unsigned char *answers_ = nullptr;
     size_t answers_room_ = 0;
 };

@@ -1,5 +1,5 @@
-/* An echo server on libevent's bufferevents, as its documentation shows one. With the word "frames" it cuts
- * length-prefixed frames and writes an answer to each; the bufferevent gathers them. */
+/* An echo server with libevent's bufferevents, as in its documentation. With the argument "frames" it decodes
+ * length-prefixed frames and writes a response to each; the bufferevent gathers the responses. */
 #include "benchmarks/peers/server.h"
 
 #include <event2/buffer.h>

@@ -1,6 +1,6 @@
-/* An echo server on libuv. What was read is written at once (uv_try_write), and only what the kernel refuses is copied and
- * queued (uv_write); one buffer serves all reads. With the word "frames" it cuts length-prefixed frames and gathers the
- * answers to what one read brought in one write. */
+/* An echo server with libuv. Received bytes are written at once (uv_try_write); only the rest of a short write is
+ * copied and queued (uv_write). One buffer serves all reads. With the argument "frames" it decodes length-prefixed
+ * frames, and sends the responses to the frames of one read in one write. */
 #include "benchmarks/peers/server.h"
 
 #include <signal.h>
@@ -12,7 +12,7 @@ enum { BUFFER_BYTES = 65536, BACKLOG = 4096 };
 
 struct connection {
     uv_tcp_t tcp;
-    unsigned char *pending; /* the beginning of a frame */
+    unsigned char *pending; /* bytes of an incomplete frame */
     size_t pending_bytes;
 };
 
@@ -57,7 +57,7 @@ static void write_bytes(uv_stream_t *stream, char *bytes, size_t length)
         free(later);
 }
 
-/* Bytes without a whole frame wait for more. */
+/* Answers the complete frames and keeps the bytes of an incomplete one. */
 static void answer_frames(struct connection *connection, const char *bytes, size_t length)
 {
     const unsigned char *all = (const unsigned char *)bytes;

@@ -1,4 +1,4 @@
-/* A server on jinduo that sends a file to whoever connects, then closes. */
+/* A server with jinduo that sends a file on each connection, then closes it. */
 #include "examples/program.h"
 
 #include <fcntl.h>
@@ -36,7 +36,7 @@ int main(int argc, char **argv)
     while ((option = program_next_option(&program, argc, argv, options)) != -1)
         take_option(&program, option);
     if (file < 0)
-        program_usage_error(&program, "--file: a file to send is needed");
+        program_usage_error(&program, "--file PATH is missing, or the file cannot be opened");
     program_prepare(&program);
     jd_tcp_server_set_connection_callback(program.server, on_connection, NULL);
     return program_serve(&program);

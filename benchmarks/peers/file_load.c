@@ -1,6 +1,6 @@
-/* file-load: receives a file from a server that sends it to whoever connects, again and again, each time over a new
- * connection. The first one is compared with the file, byte by byte; of the others the kernel drops the bytes (MSG_TRUNC,
- * tcp(7)) so that the server and not the load is the limit, and their number is compared. A file counts as a message. */
+/* file-load: receives a file from a server again and again, each time over a new connection. The first transfer is
+ * compared with the file byte by byte. In the others the kernel discards the bytes (MSG_TRUNC, tcp(7)), so that the
+ * server, not the load, is the limit; their number is compared. Each transfer counts as a message. */
 #include "benchmarks/peers/load.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ enum { BUFFER_BYTES = 1 << 20 };
 static struct small_load load = { .name = "file-load", .connections = 1, .depth = 1 };
 static unsigned char buffer[BUFFER_BYTES];
 
-/* All of one file; expected is NULL when only its length matters. */
+/* Receives one transfer and compares it with expected; NULL: only its length. */
 static void receive_file(const unsigned char *expected, size_t file_bytes)
 {
     int fd = small_load_connect(&load);
@@ -31,7 +31,7 @@ static void receive_file(const unsigned char *expected, size_t file_bytes)
         received += (size_t)length;
     }
     if (length != 0 || received != file_bytes)
-        small_load_fail(&load, "not what the file holds");
+        small_load_fail(&load, "received other bytes than the file has");
     close(fd);
 }
 
@@ -44,10 +44,10 @@ int main(int argc, char **argv)
     small_load_parse(&load, argc, argv);
     fd = load.file != NULL ? open(load.file, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0 || fstat(fd, &status) < 0)
-        small_load_fail(&load, "--file");
+        small_load_fail(&load, "cannot open --file");
     expected = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (expected == MAP_FAILED)
-        small_load_fail(&load, "mmap");
+        small_load_fail(&load, "cannot map --file");
     receive_file(expected, (size_t)status.st_size);
     while (!small_load_count(&load, 1))
         receive_file(NULL, (size_t)status.st_size);

@@ -1,5 +1,5 @@
-/* A server written by hand that sends a file to whoever connects, then closes: sendfile(2) until the socket is full, the
- * rest when epoll says that there is room. */
+/* A server written directly on epoll that sends a file on each connection, then closes it: sendfile(2) until the send
+ * buffer is full, the rest after EPOLLOUT. */
 #include "benchmarks/peers/server.h"
 
 #include <errno.h>
@@ -54,7 +54,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     event.data.fd = listener;
     if (file < 0 || fstat(file, &status) < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event) < 0) {
-        fprintf(stderr, "file-raw: a file to send is needed\n");
+        fprintf(stderr, "file-raw: the path of a file to send is missing, or the file cannot be opened\n");
         return EXIT_USAGE;
     }
     file_bytes = status.st_size;

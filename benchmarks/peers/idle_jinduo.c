@@ -1,5 +1,6 @@
-/* jd-echo with an idle timeout and a heartbeat, for the memory that a connection takes with both. The heartbeat comes
- * while the connections are held, and sends nothing, as the load takes any byte for a wrong reply. */
+/* jd-echo with an idle timeout and a heartbeat, to measure the memory of a connection with both. The heartbeat callback
+ * is invoked while the connections are idle. It sends nothing, because the load counts unexpected bytes as a wrong
+ * reply. */
 #include "examples/program.h"
 
 enum { IDLE_TIMEOUT_MS = 60000, HEARTBEAT_MS = 200 };

@@ -74,8 +74,8 @@ void small_load_parse(struct small_load *load, int argc, char **argv)
         !(load->seconds > 0) || load->connections == 0 || load->depth == 0) {
         fprintf(
             stderr,
-            "Usage: %s SERVER --server-pid PID --seconds S [--warmup S] [--connections N] [--depth N] [--file PATH]\n"
-            "--depth: messages under way, 1 if it is not given\n",
+            "Usage: %s ENDPOINT --server-pid PID --seconds S [--warmup S] [--connections N] [--depth N] [--file PATH]\n"
+            "PID and S are more than 0, N at least 1; --depth: messages in flight (default 1)\n",
             load->name);
         exit(EXIT_USAGE);
     }
@@ -102,7 +102,7 @@ static void begin_measuring(struct small_load *load, uint64_t now_ns)
     load->begin_ns = now_ns;
     load->cpu_begin_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     if (!process_cpu_ns(load->server_pid, &load->server_cpu_begin_ns))
-        small_load_fail(load, "no such server");
+        small_load_fail(load, "cannot read the CPU time of --server-pid");
 }
 
 static void report(const struct small_load *load, uint64_t now_ns)

@@ -1,4 +1,5 @@
-/* What the small loads share: the command line, the clocks, the report, in the same words as jd-load's. */
+/* The code that broadcast-load and file-load share: command line, clocks, and a report with the field names of
+ * jd-load's. */
 #ifndef BENCHMARKS_PEERS_LOAD_H
 #define BENCHMARKS_PEERS_LOAD_H
 
@@ -16,18 +17,20 @@ struct small_load {
     const char *file;
     uint64_t begin_ns, cpu_begin_ns, server_cpu_begin_ns;
     bool measuring;
-    uint64_t messages; /* since measuring began */
+    uint64_t messages; /* since the measurement began */
 };
 
-/* Reads the command line; ends the program with a line of explanation when it makes no sense. */
+/* Reads the command line. Exits with a usage message if it is wrong. */
 void small_load_parse(struct small_load *load, int argc, char **argv);
 
-/* A connected, blocking socket, or the end of the program. */
+/* Returns a connected, blocking socket. Exits with an error line on failure. */
 int small_load_connect(const struct small_load *load);
 
-/* Counts messages, begins measuring when the warm-up is over; true when the time is over and the report printed. */
+/* Counts messages, and begins the measurement after the warm-up. Returns true when the measurement has ended and the
+ * report has been printed. */
 bool small_load_count(struct small_load *load, uint64_t messages);
 
+/* Prints "NAME: what: text of errno" (without the text if errno is 0) and exits. */
 __attribute__((noreturn)) void small_load_fail(const struct small_load *load, const char *what);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the small servers that are compared share: the command line, the listening socket, the ready line. */
+/* The code that the small servers in comparison share: command line, listening socket, ready line. */
 #ifndef BENCHMARKS_PEERS_SERVER_H
 #define BENCHMARKS_PEERS_SERVER_H
 
@@ -9,14 +9,15 @@
 extern "C" {
 #endif
 
-/* Reads --listen ENDPOINT, and the words behind the options: at most one, *word (unless word is NULL). Returns a listening
- * socket, non-blocking, whose connections inherit TCP_NODELAY (tcp(7)); the ready line has been printed. Ends the program
- * when that cannot be done. Descriptors are as many as the system allows. */
+/* Reads --listen ENDPOINT, and at most one argument after the options into *word (NULL: none is allowed). Raises the
+ * limit of descriptors to the hard limit, prints the ready line and returns a non-blocking listening socket, whose
+ * connections inherit TCP_NODELAY (tcp(7)). Exits with an error line on failure. */
 int server_listen(int argc, char **argv, const char **word);
 
-/* The whole frames at the beginning of bytes: each a length of 4 bytes, big-endian, and so many bytes. Answers each with a
- * frame of the same content, one behind the other at *answers, which grows (realloc(3)) to *room. Returns the bytes of the
- * frames, which is also that of the answers. For libraries without framing; the memory belongs to the caller. */
+/* Framing for libraries without it. Finds the complete frames at the beginning of bytes (a big-endian length of 4
+ * bytes, then the payload) and writes a response with the same content for each, one after another, to *answers.
+ * *answers grows as needed (realloc(3)) to *room bytes, and is owned by the caller. Returns the bytes of the frames,
+ * which are also those of the responses. */
 size_t server_answer_frames(const unsigned char *bytes, size_t length, unsigned char **answers, size_t *room);
 
 #ifdef __cplusplus

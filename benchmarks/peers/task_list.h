@@ -1,4 +1,4 @@
-/* A locked list of tasks: what programs on libraries without a queue of their own keep beside the loop. */
+/* A list of tasks under a lock, as programs need it with libraries that have no task queue for other threads. */
 #ifndef BENCHMARKS_PEERS_TASK_LIST_H
 #define BENCHMARKS_PEERS_TASK_LIST_H
 
@@ -23,7 +23,7 @@ static inline void task_list_init(struct task_list *list)
     list->end = &list->first;
 }
 
-/* Returns whether the list was empty, so that the loop has to be told. */
+/* Returns whether the list was empty: then the caller has to wake the loop. */
 static inline int task_list_push(struct task_list *list, void (*function)(void *arg), void *arg)
 {
     struct task_list_item *item = (struct task_list_item *)malloc(sizeof(*item));

@@ -1,5 +1,6 @@
-/* Measures tasks that one thread posts and a loop in another runs. At most IN_FLIGHT are under way: the poster waits on a
- * semaphore that the loop posts once for each batch, so that neither spins and both cost next to nothing a task. */
+/* Measures tasks that one thread posts and a loop in another thread runs. At most BATCHES_IN_FLIGHT batches are in
+ * flight: the posting thread waits on a semaphore that the loop posts once per batch. So neither spins, and the
+ * semaphore's cost per task is negligible. */
 #include "benchmarks/peers/tasks.h"
 
 #include <pthread.h>
@@ -62,13 +63,14 @@ int main(int argc, char **argv)
     pthread_t poster;
 
     if (argc != 3) {
-        fprintf(stderr, "Usage: tasks-LIBRARY CORE CORE: of the loop, of the thread that posts\n");
+        fprintf(stderr,
+                "Usage: tasks-LIBRARY LOOP_CORE POST_CORE\nThe cores of the loop and of the thread that posts.\n");
         return EXIT_USAGE;
     }
     post_core = (int)strtol(argv[2], NULL, 10);
     sem_init(&room, 0, BATCHES_IN_FLIGHT);
     if (tasks_prepare() != 0 || pthread_create(&poster, NULL, post, NULL) != 0) {
-        fprintf(stderr, "tasks: cannot prepare\n");
+        fprintf(stderr, "tasks: cannot create the loop or the thread that posts\n");
         return EXIT_FAILURE;
     }
     pin_to((int)strtol(argv[1], NULL, 10));

@@ -1,4 +1,5 @@
-/* Tasks posted by one other thread: what each library's side implements, and tasks.c measures. */
+/* Tasks posted to a loop by another thread: the functions that each library's program implements and tasks.c
+ * measures. */
 #ifndef BENCHMARKS_PEERS_TASKS_H
 #define BENCHMARKS_PEERS_TASKS_H
 
@@ -8,16 +9,16 @@
 extern "C" {
 #endif
 
-/* Makes the loop. Returns 0, or anything else. */
+/* Creates the loop. Returns 0 on success. */
 int tasks_prepare(void);
 
-/* Runs the loop until tasks_ran has said that the last task ran. */
+/* Runs the loop until tasks_ran has returned true. */
 void tasks_run(void);
 
-/* In another thread than the loop's: posts so many tasks, each of which calls tasks_ran, one by one. */
+/* Posts count tasks one by one; each calls tasks_ran. Called in another thread than the loop's. */
 void tasks_post(uint32_t count);
 
-/* A task's body. True for the last one: the loop is to end. */
+/* Called by each task. Returns true for the last one: the loop has to stop then. */
 int tasks_ran(void);
 
 #ifdef __cplusplus

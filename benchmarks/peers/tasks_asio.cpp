@@ -1,4 +1,4 @@
-/* Asio's tasks. Told that one thread runs the context (its concurrency hint). */
+/* Tasks with Asio (asio::post). The context has the concurrency hint 1: one thread runs it. */
 #include "benchmarks/peers/tasks.h"
 
 #include <asio.hpp>

@@ -1,4 +1,4 @@
-/* jinduo's tasks. */
+/* Tasks with jinduo (jd_event_loop_queue_in_loop). */
 #include "benchmarks/peers/tasks.h"
 
 #include <jinduo/jinduo.h>

@@ -1,4 +1,5 @@
-/* libevent has no queue of tasks for other threads: a list under a lock, and event_active when it was empty. */
+/* Tasks with libevent. It has no task queue for other threads: a list under a lock, and event_active when it was
+ * empty. */
 #include "benchmarks/peers/task_list.h"
 #include "benchmarks/peers/tasks.h"
 

@@ -1,4 +1,5 @@
-/* libuv has no queue of tasks for other threads: a list under a lock, and uv_async_send when it was empty. */
+/* Tasks with libuv. It has no task queue for other threads: a list under a lock, and uv_async_send when it was
+ * empty. */
 #include "benchmarks/peers/task_list.h"
 #include "benchmarks/peers/tasks.h"
 

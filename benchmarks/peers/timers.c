@@ -1,6 +1,7 @@
-/* Measures a library's timers: a million of them live, due in 1 to 60 s. One batch after the other is cancelled, at random,
- * and started again, so that all the while (nearly) as many live; then as many are started that are due within
- * seconds, and the loop runs until all have expired. CPU time of the thread, not the clock on the wall. */
+/* Measures a library's timers, in CPU time of the thread:
+ *  1. start and cancel: with a million active timers, due in 1 to 60 s, cancel one random batch after another and start
+ *     it again, so that the number of active timers stays nearly the same;
+ *  2. expire: start a million timers that are due within seconds, and run the loop until all have expired. */
 #include "benchmarks/peers/timers.h"
 
 #include "benchmarks/process_usage.h"
@@ -15,7 +16,7 @@ enum {
     COUNT = 1000000,
     LEAST_MS = 1000,
     MOST_MS = 60000,
-    EXPIRE_LEAST_MS = 500, /* none is due while the others are being started still */
+    EXPIRE_LEAST_MS = 500, /* none expires before all are started */
     EXPIRE_MOST_MS = 5000,
     EXIT_USAGE = 2,
 };
@@ -33,7 +34,7 @@ static uint64_t cpu_ns(void)
     return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
 }
 
-/* xorshift64* (Vigna 2016): the same for all sides. */
+/* xorshift64* (Vigna 2016): the same sequence for every library. */
 static uint32_t random_below(uint32_t bound)
 {
     static uint64_t state = 88172645463325252u;
@@ -84,7 +85,7 @@ static void begin_expiring(void)
     expire_ns = cpu_ns();
 }
 
-/* Returns the status to exit with, or -1. */
+/* Returns -1 to continue, or the exit status. */
 static int read_arguments(int argc, char **argv, enum timers_clock *which)
 {
     if (argc == 3 && (strcmp(argv[1], "turn") == 0 || strcmp(argv[1], "real") == 0)) {
@@ -93,9 +94,12 @@ static int read_arguments(int argc, char **argv, enum timers_clock *which)
         if (batch > 0 && COUNT % batch == 0)
             return -1;
     }
-    fprintf(stderr,
-            "Usage: timers-LIBRARY turn|real BATCH: what delays count from; how many are cancelled, then started "
-            "again, at a time, a divisor of a million\n");
+    fprintf(
+        stderr,
+        "Usage: timers-LIBRARY turn|real BATCH\n"
+        "turn: a delay starts at the time of the loop's turn; real: at the time of the clock, read for each start.\n"
+        "BATCH: timers cancelled, then started again, at a time; a divisor of %d.\n",
+        COUNT);
     return EXIT_USAGE;
 }
 
@@ -111,7 +115,7 @@ int main(int argc, char **argv)
     draw_delays(LEAST_MS, MOST_MS);
     process_anonymous_bytes(getpid(), &memory_before);
     if (timers_prepare(COUNT, clock) != 0) {
-        fprintf(stderr, "timers: cannot prepare\n");
+        fprintf(stderr, "timers: cannot create the loop or the timers\n");
         return EXIT_FAILURE;
     }
     timers_run(measure);

@@ -1,5 +1,6 @@
-/* A million timers: what each library's side implements, and timers.c measures. All of it runs in one thread, inside a
- * callback of the loop, where programs start their timers and where every library knows the time best. */
+/* A million timers: the functions that each library's program implements and timers.c measures. They are called in one
+ * thread, inside a callback of the loop: there programs start most timers, and each library has read the time
+ * recently. */
 #ifndef BENCHMARKS_PEERS_TIMERS_H
 #define BENCHMARKS_PEERS_TIMERS_H
 
@@ -9,25 +10,27 @@
 extern "C" {
 #endif
 
-/* What a delay counts from. Libraries differ in their default, so each is compared in both ways. */
+/* The time at which a delay starts. The libraries' defaults differ, so they are compared with both. */
 enum timers_clock {
-    TIMERS_TURN, /* the time that the loop has read when it woke: free of cost, late by what callbacks have taken since */
+    TIMERS_TURN, /* the time that the loop read when it woke up: no cost, but older by the callbacks' run time */
     TIMERS_REAL, /* the clock, read for each start */
 };
 
-/* Makes the loop, and whatever a program with at most count timers would keep for them. Returns 0, or anything else. */
+/* Creates the loop, and the memory that a program with at most count timers would keep for them. Returns 0 on
+ * success. */
 int timers_prepare(uint32_t count, enum timers_clock clock);
 
-/* Calls inside in a callback of the loop, then runs the loop until timers_expired_is_last has said so. */
+/* Calls inside in a callback of the loop, then runs the loop until timers_expired_is_last returns true; not if inside
+ * leaves timers_awaited at 0. */
 void timers_run(void (*inside)(void));
 
-/* Starts the timers with these numbers, none of which is started, once, delay_ms[i] from now. */
+/* Starts the one-shot timers with these numbers, which are not active; timer numbers[i] is due in delay_ms[i] ms. */
 void timers_start(const uint32_t *numbers, const uint32_t *delay_ms, uint32_t count);
 
-/* Cancels these, which are started. */
+/* Cancels the timers with these numbers, which are active. */
 void timers_cancel(const uint32_t *numbers, uint32_t count);
 
-/* Each timer's callback calls it; true for the last one that is awaited. */
+/* Called by each timer's callback. Returns true for the last awaited timer. */
 extern uint32_t timers_awaited;
 static inline int timers_expired_is_last(void)
 {

@@ -1,6 +1,6 @@
-/* Asio's timers: steady_timers made once, waited on and cancelled again and again. Told that one thread runs it (its
- * concurrency hint). A cancelled wait ends in a call of its handler: the cancelling includes running those, batch by batch,
- * as otherwise they, and their memory, would pile up. */
+/* Timers with Asio: steady_timers created once, then waited on and cancelled repeatedly. The context has the
+ * concurrency hint 1: one thread runs it. The handler of a cancelled wait is invoked too, so cancelling includes
+ * running the handlers of each batch; else they, and their memory, would accumulate. */
 #include "benchmarks/peers/timers.h"
 
 #include <asio.hpp>

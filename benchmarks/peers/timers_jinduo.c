@@ -1,4 +1,4 @@
-/* jinduo's timers: nothing is prepared but room for the ids. */
+/* Timers with jinduo: the program keeps only the timer ids. */
 #include "benchmarks/peers/timers.h"
 
 #include <jinduo/jinduo.h>

@@ -1,5 +1,5 @@
-/* libevent's timers: events assigned once and added again and again, the fast form (evtimer_assign, not evtimer_new); no
- * locks, as threads are not announced to it. */
+/* Timers with libevent: events assigned once, then added repeatedly, the fast form (evtimer_assign, not evtimer_new).
+ * Without evthread_use_pthreads libevent takes no locks. */
 #include "benchmarks/peers/timers.h"
 
 #include <event2/event.h>

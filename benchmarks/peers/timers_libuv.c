@@ -1,5 +1,5 @@
-/* libuv's timers: handles initialised once, started and stopped again and again. Its clock is the
- * turn's, unless it is told to read it (uv_update_time). */
+/* Timers with libuv: handles initialised once, then started and stopped repeatedly. Its time is that of the turn; with
+ * the clock TIMERS_REAL the program calls uv_update_time before each start. */
 #include "benchmarks/peers/timers.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-"""What a user does with the library: installs it, and builds programs against it by pkg-config, statically, as a Meson
-subproject, in C++, at run time. Everything happens in a directory of its own that is removed at the end.
+"""The library as a user uses it: install it, then build programs with pkg-config, statically, as a Meson subproject and in
+C++, and open it at run time. All files are in a temporary directory that is removed at the end.
 
 Arguments: the source directory, the C compiler.
 """
@@ -23,20 +23,19 @@ COMPILERS = {"gcc": "g++", "clang": "clang++"}
 C_DIALECTS = (("-std=gnu17",), ("-std=c11", "-pedantic-errors"))
 CPP_DIALECTS = (("-std=c++11", "-pedantic-errors"), ("-std=c++17", "-pedantic-errors"))
 LIBDIR = "lib"
-OUTPUT_LINES = 40  # shown of a command that fails, at most
+OUTPUT_LINES = 40  # printed of a failed command, at most
 CAME_BACK = r"came back, jinduo \S+, memory malloc, 0 bytes left\n"
 
 scratch = pathlib.Path(tempfile.mkdtemp(prefix="jinduo-install-"))
 PREFIX, STAGE = scratch / "usr", scratch / "stage"
 
-
-# The engine io_uring is built in where liburing is there (meson_options.txt), and the library then needs it.
+# The engine io_uring is built in if liburing is found (meson_options.txt); then the library needs liburing.
 HAS_LIBURING = subprocess.run(["pkg-config", "--atleast-version=2.3", "liburing"], check=False).returncode == 0
 LIBURING_FLAGS = ["-luring"] if HAS_LIBURING else []
 
 
 def run(*command, **environment):
-    """Returns what it printed. What this test inherited must not decide where things go."""
+    """Runs a command without the inherited variables that affect building and installing. Returns its standard output."""
     inherited = {name: value for name, value in os.environ.items()
                  if name not in ("DESTDIR", "JINDUO_ENGINE", "LD_LIBRARY_PATH", "LD_PRELOAD", "CFLAGS", "LDFLAGS")
                  and not name.startswith(("PKG_CONFIG", "MESON"))}
@@ -51,7 +50,7 @@ def run(*command, **environment):
 
 @functools.cache
 def build():
-    """A build directory that has nothing to do with the tree's."""
+    """Builds in a build directory of this test; returns it."""
     directory = scratch / "build"
     run("meson", "setup", directory, SOURCE, "--buildtype=release", f"--libdir={LIBDIR}", f"--prefix={PREFIX}",
         "-Dtests=disabled", "-Dbenchmarks=disabled", "-Ddocs=disabled", "-Djemalloc=disabled", CC=" ".join(CC))
@@ -67,7 +66,7 @@ def prefix():
 
 @functools.cache
 def staged():
-    """Installed with DESTDIR, as packages are made. Returns the prefix there."""
+    """Installs with DESTDIR, as packages are made. Returns the prefix below it."""
     run("meson", "install", "-C", build(), "--no-rebuild", DESTDIR=str(STAGE))
     return STAGE / PREFIX.relative_to("/")
 
@@ -101,7 +100,7 @@ def available(programs):
 
 
 @tap.test
-def everything_is_installed_and_nothing_else():
+def exactly_the_expected_files_are_installed():
     headers = {f"include/jinduo/{path.name}" for path in (SOURCE / "include" / "jinduo").glob("*.h")}
     expected = headers | {
         "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-info", "bin/jd-io-models",
@@ -113,10 +112,10 @@ def everything_is_installed_and_nothing_else():
 
 
 @tap.test
-def staging_installs_the_same_files_and_tells_nobody_where_they_were_staged():
+def staging_installs_the_same_files_and_none_contains_the_stage_path():
     assert files_below(staged()) == files_below(prefix()), sorted(files_below(staged()) ^ files_below(prefix()))
-    told = [name for name in files_below(staged()) if str(STAGE).encode() in (staged() / name).read_bytes()]
-    assert not told, told
+    revealing = [name for name in files_below(staged()) if str(STAGE).encode() in (staged() / name).read_bytes()]
+    assert not revealing, revealing
 
 
 @tap.test
@@ -127,7 +126,7 @@ def a_program_is_built_against_the_shared_library_by_pkg_config():
 
 
 @tap.test
-def a_program_is_built_against_what_was_staged():
+def a_program_is_built_against_the_staged_files():
     places = [str(staged() / LIBDIR / "pkgconfig")]
     if HAS_LIBURING:
         places.append(run("pkg-config", "--variable=pcfiledir", "liburing").strip())
@@ -145,12 +144,12 @@ def a_program_is_built_statically_by_pkg_config():
 
 
 @tap.test
-def a_program_may_have_names_that_the_static_library_has_inside():
+def a_program_may_define_names_that_the_static_library_uses_internally():
     inside = run("nm", "--defined-only", prefix() / LIBDIR / "libjinduo.a").split()
     sources = (PROGRAMS / "round_trip.c", PROGRAMS / "own_names.c")
     own = run("nm", "--extern-only", "--defined-only", "--format=posix", compile_object(sources[1])).splitlines()
     strange = [line.split()[0] for line in own if line.split()[0] not in inside]
-    assert len(own) > 4 and not strange, f"the library has none of these any more: {strange}"
+    assert len(own) > 4 and not strange, f"the library no longer uses these names: {strange}"
     assert_comes_back(compile_program("own_names", *sources, *flags("--cflags"), prefix() / LIBDIR / "libjinduo.a",
                                       *LIBURING_FLAGS))
 
@@ -161,7 +160,7 @@ def compile_object(source):
 
 
 def build_with(compiler, *options):
-    """The library and its symbols' test, built quickly."""
+    """Sets up a quick build of the library with another compiler. Returns the build directory."""
     directory = scratch / f"build-{compiler}"
     run("meson", "setup", directory, SOURCE, "--buildtype=plain", "-Dbenchmarks=disabled", "-Ddocs=disabled",
         "-Djemalloc=disabled", *options, CC=compiler)
@@ -175,7 +174,7 @@ def assert_no_internal_names(library):
 
 
 @tap.test_for_each(available(COMPILERS))
-def the_library_built_with_this_compiler_has_no_internal_name_outside(compiler):
+def the_static_library_built_with_this_compiler_exports_no_internal_name(compiler):
     if [compiler] == CC:
         library, linked = prefix() / LIBDIR / "libjinduo.a", LIBURING_FLAGS
     else:
@@ -189,7 +188,7 @@ def the_library_built_with_this_compiler_has_no_internal_name_outside(compiler):
 
 @functools.cache
 def build_without_io_uring():
-    """As a distribution may that has no liburing."""
+    """Builds as on a distribution without liburing."""
     directory = scratch / "build-without"
     run("meson", "setup", directory, SOURCE, "--buildtype=plain", "-Dio_uring=disabled", "-Dtests=enabled",
         "-Dbenchmarks=disabled", "-Ddocs=disabled", "-Djemalloc=disabled", CC=" ".join(CC))
@@ -208,7 +207,7 @@ def without_io_uring_the_library_needs_no_liburing_and_has_the_same_functions():
 
 
 @tap.test
-def without_io_uring_its_tests_pass_on_the_other_engines():
+def without_io_uring_the_tests_pass_on_the_other_engines():
     directory = build_without_io_uring()
     suites = ["messages reactor", "messages simulated", "event_loop_creation"]
     known = run("meson", "test", "-C", directory, "--list")
@@ -217,10 +216,10 @@ def without_io_uring_its_tests_pass_on_the_other_engines():
 
 
 @tap.test
-def without_io_uring_jd_info_says_so_and_proactor_is_simulated():
+def without_io_uring_jd_info_reports_it_and_proactor_selects_simulated():
     printed = run(build_without_io_uring() / "examples" / "jd-info")
     assert re.search(r"^  io_uring +not available: not built in$", printed, re.MULTILINE), printed
-    assert re.search(r"^  proactor +available: is simulated$", printed, re.MULTILINE), printed
+    assert re.search(r"^  proactor +available: selects simulated$", printed, re.MULTILINE), printed
 
 
 def make_user_project(name, place):
@@ -241,18 +240,18 @@ def link_tree(destination):
 
 
 @tap.test_for_each({"a copy": copy_tree, "a link": link_tree})
-def another_meson_project_has_it_as_a_subproject(place):
+def another_meson_project_uses_it_as_a_subproject(place):
     project = make_user_project(f"user-{place.__name__}", place)
     run("meson", "setup", project / "build", project, "--buildtype=plain", CC=" ".join(CC),
         PKG_CONFIG_LIBDIR="/nonexistent")
     run("ninja", "-C", project / "build")
     assert_comes_back(project / "build" / "user")
     programs = [path.name for path in (project / "build").rglob("*") if path.name.startswith(("jd-", "raw-"))]
-    assert not programs, f"built for nothing: {programs}"
+    assert not programs, f"the subproject built programs: {programs}"
 
 
 @tap.test
-def another_meson_project_finds_the_installed_one():
+def another_meson_project_finds_the_installed_library():
     project = make_user_project("user-installed", lambda path: None)
     run("meson", "setup", project / "build", project, "--wrap-mode=nofallback", CC=" ".join(CC),
         PKG_CONFIG_PATH=str(prefix() / LIBDIR / "pkgconfig"))
@@ -266,7 +265,7 @@ def sources_with_one_header_each(suffix):
     headers = sorted((prefix() / "include" / "jinduo").glob("*.h"))
     assert len(headers) > 10, headers
     for header in headers:
-        # Twice: guarded.
+        # Twice, to check the include guard.
         line = f"#include <jinduo/{header.name}>\n"
         (directory / f"{header.stem}.{suffix}").write_text(2 * line + "int not_empty;\n", encoding="utf-8")
     return sorted(directory.glob(f"*.{suffix}"))
@@ -274,7 +273,7 @@ def sources_with_one_header_each(suffix):
 
 @tap.test_for_each({f"{compiler} {' '.join(dialect)}": (compiler, dialect)
                     for compiler in available(COMPILERS) for dialect in C_DIALECTS})
-def every_header_is_complete_in_itself_in_c(setup):
+def every_header_compiles_alone_in_c(setup):
     compiler, dialect = setup
     run(compiler, "-fsyntax-only", *dialect, *WARNINGS, "-Wshadow", "-Wstrict-prototypes", "-Wundef",
         *flags("--cflags"), *sources_with_one_header_each("c"))
@@ -282,7 +281,7 @@ def every_header_is_complete_in_itself_in_c(setup):
 
 @tap.test_for_each({f"{compiler} {' '.join(dialect)}": (compiler, dialect)
                     for compiler in available(COMPILERS.values()) for dialect in CPP_DIALECTS})
-def every_header_is_complete_in_itself_in_cpp(setup):
+def every_header_compiles_alone_in_cpp(setup):
     compiler, dialect = setup
     run(compiler, "-fsyntax-only", *dialect, *WARNINGS, "-Wshadow", "-Wundef", *flags("--cflags"),
         *sources_with_one_header_each("cc"))
@@ -298,10 +297,10 @@ def a_cpp_program_is_built_and_runs(setup):
 
 
 def needed_by(library):
-    """The libraries that it needs besides the C library: before glibc 2.34 threads were a library apart; some machines'
+    """The libraries that a library needs besides the C library. libpthread was separate before glibc 2.34; on some machines
     thread-local variables need the dynamic linker."""
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "--dynamic", library))
-    assert needed, "it needs nothing at all"
+    assert needed, "the library needs no other library"
     return [name for name in needed if not re.match(r"libc\.|libpthread\.|ld-linux", name)]
 
 
@@ -311,7 +310,7 @@ def exported_by(library):
 
 
 @tap.test
-def the_shared_library_needs_the_c_library_and_liburing_alone():
+def the_shared_library_needs_only_the_c_library_and_liburing():
     library = prefix() / LIBDIR / "libjinduo.so"
     needed = [name.partition(".so")[0] for name in needed_by(library)]
     assert needed == (["liburing"] if HAS_LIBURING else []), needed

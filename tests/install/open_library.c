@@ -1,5 +1,6 @@
-/* Opens the shared library named by the argument at run time, again and again, uses it, and closes it: nothing may stay
- * behind but itself (ld(1), -z nodelete). This program is linked to nothing of it. */
+/* Opens the shared library named by the argument with dlopen, uses it and closes it, repeatedly. No descriptor and no
+ * heap memory may be left; only the library itself stays mapped (ld(1), -z nodelete). This program is not linked with
+ * the library. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <jinduo/jinduo.h>
@@ -7,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* malloc keeps seven freed blocks of each size for the thread, and counts them as in use (glibc manual, "Memory Allocation
- * Tunables", glibc.malloc.tcache_count); the dynamic linker's own tables grow a little at first. */
+/* The first rounds may grow the heap: malloc keeps up to seven freed blocks of each size per thread and counts them as
+ * in use (glibc manual, "Memory Allocation Tunables", glibc.malloc.tcache_count), and the dynamic linker's tables grow
+ * at first. */
 enum { OPENINGS = 30, WARM_UP = 12 };
 
 static struct {
@@ -27,7 +29,8 @@ static int find(void *handle, const char *name, void *function)
 {
     void *address = dlsym(handle, name);
 
-    memcpy(function, &address, sizeof(address)); /* ISO C has no cast from an object to a function (dlsym(3)) */
+    memcpy(function, &address,
+           sizeof(address)); /* ISO C has no cast from an object pointer to a function pointer (dlsym(3)) */
     return address != NULL;
 }
 
@@ -49,7 +52,7 @@ static void quit(void *loop)
     library.loop_quit(loop);
 }
 
-/* With threads of the library's own: their stacks and thread-local variables have to be gone. */
+/* With io threads: their stacks and thread-local variables must be freed, too. */
 static int use_it(void)
 {
     jd_tcp_server_options options = { .listen = "127.0.0.1:0", .io_threads = 2 };
@@ -88,17 +91,17 @@ int main(int argc, char **argv)
         void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
         if (handle == NULL || !find_all(handle))
-            return fail("cannot open", dlerror());
+            return fail("cannot open the library", dlerror());
         if (!use_it())
-            return fail("does not work", path);
+            return fail("a function of the library failed", path);
         if (strcmp(library.memory_source(), "malloc") != 0)
-            return fail("memory does not come from malloc but from", library.memory_source());
+            return fail("the allocator is not malloc but", library.memory_source());
         if (dlclose(handle) != 0)
-            return fail("cannot close", dlerror());
+            return fail("cannot close the library", dlerror());
         if (i >= WARM_UP && entries("/proc/self/fd") != descriptors)
-            return fail("a descriptor is left", path);
+            return fail("a descriptor is left open", path);
         if (i >= WARM_UP && mallinfo2().uordblks > heap)
-            return fail("memory is left", path);
+            return fail("heap memory is not freed", path);
         if (i < WARM_UP) {
             descriptors = entries("/proc/self/fd");
             heap = mallinfo2().uordblks;

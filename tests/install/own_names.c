@@ -1,4 +1,4 @@
-/* A user's functions and variables that happen to be called as some inside the library are. */
+/* Functions and a variable of a user's program with the same names as internal ones of the library. */
 #include <stdlib.h>
 
 void timer_start(void);
@@ -9,7 +9,7 @@ void memory_allocate(void);
 
 void timer_start(void)
 {
-    abort(); /* the library means its own */
+    abort(); /* the library must call its own function */
 }
 
 void stream_sent(void)

@@ -1,5 +1,5 @@
-/* A user's program, compiled outside the tree against the installed library, as C and as C++: serves an echo on the
- * loopback, is its own client, and says so if the bytes come back. */
+/* A user's program, compiled outside the tree against the installed library, as C and as C++: runs an echo server on
+ * loopback, connects to it as a client, and prints a line if the bytes come back. */
 #include <arpa/inet.h>
 #include <jinduo/jinduo.h>
 #include <netinet/in.h>
@@ -23,7 +23,7 @@ static void on_connection(jd_tcp_connection *connection, void *arg)
         jd_event_loop_quit((jd_event_loop *)arg);
 }
 
-/* The kernel accepts and keeps what is sent until the loop runs. */
+/* The loop does not run yet: the kernel completes the connection and buffers the bytes. */
 static int send_all(uint16_t port)
 {
     struct sockaddr_in address;

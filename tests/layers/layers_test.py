@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""scripts/layers.py finds each kind of use that the table of docs/architecture.md forbids.
+"""scripts/layers.py reports each kind of use that the table of docs/architecture.md forbids.
 
-Each test but the last writes a small tree with a table of its own, compiles it, changes one thing and reads what the script
-says. The last one reads what the script says of jinduo itself.
+Each test except the last writes a small tree with a table of its own and one change, compiles it and checks the script's
+output. The last test checks the script's output for jinduo itself.
 
 Arguments: the source directory, the build directory, the C compiler.
 """
@@ -124,12 +124,12 @@ def put(root, files):
 
 
 def compile_into(root, build):
-    """One call of the compiler for all sources; each object has its source's base name."""
+    """Compiles all sources with one call; each object has the base name of its source."""
     build.mkdir()
     sources = sorted(root.rglob("*.c"))
     subprocess.run([*CC, "-std=gnu11", "-Wall", "-Werror", "-c", f"-I{root}", f"-I{root}/include", *sources], cwd=build, check=True,
                    timeout=60)
-    # Paths as meson writes them: from the build directory.
+    # Paths relative to the build directory, as meson writes them.
     (build / "compile_commands.json").write_text(json.dumps([
         {"directory": str(build), "file": os.path.relpath(source, build), "output": f"{source.stem}.o", "command": ""}
         for source in sources]), encoding="utf-8")
@@ -137,7 +137,7 @@ def compile_into(root, build):
 
 @contextlib.contextmanager
 def tree(changes=None, appended=None):
-    """The small tree, with files replaced or added, and text appended to files."""
+    """Yields the small tree, with files replaced or added (changes) and text appended to files (appended)."""
     with tempfile.TemporaryDirectory() as directory:
         root = pathlib.Path(directory).resolve()
         put(root, {**FILES, **(changes or {})})
@@ -153,7 +153,7 @@ def run(root, *arguments):
 
 
 def errors_of(changes=None, appended=None, with_objects=True):
-    """The script's errors on the changed tree. They and its exit status agree."""
+    """The script's errors for the changed tree; checks that the exit status matches."""
     with tree(changes, appended) as root:
         arguments = []
         if with_objects:
@@ -168,7 +168,7 @@ def errors_of(changes=None, appended=None, with_objects=True):
 
 
 def expect(errors, *expected):
-    """Each error begins and ends as expected, in any order; "…" stands for anything."""
+    """Checks that the errors are the expected ones, in any order; "…" matches any text."""
     assert len(errors) == len(expected), errors
     for text in expected:
         pattern = ".*".join(map(re.escape, text.split("…")))
@@ -185,7 +185,7 @@ def with_table(old, new):
     return {"docs/architecture.md": TABLE.replace(old, new)}
 
 
-# ---- what is allowed ----
+# ---- allowed uses ----
 
 @tap.test
 def the_unchanged_tree_has_no_error():
@@ -199,14 +199,14 @@ def includes_are_checked_without_a_build_directory():
 
 
 @tap.test
-def text_in_comments_and_strings_is_no_include_and_no_declaration():
+def text_in_comments_and_strings_is_neither_include_nor_declaration():
     expect(errors_of(appended={"base/brick.c": '/*\n#include <unistd.h>\n*/\n// #include "net/loop/loop.h"\n'
                                                'const char *brick_text(void);\n'
                                                'const char *brick_text(void) { return "#include <poll.h> /*"; }\n'}))
 
 
 @tap.test
-def explain_says_what_a_file_may_use():
+def explain_prints_what_a_file_may_use():
     with tree() as root:
         result = run(root, "--explain", "net/loop/new.c")
         assert result.returncode == 0, result
@@ -230,7 +230,7 @@ def an_include_under_an_if_fails():
 
 
 @tap.test
-def a_folder_does_not_stand_for_its_subfolders_with_rows_of_their_own():
+def a_folder_does_not_include_subfolders_with_rows_of_their_own():
     expect(errors_of(appended={"net/server/server.c": '#include "base/platform/clock.h"\n'}),
            'net/server/server.c:5: includes "base/platform/clock.h"; the row net/server/ … allows base/, net/loop/')
 
@@ -242,18 +242,18 @@ def a_row_that_names_one_header_of_a_room_does_not_allow_another():
 
 
 @tap.test
-def a_glob_stands_for_the_files_of_one_folder():
+def a_glob_matches_the_files_of_one_folder():
     expect(errors_of(changes={"proactor/ring/other.h": "\n", "proactor/ring/ring.c": '#include "proactor/ring/other.h"\n'}))
     expect(errors_of(changes={"proactor/backend.h": '#include "proactor/ring/other.h"\n', "proactor/ring/other.h": "\n"}),
            'proactor/backend.h:1: includes "proactor/ring/other.h"; the row proactor/*.h …')
 
 
 @tap.test
-def an_include_of_a_header_that_is_not_there_fails():
+def an_include_of_a_missing_header_fails():
     expect(errors_of(appended={"net/loop/loop.c": '#include "loop.h"\n#include <jinduo/mouse.h>\n#include HEADER\n'},
                      with_objects=False),
-           'net/loop/loop.c:11: includes "loop.h", which is no header; …',
-           "net/loop/loop.c:12: includes <jinduo/mouse.h>, which is no header",
+           'net/loop/loop.c:11: includes "loop.h", which does not exist; …',
+           "net/loop/loop.c:12: includes <jinduo/mouse.h>, which does not exist",
            "net/loop/loop.c:13: includes HEADER: …")
 
 
@@ -297,7 +297,7 @@ def a_row_that_names_one_public_function_does_not_allow_another():
 
 
 @tap.test
-def what_an_inline_function_calls_is_its_includers():
+def a_call_in_an_inline_function_counts_for_its_includers():
     expect(errors_of(changes={"net/engine/engine.h": '#include "base/brick.h"\nvoid stream_received(int length);\n'
                                                      "static inline int stream_lay(void) { return brick_twice(1); }\n"},
                      appended={"net/pool/pool.c": '#include "net/engine/engine.h"\nint pool_lay(void);\n'
@@ -315,7 +315,7 @@ def a_symbol_that_no_header_declares_fails():
 
 
 @tap.test
-def a_room_cannot_call_upwards_by_declaring_the_function_itself():
+def a_room_that_declares_a_function_of_a_higher_room_itself_fails():
     expect(errors_of(appended={"net/loop/loop.h": "void loop_settle_servers(void);\n",
                                "net/loop/loop.c": "void loop_turn(void);\nvoid loop_turn(void) { loop_settle_servers(); }\n",
                                "net/server/server.c": "void loop_settle_servers(void) {}\n"}),
@@ -347,23 +347,23 @@ def a_row_without_a_file_fails():
 
 
 @tap.test
-def a_name_in_the_table_that_stands_for_nothing_fails():
+def a_token_of_the_table_that_names_nothing_fails():
     expect(errors_of(changes=with_table("`net/loop/queue.h`, `jd_loop_now`",
                                         "`net/loop/queue.h`, `jd_loop_now`, `net/loops/`, `net/loop/no.h`, `jd_loop_then`")),
-           *(f"docs/architecture.md:13: {name}, in the row net/pool/, names no room, file or symbol"
+           *(f"docs/architecture.md:13: {name}, in the row net/pool/, is no room, file or symbol"
              for name in ("net/loops/", "net/loop/no.h", "jd_loop_then")))
 
 
 @tap.test
-def a_row_of_another_form_fails():
+def a_row_of_the_wrong_form_fails():
     expect(errors_of(changes=with_table("| bricks | `base/platform/` | | C11 |", "| bricks | `base/platform/` | | some |")),
-           "docs/architecture.md:8: a row has five cells, …")
+           "docs/architecture.md:8: a row must have five cells, …")
 
 
 @tap.test
 def a_page_without_the_table_fails():
     expect(errors_of(changes={"docs/architecture.md": TABLE.replace("## Who may use whom", "## Who may not")}),
-           "docs/architecture.md:1: there is no table …")
+           "docs/architecture.md:1: the table below … is missing")
 
 
 @tap.test
@@ -378,10 +378,10 @@ def a_build_directory_whose_objects_are_missing_fails():
 # ---- jinduo itself ----
 
 @tap.test
-def the_tree_and_its_objects_keep_to_the_table():
+def the_tree_and_its_objects_follow_the_table():
     result = run(ROOT, BUILD)
     assert result.returncode == 0, result.stdout + result.stderr
-    # The script has read the objects: the smallest build has those of base/, net/ and the Proactor.
+    # Checks that the script has read the objects: each build has those of base/, net/ and the Proactor.
     assert int(re.search(r" files, (\d+) objects' sources, 0 errors$", result.stdout.strip())[1]) > 50, result.stdout
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""jd-async-file: the files of its folder, whole, and nothing else, on each engine that has operations.
+"""jd-async-file sends complete files of its folder, and no other files, on each engine that has asynchronous operations.
 
 Arguments: the path of jd-async-file.
 """
@@ -28,18 +28,18 @@ CONTENTS = {
     "empty": b"",
     "one": b"1",
     "lines": b"first\nsecond\n\nfourth",
-    "chunk": bytes(range(256)) * 256,  # as long as the server reads at a time
+    "chunk": bytes(range(256)) * 256,  # the server's CHUNK_BYTES
     "chunk and one": bytes(range(256)) * 256 + b"!",
     "name with spaces": b"spaces",
     "n\u00e4me": "\u00e4".encode(),
     "below/deeper/file": b"deep",
-    "..two dots": b"no way up",
+    "..two dots": b"not a parent folder",
 }
 
 
 @contextlib.contextmanager
 def serving(engine, *options):
-    """A server on a folder within a folder; yields it and the outer one."""
+    """Starts a server for a folder inside an outer folder. Yields the server and the outer folder."""
     with tempfile.TemporaryDirectory() as outer:
         folder = pathlib.Path(outer) / "folder"
         for name, content in CONTENTS.items():
@@ -52,41 +52,41 @@ def serving(engine, *options):
 
 
 class Client:
-    """Asks for files and reads the answers."""
+    """Requests files and reads the responses."""
 
     def __init__(self, server, **options):
         self.socket = connect(server.endpoint, **options)
-        self.answers = self.socket.makefile("rb")
+        self.responses = self.socket.makefile("rb")
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, value, trace):
-        self.answers.close()
+        self.responses.close()
         self.socket.close()
 
-    def ask(self, *names):
+    def request(self, *names):
         self.socket.sendall("".join(f"{name}\n" for name in names).encode())
 
-    def answer(self):
-        """The file's bytes, or the line of the error."""
-        line = self.answers.readline().decode()
-        assert line.endswith("\n"), f"the answer ends with {line!r}"
+    def response(self):
+        """Returns the file's bytes, or the error line as str."""
+        line = self.responses.readline().decode()
+        assert line.endswith("\n"), f"the response line has no end: {line!r}"
         if line.startswith("error: "):
             return line
-        data = self.answers.read(int(line))
-        assert len(data) == int(line), f"{len(data)} of {line}"
+        data = self.responses.read(int(line))
+        assert len(data) == int(line), f"{len(data)} of {line.strip()} bytes"
         return data
 
     def get(self, name):
-        self.ask(name)
-        return self.answer()
+        self.request(name)
+        return self.response()
 
-    def assert_ended(self):
+    def assert_closed(self):
         try:
-            assert self.answers.read(1) == b"", "more than the end"
+            assert self.responses.read(1) == b"", "bytes instead of end of file"
         except ConnectionResetError:
-            pass  # what it had sent was not read to the end
+            pass  # the server closed with unread input
 
 
 def assert_serves(server):
@@ -95,38 +95,38 @@ def assert_serves(server):
 
 
 @tap.test_for_each(ENGINES)
-def every_file_comes_whole_one_after_the_other_on_one_connection(engine):
+def every_file_is_sent_complete_one_after_another_on_one_connection(engine):
     with serving(engine) as (server, _), Client(server) as client:
         for name, content in CONTENTS.items():
             assert client.get(name) == content, name
 
 
 @tap.test_for_each(ENGINES)
-def requests_sent_at_once_are_answered_in_order(engine):
+def pipelined_requests_are_answered_in_order(engine):
     names = [*CONTENTS, "missing"] * 20
     with serving(engine) as (server, _), Client(server) as client:
-        client.ask(*names)
+        client.request(*names)
         for name in names:
-            answer = client.answer()
-            assert answer == CONTENTS[name] if name in CONTENTS else answer.startswith("error: "), name
+            response = client.response()
+            assert response == CONTENTS[name] if name in CONTENTS else response.startswith("error: "), name
 
 
 @tap.test_for_each(ENGINES)
-def a_request_in_pieces_and_one_that_ends_with_crlf_are_understood(engine):
+def a_request_sent_byte_by_byte_that_ends_with_crlf_is_answered(engine):
     with serving(engine) as (server, _), Client(server) as client:
         for byte in b"below/deeper/file\r\n":
             client.socket.sendall(bytes([byte]))
-        assert client.answer() == CONTENTS["below/deeper/file"]
+        assert client.response() == CONTENTS["below/deeper/file"]
 
 
 @tap.test_for_each(ENGINES)
-def a_big_file_comes_byte_for_byte_to_several_clients_at_once(engine):
+def a_large_file_is_sent_unchanged_to_several_clients_at_once(engine):
     data = random.Random(1).randbytes(BIG_BYTES)
-    answers = {}
+    is_equal = {}
 
     def fetch(number, server):
         with Client(server) as client:
-            answers[number] = client.get("big") == data
+            is_equal[number] = client.get("big") == data
 
     with serving(engine) as (server, outer):
         (outer / "folder" / "big").write_bytes(data)
@@ -135,23 +135,23 @@ def a_big_file_comes_byte_for_byte_to_several_clients_at_once(engine):
             thread.start()
         for thread in threads:
             thread.join(2 * DEADLINE_SECONDS)
-    assert answers == {0: True, 1: True, 2: True}, answers
+    assert is_equal == {0: True, 1: True, 2: True}, is_equal
 
 
 @tap.test_for_each(ENGINES)
-def what_is_not_there_or_is_no_file_is_an_error_and_the_connection_goes_on(engine):
+def a_missing_or_irregular_file_is_an_error_line_and_the_connection_stays_open(engine):
     with serving(engine) as (server, outer), Client(server) as client:
         os.mkfifo(outer / "folder" / "fifo")
         for name in ("missing", "below", ".", "fifo", "", "one/more", "x" * 300):
-            answer = client.get(name)
-            assert isinstance(answer, str), f"{name!r}: {answer!r}"
+            response = client.get(name)
+            assert isinstance(response, str), f"{name!r}: {response!r}"
             assert client.get("one") == b"1", name
         client.socket.sendall(b"one\0../../secret\n")
-        assert client.answer() != b"secret"
+        assert client.response() != b"secret"
 
 
 @tap.test_for_each(ENGINES)
-def nothing_leads_out_of_the_folder(engine):
+def no_name_leads_out_of_the_folder(engine):
     with serving(engine) as (server, outer), Client(server) as client:
         folder = outer / "folder"
         (folder / "up").symlink_to("../secret")
@@ -161,44 +161,44 @@ def nothing_leads_out_of_the_folder(engine):
         escapes = ("../secret", "below/../../secret", "./../secret", str(outer / "secret"), "/etc/passwd", "//etc/passwd",
                    "up", "far", "out/secret", "/proc/self/environ", f"../{folder.name}/one", "..")
         for name in escapes:
-            answer = client.get(name)
-            assert isinstance(answer, str), f"{name}: {answer!r}"
+            response = client.get(name)
+            assert isinstance(response, str), f"{name}: {response!r}"
         assert client.get("inside") == CONTENTS["below/deeper/file"]
         assert client.get("below/../one") == b"1"
 
 
 @tap.test_for_each(ENGINES)
-def a_line_without_end_is_refused_and_ends_its_connection_and_no_other(engine):
+def a_request_line_without_end_gets_an_error_and_closes_only_its_connection(engine):
     with serving(engine) as (server, _):
         with Client(server) as endless:
-            for _ in range(1024):  # more than sockets have room for
+            for _ in range(1024):  # more than the socket buffers hold
                 endless.socket.sendall(b"x" * REQUEST_MAX_BYTES)
-            assert endless.answer() == "error: no line ends within 4096 bytes\n"
-            endless.assert_ended()
+            assert endless.response() == "error: the request line is longer than 4096 bytes\n"
+            endless.assert_closed()
         assert_serves(server)
 
 
 @tap.test_for_each(ENGINES)
-def one_that_goes_on_with_its_line_without_end_is_idle(engine):
+def a_client_that_keeps_sending_after_the_error_is_closed_as_idle(engine):
     with serving(engine, "--idle", "1") as (server, _):
         with Client(server) as endless:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                while True:  # the test's own deadline ends it; as much as keeps bytes waiting
+                while True:  # until the server closes, or the test's time limit; large sends, so that input is always pending
                     endless.socket.sendall(bytes(4 * MEBIBYTE))
         assert_serves(server)
 
 
 @tap.test_for_each(ENGINES)
-def a_client_that_takes_nothing_holds_up_nobody_and_gets_all_when_it_does(engine):
+def a_client_that_does_not_read_delays_no_other_and_gets_everything_when_it_reads(engine):
     data = random.Random(2).randbytes(BIG_BYTES)
     with serving(engine) as (server, outer):
         (outer / "folder" / "big").write_bytes(data)
         with Client(server, receive_buffer_bytes=4096) as stalled:
-            stalled.ask("big", "one")
+            stalled.request("big", "one")
             for _ in range(20):
                 assert_serves(server)
-            assert stalled.answer() == data
-            assert stalled.answer() == b"1"
+            assert stalled.response() == data
+            assert stalled.response() == b"1"
 
 
 def descriptors_of(server):
@@ -213,51 +213,51 @@ def wait_for_descriptors(server, count):
 
 
 @tap.test_for_each(ENGINES)
-def a_client_that_stalls_is_ended_when_its_time_is_up(engine):
+def a_stalled_client_is_closed_after_the_idle_time(engine):
     with serving(engine, "--idle", "1") as (server, outer):
         with open(outer / "folder" / "big", "wb") as file:
             file.truncate(64 * MEBIBYTE)
         before = descriptors_of(server)
         with Client(server) as silent, Client(server, receive_buffer_bytes=4096) as stalled:
             silent.socket.sendall(b"half a li")
-            stalled.ask("big")
-            silent.assert_ended()
+            stalled.request("big")
+            silent.assert_closed()
             wait_for_descriptors(server, before)
             assert len(receive(stalled.socket, 64 * MEBIBYTE)) < 64 * MEBIBYTE
         assert_serves(server)
 
 
 @tap.test_for_each(ENGINES)
-def clients_that_go_away_in_the_middle_leave_nothing_behind(engine):
+def clients_that_close_during_a_file_leave_no_descriptor_open(engine):
     with serving(engine) as (server, outer):
         with open(outer / "folder" / "big", "wb") as file:
             file.truncate(64 * MEBIBYTE)
         before = descriptors_of(server)
         for number in range(20):
             with Client(server) as client:
-                client.ask("big")
+                client.request("big")
                 assert receive(client.socket, 1000)
-                if number % 2:  # RST
+                if number % 2:  # close with RST
                     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         wait_for_descriptors(server, before)
 
 
 @tap.test_for_each(ENGINES)
-def a_file_that_shrinks_after_its_length_was_told_breaks_the_connection(engine):
+def a_file_that_shrinks_after_its_length_was_sent_closes_the_connection(engine):
     with serving(engine) as (server, outer):
         big = outer / "folder" / "big"
         with open(big, "wb") as file:
             file.truncate(64 * MEBIBYTE)
         with Client(server) as client:
-            client.ask("big")
-            assert client.answers.readline() == b"%d\n" % (64 * MEBIBYTE)
+            client.request("big")
+            assert client.responses.readline() == b"%d\n" % (64 * MEBIBYTE)
             os.truncate(big, 0)
-            assert len(client.answers.read()) < 64 * MEBIBYTE
+            assert len(client.responses.read()) < 64 * MEBIBYTE
         assert_serves(server)
 
 
 @tap.test_for_each({"option": ("--engine", "reactor"), "environment": ()})
-def an_engine_without_operations_is_a_usage_error_in_one_line(options):
+def an_engine_without_operations_is_a_usage_error_of_one_line(options):
     status, output, errors = run_to_end(ASYNC_FILE, *options, "--listen", "127.0.0.1:0",
                                         environment={} if options else {"JINDUO_ENGINE": "reactor"})
     assert (status, output) == (USAGE, "") and errors.count("\n") == 1, (status, output, errors)
@@ -265,14 +265,14 @@ def an_engine_without_operations_is_a_usage_error_in_one_line(options):
 
 
 @tap.test_for_each(ENGINES)
-def the_environment_chooses_where_no_option_does(engine):
+def the_environment_variable_selects_the_engine_unless_an_option_does(engine):
     for options, expected in (((), engine), (("--engine", "simulated"), "simulated")):
         with Server(ASYNC_FILE, *options, "--listen", "127.0.0.1:0", environment={"JINDUO_ENGINE": engine}) as server:
             assert server.ready[0].group(2) == expected, (options, server.ready[0].group(0))
 
 
 @tap.test
-def a_folder_that_is_not_there_or_is_a_file_is_one_line_with_its_name():
+def a_folder_that_is_missing_or_a_file_is_one_error_line_with_its_name():
     for folder in ("/nowhere/at/all", ASYNC_FILE):
         status, output, errors = run_to_end(ASYNC_FILE, "--listen", "127.0.0.1:0", folder)
         assert (status, output) == (1, "") and errors.count("\n") == 1 and folder in errors, (status, output, errors)

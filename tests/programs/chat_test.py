@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""jd-chat: what one says, all get.
+"""jd-chat sends each line to all connections.
 
-Arguments: the paths of the programs, jd-chat the third.
+Arguments: the paths of jd-echo, jd-frame-echo and jd-chat; only the last is used.
 """
 
 import re
@@ -15,15 +15,15 @@ THREADS = (0, 3)
 
 
 class Guest:
-    """Connected, greeted, and told of its own coming."""
+    """A client that has received its greeting and the line that it has joined."""
 
     def __init__(self, endpoint):
         self.socket = connect(endpoint)
         self.lines = self.socket.makefile("rb")
-        greeting = re.fullmatch(r"\* You are (guest-\d+)\. /nick NAME changes that, /quit leaves\.", self.line())
+        greeting = re.fullmatch(r"\* You are (guest-\d+)\. Commands: /nick NAME, /quit\.", self.line())
         assert greeting, "no greeting"
         self.name = greeting.group(1)
-        self.line_until(f"* {self.name} has come")
+        self.line_until(f"* {self.name} has joined")
 
     def say(self, text):
         self.socket.sendall(text.encode() + b"\n")
@@ -32,9 +32,9 @@ class Guest:
         return self.lines.readline().decode().removesuffix("\n")
 
     def line_until(self, wanted):
-        """Skips lines up to the one that is wanted; those of others may come in between."""
+        """Reads lines until the wanted one; lines of other guests may come before it."""
         while (line := self.line()) != wanted:
-            assert line, f"ended before {wanted!r}"
+            assert line, f"end of file before {wanted!r}"
 
     def close(self):
         self.lines.close()
@@ -42,7 +42,7 @@ class Guest:
 
 
 class Room:
-    """with Room(guests, threads) as (server, guests)"""
+    """with Room(count, threads) as (server, guests): count guests are connected."""
 
     def __init__(self, count, threads):
         self.server = Server(CHAT, "--listen", "127.0.0.1:0", "--threads", str(threads))
@@ -66,7 +66,7 @@ class Room:
 
 
 @tap.test_for_each(THREADS)
-def all_get_what_one_says_and_the_one_too(threads):
+def a_line_is_sent_to_all_guests_and_to_its_sender(threads):
     with Room(5, threads) as (_, guests):
         guests[2].say("hello, all")
         for guest in guests:
@@ -74,33 +74,33 @@ def all_get_what_one_says_and_the_one_too(threads):
 
 
 @tap.test_for_each(THREADS)
-def each_gets_the_lines_of_each_in_the_order_they_were_said(threads):
+def every_guest_receives_the_lines_of_each_guest_in_order(threads):
     count = 300
     with Room(4, threads) as (_, guests):
         for number in range(count):
             for guest in guests:
                 guest.say(f"line {number}")
         for guest in guests:
-            heard = {other.name: [] for other in guests}
-            while sum(map(len, heard.values())) < count * len(guests):
+            received = {other.name: [] for other in guests}
+            while sum(map(len, received.values())) < count * len(guests):
                 name, _, text = guest.line().partition(": ")
-                if name in heard:
-                    heard[name].append(text)
-            for name, lines in heard.items():
+                if name in received:
+                    received[name].append(text)
+            for name, lines in received.items():
                 assert lines == [f"line {number}" for number in range(count)], (name, lines[:5])
 
 
 @tap.test_for_each(THREADS)
-def coming_and_going_is_told(threads):
+def joining_and_leaving_is_announced(threads):
     with Room(2, threads) as (server, guests):
         newcomer = Guest(server.endpoint)
         for guest in guests:
-            guest.line_until(f"* {newcomer.name} has come")
+            guest.line_until(f"* {newcomer.name} has joined")
         newcomer.say("/quit")
         newcomer.lines.read()
         newcomer.close()
         for guest in guests:
-            guest.line_until(f"* {newcomer.name} has gone")
+            guest.line_until(f"* {newcomer.name} has left")
 
 
 @tap.test_for_each(THREADS)
@@ -113,36 +113,36 @@ def a_name_can_be_changed(threads):
 
 
 @tap.test_for_each({name or "none": name for name in ("", "two words", "x" * 21, "na\x1bme", "\u00e4")})
-def a_name_that_is_none_is_refused(name):
+def an_invalid_name_is_refused(name):
     with Room(1, 0) as (_, (guest,)):
         guest.say(f"/nick {name}")
-        guest.line_until("* A name has 1 to 20 letters, digits, - and _.")
+        guest.line_until("* /nick: a name is 1 to 20 characters from a-z, A-Z, 0-9, - and _.")
         guest.say("still here")
         guest.line_until(f"{guest.name}: still here")
 
 
 @tap.test
-def a_command_that_is_none_is_answered_to_the_one_who_gave_it():
+def an_unknown_command_is_answered_only_to_its_sender():
     with Room(2, 0) as (_, (one, other)):
         one.say("/dance")
-        one.line_until("* There are /nick NAME and /quit.")
+        one.line_until("* Unknown command. Commands: /nick NAME, /quit.")
         one.say("hm")
         assert other.line() == f"{one.name}: hm"
 
 
 @tap.test
-def control_characters_do_not_reach_others_terminals():
+def control_characters_are_replaced_in_the_lines_sent_to_others():
     with Room(2, 0) as (_, (one, other)):
         one.say("red \x1b[31m and \x00 bell \x07\r")
         other.line_until(f"{one.name}: red ?[31m and ? bell ?")
 
 
 @tap.test
-def a_line_that_is_too_long_ends_its_connection_only():
+def a_line_that_is_too_long_closes_only_its_connection():
     with Room(2, 0) as (_, (one, other)):
         one.say("x" * 2000)
         one.lines.read()
-        other.line_until(f"* {one.name} has gone")
+        other.line_until(f"* {one.name} has left")
         other.say("good riddance")
         other.line_until(f"{other.name}: good riddance")
 

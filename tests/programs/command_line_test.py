@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The programs' command lines: what they accept, how they refuse, how they end.
+"""The command lines of jd-echo, jd-frame-echo and jd-chat: accepted options, error lines, ready lines, exit on signals.
 
 Arguments: the paths of jd-echo, jd-frame-echo and jd-chat.
 """
@@ -28,8 +28,8 @@ SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
 FAILED, USAGE = 1, 2
 THREADS = (0, 2)
 DRAIN_SECONDS = 5
-STARTS = 20  # on each of them the signal comes at a somewhat different moment
-NOBODY = 65534
+STARTS = 20  # the signal arrives at a different moment of each start
+NOBODY_ID = 65534  # user and group nobody
 MEBIBYTE = 1 << 20
 
 
@@ -38,7 +38,7 @@ def program_name(program):
 
 
 def assert_refused(program, options, status, *parts, **more):
-    """One line on standard error with all the parts, nothing on standard output, the exit status."""
+    """Checks for one line on standard error that contains all parts, an empty standard output, and the exit status."""
     actual, output, errors = run_to_end(program, *options, **more)
     assert errors.count("\n") == 1 and errors.endswith("\n"), f"not one line: {errors!r}"
     assert errors.startswith(program_name(program) + ": "), errors
@@ -61,24 +61,24 @@ def help_names_every_option_and_no_other(setup):
 
 
 @tap.test
-def help_is_given_even_when_other_options_follow():
+def help_is_printed_even_if_an_unknown_option_follows():
     status, _, errors = run_to_end(ECHO, "--help", "--no-such-option")
     assert (status, errors) == (0, ""), (status, errors)
 
 
 BAD_INPUT = (
-    (["--no-such-option"], "'--no-such-option'", "no such option"),
-    (["-x"], "'-x'", "no such option"),
-    (["-xh"], "'-x'", "no such option"),
-    (["--threads", "1", "-x"], "'-x'", "no such option"),
+    (["--no-such-option"], "'--no-such-option'", "unknown option"),
+    (["-x"], "'-x'", "unknown option"),
+    (["-xh"], "'-x'", "unknown option"),
+    (["--threads", "1", "-x"], "'-x'", "unknown option"),
     (["--engine"], "'--engine'", "needs a value"),
     (["-e"], "'-e'", "needs a value"),
     (["--help=yes"], "'--help=yes'", "takes no value"),
-    (["8000"], "'8000'", "not an option"),
-    (["--threads", "1", "--", "more"], "'more'", "not an option"),
-    (["--engine", "kqueue"], "'kqueue'", "no such engine"),
-    (["--engine", ""], "''", "no such engine"),
-    (["--engine=Reactor"], "'Reactor'", "no such engine"),
+    (["8000"], "'8000'", "unexpected argument"),
+    (["--threads", "1", "--", "more"], "'more'", "unexpected argument"),
+    (["--engine", "kqueue"], "'kqueue'", "must be auto, reactor, proactor, io_uring or simulated"),
+    (["--engine", ""], "''", "must be auto, reactor, proactor, io_uring or simulated"),
+    (["--engine=Reactor"], "'Reactor'", "must be auto, reactor, proactor, io_uring or simulated"),
     (["--listen", ""], "''", "endpoint is empty"),
     (["--listen", "127.0.0.1"], "'127.0.0.1'", "port is missing"),
     (["--listen", "127.0.0.1:"], "'127.0.0.1:'", "port is missing"),
@@ -96,23 +96,23 @@ BAD_INPUT = (
     (["--listen", "unix:@"], "'unix:@'", "abstract name is empty"),
     (["--listen", "unix:/" + "p" * 200], "'unix:/" + "p" * 200 + "'", "path is too long"),
     (["--listen", "127.0.0.1:0"] * 17, "'127.0.0.1:0'", "at most 16 endpoints"),
-    (["--threads", "many"], "'many'", "not a whole number from 0 to 128"),
-    (["--threads", ""], "''", "not a whole number from 0 to 128"),
-    (["--threads", "-1"], "'-1'", "not a whole number from 0 to 128"),
-    (["--threads", "129"], "'129'", "not a whole number from 0 to 128"),
-    (["--threads", "1x"], "'1x'", "not a whole number from 0 to 128"),
-    (["--threads", "99999999999999999999"], "'99999999999999999999'", "not a whole number from 0 to 128"),
-    (["--load-balance", "most"], "'most'", "not round-robin, least or peer"),
-    (["--load-balance", ""], "''", "not round-robin, least or peer"),
+    (["--threads", "many"], "'many'", "must be a whole number from 0 to 128"),
+    (["--threads", ""], "''", "must be a whole number from 0 to 128"),
+    (["--threads", "-1"], "'-1'", "must be a whole number from 0 to 128"),
+    (["--threads", "129"], "'129'", "must be a whole number from 0 to 128"),
+    (["--threads", "1x"], "'1x'", "must be a whole number from 0 to 128"),
+    (["--threads", "99999999999999999999"], "'99999999999999999999'", "must be a whole number from 0 to 128"),
+    (["--load-balance", "most"], "'most'", "must be round-robin, least or peer"),
+    (["--load-balance", ""], "''", "must be round-robin, least or peer"),
     (["--load-balance"], "'--load-balance'", "needs a value"),
     (["--reuse-port=yes"], "'--reuse-port=yes'", "takes no value"),
-    (["--processes", "0"], "'0'", "not a whole number from 1 to 64"),
-    (["--processes", "65"], "'65'", "not a whole number from 1 to 64"),
-    (["--processes", "2", "--listen", "127.0.0.1:0"], "'127.0.0.1:0'", "needs an address with a port, not 0"),
-    (["--listen", "unix:@name", "--processes", "2"], "'unix:@name'", "needs an address with a port, not 0"),
-    (["--busy-poll", "1000001"], "'1000001'", "not a whole number from 0 to 1000000"),
-    (["--busy-poll", "0.5"], "'0.5'", "not a whole number from 0 to 1000000"),
-    (["--sqpoll", "10001"], "'10001'", "not a whole number from 0 to 10000"),
+    (["--processes", "0"], "'0'", "must be a whole number from 1 to 64"),
+    (["--processes", "65"], "'65'", "must be a whole number from 1 to 64"),
+    (["--processes", "2", "--listen", "127.0.0.1:0"], "'127.0.0.1:0'", "needs an IP address with a port other than 0"),
+    (["--listen", "unix:@name", "--processes", "2"], "'unix:@name'", "needs an IP address with a port other than 0"),
+    (["--busy-poll", "1000001"], "'1000001'", "must be a whole number from 0 to 1000000"),
+    (["--busy-poll", "0.5"], "'0.5'", "must be a whole number from 0 to 1000000"),
+    (["--sqpoll", "10001"], "'10001'", "must be a whole number from 0 to 10000"),
 )
 
 
@@ -123,68 +123,68 @@ def short_text(options):
 
 @tap.test_for_each({f"{program_name(program)} {short_text(options)}": (program, options, *parts)
                     for program in OPTIONS for options, *parts in BAD_INPUT})
-def bad_input_is_refused_in_one_line_with_the_value_and_the_reason(setup):
+def a_wrong_option_is_refused_with_one_line_that_names_the_value_and_the_reason(setup):
     program, options, value, reason = setup
     assert_refused(program, options, USAGE, value, reason, "--help")
 
 
 FRAME_BAD_INPUT = (
-    (["--header-bytes", "0"], "'0'", "not 1, 2, 3, 4, 8 or varint"),
-    (["--header-bytes", "5"], "'5'", "not 1, 2, 3, 4, 8 or varint"),
-    (["--header-bytes", "04"], "'04'", "not 1, 2, 3, 4, 8 or varint"),
-    (["--header-bytes", "16"], "'16'", "not 1, 2, 3, 4, 8 or varint"),
-    (["--header-bytes", "wide"], "'wide'", "not 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "0"], "'0'", "must be 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "5"], "'5'", "must be 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "04"], "'04'", "must be 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "16"], "'16'", "must be 1, 2, 3, 4, 8 or varint"),
+    (["--header-bytes", "wide"], "'wide'", "must be 1, 2, 3, 4, 8 or varint"),
     (["--header-bytes"], "'--header-bytes'", "needs a value"),
     (["--little-endian=yes"], "'--little-endian=yes'", "takes no value"),
-    (["--little-endian", "-x"], "'-x'", "no such option"),
-    (["--max-frame", "0"], "'0'", "not a whole number from 1"),
-    (["--max-frame", "9223372036854775808"], "'9223372036854775808'", "not a whole number from 1"),
-    (["--work-us", "1000001"], "'1000001'", "not a whole number from 0 to 1000000"),
-    (["--pool", "1025"], "'1025'", "not a whole number from 0 to 1024"),
-    (["--pool", "-1"], "'-1'", "not a whole number from 0 to 1024"),
-    (["--max-frame", "3"], "'3'", "shorter than the length field"),
-    (["--max-frame", "7", "--header-bytes", "8"], "'7'", "shorter than the length field"),
+    (["--little-endian", "-x"], "'-x'", "unknown option"),
+    (["--max-frame", "0"], "'0'", "must be a whole number from 1"),
+    (["--max-frame", "9223372036854775808"], "'9223372036854775808'", "must be a whole number from 1"),
+    (["--work-us", "1000001"], "'1000001'", "must be a whole number from 0 to 1000000"),
+    (["--pool", "1025"], "'1025'", "must be a whole number from 0 to 1024"),
+    (["--pool", "-1"], "'-1'", "must be a whole number from 0 to 1024"),
+    (["--max-frame", "3"], "'3'", "must not be shorter than the length field"),
+    (["--max-frame", "7", "--header-bytes", "8"], "'7'", "must not be shorter than the length field"),
 )
 
 
 @tap.test_for_each({short_text(options): (options, *parts) for options, *parts in FRAME_BAD_INPUT})
-def bad_input_of_the_frame_server_is_refused_in_one_line_with_the_value_and_the_reason(setup):
+def a_wrong_frame_option_is_refused_with_one_line_that_names_the_value_and_the_reason(setup):
     options, value, reason = setup
     assert_refused(FRAME_ECHO, options, USAGE, value, reason, "--help")
 
 
 @tap.test_for_each(("kqueue", "Reactor", " reactor"))
-def an_unknown_engine_in_the_environment_is_refused_in_one_line(engine):
+def an_unknown_engine_in_the_environment_is_refused_with_one_line(engine):
     for program in OPTIONS:
-        assert_refused(program, ["--listen", "127.0.0.1:0"], USAGE, f"JINDUO_ENGINE '{engine}'", "no such engine",
+        assert_refused(program, ["--listen", "127.0.0.1:0"], USAGE, f"JINDUO_ENGINE '{engine}'", "must be auto",
                        environment={"JINDUO_ENGINE": engine})
 
 
 @tap.test_for_each(("reactor", "auto", ""))
-def the_environment_may_name_the_engine(engine):
+def the_environment_variable_selects_the_engine(engine):
     with Server(ECHO, "--listen", "127.0.0.1:0", environment={"JINDUO_ENGINE": engine}) as server:
         assert server.ready[0].group(2) == "reactor", server.ready
         server.stop()
 
 
 @tap.test
-def the_command_lines_engine_overrules_the_environments():
+def the_engine_option_overrides_the_environment_variable():
     with Server(ECHO, "--listen", "127.0.0.1:0", "-e", "reactor", environment={"JINDUO_ENGINE": "kqueue"}) as server:
         server.stop()
 
 
 @tap.test_for_each(("--engine", "JINDUO_ENGINE"))
-def an_unknown_engine_is_refused_with_the_names_of_all(way):
+def an_unknown_engine_is_refused_with_the_names_of_all_engines(way):
     options, environment = ((["--engine", "kqueue"], {}) if way == "--engine" else ([], {"JINDUO_ENGINE": "kqueue"}))
     for program in OPTIONS:
-        assert_refused(program, options, USAGE, "(auto, reactor, proactor, io_uring, simulated)",
+        assert_refused(program, options, USAGE, "must be auto, reactor, proactor, io_uring or simulated;",
                        environment=environment)
 
 
-# ---- what the system refuses ----
+# ---- errors of the system ----
 
 @tap.test_for_each(("--engine", "JINDUO_ENGINE"))
-def io_uring_that_is_refused_is_one_line_with_the_reason(way):
+def io_uring_refused_by_the_system_is_one_line_with_the_reason(way):
     options, environment = (["--engine", "io_uring"], {}) if way == "--engine" else ([], {"JINDUO_ENGINE": "io_uring"})
     for program in OPTIONS:
         status, _, errors = run_to_end(program, "--listen", "127.0.0.1:0", *options, environment=environment,
@@ -195,23 +195,22 @@ def io_uring_that_is_refused_is_one_line_with_the_reason(way):
 
 
 def has_io_uring(program):
-    """Whether it is built in; without it simulated is the best, of which nobody needs to be told."""
+    """Whether io_uring is built in. Without it proactor selects simulated and logs nothing."""
     errors = run_to_end(program, "--engine", "io_uring", "--listen", "127.0.0.1:0", preexec_fn=refuse_rings)[2]
     return "not built in" not in errors
 
 
 @tap.test_for_each({"auto": ("auto", "reactor"), "proactor": ("proactor", "simulated")})
-def where_io_uring_is_refused_programs_go_on_with_the_next_best(setup):
-    asked_for, used = setup
-    with Server(ECHO, "--listen", "127.0.0.1:0", "--engine", asked_for, preexec_fn=refuse_rings) as server:
+def where_io_uring_is_refused_auto_and_proactor_select_another_engine(setup):
+    requested, used = setup
+    with Server(ECHO, "--listen", "127.0.0.1:0", "--engine", requested, preexec_fn=refuse_rings) as server:
         assert server.ready[0].group(2) == used, server.ready
         with connect(server.endpoint) as client:
             assert_echo(client, b"hello")
         server.signal()
         status, errors = server.wait()
-        told = errors.count("proactor: using simulated; ")
-        assert status == 0 and told == (asked_for == "proactor" and has_io_uring(ECHO)), (status, errors)
-
+        logged = errors.count("proactor: using simulated; ")
+        assert status == 0 and logged == (requested == "proactor" and has_io_uring(ECHO)), (status, errors)
 
 
 @tap.test
@@ -223,7 +222,7 @@ def a_port_in_use_is_one_line_with_the_endpoint_and_the_reason():
 
 
 @tap.test
-def of_several_endpoints_the_one_in_use_is_named():
+def the_error_names_the_endpoint_in_use_among_several():
     with socket.create_server(("127.0.0.1", 0)) as holder:
         endpoint = f"127.0.0.1:{holder.getsockname()[1]}"
         options = ["--listen", "127.0.0.1:0", "--listen", endpoint, "--listen", "127.0.0.1:0"]
@@ -233,7 +232,7 @@ def of_several_endpoints_the_one_in_use_is_named():
 
 @tap.test
 def an_address_of_another_host_is_one_line_with_the_endpoint_and_the_reason():
-    # TEST-NET-1 of RFC 5737: nobody's.
+    # TEST-NET-1 (RFC 5737): assigned to no host.
     assert_refused(ECHO, ["--listen", "192.0.2.1:0"], FAILED, "192.0.2.1:0", "address not available on this host")
 
 
@@ -245,15 +244,15 @@ def a_path_in_a_directory_that_does_not_exist_is_one_line_with_the_endpoint_and_
 
 
 def without_privileges(program):
-    """How to run the program as somebody whom permissions bind: as nobody, if this is root."""
+    """Arguments for subprocess that run the program without privileges: as user nobody if this test runs as root."""
     if os.geteuid() != 0:
         return {}
-    nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    unprivileged = {"user": NOBODY_ID, "group": NOBODY_ID, "extra_groups": []}
     try:
-        run_to_end(program, "--help", **nobody)
+        run_to_end(program, "--help", **unprivileged)
     except PermissionError as refusal:
-        raise tap.Skip(f"nobody cannot run {program}") from refusal
-    return nobody
+        raise tap.Skip(f"user nobody cannot run {program}") from refusal
+    return unprivileged
 
 
 @tap.test
@@ -267,15 +266,15 @@ def a_path_in_a_directory_without_permission_is_one_line_with_the_endpoint_and_t
 @tap.test
 def a_privileged_port_is_one_line_with_the_endpoint_and_the_reason():
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as setting:
-        first_free_for_all = int(setting.read())
-    if first_free_for_all <= 1:
+        first_unprivileged = int(setting.read())
+    if first_unprivileged <= 1:
         raise tap.Skip("this system has no privileged ports")
     assert_refused(ECHO, ["--listen", "127.0.0.1:1"], FAILED, "127.0.0.1:1", "permission denied",
                    **without_privileges(ECHO))
 
 
 @tap.test
-def a_file_that_is_no_socket_is_one_line_with_the_endpoint_and_the_reason_and_is_left_alone():
+def a_path_of_a_file_that_is_not_a_socket_is_one_line_with_the_endpoint_and_the_reason_and_the_file_is_kept():
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"precious")
         file.flush()
@@ -297,7 +296,7 @@ def has_ipv6_loopback():
 
 
 @tap.test_for_each(THREADS)
-def every_endpoint_has_a_ready_line_in_order_and_is_served(threads):
+def each_endpoint_has_a_ready_line_in_order_and_is_served(threads):
     with tempfile.TemporaryDirectory() as directory:
         wanted = ["127.0.0.1:0", f"unix:{directory}/socket", f"unix:@jinduo-test-{os.getpid()}", "127.0.0.1:0"]
         options = [part for endpoint in wanted for part in ("--listen", endpoint)]
@@ -328,7 +327,7 @@ def an_ipv6_endpoint_is_served(endpoint):
 
 
 @tap.test
-def options_may_be_short_and_joined_to_their_values():
+def short_options_may_be_joined_to_their_values():
     with Server(ECHO, "-l127.0.0.1:0", "-t2", "-b10", "-ereactor") as server:
         assert server.ready[0].group(3) == "2"
         with connect(server.endpoint) as client:
@@ -336,14 +335,14 @@ def options_may_be_short_and_joined_to_their_values():
         server.stop()
 
 
-# ---- ending ----
+# ---- exit on signals ----
 
 SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
 @tap.test_for_each({f"{name}, threads {threads}": (number, threads)
                     for name, number in SIGNALS.items() for threads in THREADS})
-def a_signal_ends_idle_connections_and_the_program_in_good_order(setup):
+def a_signal_closes_idle_connections_and_the_program_exits_with_status_0(setup):
     number, threads = setup
     with Server(ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads)) as server:
         clients = [connect(server.endpoint) for _ in range(5)]
@@ -360,7 +359,7 @@ def a_signal_ends_idle_connections_and_the_program_in_good_order(setup):
 
 
 @tap.test_for_each(SIGNALS)
-def a_signal_ends_a_program_without_connections_in_good_order(number):
+def a_program_without_connections_exits_with_status_0_on_a_signal(number):
     for program in OPTIONS:
         with Server(program, "--listen", "127.0.0.1:0") as server:
             server.signal(number)
@@ -368,8 +367,8 @@ def a_signal_ends_a_program_without_connections_in_good_order(number):
 
 
 @tap.test_for_each(available_engines(ECHO))
-def a_signal_that_comes_as_soon_as_the_program_is_ready_ends_it(engine):
-    """Not by class Server, which reads the ready line byte by byte: the signal would come later."""
+def a_signal_sent_right_after_the_ready_line_ends_the_program(engine):
+    """Does not use class Server: it reads the ready line byte by byte, so the signal would be sent later."""
     command = [ECHO, "--engine", engine, "--listen", "127.0.0.1:0"]
     for _ in range(STARTS):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -382,9 +381,9 @@ def a_signal_that_comes_as_soon_as_the_program_is_ready_ends_it(engine):
             assert (process.returncode, errors) == (0, b""), (process.returncode, errors)
 
 
-def send_more_than_the_kernel_holds(server, client, threads):
-    """The answers to it fill the kernel's buffers and wait in the server up to its high watermark, so that it reads no
-    more. Returns what was sent."""
+def send_more_than_the_kernel_buffers(server, client, threads):
+    """Sends until the responses fill the kernel's buffers and the server's output reaches its high watermark, so that the server
+    stops reading. Returns the sent bytes."""
     data = b"0123456789abcdef" * (MEBIBYTE // 16)
     sent = b""
     stuck = 0
@@ -397,7 +396,7 @@ def send_more_than_the_kernel_holds(server, client, threads):
                 count = 0
             sent += data[len(sent) % 16:][:count]
             stuck = 0 if count else stuck + 1
-            barrier.pass_through()  # a turn of each loop
+            barrier.pass_through()  # at least one turn of each loop
     client.settimeout(DEADLINE_SECONDS)
     return sent
 
@@ -411,18 +410,18 @@ def wait_until_refused(endpoint):
             return
         except ConnectionResetError:
             pass  # the listener was closed with this connection in its queue
-    raise AssertionError("it listens still")
+    raise AssertionError(f"{endpoint} still accepts connections")
 
 
 @tap.test_for_each(THREADS)
-def what_waits_to_be_sent_is_delivered_after_the_signal_before_the_end(threads):
+def queued_output_is_sent_after_the_signal_before_the_program_exits(threads):
     with Server(ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads)) as server:
         with connect(server.endpoint, receive_buffer_bytes=4096) as client:
-            sent = send_more_than_the_kernel_holds(server, client, threads)
+            sent = send_more_than_the_kernel_buffers(server, client, threads)
             server.signal()
             wait_until_refused(server.endpoint)
             received = receive(client, len(sent) + 1)
-            # What the server had read; its kernel's buffer holds more, which nobody reads any more.
+            # The server echoes the bytes that it had read. The rest stays in its kernel buffer and is not read after the signal.
             assert sent.startswith(received) and len(received) > MEBIBYTE, f"{len(received)} of {len(sent)} bytes"
         assert server.wait() == (0, ""), server.process.returncode
 
@@ -431,19 +430,19 @@ def what_waits_to_be_sent_is_delivered_after_the_signal_before_the_end(threads):
 def a_second_signal_ends_the_program_at_once(threads):
     with Server(ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads)) as server:
         with connect(server.endpoint, receive_buffer_bytes=4096) as client:
-            send_more_than_the_kernel_holds(server, client, threads)
+            send_more_than_the_kernel_buffers(server, client, threads)
             first = time.monotonic()
             server.signal()
             wait_until_refused(server.endpoint)
-            assert server.process.poll() is None, "it has not waited for the connection"
+            assert server.process.poll() is None, "the server did not wait for the connection to drain"
             server.signal()
             status, _ = server.wait()
             assert status == 0, status
-            assert time.monotonic() - first < DRAIN_SECONDS, "it has waited until the drain's deadline"
+            assert time.monotonic() - first < DRAIN_SECONDS, "the server waited until the deadline of the drain"
 
 
 @tap.test
-def a_socket_file_is_gone_after_the_end():
+def the_socket_file_is_removed_at_exit():
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/socket"
         with Server(ECHO, "--listen", f"unix:{path}") as server:

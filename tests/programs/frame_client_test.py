@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Drives jd-frame-echo and jd-echo over sockets: whatever the pieces in which bytes arrive, the same frames come back.
+"""jd-frame-echo and jd-echo over sockets: the same frames come back, however the bytes are split into segments.
 
 Arguments: the paths of jd-echo and jd-frame-echo.
 """
@@ -37,7 +37,7 @@ def frame(body, header=DEFAULT_HEADER):
 
 
 def body_of(length):
-    """Bytes in which a shift by a few would be seen."""
+    """Bytes in which a shift by a few bytes is detected."""
     return bytes((i * 7 + i // 251) & 0xFF for i in range(length))
 
 
@@ -52,7 +52,7 @@ def echo_server(threads=0):
 
 
 def assert_echo_in_two(client, barrier, batch, cut):
-    """The server has read the first part before the second is sent."""
+    """Sends the batch in two parts; the server has read the first part before the second is sent."""
     client.sendall(batch[:cut])
     barrier.pass_through()
     assert_echo(client, batch[cut:], batch)
@@ -63,7 +63,7 @@ def batch_of(header):
 
 
 @tap.test_for_each({f"{header}, threads {threads}": (header, threads) for header in HEADERS for threads in THREADS})
-def a_batch_of_frames_split_at_any_byte_comes_back_whole(setup):
+def a_batch_of_frames_split_at_any_byte_comes_back_complete(setup):
     header, threads = setup
     batch = batch_of(header)
     with frame_server(header, threads) as server, connect(server.endpoint) as client:
@@ -74,7 +74,7 @@ def a_batch_of_frames_split_at_any_byte_comes_back_whole(setup):
 
 
 @tap.test_for_each(HEADERS)
-def a_single_frame_cut_at_any_byte_comes_back_whole(header):
+def a_single_frame_split_at_any_byte_comes_back_complete(header):
     single = frame(b"HELLO, WORLD", header)
     with frame_server(header) as server, connect(server.endpoint) as client:
         with Barrier(server.endpoint, 0, frame(b"barrier", header)) as barrier:
@@ -84,7 +84,7 @@ def a_single_frame_cut_at_any_byte_comes_back_whole(header):
 
 
 @tap.test_for_each(HEADERS)
-def a_batch_of_frames_sent_byte_by_byte_comes_back_whole(header):
+def a_batch_of_frames_sent_byte_by_byte_comes_back_complete(header):
     batch = batch_of(header)
     with frame_server(header) as server, connect(server.endpoint) as client:
         with Barrier(server.endpoint, 0, frame(b"barrier", header)) as barrier:
@@ -96,7 +96,7 @@ def a_batch_of_frames_sent_byte_by_byte_comes_back_whole(header):
 
 
 @tap.test_for_each(HEADERS)
-def frames_of_many_lengths_come_back_whole(header):
+def frames_of_many_lengths_come_back_complete(header):
     longest = 255 if header == "1" else 65535 if header.startswith("2") else 300000
     edges = (126, 127, 128, 129, 255, 256, 4096, 16383, 16384, 16385, 65519, 65520, 65535, 65536, 65537, 262144, 300000)
     lengths = [*range(70), *edges]
@@ -116,7 +116,7 @@ def two_frames_in_one_segment_are_two_frames(threads):
 
 
 @tap.test_for_each(THREADS)
-def thousands_of_frames_sent_without_waiting_come_back_in_order(threads):
+def thousands_of_pipelined_frames_come_back_in_order(threads):
     batch = b"".join(frame(b"%d" % number) for number in range(20000))
     with frame_server(DEFAULT_HEADER, threads) as server, connect(server.endpoint) as client:
         assert_sent_and_received_at_once(client, batch)
@@ -125,7 +125,7 @@ def thousands_of_frames_sent_without_waiting_come_back_in_order(threads):
 
 @tap.test_for_each({f"{piece} bytes, threads {threads}": (piece, threads)
                     for piece in (1009, 4093, 65537, 262147) for threads in THREADS})
-def a_frame_of_one_mebibyte_in_odd_pieces_comes_back_whole(setup):
+def a_frame_of_one_mebibyte_in_pieces_of_odd_size_comes_back_complete(setup):
     piece, threads = setup
     long_frame = frame(body_of(MEBIBYTE))
     with frame_server(DEFAULT_HEADER, threads) as server, connect(server.endpoint) as client:
@@ -137,7 +137,7 @@ def a_frame_of_one_mebibyte_in_odd_pieces_comes_back_whole(setup):
 
 
 @tap.test_for_each(THREADS)
-def frames_on_many_connections_byte_by_byte_do_not_mix(threads):
+def frames_sent_byte_by_byte_on_many_connections_do_not_mix(threads):
     with frame_server(DEFAULT_HEADER, threads) as server:
         clients = [connect(server.endpoint) for _ in range(40)]
         try:
@@ -155,14 +155,14 @@ def frames_on_many_connections_byte_by_byte_do_not_mix(threads):
 
 
 @tap.test_for_each(THREADS)
-def a_frame_of_the_maximum_comes_back_and_one_byte_more_ends_that_connection_only(threads):
+def a_frame_of_the_maximum_comes_back_and_one_byte_more_closes_only_its_connection(threads):
     with frame_server(DEFAULT_HEADER, threads, "--max-frame", "1000") as server:
         others = [connect(server.endpoint) for _ in range(4)]
         try:
             with connect(server.endpoint) as client:
                 assert_echo(client, frame(body_of(996)))
                 client.sendall((997).to_bytes(4, "big"))
-                assert client.recv(1) == b"", "more than the end"
+                assert client.recv(1) == b"", "bytes instead of end of file"
             for other in others:
                 assert_echo(other, frame(b"still here"))
             with connect(server.endpoint) as newcomer:
@@ -174,23 +174,23 @@ def a_frame_of_the_maximum_comes_back_and_one_byte_more_ends_that_connection_onl
 
 
 @tap.test_for_each(("2147483648", "4294967295"))
-def a_claim_of_a_huge_frame_ends_its_connection_at_once(length):
+def a_length_field_of_a_huge_frame_closes_its_connection_at_once(length):
     with frame_server() as server, connect(server.endpoint) as client:
         client.sendall(int(length).to_bytes(4, "big"))
-        assert client.recv(1) == b"", "more than the end"
+        assert client.recv(1) == b"", "bytes instead of end of file"
         server.stop()
 
 
 @tap.test
-def a_varint_of_eleven_bytes_ends_its_connection():
+def a_varint_of_more_than_ten_bytes_closes_its_connection():
     with frame_server("varint") as server, connect(server.endpoint) as client:
         client.sendall(b"\x80" * 10)
-        assert client.recv(1) == b"", "more than the end"
+        assert client.recv(1) == b"", "bytes instead of end of file"
         server.stop()
 
 
 @tap.test
-def a_frame_before_an_impossible_one_in_the_same_segment_is_answered_before_the_end():
+def a_frame_before_an_invalid_one_in_the_same_segment_is_answered_before_the_close():
     with frame_server(DEFAULT_HEADER, 0, "--max-frame", "1000") as server, connect(server.endpoint) as client:
         client.sendall(frame(b"good") + (997).to_bytes(4, "big"))
         received = receive(client, MEBIBYTE)
@@ -199,7 +199,7 @@ def a_frame_before_an_impossible_one_in_the_same_segment_is_answered_before_the_
 
 
 @tap.test
-def a_client_that_ends_in_the_middle_of_a_frame_does_no_harm():
+def a_client_that_closes_within_a_frame_does_not_affect_others():
     with frame_server() as server:
         for cut in range(1, 16):
             with connect(server.endpoint) as client:
@@ -210,7 +210,7 @@ def a_client_that_ends_in_the_middle_of_a_frame_does_no_harm():
 
 
 @tap.test_for_each(THREADS)
-def a_client_that_ends_its_side_gets_all_answers_before_the_end(threads):
+def a_client_that_half_closes_gets_all_responses_before_end_of_file(threads):
     batch = b"".join(frame(body_of(length)) for length in range(0, 3000, 7))
     with frame_server(DEFAULT_HEADER, threads) as server, connect(server.endpoint) as client:
         assert_sent_and_received_at_once(client, batch, to_the_end=True)
@@ -218,7 +218,7 @@ def a_client_that_ends_its_side_gets_all_answers_before_the_end(threads):
 
 
 def assert_sent_and_received_at_once(client, data, to_the_end=False, pieces=None):
-    """Sending and receiving at once, as neither side's buffers hold everything."""
+    """Sends and receives at the same time, because the data does not fit into the buffers of both sides."""
     failures = []
 
     def send():
@@ -240,7 +240,7 @@ def assert_sent_and_received_at_once(client, data, to_the_end=False, pieces=None
     assert not failures and not sender.is_alive(), failures
     assert received == data, f"{len(received)} of {len(data)} bytes"
     if to_the_end:
-        assert client.recv(1) == b"", "more than the end"
+        assert client.recv(1) == b"", "bytes instead of end of file"
 
 
 @tap.test_for_each(THREADS)
@@ -273,12 +273,12 @@ def raw_bytes_on_many_connections_do_not_mix(threads):
 
 
 @tap.test
-def a_reset_connection_does_no_harm_to_others():
+def a_reset_connection_does_not_affect_others():
     with echo_server() as server, connect(server.endpoint) as witness:
         for _ in range(20):
             client = connect(server.endpoint)
             client.sendall(b"x" * 1000)
-            # Unread bytes and a zero linger time: close sends RST.
+            # A linger time of zero: close sends RST (socket(7)).
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             client.close()
             assert_echo(witness, b"still here")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""jd-info tells what was built and what this system has.
+"""jd-info prints the engines and features of the build and of this system.
 
-Arguments: the path of jd-info, the library's version, "io_uring" or "" as it was built, "jemalloc" or "malloc".
+Arguments: the path of jd-info, the library's version, "io_uring" if it is built in or "", "jemalloc" or "malloc".
 """
 
 import os
@@ -43,49 +43,49 @@ def kernel():
 
 
 @tap.test
-def it_names_the_version_the_kernel_and_where_memory_comes_from():
+def it_prints_the_version_the_kernel_and_the_allocator():
     output = printed()
     assert value("jinduo", output) == VERSION, output
     assert value("system", output) == f"Linux {os.uname().release} {os.uname().machine}", output
-    assert value("memory from", output) == MEMORY, output
+    assert value("allocator", output) == MEMORY, output
 
 
 @tap.test
-def every_engine_is_listed_and_those_that_need_nothing_are_available():
+def every_engine_is_listed_and_reactor_and_simulated_are_available():
     output = printed()
     engines = re.findall(r"^  (\w+) +(?:not )?available", output, re.MULTILINE)
     assert tuple(engines) == ENGINES, engines
-    assert value("auto", output) == "available: is reactor", output
+    assert value("auto", output) == "available: selects reactor", output
     assert value("reactor", output) == value("simulated", output) == "available", output
 
 
 @tap.test
-def io_uring_is_there_as_built_and_allowed_and_is_then_the_proactor():
+def io_uring_is_reported_as_built_and_allowed_and_proactor_selects_it_if_available():
     output = printed()
-    told = value("io_uring", output)
+    reported = value("io_uring", output)
     if not BUILT:
-        assert told == "not available: not built in" and "\nio_uring: not built in\n" in output, output
-    elif told != "available":
-        assert told.startswith("not available: ") and len(told) > len("not available: "), output
+        assert reported == "not available: not built in" and "\nio_uring: not built in\n" in output, output
+    elif reported != "available":
+        assert reported.startswith("not available: ") and len(reported) > len("not available: "), output
     else:
         assert kernel() >= RING_SINCE, output
-    best = "io_uring" if told == "available" else "simulated"
-    assert value("proactor", output) == f"available: is {best}", output
+    best = "io_uring" if reported == "available" else "simulated"
+    assert value("proactor", output) == f"available: selects {best}", output
 
 
 @tap.test
-def where_io_uring_is_refused_it_says_why_and_proactor_is_simulated():
+def where_io_uring_is_refused_the_reason_is_printed_and_proactor_selects_simulated():
     status, output, errors = run_to_end(INFO, preexec_fn=refuse_rings)
     assert (status, errors) == (0, ""), (status, errors)
-    told = value("io_uring", output)
-    assert told == "not available: not built in" if not BUILT else \
-        re.match("not available: (refused by a seccomp filter|kernel.io_uring_disabled)", told), output
-    assert value("proactor", output) == "available: is simulated", output
-    assert value("auto", output) == "available: is reactor", output
+    reported = value("io_uring", output)
+    assert reported == "not available: not built in" if not BUILT else \
+        re.match("not available: (refused by a seccomp filter|kernel.io_uring_disabled)", reported), output
+    assert value("proactor", output) == "available: selects simulated", output
+    assert value("auto", output) == "available: selects reactor", output
 
 
 @tap.test
-def the_rings_features_are_those_of_the_kernel():
+def the_features_of_io_uring_match_the_kernel_version():
     output = printed()
     if value("io_uring", output) != "available":
         raise tap.Skip("io_uring is not available")
@@ -96,37 +96,37 @@ def the_rings_features_are_those_of_the_kernel():
 
 
 @tap.test_for_each(("reactor", "simulated"))
-def the_environments_wish_is_shown_with_what_becomes_of_it(engine):
+def the_engine_named_by_the_environment_is_printed_and_auto_selects_it(engine):
     output = printed({"JINDUO_ENGINE": engine})
     assert f"engines (JINDUO_ENGINE: {engine})\n" in output, output
-    assert value("auto", output) == f"available: is {engine}", output
+    assert value("auto", output) == f"available: selects {engine}", output
 
 
 @tap.test
-def a_wish_for_no_engine_is_told_to_be_in_vain():
+def with_an_unknown_engine_in_the_environment_auto_is_not_available():
     output = printed({"JINDUO_ENGINE": "kqueue"})
     assert value("auto", output).startswith("not available: "), output
 
 
 @tap.test
-def limits_are_the_systems():
+def the_limits_are_those_of_the_system():
     output = printed()
     assert value("net.core.somaxconn", output) == setting("/proc/sys/net/core/somaxconn"), output
     assert value("kernel.io_uring_disabled", output) == setting("/proc/sys/kernel/io_uring_disabled"), output
-    assert value("descriptors of this process", output) == str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), output
+    assert value("descriptors per process (RLIMIT_NOFILE)", output) == str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), output
 
 
 @tap.test_for_each(("--help", "-h"))
-def help_is_given(option):
+def help_is_printed(option):
     status, output, errors = run_to_end(INFO, option)
     assert (status, errors) == (0, "") and output.startswith("Usage: jd-info\n"), (status, output, errors)
 
 
 @tap.test_for_each((["--engine"], ["8000"], ["--help", "more"], [""]))
-def whatever_else_is_given_is_refused_in_one_line(options):
+def any_other_argument_is_refused_with_one_line(options):
     status, output, errors = run_to_end(INFO, *options)
     assert status == USAGE and output == "" and errors.count("\n") == 1, (status, output, errors)
-    assert errors.startswith(f"jd-info: '{options[0]}': ") and "--help" in errors, errors
+    assert errors.startswith(f"jd-info: unexpected argument '{options[0]}'; ") and "--help" in errors, errors
 
 
 tap.main()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""jd-io-models: each model reads everything, and did while waiting what it is known for.
+"""jd-io-models: each model reads all messages, with the calls that are typical of it.
 
 Arguments: the path of jd-io-models, and whether io_uring is built in (0 or 1).
 """
@@ -16,7 +16,7 @@ MESSAGES, MESSAGE_BYTES = 3, len("message") + 1
 
 
 def sections(output):
-    """Each model's lines, by its name."""
+    """The lines of each model, by the model's name."""
     found = dict(re.findall(r"^(\S+)\n((?:  .*\n)+)", output, re.MULTILINE))
     assert list(found) == MODELS, output
     return found
@@ -32,8 +32,8 @@ def run_models():
     return sections(output)
 
 
-def that_were_run(models):
-    """Where the system refuses a ring, the fifth has said so instead."""
+def models_that_ran(models):
+    """The models without the asynchronous one if this system has no io_uring; its section must then be the reason."""
     if "received" in models["asynchronous"]:
         assert WITH_IO_URING
         return models
@@ -43,27 +43,27 @@ def that_were_run(models):
 
 @tap.test
 def every_model_reads_every_byte():
-    for name, section in that_were_run(run_models()).items():
+    for name, section in models_that_ran(run_models()).items():
         assert number(section, "bytes") == MESSAGES * MESSAGE_BYTES, (name, section)
 
 
 @tap.test
-def only_models_that_cannot_wait_in_their_call_meet_eagain():
-    for name, section in that_were_run(run_models()).items():
+def only_the_non_blocking_and_signal_driven_models_get_eagain():
+    for name, section in models_that_ran(run_models()).items():
         is_non_blocking = name in ("non-blocking", "signal-driven")
         assert (number(section, "of them EAGAIN") > 0) == is_non_blocking, (name, section)
 
 
 @tap.test
-def only_the_signal_driven_one_takes_signals():
-    for name, section in that_were_run(run_models()).items():
+def only_the_signal_driven_model_receives_signals():
+    for name, section in models_that_ran(run_models()).items():
         assert (number(section, "signals") > 0) == (name == "signal-driven"), (name, section)
 
 
 @tap.test
-def the_asynchronous_one_never_reads():
+def the_asynchronous_model_calls_no_read():
     models = run_models()
-    if "asynchronous" not in that_were_run(models):
+    if "asynchronous" not in models_that_ran(models):
         raise tap.Skip(models["asynchronous"].strip())
     assert number(models["asynchronous"], "read") == 0, models["asynchronous"]
     assert number(models["asynchronous"], "io_uring_enter") > 0, models["asynchronous"]
@@ -78,7 +78,7 @@ def help_names_every_option():
 
 @tap.test_for_each({"unknown": ["--no-such"], "no value": ["--messages"], "none": ["--messages", "0"],
                     "no number": ["--interval", "soon"], "a word": ["more"]})
-def bad_input_is_refused_in_one_line(options):
+def a_wrong_option_is_refused_with_one_line(options):
     status, output, errors = run_to_end(PROGRAM, *options)
     assert (status, output) == (2, ""), (status, output)
     assert errors.startswith("jd-io-models: ") and errors.count("\n") == 1 and options[-1] in errors, errors

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Clients that others wrote, socat and OpenBSD's netcat, against jd-echo and jd-frame-echo: whatever they send before
-they end their side comes back whole, and the server's end is theirs.
+"""jd-echo and jd-frame-echo with foreign clients, socat and OpenBSD's netcat: all bytes that a client sends before its FIN
+come back, and the client exits when the server closes.
 
 Arguments: the paths of jd-echo and jd-frame-echo.
 """
@@ -23,9 +23,9 @@ THREADS = (0, 2)
 MEBIBYTE = 1 << 20
 LARGE_BYTES = 12 * MEBIBYTE + 345
 MAX_FRAME = 1 << 16
-# After an end of file socat goes on for so long, half a second unless told (socat(1), -t); here the server's end is what
-# ends it, and a server that does not end is a failure.
-PATIENCE = f"-t{DEADLINE_SECONDS}"
+# socat's timeout after end of file on one side; its default is 0.5 s (socat(1), -t). Here it is so long that only the server's
+# FIN ends socat in time, and a server that does not close is a failure.
+SOCAT_TIMEOUT = f"-t{DEADLINE_SECONDS}"
 
 
 def frame(body):
@@ -33,7 +33,7 @@ def frame(body):
 
 
 def pattern(length):
-    """Bytes in which a piece that is missing, doubled or moved would be seen."""
+    """Bytes in which a missing, duplicated or moved part is detected."""
     pieces = bytearray()
     while len(pieces) < length:
         pieces += hashlib.sha256(len(pieces).to_bytes(8, "big")).digest() * 3
@@ -41,7 +41,7 @@ def pattern(length):
 
 
 def frames(length):
-    """So many bytes in frames of all sizes."""
+    """length bytes of payload in frames of many sizes."""
     data = pattern(length)
     pieces, begin, size = [], 0, 0
     while begin < length:
@@ -50,7 +50,7 @@ def frames(length):
     return b"".join(pieces)
 
 
-PROGRAMS = {ECHO: pattern, FRAME_ECHO: frames}  # and what each of them returns as it is
+PROGRAMS = {ECHO: pattern, FRAME_ECHO: frames}  # with the input that each sends back unchanged
 
 SETUPS = {f"{os.path.basename(program)} {engine} threads {threads}": (program, engine, threads)
           for program in PROGRAMS for engine in available_engines(program) for threads in THREADS}
@@ -62,21 +62,21 @@ def serve(setup, *options, listen="127.0.0.1:0"):
 
 
 def client_command(name, endpoint, option=""):
-    """name as in CLIENTS; option: of socat's address."""
+    """The command of a client, named as in CLIENTS. option is appended to socat's address."""
     if not shutil.which(name):
         raise tap.Skip(f"{name} is not installed")
     if endpoint.startswith("unix:"):
         path = endpoint.removeprefix("unix:")
-        return ["nc", "-N", "-U", path] if name == "nc" else ["socat", PATIENCE, "-", f"UNIX-CONNECT:{path}{option}"]
+        return ["nc", "-N", "-U", path] if name == "nc" else ["socat", SOCAT_TIMEOUT, "-", f"UNIX-CONNECT:{path}{option}"]
     host, port = endpoint.split(":")
-    return ["nc", "-N", host, port] if name == "nc" else ["socat", PATIENCE, "-", f"TCP:{endpoint}{option}"]
+    return ["nc", "-N", host, port] if name == "nc" else ["socat", SOCAT_TIMEOUT, "-", f"TCP:{endpoint}{option}"]
 
 
 CLIENTS = ("socat", "nc")  # nc: -N sends FIN when its input ends (nc(1))
 
 
 def assert_comes_back(command, data, expected=None):
-    """The client reads data from a file and writes what it gets to another; when it ends, that is all it gets."""
+    """Runs the client with data as its input; its complete output must be data, or the expected bytes."""
     expected = data if expected is None else expected
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as sink, tempfile.TemporaryFile() as errors:
         source.write(data)
@@ -92,7 +92,7 @@ def assert_comes_back(command, data, expected=None):
 
 
 @tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
-def what_was_sent_before_the_fin_comes_back_whole(parameters):
+def bytes_sent_before_the_fin_come_back_complete(parameters):
     client, setup = parameters
     with serve(setup) as server:
         for length in (1, 5, 100, 70_000):
@@ -101,7 +101,7 @@ def what_was_sent_before_the_fin_comes_back_whole(parameters):
 
 
 @tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
-def a_client_that_sends_nothing_but_its_fin_gets_the_servers(parameters):
+def a_client_that_sends_only_a_fin_gets_a_fin(parameters):
     client, setup = parameters
     with serve(setup) as server:
         assert_comes_back(client_command(client, server.endpoint), b"")
@@ -109,7 +109,7 @@ def a_client_that_sends_nothing_but_its_fin_gets_the_servers(parameters):
 
 
 @tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
-def megabytes_come_back_whole(parameters):
+def megabytes_come_back_complete(parameters):
     client, setup = parameters
     with serve(setup) as server:
         assert_comes_back(client_command(client, server.endpoint), PROGRAMS[setup[0]](LARGE_BYTES))
@@ -117,7 +117,7 @@ def megabytes_come_back_whole(parameters):
 
 
 @tap.test_for_each({f"{client}, {name}": (client, setup) for client in CLIENTS for name, setup in SETUPS.items()})
-def megabytes_come_back_whole_over_a_unix_domain_socket(parameters):
+def megabytes_come_back_complete_over_a_unix_domain_socket(parameters):
     client, setup = parameters
     with tempfile.TemporaryDirectory() as directory, serve(setup, listen=f"unix:{directory}/socket") as server:
         assert_comes_back(client_command(client, server.endpoint), PROGRAMS[setup[0]](LARGE_BYTES))
@@ -125,17 +125,17 @@ def megabytes_come_back_whole_over_a_unix_domain_socket(parameters):
 
 
 @tap.test_for_each(SETUPS)
-def socat_that_shuts_down_its_writing_side_reads_on(setup):
-    """shut-down: shutdown(2) of the writing side (socat(1))."""
+def socat_that_half_closes_receives_everything(setup):
+    """shut-down: socat calls shutdown(2) for its writing side (socat(1))."""
     with serve(setup) as server:
         assert_comes_back(client_command("socat", server.endpoint, ",shut-down"), PROGRAMS[setup[0]](MEBIBYTE))
         server.stop()
 
 
 @tap.test_for_each(SETUPS)
-def socat_that_closes_instead_of_shutting_down_disturbs_nobody(setup):
-    """shut-close: the whole socket is closed at the end of input, with the echo still to come: the server is answered by
-    a reset."""
+def socat_that_closes_instead_of_half_closing_does_not_affect_others(setup):
+    """shut-close: socat closes the socket at the end of its input, before the echo has arrived, so its host answers the echo
+    with a reset."""
     data = PROGRAMS[setup[0]](MEBIBYTE)
     with serve(setup) as server:
         with connect(server.endpoint) as other:
@@ -148,8 +148,8 @@ def socat_that_closes_instead_of_shutting_down_disturbs_nobody(setup):
 
 
 @tap.test_for_each(SETUPS)
-def socat_that_only_sends_is_ended_by_its_own_fin(setup):
-    """-u: nothing is read from the server, whose answers fill the kernel's buffers or meet a reset."""
+def a_connection_of_socat_that_only_sends_is_closed_after_its_fin(setup):
+    """-u: socat does not read; the echo stays in the kernel's buffers or is answered by a reset."""
     with serve(setup) as server:
         command = client_command("socat", server.endpoint)
         subprocess.run([command[0], "-u", *command[1:]], input=PROGRAMS[setup[0]](1000), check=True,
@@ -170,12 +170,12 @@ def read_some(stream, length):
 
 
 @tap.test_for_each(SETUPS)
-def the_servers_end_ends_a_client_that_has_not_ended(setup):
-    """socat alone: nc reads its own input to the end, whatever the server does."""
+def a_client_that_has_not_closed_exits_when_the_server_closes(setup):
+    """Only socat: nc reads its own input to the end after the server has closed."""
     greeting = frame(b"hello")
     with serve(setup) as server:
         command = client_command("socat", server.endpoint)
-        command[1] = "-t0"  # nor does it wait for more from its input
+        command[1] = "-t0"  # do not wait for more input after the server's FIN
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
             try:
                 client.stdin.write(greeting)
@@ -194,7 +194,7 @@ FRAME_SETUPS = {name: setup for name, setup in SETUPS.items() if setup[0] == FRA
 
 @tap.test_for_each({f"{client}, {name}": (client, setup)
                     for client in CLIENTS for name, setup in FRAME_SETUPS.items()})
-def a_frame_that_the_fin_cuts_off_is_dropped_and_those_before_it_come_back(parameters):
+def a_frame_cut_off_by_the_fin_is_dropped_and_the_frames_before_it_come_back(parameters):
     client, setup = parameters
     whole = frames(100_000)
     with serve(setup) as server:
@@ -205,7 +205,7 @@ def a_frame_that_the_fin_cuts_off_is_dropped_and_those_before_it_come_back(param
 
 @tap.test_for_each({f"{client}, {name}": (client, setup)
                     for client in CLIENTS for name, setup in FRAME_SETUPS.items()})
-def a_frame_that_is_too_long_ends_the_connection_behind_those_before_it(parameters):
+def a_frame_that_is_too_long_closes_the_connection_after_the_frames_before_it(parameters):
     client, setup = parameters
     with serve(setup, "--max-frame", "1000") as server:
         whole = frame(b"a" * 996) + frame(b"") + frame(b"b")

@@ -1,4 +1,4 @@
-"""A server program under test: started, its ready lines read, always ended by its own process id."""
+"""Starts a server program under test, reads its ready lines, and ends it by its process id; helpers for its clients."""
 
 import ctypes
 import errno
@@ -18,7 +18,7 @@ READY_LINE = re.compile(r"listening on (\S+) engine=(\S+) threads=(\d+)")
 
 
 class Server:
-    """with Server(program, "--listen", ...) as server: the server has printed its ready lines."""
+    """with Server(program, "--listen", ...) as server: inside, the server has printed its ready lines."""
 
     def __init__(self, program, *options, endpoints=1, environment=None, **more):
         self.process = subprocess.Popen([program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -48,12 +48,12 @@ class Server:
         self.process.send_signal(number)
 
     def wait(self):
-        """The exit status and what was written to standard error."""
+        """Waits for the exit. Returns the exit status and the standard error."""
         _, errors = self.process.communicate(timeout=DEADLINE_SECONDS)
         return self.process.returncode, errors.decode()
 
     def stop(self):
-        """Ends it in good order; a sanitizer's findings are no good order."""
+        """Sends SIGTERM and expects exit status 0; a sanitizer report makes it another status."""
         self.signal()
         status, errors = self.wait()
         assert status == 0, f"exit status {status}; standard error: {errors}"
@@ -75,13 +75,12 @@ class Server:
 
 
 def refuse_rings():
-    """For a child before it executes a program (preexec_fn): io_uring_setup(2) is refused with EPERM, by a seccomp filter
-    as containers have (seccomp(2))."""
+    """A preexec_fn that makes io_uring_setup(2) fail with EPERM, by a seccomp filter such as containers have (seccomp(2))."""
     io_uring_setup = 425  # on every architecture (asm-generic/unistd.h)
-    load_number, jump_if_equal, give_back = 0x20, 0x15, 0x06  # linux/bpf_common.h, linux/filter.h
+    load_number, jump_if_equal, return_value = 0x20, 0x15, 0x06  # linux/bpf_common.h, linux/filter.h
     allow, fail_with = 0x7FFF0000, 0x00050000  # linux/seccomp.h
     instructions = ((load_number, 0, 0, 0), (jump_if_equal, 0, 1, io_uring_setup),
-                    (give_back, 0, 0, fail_with | errno.EPERM), (give_back, 0, 0, allow))
+                    (return_value, 0, 0, fail_with | errno.EPERM), (return_value, 0, 0, allow))
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *words) for words in instructions))
     program = ctypes.create_string_buffer(struct.pack("HP", len(instructions), ctypes.addressof(code)))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -91,36 +90,36 @@ def refuse_rings():
 
 
 def environment_with(changes):
-    """This environment without JINDUO_ENGINE, with changes."""
+    """The environment of this process without JINDUO_ENGINE, with changes."""
     environment = {name: value for name, value in os.environ.items() if name != "JINDUO_ENGINE"}
     environment.update(changes or {})
     return environment
 
 
 def run_to_end(program, *options, environment=None, **more):
-    """Runs a program that ends by itself. Returns its exit status, standard output and standard error."""
+    """Runs a program until it exits. Returns its exit status, standard output and standard error."""
     done = subprocess.run([program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                           timeout=DEADLINE_SECONDS, env=environment_with(environment), **more)
     return done.returncode, done.stdout, done.stderr
 
 
 def engines(program):
-    """The engines that a program says it has: "auto (default), NAME, ..."."""
+    """The engines in a program's --help: "auto (default), NAME, ..."."""
     status, output, errors = run_to_end(program, "--help")
     assert status == 0, errors
     choice = re.search(r"--engine NAME\s+auto \(default\),((?:\s+\w+,?)+)$", output, re.MULTILINE)
-    assert choice, f"no list of engines in {output}"
+    assert choice, f"no list of engines in the help: {output}"
     return re.findall(r"\w+", choice.group(1))
 
 
 @functools.cache
 def available_engines(program):
-    """Of these the ones that can be used here: not "proactor", which is one of the others."""
+    """The engines of the program that are available here, without "proactor", which selects one of the others."""
     return [engine for engine in engines(program) if engine != "proactor" and _refusal(program, engine) is None]
 
 
 def _refusal(program, engine):
-    """Why the program cannot use it, or None. Whatever else it says comes when it has its engine."""
+    """The reason why the program cannot use the engine, or None."""
     try:
         with Server(program, "--engine", engine, "--listen", "127.0.0.1:0") as server:
             server.stop()
@@ -130,7 +129,7 @@ def _refusal(program, engine):
 
 
 def connect(endpoint, receive_buffer_bytes=0):
-    """A blocking client of an endpoint in the programs' notation."""
+    """Returns a blocking socket connected to an endpoint, which is written as in the ready lines."""
     if endpoint.startswith("unix:"):
         path = endpoint.removeprefix("unix:")
         family, address = socket.AF_UNIX, "\0" + path[1:] if path.startswith("@") else path
@@ -153,7 +152,7 @@ def connect(endpoint, receive_buffer_bytes=0):
 
 
 def receive(client, length):
-    """Exactly so many bytes, or fewer if the other side ends before."""
+    """Receives exactly length bytes, or fewer if the peer closes before."""
     received = bytearray()
     while len(received) < length:
         piece = client.recv(min(length - len(received), 1 << 20))
@@ -164,7 +163,7 @@ def receive(client, length):
 
 
 def assert_echo(client, sent, expected=None):
-    """The bytes that come back are the ones sent, or those expected."""
+    """Sends and checks that the same bytes come back, or the expected ones."""
     expected = sent if expected is None else expected
     client.sendall(sent)
     received = receive(client, len(expected))
@@ -172,12 +171,12 @@ def assert_echo(client, sent, expected=None):
 
 
 class Barrier:
-    """What was sent on other connections before pass_through was called has been read by the server when it returns:
-    each of its loops has answered a message that came later. (Loopback: send puts the bytes into the receiver's queue
-    before it returns, and a loop handles its connections in the order they became ready, or in one turn.)"""
+    """pass_through returns when the server has read everything that was sent on other connections before the call: each of
+    its loops has echoed a message that was sent later. This holds on loopback: send puts the bytes into the receiver's queue
+    before it returns, and a loop handles its connections in the order in which they became ready, or in one turn."""
 
     def __init__(self, endpoint, loops, message):
-        # Connections are dealt out to the loops in turn.
+        # The server assigns connections to its loops round-robin.
         self._clients = []
         self._message = message
         for _ in range(max(1, loops)):

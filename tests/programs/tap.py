@@ -1,4 +1,4 @@
-"""Tests that speak TAP: one function a test, whose name is the sentence it proves."""
+"""A small test framework that prints TAP. A test is a function; its name states the behaviour."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ _tests = []
 
 
 class Skip(Exception):
-    """Raised by a test that cannot be run here; its text says why."""
+    """Raised by a test that cannot run on this system; its text is the reason."""
 
 
 def test(function):
@@ -20,8 +20,8 @@ def test(function):
 
 
 def test_for_each(parameters):
-    """Registers a test once for each parameter: of a dictionary, whose keys end the tests' names, or of a sequence of
-    values that name themselves."""
+    """Registers a test once for each parameter. The parameters are a dictionary, whose keys are appended to the test's name, or
+    a sequence of values, which are appended themselves."""
     named = parameters if isinstance(parameters, dict) else {str(parameter): parameter for parameter in parameters}
 
     def register(function):
@@ -36,7 +36,7 @@ def _on_alarm(number, frame):
 
 
 def _on_terminate(number, frame):
-    # So that with-statements end what they have started.
+    # An exception, so that with-statements end the programs that they started.
     sys.exit("terminated")
 
 
@@ -54,7 +54,7 @@ def _run(number, name, function, arguments):
     except Skip as reason:
         print(f"ok {number} - {name} # SKIP {reason}", flush=True)
         return True
-    except Exception:  # whatever it is, the other tests are run
+    except Exception:  # any failure: the other tests still run
         print(f"not ok {number} - {name}")
         _comment(traceback.format_exc())
         sys.stdout.flush()

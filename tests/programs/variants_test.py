@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The variants of the Reactor as jd-frame-echo has them: with a thread pool, with threads, in several processes.
+"""jd-frame-echo in its variants of the Reactor: with a thread pool, with sub-Reactors, in several processes.
 
-Arguments: the paths of jd-echo and jd-frame-echo; others are not used.
+Arguments: the paths of jd-echo, jd-frame-echo and jd-chat; only jd-frame-echo is used.
 """
 
 import glob
@@ -39,17 +39,17 @@ def close_all(clients):
         client.close()
 
 
-# ---- a pool ----
+# ---- thread pool ----
 
 @tap.test_for_each({f"work {work_us} us, threads {threads}": (work_us, threads)
                     for work_us in (0, 50) for threads in THREADS})
-def the_pools_answers_keep_the_order_of_each_connections_frames(setup):
+def responses_from_the_pool_keep_the_order_of_each_connections_frames(setup):
     work_us, threads = setup
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "4",
                 "--work-us", str(work_us)) as server:
         clients = connect_many(server.endpoint, 20)
         try:
-            # More than the sixteen of a connection that are at work at a time.
+            # More than 16, the most frames of one connection that are in the pool at a time.
             for number, client in enumerate(clients):
                 client.sendall(numbered_frames(number * 1000, number * 1000 + 200))
             for number, client in enumerate(clients):
@@ -61,7 +61,7 @@ def the_pools_answers_keep_the_order_of_each_connections_frames(setup):
 
 
 def pool_threads(server):
-    """The user and system time, in clock ticks, of each thread of the server whose name is the pool's (proc(5))."""
+    """The user and system time, in clock ticks, of each thread of the server's pool (proc(5))."""
     times = []
     tasks = f"/proc/{server.process.pid}/task"
     for task in os.listdir(tasks):
@@ -73,7 +73,7 @@ def pool_threads(server):
 
 
 def wait_for_pool_threads(server, count):
-    """Each gives itself its name when it begins to run."""
+    """Each thread sets its own name when it starts."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while len(pool_threads(server)) != count:
         assert time.monotonic() < deadline, pool_threads(server)
@@ -81,18 +81,18 @@ def wait_for_pool_threads(server, count):
 
 
 @tap.test
-def the_pools_threads_do_the_work():
+def the_work_is_done_by_the_threads_of_the_pool():
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--pool", "3", "--work-us", "10000") as server:
         with connect(server.endpoint) as client:
             wait_for_pool_threads(server, 3)
             assert_echo(client, numbered_frames(0, 50))
-            # 50 frames of 10 ms, of which a busy machine may give them little.
+            # 50 frames of 10 ms are 50 clock ticks; a busy machine may count far fewer.
             assert sum(pool_threads(server)) >= 2, pool_threads(server)
         server.stop()
 
 
 @tap.test
-def without_a_pool_there_are_no_threads():
+def without_a_pool_the_process_has_one_thread():
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--work-us", "100") as server, \
             connect(server.endpoint) as client:
         assert_echo(client, numbered_frames(0, 20))
@@ -101,13 +101,13 @@ def without_a_pool_there_are_no_threads():
 
 
 @tap.test_for_each(THREADS)
-def frames_at_work_when_the_signal_comes_are_answered_before_the_end(threads):
-    # Sixteen frames, all that a connection may have at work, for one thread with 20 ms for each.
+def frames_in_the_pool_at_the_signal_are_answered_before_the_exit(threads):
+    # 16 frames, the most of one connection in the pool; one thread works on each for 20 ms.
     sent = numbered_frames(0, 16)
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "1",
                 "--work-us", "20000") as server, connect(server.endpoint) as client:
         client.sendall(sent)
-        # With the first answer here, all have been read: they came in one segment.
+        # After the first response the server has read all frames: they arrived in one segment.
         received = receive(client, len(frame(b"000000")))
         server.signal()
         received += receive(client, len(sent))
@@ -117,34 +117,34 @@ def frames_at_work_when_the_signal_comes_are_answered_before_the_end(threads):
 
 
 @tap.test_for_each(THREADS)
-def a_second_signal_does_not_wait_for_what_is_at_work(threads):
-    # Sixteen frames that take seconds.
+def a_second_signal_does_not_wait_for_frames_in_the_pool(threads):
+    # 16 frames that take seconds.
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "1",
                 "--work-us", "300000") as server, connect(server.endpoint) as client:
         client.sendall(numbered_frames(0, 16))
         receive(client, len(frame(b"000000")))
         signal_until_it_ends(server)
         received = receive(client, len(numbered_frames(0, 16)))
-        assert len(received) < len(numbered_frames(0, 15)), "all has been answered"
+        assert len(received) < len(numbered_frames(0, 15)), "all frames have been answered"
         status, _ = server.wait()
-        # The last of the signals may have come when the loop, and with it the signal's handler, was gone.
+        # The last signal may arrive after the loop, and with it the signal handler, has been destroyed.
         assert status in (0, -signal.SIGTERM), status
 
 
 def signal_until_it_ends(server):
-    """As somebody impatient: signals that come before the last one has been looked at count as one (signal(7))."""
+    """Sends signals until the server exits: signals sent while one is pending are merged (signal(7))."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while server.process.poll() is None:
-        assert time.monotonic() < deadline, "it has not ended"
+        assert time.monotonic() < deadline, "the server has not exited"
         server.signal()
         time.sleep(0.01)
 
 
-# ---- threads ----
+# ---- sub-Reactors ----
 
 @tap.test_for_each({" ".join(options): options for options in (
     ("--load-balance", "round-robin"), ("--load-balance", "least"), ("--load-balance", "peer"), ("--reuse-port",))})
-def every_way_to_hand_over_serves(options):
+def every_load_balancing_policy_serves_connections(options):
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", "3", *options) as server:
         clients = connect_many(server.endpoint)
         try:
@@ -156,7 +156,8 @@ def every_way_to_hand_over_serves(options):
 
 
 def status_of_io_threads(server, field):
-    """The values of a field in the status of each, by its name (proc(5)): a sanitizer has threads of its own, that wake."""
+    """The values of a field in the status of each io thread, by thread name (proc(5)). The names exclude a sanitizer's own
+    threads."""
     values = {}
     for path in glob.glob(f"/proc/{server.process.pid}/task/*/status"):
         with open(path, encoding="ascii") as status:
@@ -167,16 +168,16 @@ def status_of_io_threads(server, field):
 
 
 def switches_when_asleep(server):
-    """How often each thread has left its core. A thread that sleeps has nothing left to do that would count later."""
+    """The number of context switches of each thread, read when all sleep: then no work is left that would change it."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while any(state != ["S"] for state in status_of_io_threads(server, "State:").values()):
-        assert time.monotonic() < deadline, "a thread does not sleep"
+        assert time.monotonic() < deadline, "an io thread does not sleep"
         time.sleep(0.01)
     return {name: sum(map(int, counts)) for name, counts in status_of_io_threads(server, "ctxt_switches").items()}
 
 
-def threads_at_work(server, clients):
-    """How many threads have woken, and gone back to sleep, for an exchange with each of the clients."""
+def threads_woken_by(server, clients):
+    """The number of threads that woke up for an exchange with each of the clients."""
     before = switches_when_asleep(server)
     for client in clients:
         assert_echo(client, frame(b"hello"))
@@ -185,14 +186,14 @@ def threads_at_work(server, clients):
 
 
 @tap.test_for_each({"round-robin": ("round-robin", 3), "least": ("least", 3), "peer": ("peer", 1)})
-def connections_of_one_peer_are_on(setup):
+def connections_of_one_peer_are_spread_over_the_threads_of_the_policy(setup):
     policy, expected = setup
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", "3", "--load-balance", policy) as server:
         clients = connect_many(server.endpoint, 12)
         try:
             for client in clients:
-                assert_echo(client, frame(b"up"))  # all have been handed over
-            actual = threads_at_work(server, clients)
+                assert_echo(client, frame(b"up"))  # now all connections are assigned
+            actual = threads_woken_by(server, clients)
             assert actual == expected, f"{actual} threads"
         finally:
             close_all(clients)
@@ -202,8 +203,8 @@ def connections_of_one_peer_are_on(setup):
 # ---- processes ----
 
 class Port:
-    """A TCP port that nobody else gets while this is held, and that servers of SO_REUSEPORT can share: a socket that is
-    bound, but does not listen, gets no connections."""
+    """Reserves a TCP port that servers can share with SO_REUSEPORT. The reserving socket is bound but does not listen, so it
+    gets no connections."""
 
     def __enter__(self):
         self._holder = socket.socket()
@@ -240,11 +241,11 @@ def wait_until_gone(pid):
         except (FileNotFoundError, ProcessLookupError):
             return
         time.sleep(0.01)
-    raise AssertionError(f"process {pid} is there still")
+    raise AssertionError(f"process {pid} still exists")
 
 
 @tap.test_for_each(THREADS)
-def two_servers_started_by_hand_share_a_port(threads):
+def two_servers_with_reuse_port_share_a_port(threads):
     options = ("--reuse-port", "--threads", str(threads))
     with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, *options) as one:
         with Server(FRAME_ECHO, "--listen", endpoint, *options) as other:
@@ -254,14 +255,14 @@ def two_servers_started_by_hand_share_a_port(threads):
                 for client in clients:
                     assert_echo(client, frame(b"hello"))
                 busy = [sockets(server.process.pid) for server in (one, other)]
-                # The kernel deals them out by a hash: that one gets none of 64 is as good as impossible.
+                # The kernel assigns connections by a hash: the probability that a server gets none of 64 is negligible.
                 assert all(after > before for before, after in zip(idle, busy)), (idle, busy)
                 assert sum(busy) - sum(idle) == CONNECTIONS, (idle, busy)
             finally:
                 close_all(clients)
             other.stop()
         with connect(endpoint) as client:
-            assert_echo(client, frame(b"one is left"))
+            assert_echo(client, frame(b"one server is left"))
         one.stop()
 
 
@@ -284,8 +285,8 @@ def connections_are_spread_over_the_processes(threads):
 
 
 @tap.test_for_each({"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM})
-def a_signal_to_all_processes_at_once_ends_them_in_good_order(number):
-    # As a terminal's interrupt, or a service manager, tells them all; they have work that must not be lost.
+def a_signal_to_all_processes_at_once_drains_and_ends_each(number):
+    # As a terminal or a service manager does. Frames are in the pool at that moment and must be answered.
     sent = numbered_frames(0, 16)
     with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, "--processes", "2", "--pool", "8",
                                     "--work-us", "5000", endpoints=2) as server:
@@ -294,7 +295,7 @@ def a_signal_to_all_processes_at_once_ends_them_in_good_order(number):
         try:
             for client in clients:
                 client.sendall(sent)
-            # With a thread for each, none is far ahead.
+            # One thread for each connection, so that no connection is far ahead of the others.
             received = [receive(client, len(frame(b"000000"))) for client in clients]
             for process in processes:
                 os.kill(process, number)
@@ -309,30 +310,30 @@ def a_signal_to_all_processes_at_once_ends_them_in_good_order(number):
 
 
 @tap.test
-def a_parent_that_is_killed_takes_its_processes_along():
+def the_children_exit_when_their_parent_is_killed():
     with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, "--processes", "2", endpoints=2) as server:
         processes = children(server.process.pid)
         assert len(processes) == 2
         with connect(endpoint) as client:
             assert_echo(client, frame(b"hello"))
             server.signal(signal.SIGKILL)
-            assert client.recv(1) == b"", "more than the end"
+            assert client.recv(1) == b"", "bytes instead of end of file"
         for process in processes:
             wait_until_gone(process)
 
 
 @tap.test
-def a_process_that_dies_ends_the_others_and_is_told():
+def a_killed_child_ends_the_others_and_is_reported():
     with Port() as endpoint, Server(FRAME_ECHO, "--listen", endpoint, "--processes", "3", endpoints=3) as server:
         victim, *others = children(server.process.pid)
         os.kill(victim, signal.SIGKILL)
-        assert server.wait() == (FAILED, f"jd-frame-echo: process {victim}: Killed\n")
+        assert server.wait() == (FAILED, f"jd-frame-echo: process {victim} was killed by a signal: Killed\n")
         for process in others:
             wait_until_gone(process)
 
 
 @tap.test
-def processes_that_cannot_listen_say_so_and_all_end():
+def processes_that_cannot_listen_print_the_reason_and_all_exit():
     with socket.create_server(("127.0.0.1", 0)) as holder:
         endpoint = f"127.0.0.1:{holder.getsockname()[1]}"
         status, output, errors = run_to_end(FRAME_ECHO, "--listen", endpoint, "--processes", "2")

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""What the README, in both languages, the guide and the pages on the Proactor show is true: their C is compiled, their programs are run.
+"""The C code in both READMEs, the guide and the pages on the Proactor compiles, and its programs do what the text says.
 
-A block of C with a main function is a program that takes an endpoint as its argument; the line in front of it says what
-becomes of it, <!-- sends "hello\\n", gets "HELLO\\n" --> for a server (without such a line it is an echo) or
-<!-- prints "hello\\n" --> for a client of an echo server. Any other block is compiled alone, behind the usual
-#includes.
+A block of C with a main function is a program that takes an endpoint as its argument. The line before it gives the expected
+behaviour: <!-- sends "hello\\n", gets "HELLO\\n" --> for a server (without such a line: an echo server), or
+<!-- prints "hello\\n" --> for a client of an echo server. Any other block is only compiled, after the usual #includes.
 
-Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, b_sanitize, what the
-library is to be linked with, the C compiler.
+Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, the value of b_sanitize, the linker option for
+the library's dependency, the C compiler.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ ROOT, LIBRARY = map(pathlib.Path, sys.argv[1:3])
 SMALLEST, FRAME_ECHO, SANITIZE, NEEDED, *CC = sys.argv[3:]
 READMES = ("README.md", "README.zh-CN.md")
 TEXTS = (*READMES, "docs/guide.md", "docs/proactor.md", "docs/reactor-and-proactor.md")
-OTHER_TEXTS = ("docs/architecture.md", "docs/pitfalls.md")   # they show no program
+OTHER_TEXTS = ("docs/architecture.md", "docs/pitfalls.md")   # without C blocks that are compiled
 PROJECT_TEXTS = ("CONTRIBUTING.md", "SECURITY.md")
 DEADLINE_SECONDS = 30
 POLL_SECONDS = 0.02
@@ -46,7 +45,7 @@ def text_of(name):
 
 
 def blocks(is_program):
-    """Their names and matches."""
+    """The C blocks with, or without, a main function, as a dictionary from FILE:LINE to the match."""
     found = {}
     for text in TEXTS:
         for match in BLOCK.finditer(text_of(text)):
@@ -69,12 +68,12 @@ def compiled(directory, code, *options):
 
 @contextlib.contextmanager
 def running(program):
-    """Serves an endpoint of its own until the end of the with-statement."""
+    """Runs a server on an endpoint of its own until the end of the with-statement; yields the endpoint's abstract name."""
     name = f"jinduo-readme-{os.getpid()}-{time.monotonic_ns()}"
     with subprocess.Popen([program, f"unix:@{name}"], stdout=subprocess.DEVNULL) as server:
         try:
             yield name
-            assert server.poll() is None, f"ended with status {server.returncode}"
+            assert server.poll() is None, f"the server exited with status {server.returncode}"
         finally:
             server.terminate()
 
@@ -104,24 +103,24 @@ def assert_answers(program, sent, wanted):
         answer = b""
         while len(answer) < len(wanted):
             piece = client.recv(len(wanted) - len(answer))
-            assert piece, f"ended after {answer!r}"
+            assert piece, f"end of file after {answer!r}"
             answer += piece
         assert answer == wanted, answer
 
 
 def assert_prints(program, wanted):
     with running(SMALLEST) as name:
-        connect(name).close()  # it listens
+        connect(name).close()  # wait until the server listens
         done = subprocess.run([program, f"unix:@{name}"], stdin=subprocess.DEVNULL, capture_output=True, check=False,
                               timeout=DEADLINE_SECONDS)
     assert (done.returncode, done.stdout) == (0, wanted), done
 
 
 @tap.test_for_each(blocks(is_program=True))
-def a_program_that_is_shown_does_what_is_said(block):
+def a_shown_program_behaves_as_its_note_says(block):
     note = block["note"] or r'sends "hello\n", gets "hello\n"'
     server, client = SERVER_NOTE.fullmatch(note), CLIENT_NOTE.fullmatch(note)
-    assert server or client, f"not understood: {note}"
+    assert server or client, f"unknown note: {note}"
     with tempfile.TemporaryDirectory() as directory:
         program = compiled(directory, block["code"], LIBRARY, "-pthread", NEEDED)
         if server:
@@ -131,7 +130,7 @@ def a_program_that_is_shown_does_what_is_said(block):
 
 
 @tap.test_for_each(blocks(is_program=False))
-def a_part_that_is_shown_compiles(block):
+def a_shown_part_compiles(block):
     with tempfile.TemporaryDirectory() as directory:
         compiled(directory, USUAL_INCLUDES + block["code"], "-c", "-Wno-unused-function", "-Wno-unused-parameter")
 
@@ -147,7 +146,7 @@ def the_smallest_server_echoes():
 
 
 @tap.test_for_each((*TEXTS, *OTHER_TEXTS, *PROJECT_TEXTS))
-def only_files_and_headings_that_exist_are_linked(text):
+def all_linked_files_and_headings_exist(text):
     directory = (ROOT / text).parent
     links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text_of(text))
     assert links, "no links"
@@ -160,14 +159,14 @@ def only_files_and_headings_that_exist_are_linked(text):
 
 
 @tap.test_for_each((*TEXTS, *OTHER_TEXTS))
-def only_public_names_that_exist_are_named(text):
+def all_named_public_names_exist(text):
     headers = "".join(header.read_text(encoding="utf-8") for header in (ROOT / "include" / "jinduo").glob("*.h"))
     missing = set(NAME.findall(text_of(text))) - set(NAME.findall(headers))
     assert not missing, missing
 
 
 @tap.test
-def the_options_of_the_frame_server_that_are_shown_exist():
+def the_shown_options_of_jd_frame_echo_exist():
     known = subprocess.run([FRAME_ECHO, "--help"], capture_output=True, text=True, check=True).stdout
     for text in TEXTS:
         for line in re.findall(r"^.*jd-frame-echo .*$", text_of(text), re.MULTILINE):

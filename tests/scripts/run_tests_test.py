@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The test runner, scripts/run_tests.py, on builds of little programs that fail as real ones do: which of them get a second
-chance, which fail, and what is counted and printed.
+"""The test runner, scripts/run_tests.py, on builds of small programs that fail as real test programs do: which of them are run
+again, which fail the run, and what is counted and printed.
 
 Argument: the path of run_tests.py.
 """
@@ -17,8 +17,8 @@ from test_results import Suite
 
 RUNNER = sys.argv[1]
 
-# What comes first in each program: count says which of its runs this is, and nothing else may run at the same time as a run
-# alone. Its name is $1.
+# The beginning of each program. $1 is its name. It sets count to the number of this run, from 1, and records the begin and the
+# end of the run in the file order.
 PROLOGUE = """
 count=$(($(cat "$1.count" 2>/dev/null || echo 0) + 1))
 echo $count >"$1.count"
@@ -57,7 +57,7 @@ PROGRAMS = {
 
 
 class Build:
-    """A build directory whose suites are these programs: names, with meson's suites."""
+    """A build directory whose suites are these programs; programs maps names to their meson suites."""
 
     def __init__(self, directory, programs):
         self.directory = Path(directory)
@@ -84,7 +84,7 @@ class Build:
 
     @property
     def counts(self):
-        """Passed, failed and unstable, of the last run."""
+        """The numbers of passed, failed and unstable in the last line of the tally."""
         return tuple(map(int, self.tally.read_text(encoding="utf-8").splitlines()[-1].split()))
 
     def runs_of(self, name):
@@ -97,7 +97,7 @@ class Build:
 
 
 def run_of(*names):
-    """A run of these programs, and its build, which is gone afterwards."""
+    """Runs these programs. Returns the build with its results; its directory has been removed."""
     with tempfile.TemporaryDirectory() as directory:
         build = Build(directory, dict.fromkeys(names, ()))
         build.run()
@@ -112,7 +112,7 @@ def equal(value, expected):
 
 
 @tap.test
-def what_passes_runs_once():
+def a_suite_that_passes_runs_once():
     build = run_of("good")
     equal(build.runs, {"good": 1})
     equal(build.counted, (2, 0, 0))
@@ -120,7 +120,7 @@ def what_passes_runs_once():
 
 
 @tap.test
-def what_fails_once_then_passes_twice_is_unstable_and_does_not_fail_the_run():
+def a_suite_that_fails_once_then_passes_twice_is_unstable_and_does_not_fail_the_run():
     build = run_of("good", "bad_once")
     equal(build.runs, {"good": 1, "bad_once": 3})
     equal(build.counted, (4, 0, 1))
@@ -131,7 +131,7 @@ def what_fails_once_then_passes_twice_is_unstable_and_does_not_fail_the_run():
 
 
 @tap.test
-def what_fails_always_fails_the_run():
+def a_suite_that_always_fails_fails_the_run():
     build = run_of("bad")
     equal(build.runs, {"bad": 2})
     equal(build.counted, (1, 1, 0))
@@ -140,38 +140,38 @@ def what_fails_always_fails_the_run():
 
 
 @tap.test_for_each(["bad_twice", "bad_then_good_then_bad"])
-def what_passes_alone_but_once_fails_the_run(name):
+def a_suite_that_passes_only_one_of_two_reruns_fails_the_run(name):
     build = run_of(name)
     equal(build.counted, (1, 1, 0))
     equal(build.noted, "")
 
 
-def gets_no_second_chance(name, reason):
+def assert_not_run_again(name, reason):
     build = run_of(name)
     equal(build.runs, {name: 1})
     equal(build.counted[1:], (1, 0))
     equal(build.noted, "")
-    assert f"no second chance: {reason}\n" in build.printed, build.printed
+    assert f", not run again: {reason}\n" in build.printed, build.printed
 
 
 @tap.test_for_each(["killed_once", "killed_at_its_end_once", "test_killed_once", "test_gone_once", "silent_about_a_test_once",
                     "without_plan_once", "bails_out_once", "strange_status_once", "status_of_failure_once"])
-def a_crash_gets_no_second_chance(name):
-    gets_no_second_chance(name, "crashed")
+def a_suite_that_crashed_is_not_run_again(name):
+    assert_not_run_again(name, "crashed")
 
 
 @tap.test_for_each(["hangs_once", "test_hangs_once", "python_test_hangs_once"])
-def a_hang_gets_no_second_chance(name):
-    gets_no_second_chance(name, "hung")
+def a_suite_that_hung_is_not_run_again(name):
+    assert_not_run_again(name, "hung")
 
 
 @tap.test_for_each(["race_once", "overflow_once", "leak_once", "undefined_once"])
-def what_a_sanitizer_stops_gets_no_second_chance(name):
-    gets_no_second_chance(name, "stopped by a sanitizer")
+def a_suite_stopped_by_a_sanitizer_is_not_run_again(name):
+    assert_not_run_again(name, "stopped by a sanitizer")
 
 
 @tap.test
-def second_runs_come_after_all_others_and_alone():
+def reruns_follow_all_first_runs_and_run_alone():
     build = run_of("unlucky_1", "slow_once", "good", "unlucky_2")
     equal(build.counted, (8, 0, 3))
     first = [line for line in build.order if line.endswith(" 1")]
@@ -192,7 +192,7 @@ def three_unstable_suites_do_not_fail_the_run():
 def four_unstable_suites_fail_the_run():
     build = run_of("unlucky_1", "unlucky_2", "unlucky_3", "unlucky_4")
     equal(build.counted, (8, 1, 4))
-    assert "\nFAILED 4 unstable suites, more than 3\n" in build.printed, build.printed
+    assert "\nFAILED 4 unstable suites, at most 3 are allowed\n" in build.printed, build.printed
 
 
 @tap.test
@@ -209,7 +209,7 @@ def unstable_suites_of_all_builds_count_together_and_fail_the_run_once():
 
 
 @tap.test
-def a_run_whose_every_suite_fails_is_no_bad_luck():
+def if_more_than_eight_suites_fail_none_is_run_again():
     names = [f"unlucky_{number}" for number in range(1, 10)]
     build = run_of(*names)
     equal(set(build.runs.values()), {1})
@@ -217,15 +217,15 @@ def a_run_whose_every_suite_fails_is_no_bad_luck():
 
 
 @tap.test
-def engines_are_those_of_mesons_suites():
+def engines_and_options_are_read_from_the_meson_suites():
     with tempfile.TemporaryDirectory() as directory:
         build = Build(directory, {"good reactor": ("behaviour", "engine-reactor"),
                                   "good io_uring": ("behaviour", "engine-io_uring"),
                                   "good sqpoll": ("behaviour", "engine-io_uring", "option-sqpoll"),
                                   "bad_once late": ("behaviour",)})
         build.run()
-        assert "\ntests on each engine: reactor 2, io_uring 2\n" in build.printed, build.printed
-        assert "\nwith each option of the ring: sqpoll 2\n" in build.printed, build.printed
+        assert "\ntests on every engine: reactor 2, io_uring 2\n" in build.printed, build.printed
+        assert "\ntests with each option of io_uring: sqpoll 2\n" in build.printed, build.printed
         rows = {line[:15].strip(): line.split()[-4] for line in build.printed.splitlines() if line.startswith(("good", "bad"))}
         equal(rows["good"], "2")
         assert "good sqpoll" in rows and "bad_once late" in rows, rows
@@ -240,27 +240,27 @@ def differences(*suites):
 
 
 @tap.test
-def an_engine_on_which_a_suite_has_fewer_tests_is_told_of():
+def a_suite_with_fewer_tests_on_one_engine_is_reported():
     equal(differences(suite("a reactor", "reactor", 2), suite("a io_uring", "io_uring", 2)), [])
     equal(differences(suite("a reactor", "reactor", 2), suite("a io_uring", "io_uring", 1)),
-          ["a: not the same tests on each engine: reactor 2, io_uring 1"])
+          ["a: the number of tests differs between engines: reactor 2, io_uring 1"])
     equal(differences(suite("a reactor", "reactor", 2), suite("a io_uring", "io_uring", 2), suite("b io_uring", "io_uring", 2)),
-          ["b: not the same tests on each engine: reactor 0, io_uring 2"])
+          ["b: the number of tests differs between engines: reactor 0, io_uring 2"])
 
 
 @tap.test
-def the_late_engine_need_not_have_all_tests():
+def the_late_engine_may_have_fewer_tests():
     equal(differences(suite("a reactor", "reactor", 2), suite("a late", "late", 1)), [])
 
 
 @tap.test
-def suites_of_some_engines_are_compared_on_these():
+def suites_of_a_kind_are_compared_on_the_engines_of_the_kind():
     others = suite("a reactor", "reactor", 2), suite("a io_uring", "io_uring", 2), suite("a simulated", "simulated", 2)
     equal(differences(*others, suite("b io_uring", "io_uring", 3, "completion"), suite("b simulated", "simulated", 3, "completion"),
                       suite("c io_uring", "io_uring", 1, "ring"), suite("d reactor", "reactor", 1, "unit"),
                       suite("d io_uring", "io_uring", 1, "unit")), [])
     equal(differences(*others, suite("b io_uring", "io_uring", 3, "completion"), suite("b simulated", "simulated", 2, "completion")),
-          ["b: not the same tests on each engine: io_uring 3, simulated 2"])
+          ["b: the number of tests differs between engines: io_uring 3, simulated 2"])
 
 
 if __name__ == "__main__":
