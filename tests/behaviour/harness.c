@@ -56,27 +56,27 @@ bool engine_is(const char *name)
     return strcmp(engine_under_test()->name, name) == 0;
 }
 
-bool ring_option_is(const char *name)
+bool option_is(const char *name)
 {
-    const char *option = getenv("JD_TEST_RING_OPTION");
+    const char *option = getenv("JD_TEST_OPTION");
 
     return option != NULL && strcmp(option, name) == 0;
 }
 
 unsigned engine_patience(void)
 {
-    return engine_is("late") || engine_is("simulated") || ring_option_is("sqpoll") ? 50 : 1;
+    return engine_is("late") || engine_is("simulated") ? 50 : 1;
 }
 
-static void force_ring_option(jd_event_loop_options *options)
+static void force_option(jd_event_loop_options *options)
 {
-    enum { SQPOLL_IDLE_MS = 1 }; /* both happens all the time: the thread is at work, and it has to be woken */
+    enum { BUSY_POLL_US = 200 };
 
-    if (ring_option_is("gather"))
+    if (option_is("gather"))
         proactor_gathering_share = 1;
-    if (ring_option_is("sqpoll"))
-        options->ring_sqpoll_idle_ms = SQPOLL_IDLE_MS;
-    if (ring_option_is("zero_copy"))
+    if (option_is("busy_poll"))
+        options->busy_poll_us = BUSY_POLL_US;
+    if (option_is("zero_copy"))
         options->zero_copy_send_bytes = 1;
 }
 
@@ -85,7 +85,7 @@ jd_event_loop *make_loop(const jd_event_loop_options *options)
     jd_event_loop_options wanted = options != NULL ? *options : (jd_event_loop_options){ 0 };
     jd_event_loop *loop = NULL;
 
-    force_ring_option(&wanted);
+    force_option(&wanted);
     ck_assert_int_eq(event_loop_create_on(&loop, &wanted, engine_under_test()), 0);
     return loop;
 }
@@ -131,15 +131,6 @@ void pump_turns(unsigned turns)
         ck_assert_int_ge(jd_event_loop_run_once(the_loop, 0), 0);
 }
 
-static bool ring_has_submissions(void)
-{
-#if JD_WITH_IO_URING
-    return io_uring_sq_ready(&uring_of(proactor_of_loop(the_loop)->backend)->ring) > 0;
-#else
-    return false;
-#endif
-}
-
 static const struct simulated *the_simulated(void)
 {
     return simulated_of(proactor_of_loop(the_loop)->backend);
@@ -148,8 +139,6 @@ static const struct simulated *the_simulated(void)
 /* What another thread is about to do for the loop has not happened yet, however long the loop has had nothing to do. */
 static bool is_at_work(void)
 {
-    if (ring_option_is("sqpoll"))
-        return ring_has_submissions();
     return engine_is("simulated") && the_simulated()->workers.given > 0;
 }
 
@@ -161,12 +150,9 @@ size_t memory_in_use(void)
     return jd_memory_in_use() - kept;
 }
 
-/* The kernel's thread, which nobody sees at work, gets some more turns. */
 void pump_until_quiet(void)
 {
-    unsigned turns = ring_option_is("sqpoll") ? 5 * QUIET_TURNS : QUIET_TURNS;
-
-    for (unsigned quiet = 0; quiet < turns;) {
+    for (unsigned quiet = 0; quiet < QUIET_TURNS;) {
         jd_event_loop_statistics before = statistics(), after;
         ck_assert_int_ge(jd_event_loop_run_once(the_loop, 1), 0);
         after = statistics();

@@ -37,7 +37,7 @@
  * (service callbacks are not called any more then, so that arg may be a variable of the test), that descriptors and
  * memory are what they were and that each connection's story begins with up and ends with its only down.
  * JD_TEST_ENGINE names the engine: "late" (tests/support/late_engine.h), "old_uring" (io_uring as before Linux 6.12) or
- * one compiled in; default "reactor". JD_TEST_RING_OPTION names an option that the loops have besides those that a test
+ * one compiled in; default "reactor". JD_TEST_OPTION names an option that the loops have besides those that a test
  * asks for. */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
@@ -55,8 +55,8 @@ const struct engine_ops *engine_under_test(void);
 /* Whether that is its name. */
 bool engine_is(const char *name);
 
-/* Whether the suite runs once more with that option of io_uring's: "sqpoll", "zero_copy" (meson.build). */
-bool ring_option_is(const char *name);
+/* Whether the suite runs once more with that option: "busy_poll", and of io_uring "zero_copy" and "gather" (meson.build). */
+bool option_is(const char *name);
 
 /* What the late engine stretches, and an engine whose operations are carried out by threads while turns go by, tests allow
  * for: 1, or the factor by which it may need more turns. */

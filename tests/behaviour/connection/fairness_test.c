@@ -286,12 +286,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, a_connection_dispatches_no_more_than_its_budget_in_a_turn_and_loses_nothing, 0, 3);
     tcase_add_test(tests, data_and_the_fin_behind_it_in_one_event_are_both_told);
     tcase_add_test(tests, a_fin_behind_a_short_receive_is_told);
-    /* At an urgent mark tcp_recvmsg (net/ipv4/tcp.c) finds nothing while a signal is pending, as task work is for the
-     * kernel's thread: docs/io_uring.md. */
-    if (!ring_option_is("sqpoll")) {
-        tcase_add_test(tests, bytes_behind_urgent_data_do_not_wait_for_another_event);
-        tcase_add_test(tests, bytes_behind_urgent_data_that_came_first_do_not_wait_either);
-    }
+    tcase_add_test(tests, bytes_behind_urgent_data_do_not_wait_for_another_event);
+    tcase_add_test(tests, bytes_behind_urgent_data_that_came_first_do_not_wait_either);
     tcase_add_test(tests, bytes_that_arrived_during_a_pause_are_told_at_resume);
     tcase_add_loop_test(tests, a_flood_on_one_connection_delays_the_others_by_a_few_turns_only, 0, 2);
     tcase_add_test(tests, a_crowd_of_floods_is_served_evenly);

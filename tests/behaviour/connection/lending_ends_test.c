@@ -334,7 +334,7 @@ void suite_add_tests(Suite *suite)
 
     tcase_add_loop_test(tests, all_comes_back_once_and_before_down_however_the_connection_ends, 0, 12);
     tcase_add_test(tests, what_is_queued_when_the_loop_is_destroyed_comes_back);
-    if (ring_option_is("zero_copy")) /* page by page to peers with tiny buffers takes minutes: docs/io_uring.md */
+    if (option_is("zero_copy")) /* page by page to peers with tiny buffers takes minutes: docs/io_uring.md */
         return;
     tcase_add_loop_test(tests, a_file_that_has_become_shorter_ends_the_connection, 0, 2);
     if (!engine_is("late")) /* which does not send by sendfile(2) */

@@ -54,7 +54,7 @@ static void ask(jd_connection_task function)
 START_TEST(a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_loses_nothing)
 {
     /* A thread of the kernel's goes on until it has seen the cancel, if need be until it has no block left. */
-    const size_t most = ring_option_is("sqpoll") ? 1024 * KIB : 512 * KIB; /* a region of blocks, and more */
+    const size_t most = 512 * KIB; /* a region of blocks, and more */
     static unsigned char data[64 * KIB];
     size_t sent = 0, memory_before;
     serve(&(struct service){ .on_up = pause_it, .on_message = expect_pattern });

@@ -419,7 +419,7 @@ static void fill(jd_tcp_connection *connection, void *arg)
 START_TEST(a_peer_that_never_reads_costs_no_more_than_the_output_limit)
 {
     /* Uncopied, what the kernel has taken lies in our memory: as much as the socket's buffer may become (tcp(7)). */
-    size_t limit = 2 * MIB, kernels = ring_option_is("zero_copy") ? 4 * MIB : 0, memory_before;
+    size_t limit = 2 * MIB, kernels = option_is("zero_copy") ? 4 * MIB : 0, memory_before;
     serve(&(struct service){ .options.output_limit = limit });
     int client = client_connect_with_receive_buffer(TINY_BUFFER_BYTES);
     PUMP_UNTIL(connections_up() == 1);
