@@ -19,13 +19,11 @@ IDLE_BYTES_GOAL = 200
 RING_BYTES_GOAL = 1 << 20
 IDLE_CONNECTIONS = 9000
 SECONDS = 1                 # default duration of a measurement
-ONCE = ("raw_epoll", "simulated", "sqpoll", "zero_copy")   # measured in the first round only, for information
+ONCE = ("raw_epoll", "simulated", "zero_copy")   # measured in the first round only, for information
 ZERO_COPY_BYTES = 16384     # least size of a zero-copy send
-SQPOLL_IDLE_MS = 10         # time without work after which the kernel's thread sleeps
 IDLE_ENGINES = ("io_uring", "reactor")
 NAMES = {"io_uring": "io_uring", "raw_uring": "raw io_uring", "reactor": "Reactor", "raw_epoll": "raw epoll",
-         "simulated": "simulated", "sqpoll": "io_uring, SQPOLL",
-         "zero_copy": "io_uring, zero-copy"}
+         "simulated": "simulated", "zero_copy": "io_uring, zero-copy"}
 WIDTH = 26
 
 
@@ -89,8 +87,7 @@ def sides_of(programs, row):
     own = ("--threads", "0", "--statistics", *(("--busy-poll", "200") if row.spins else ()), "--engine")
     sides = {"io_uring": (row.server, (*own, "io_uring")), "raw_uring": ("raw-uring", raw),
              "reactor": (row.server, (*own, "reactor")), "raw_epoll": ("raw-epoll", raw),
-             "simulated": (row.server, (*own, "simulated")),
-             "sqpoll": (row.server, (*own, "io_uring", "--sqpoll", str(SQPOLL_IDLE_MS)))}
+             "simulated": (row.server, (*own, "simulated"))}
     if row.large:
         sides = {"io_uring": sides["io_uring"], "reactor": sides["reactor"],
                  "zero_copy": (row.server, (*own, "io_uring", "--zero-copy", str(ZERO_COPY_BYTES)))}

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000, SQPOLL_MAX_MS = 10000 };
+enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000 };
 
 #define ENGINES "auto, reactor, proactor, io_uring or simulated"
 
@@ -26,8 +26,6 @@ const char program_common_help[] =
     "1\n"
     "                            implies --reuse-port (default 1)\n"
     "  -b, --busy-poll US        poll for events for US microseconds before sleeping, 0 to 1000000 (default 0)\n"
-    "      --sqpoll MS           io_uring only: a kernel thread takes submissions (SQPOLL) and sleeps after MS\n"
-    "                            milliseconds without work, 0 to 10000; 0: no kernel thread (default 0)\n"
     "      --zero-copy BYTES     io_uring only: send BYTES or more without copying; 0: copy every send (default 0)\n"
     "  -s, --statistics          print the loop's counters at exit; with --threads, those of the accepting loop\n"
     "  -h, --help                print this text and exit\n";
@@ -105,10 +103,6 @@ void program_option(struct program *program, int option, const char *value)
         break;
     case PROGRAM_OPTION_PROCESSES:
         program->processes = (unsigned)program_number(program, "--processes", value, 1, PROCESSES_MAX);
-        break;
-    case PROGRAM_OPTION_SQPOLL:
-        program->loop_options.ring_sqpoll_idle_ms =
-            (uint32_t)program_number(program, "--sqpoll", value, 0, SQPOLL_MAX_MS);
         break;
     case PROGRAM_OPTION_ZERO_COPY:
         program->loop_options.zero_copy_send_bytes =

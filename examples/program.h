@@ -37,7 +37,6 @@ enum {
     PROGRAM_OPTION_LOAD_BALANCE = 27,
     PROGRAM_OPTION_REUSE_PORT,
     PROGRAM_OPTION_PROCESSES,
-    PROGRAM_OPTION_SQPOLL,
     PROGRAM_OPTION_ZERO_COPY
 };
 
@@ -55,7 +54,6 @@ enum {
     { "load-balance", required_argument, NULL, PROGRAM_OPTION_LOAD_BALANCE }, \
     { "reuse-port", no_argument, NULL, PROGRAM_OPTION_REUSE_PORT },     \
     { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }, \
-    { "sqpoll", required_argument, NULL, PROGRAM_OPTION_SQPOLL },         \
     { "zero-copy", required_argument, NULL, PROGRAM_OPTION_ZERO_COPY }
 /* clang-format on */
 

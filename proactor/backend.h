@@ -46,6 +46,10 @@ enum operation_readiness {
     READY_HANGUP = 0x10,
 };
 
+/* Some kernels write to a description of the buffers when the operation completes (recvmsg(2): msg_flags). OPCODE_RECEIVE
+ * with several buffers needs this memory: without it only the first buffer is received into. */
+enum { BACKEND_MEMORY_BYTES = 56 };
+
 struct operation_request {
     enum backend_opcode opcode;
     uint64_t token;          /* below 2^63; unique among the operations in flight */
@@ -53,6 +57,7 @@ struct operation_request {
     uint32_t poll_events;    /* OPCODE_POLL: of operation_readiness; READY_ERROR and READY_HANGUP are always reported */
     const jd_iovec *buffers; /* receive, send, read, write */
     int buffer_count;
+    void *memory; /* BACKEND_MEMORY_BYTES, aligned as uint64_t: the backend's until the final completion. NULL: none */
     bool zero_copy;           /* OPCODE_SEND: the kernel reads the memory itself; see completion.more */
     bool more_follows;        /* OPCODE_SEND: a partial segment may be delayed, more data comes (MSG_MORE in send(2)) */
     bool completion_optional; /* OPCODE_SEND: the completion may be reported some microseconds late */

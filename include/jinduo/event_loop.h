@@ -64,12 +64,6 @@ typedef struct jd_event_loop_options {
     uint32_t flush_connections; /* connections; 0: 32, on io_uring 128 */
     uint32_t flush_age_us;      /* microseconds; 0: 50 */
 
-    /* SQPOLL, on io_uring only; other engines ignore it: a kernel thread takes the loop's submissions, so that receives and
-     * sends need no system call (io_uring_setup(2), IORING_SETUP_SQPOLL). The value: after how many milliseconds without
-     * submissions that thread sleeps. 0 (default): no such thread. At most 10 000. While there is work the thread keeps one
-     * core busy for each loop, io threads' loops included. See docs/io_uring.md. */
-    uint32_t ring_sqpoll_idle_ms;
-
     /* Zero copy, on io_uring only; other engines ignore it: sends of at least so many bytes on TCP connections are not
      * copied into the kernel. 0 (default): all sends are copied.
      * - The kernel owns the memory until the peer has acknowledged the bytes: also memory of
@@ -86,8 +80,7 @@ typedef struct jd_event_loop_options {
  * from then on to the thread that first ran it.
  *
  * Returns 0; JD_EINVAL (an option out of range, an unknown engine, an invalid JINDUO_ENGINE); JD_ENOTSUP, JD_EPERM or
- * JD_ENOSYS (the engine is not available: the log and jd_engine_available give the reason); JD_EAGAIN (no thread for
- * ring_sqpoll_idle_ms); JD_ENOMEM; JD_EMFILE (no descriptor left, or already 255 loops in the process); JD_ENFILE.
+ * JD_ENOSYS (the engine is not available: the log and jd_engine_available give the reason); JD_ENOMEM; JD_EMFILE (no descriptor left, or already 255 loops in the process); JD_ENFILE.
  *
  * May be called from any thread. After fork(2) the loop belongs to the parent alone: the child must not use or destroy
  * it. */

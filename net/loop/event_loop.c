@@ -24,7 +24,6 @@ enum {
     FLUSH_CONNECTIONS = 32,
     FLUSH_AGE_US = 50,
     BUSY_POLL_MAX_US = 1000 * 1000,
-    RING_SQPOLL_IDLE_MAX_MS = 10 * 1000,
     QUEUE_CELLS = 4096, /* 24 bytes each */
 };
 
@@ -45,10 +44,7 @@ jd_event_loop *event_loop_current(void)
 
 static int options_check(const jd_event_loop_options *options)
 {
-    bool in_range =
-        options->busy_poll_us <= BUSY_POLL_MAX_US && options->ring_sqpoll_idle_ms <= RING_SQPOLL_IDLE_MAX_MS;
-
-    return in_range ? 0 : JD_EINVAL;
+    return options->busy_poll_us <= BUSY_POLL_MAX_US ? 0 : JD_EINVAL;
 }
 
 static uint32_t or_default(uint32_t value, uint32_t default_value)

@@ -110,13 +110,16 @@ int64_t proactor_prepare_wait(struct engine *engine, int64_t timeout_ns)
 int proactor_wait(struct engine *engine, int64_t timeout_ns)
 {
     struct proactor_engine *proactor = proactor_of(engine);
-    int count;
+    int count, finished;
 
     timeout_ns = engine_prepare_wait(proactor, timeout_ns);
     count = proactor->backend->ops->wait(proactor->backend, timeout_ns);
     if (proactor_accept_waits(proactor))
         proactor->reported += proactor_retry_accepting(proactor);
-    operations_report_finished(&proactor->operations);
+    /* Operations that finish without a completion of this wait are events, too: a wait that polls busily ends by them. */
+    finished = (int)operations_report_finished(&proactor->operations);
+    if (count == 0)
+        count = finished;
     proactor_receive_waited(proactor);
     if (count < 0 || proactor->error < 0)
         return count < 0 ? count : proactor->error;

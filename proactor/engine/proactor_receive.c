@@ -157,19 +157,18 @@ void proactor_continue_streams(struct proactor_engine *proactor)
         receive_waiters_try_first(proactor, list);
 }
 
-/* Receives of an earlier turn have not been tried yet: a kernel thread takes submissions (SQPOLL), perhaps on this
- * processor. */
-static bool waiters_await_kernel_thread(const struct proactor_engine *proactor)
+/* Receives of an earlier turn have not been tried yet: their entries are parked, as the kernel takes none. */
+static bool waiters_are_parked(const struct proactor_engine *proactor)
 {
     return proactor->receiving.waiters_untried && proactor->turn != proactor->receiving.untried_turn;
 }
 
 /* Returns 0 if there is room: waiters submit in each turn until all receive. Without room only time can bring memory.
- * While a kernel thread has yet to try the former waiters, the wait is short, so that the thread gets the processor. */
+ * While the former waiters are parked, the wait is short. */
 int64_t proactor_receive_patience(const struct proactor_engine *proactor)
 {
     if (proactor->receiving.receive_waiters_priority.first != NULL || proactor->operations.receive_waiters != NULL ||
-        !waiters_await_kernel_thread(proactor))
+        !waiters_are_parked(proactor))
         return proactor->backend->ops->receive_room(proactor->backend) > 0 ? 0 : NO_BLOCK_RETRY_NS;
     return UNTRIED_RETRY_NS;
 }

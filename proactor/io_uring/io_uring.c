@@ -17,7 +17,6 @@ static int uring_create(struct backend **backend, struct proactor_engine *owner,
     const struct ring_size size = {
         .submissions = URING_SUBMISSIONS,
         .completions = URING_COMPLETIONS,
-        .sqpoll_idle_ms = options->ring_sqpoll_idle_ms,
     };
     struct io_uring_backend *uring = memory_allocate_zeroed(sizeof(*uring));
     const char *reason;
@@ -105,7 +104,7 @@ static unsigned uring_completions_to_gather(struct io_uring_backend *uring)
 {
     unsigned more, sends = uring->optional_sends + uring->unsignaled_count;
 
-    if (sends == 0 || uring_is_polled(uring) || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
+    if (sends == 0 || !(uring->ring.features & IORING_FEAT_MIN_TIMEOUT))
         return 0;
     more = proactor_worth_gathering(uring->backend.owner);
     if (more > URING_GATHER_MAX)
@@ -180,8 +179,6 @@ static int uring_enter_or_sleep(struct io_uring_backend *uring, int64_t timeout_
         proactor_count_enter(uring->backend.owner);
         return uring_sleep(uring, uring_arm_unsignaled_timeout(uring, timeout_ns));
     }
-    if (uring_is_polled(uring))
-        uring_push(&uring->backend);
     if (!uring_has_unsubmitted(uring) && !uring_kernel_has_more(ring))
         return 0;
     proactor_count_enter(uring->backend.owner);

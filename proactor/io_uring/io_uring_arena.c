@@ -5,8 +5,8 @@
 #include <limits.h>
 #include <string.h>
 
-/* The arena is empty when the kernel has taken all entries: it has read what it needs by then. (A kernel thread,
- * SQPOLL, moves the head of the queue after it has begun the entries.) */
+/* The arena is empty when the kernel has taken all entries: it has read what it needs by then. What the kernel writes to
+ * when an operation completes does not lie here. */
 void *uring_arena_take(struct io_uring_backend *uring, size_t bytes)
 {
     enum { ALIGNMENT = 16 };
@@ -55,11 +55,29 @@ static const struct msghdr *arena_copy_message(struct io_uring_backend *uring, c
     return &message->header;
 }
 
+_Static_assert(sizeof(struct msghdr) <= BACKEND_MEMORY_BYTES, "a message's header must fit");
+
+/* When the receive completes, the kernel writes msg_flags and msg_controllen to the header (____sys_recvmsg in Linux,
+ * net/socket.c): at any time, so that the header must not lie in the arena. */
+static const struct msghdr *arena_prepare_receive(struct io_uring_backend *uring,
+                                                  const struct operation_request *request)
+{
+    struct msghdr *header = request->memory;
+    const jd_iovec *buffers = header != NULL ? arena_copy_buffers(uring, request) : NULL;
+
+    if (buffers == NULL)
+        return NULL;
+    *header = (struct msghdr){ .msg_iov = socket_iovec(buffers), .msg_iovlen = uring_buffer_count_of(request) };
+    return header;
+}
+
 const void *uring_copy_buffers(struct io_uring_backend *uring, const struct operation_request *request)
 {
     if (request->buffer_count <= 1)
         return NULL;
-    if (request->opcode == OPCODE_RECEIVE || request->opcode == OPCODE_SEND)
+    if (request->opcode == OPCODE_RECEIVE)
+        return arena_prepare_receive(uring, request);
+    if (request->opcode == OPCODE_SEND)
         return arena_copy_message(uring, request);
     return arena_copy_buffers(uring, request);
 }

@@ -122,7 +122,6 @@ static inline const struct io_uring_cqe *uring_completion_at(const struct io_uri
 
 struct ring_size {
     unsigned submissions, completions;
-    unsigned sqpoll_idle_ms; /* as in jd_event_loop_options */
 };
 
 /* Creates a ring that is not enabled yet. Returns 0, or a negative error and *reason, a static string. */
@@ -262,17 +261,9 @@ static inline bool uring_kernel_has_more(const struct io_uring *ring)
     return (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
-/* A kernel thread takes submissions and completes them (IORING_SETUP_SQPOLL). */
-static inline bool uring_is_polled(const struct io_uring_backend *uring)
-{
-    return (uring->ring.flags & IORING_SETUP_SQPOLL) != 0;
-}
-
-/* Whether the queue has entries that the kernel, or its thread, has not been shown. */
+/* Whether the queue has entries that the kernel has not taken. */
 static inline bool uring_has_unsubmitted(const struct io_uring_backend *uring)
 {
-    if (uring_is_polled(uring))
-        return uring->ring.sq.sqe_head != uring->ring.sq.sqe_tail;
     return io_uring_sq_ready(&uring->ring) > 0;
 }
 

@@ -16,14 +16,6 @@ static unsigned ring_publish_entries(struct io_uring *ring)
     return io_uring_sq_ready(ring);
 }
 
-/* Called after entries were published. The kernel thread sets the flag before it checks the queue for the last time
- * (IORING_SETUP_SQPOLL in io_uring_setup(2)), so either the thread has seen the entries or the flag is seen here. */
-static bool ring_thread_sleeps(const struct io_uring *ring)
-{
-    return (__atomic_load_n(ring->sq.kflags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP) != 0;
-}
-
-/* Every call of io_uring_enter(2) except those that wait for room in the queue (io_uring_queue.c). */
 static int uring_call_kernel(struct io_uring_backend *uring, unsigned submissions, unsigned completions, unsigned flags,
                              const struct io_uring_getevents_arg *argument)
 {
@@ -39,17 +31,12 @@ static int uring_call_kernel(struct io_uring_backend *uring, unsigned submission
  * being reported, whose blocks have not been returned yet: receives would find none. */
 void uring_submit_now(struct io_uring_backend *uring)
 {
-    unsigned flags = 0, count;
+    unsigned count;
 
     if (!uring->enabled || io_uring_sq_ready(&uring->ring) == 0)
         return;
     count = ring_publish_entries(&uring->ring);
-    if (uring_is_polled(uring)) {
-        if (!ring_thread_sleeps(&uring->ring))
-            return;
-        flags |= IORING_ENTER_SQ_WAKEUP;
-    }
-    uring_call_kernel(uring, count, 0, flags, NULL);
+    uring_call_kernel(uring, count, 0, 0, NULL);
     uring->optional_sends = 0; /* the call has completed them */
     proactor_count_enter(uring->backend.owner);
 }
@@ -64,30 +51,22 @@ void uring_push(struct backend *backend)
 int uring_enter(struct io_uring_backend *uring, unsigned count, unsigned at_least_us, int64_t timeout_ns)
 {
     enum { NS_PER_S = 1000000000, DAY_S = 24 * 3600 };
-    unsigned flags = IORING_ENTER_GETEVENTS;
     unsigned submissions = ring_publish_entries(&uring->ring);
     struct __kernel_timespec timeout = { .tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / CHAR_BIT, .pad = at_least_us };
 
-    if (uring_is_polled(uring) && ring_thread_sleeps(&uring->ring))
-        flags |= IORING_ENTER_SQ_WAKEUP;
     if (timeout_ns < 0)
         timeout = (struct __kernel_timespec){ .tv_sec = DAY_S };
     if (timeout_ns >= 0 || at_least_us > 0)
         argument.ts = (uintptr_t)&timeout;
     uring->optional_sends = 0;
-    return uring_call_kernel(uring, submissions, count, flags, &argument);
+    return uring_call_kernel(uring, submissions, count, IORING_ENTER_GETEVENTS, &argument);
 }
 
 /* As io_uring_submit_and_get_events(3). */
 int uring_submit_and_get_events(struct io_uring_backend *uring)
 {
-    unsigned flags = IORING_ENTER_GETEVENTS;
-    unsigned submissions = ring_publish_entries(&uring->ring);
-
-    if (uring_is_polled(uring) && ring_thread_sleeps(&uring->ring))
-        flags |= IORING_ENTER_SQ_WAKEUP;
-    return uring_call_kernel(uring, submissions, 0, flags, NULL);
+    return uring_call_kernel(uring, ring_publish_entries(&uring->ring), 0, IORING_ENTER_GETEVENTS, NULL);
 }
 
 int uring_get_events(struct io_uring_backend *uring)

@@ -48,16 +48,6 @@ bool uring_keep_room_for_cancel(struct io_uring_backend *uring)
 
 /* ---- entries ---- */
 
-/* The queue is full and a kernel thread (SQPOLL) takes its entries: waits until there is space. */
-static void uring_wait_for_queue_space(struct io_uring_backend *uring)
-{
-    while (io_uring_sq_space_left(&uring->ring) == 0) {
-        proactor_count_enter(uring->backend.owner);
-        if (io_uring_sqring_wait(&uring->ring) < 0)
-            return;
-    }
-}
-
 static struct io_uring_sqe *uring_queue_entry(struct io_uring_backend *uring)
 {
     struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
@@ -66,8 +56,6 @@ static struct io_uring_sqe *uring_queue_entry(struct io_uring_backend *uring)
         return entry;
     proactor_count_overflow(uring->backend.owner);
     uring_submit_now(uring);
-    if (uring_is_polled(uring) && uring->enabled)
-        uring_wait_for_queue_space(uring);
     return io_uring_get_sqe(&uring->ring);
 }
 

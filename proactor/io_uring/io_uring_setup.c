@@ -58,8 +58,6 @@ const char *uring_refusal(int error, char disabled)
     case -EMFILE:
     case -ENFILE:
         return "out of descriptors: RLIMIT_NOFILE, or fs.file-max of the system";
-    case -EAGAIN:
-        return "no thread for the submission queue (ring_sqpoll_idle_ms): RLIMIT_NPROC, or a control group's pids.max";
     case -EINVAL:
         return too_old;
     default:
@@ -72,7 +70,6 @@ static int ring_create_with(struct io_uring *ring, const struct ring_size *size,
     struct io_uring_params params = {
         .flags = way | IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
         .cq_entries = size->completions,
-        .sq_thread_idle = size->sqpoll_idle_ms,
     };
 
     return system_calls.io_uring_queue_init_params(size->submissions, ring, &params);
@@ -82,9 +79,6 @@ static int ring_create(struct io_uring *ring, const struct ring_size *size)
 {
     int result = -EINVAL;
 
-    /* The kernel thread completes what it has begun: no work is deferred to the loop's thread (io_uring_setup(2)). */
-    if (size->sqpoll_idle_ms > 0)
-        return ring_create_with(ring, size, IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER);
     for (unsigned way = 0; way < COMPLETION_MODES; way++) {
         result = ring_create_with(ring, size, completion_modes[way]);
         if (result != -EINVAL)

@@ -29,11 +29,10 @@ static size_t request_bytes(const struct operation_request *request)
     return bytes;
 }
 
-/* Not with SQPOLL: when its thread has submitted an entry is unknown. Not with a pollable descriptor: it must be
- * signaled for each completion. */
+/* Not with a pollable descriptor: it must be signaled for each completion. */
 bool uring_may_be_unsignaled(const struct io_uring_backend *uring, const struct operation_request *request)
 {
-    return request->unsignaled && !request->zero_copy && uring->incremental && !uring_is_polled(uring) &&
+    return request->unsignaled && !request->zero_copy && uring->incremental &&
            uring->unsignaled_count < URING_UNSIGNALED_MAX && uring->pollable == SOCKET_NONE;
 }
 

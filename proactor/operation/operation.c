@@ -86,18 +86,20 @@ static void operation_report_last(struct operations *operations, struct operatio
     operation_close_if_unused(operations, handle); /* the handler may have freed the operation */
 }
 
-void operations_report_finished(struct operations *operations)
+unsigned operations_report_finished(struct operations *operations)
 {
     struct operation *operation = operations->finished;
+    unsigned count = 0;
 
     /* Operations that finish meanwhile wait for the next turn: otherwise a handler that begins again an operation
      * that fails at once would never let this loop end. */
     operations->finished = NULL;
     operations->finished_link = &operations->finished;
-    for (struct operation *next; operation != NULL; operation = next) {
+    for (struct operation *next; operation != NULL; operation = next, count++) {
         next = operation->waiting_next;
         operation_report_last(operations, operation);
     }
+    return count;
 }
 
 /* ---- beginning ---- */
@@ -223,6 +225,7 @@ int operation_submit(struct operation *operation, struct operation_request *requ
     request->opcode = operation->type->opcode;
     request->token = operation_token(operation);
     request->fd = operation->handle;
+    request->memory = operation->backend_memory;
     return operation->timeout_ms > 0 ? operation_submit_with_timeout(operation, backend, request)
                                      : backend->ops->submit(backend, request);
 }
@@ -289,10 +292,11 @@ static void operation_completed_multishot(struct operation *operation, struct co
     }
     if (completion->more)
         return;
-    if (is_last)
-        operation_finish(operation, completion->result);
-    else if (operation->cancelled)
+    /* Without room the receive would have waited: the cancel is what ends it. */
+    if (operation->cancelled && (!is_last || (is_receive && completion->result == JD_ENOBUFS)))
         operation_finish(operation, JD_ECANCELED);
+    else if (is_last)
+        operation_finish(operation, completion->result);
     else
         operation_begin_part(operation);
 }

@@ -85,7 +85,8 @@ struct operation {
     uint8_t delimiter_length;
     uint8_t delimiter[JD_DELIMITER_MAX_BYTES];
     bool more, cancelled, timed_out;
-    bool is_timed; /* the backend ends it after timeout_ms */
+    bool is_timed;                                                    /* the backend ends it after timeout_ms */
+    uint64_t backend_memory[BACKEND_MEMORY_BYTES / sizeof(uint64_t)]; /* operation_request.memory */
 };
 
 _Static_assert(sizeof(struct operation) <= sizeof(jd_operation), "struct operation must fit into a jd_operation");
@@ -107,8 +108,9 @@ void operations_init(struct operations *operations, struct backend *backend);
  * operation is to be reported, so that the wait must not sleep. */
 bool operations_before_wait(struct operations *operations);
 
-/* Called last in the engine's wait: reports the last completion of each finished operation. Calls handlers. */
-void operations_report_finished(struct operations *operations);
+/* Called last in the engine's wait: reports the last completion of each finished operation. Calls handlers. Returns their
+ * number. */
+unsigned operations_report_finished(struct operations *operations);
 
 /* Called from proactor_completed: the backend has completed the operation or a part of it. May call the handler. */
 void operation_completed(struct operation *operation, struct completion *completion);

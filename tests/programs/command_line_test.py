@@ -20,7 +20,7 @@ from server import (DEADLINE_SECONDS, Barrier, Server, assert_echo, available_en
 ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
 COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--load-balance", "--reuse-port", "--processes", "--busy-poll",
-                  "--sqpoll", "--zero-copy", "--statistics", "--help"}
+                  "--zero-copy", "--statistics", "--help"}
 FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
 OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
@@ -112,7 +112,6 @@ BAD_INPUT = (
     (["--listen", "unix:@name", "--processes", "2"], "'unix:@name'", "needs an IP address with a port other than 0"),
     (["--busy-poll", "1000001"], "'1000001'", "must be a whole number from 0 to 1000000"),
     (["--busy-poll", "0.5"], "'0.5'", "must be a whole number from 0 to 1000000"),
-    (["--sqpoll", "10001"], "'10001'", "must be a whole number from 0 to 10000"),
 )
 
 

@@ -221,14 +221,14 @@ def engines_and_options_are_read_from_the_meson_suites():
     with tempfile.TemporaryDirectory() as directory:
         build = Build(directory, {"good reactor": ("behaviour", "engine-reactor"),
                                   "good io_uring": ("behaviour", "engine-io_uring"),
-                                  "good sqpoll": ("behaviour", "engine-io_uring", "option-sqpoll"),
+                                  "good zero_copy": ("behaviour", "engine-io_uring", "option-zero_copy"),
                                   "bad_once late": ("behaviour",)})
         build.run()
         assert "\ntests on every engine: reactor 2, io_uring 2\n" in build.printed, build.printed
-        assert "\ntests with each option of io_uring: sqpoll 2\n" in build.printed, build.printed
+        assert "\ntests with each option of io_uring: zero_copy 2\n" in build.printed, build.printed
         rows = {line[:15].strip(): line.split()[-4] for line in build.printed.splitlines() if line.startswith(("good", "bad"))}
         equal(rows["good"], "2")
-        assert "good sqpoll" in rows and "bad_once late" in rows, rows
+        assert "good zero_copy" in rows and "bad_once late" in rows, rows
 
 
 def suite(name, engine, tests, *markers):

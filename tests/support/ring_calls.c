@@ -177,7 +177,6 @@ static int deciding_enter(struct io_uring *ring, unsigned submissions, unsigned 
     unsigned head = *ring->sq.khead, first = io_uring_smp_load_acquire(ring->cq.ktail);
     int decision, result;
 
-    ck_assert(!(ring->flags & IORING_SETUP_SQPOLL));
     decision = decide(flags & IORING_ENTER_GETEVENTS ? RING_ENTER : RING_SUBMIT, -1);
     if (decision < 0)
         return decision;

@@ -1,6 +1,6 @@
 /* Results of io_uring's system calls in tests, by the table system_calls (base/posix/system_calls.h). A test decides
  * the result of each call and of each operation that a ring submits; or the kernel behaves like one before Linux
- * 6.12. Not for rings with SQPOLL, whose submissions a kernel thread takes. The functions do nothing if io_uring is
+ * 6.12. The functions do nothing if io_uring is
  * not built in. */
 #ifndef TESTS_RING_CALLS_H
 #define TESTS_RING_CALLS_H

@@ -2,7 +2,6 @@
 #include "net/loop/event_loop.h"
 #include "tests/behaviour/io_uring/the_ring.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <jinduo/error.h>
 #include <linux/filter.h>
@@ -21,66 +20,6 @@ enum { KIB = 1024, MIB = 1024 * 1024 };
 
 /* ---- the kernel's thread at the submission queue ---- */
 
-static unsigned threads_of_this_process(void)
-{
-    DIR *directory = opendir("/proc/self/task");
-    unsigned count = 0;
-
-    ck_assert_ptr_nonnull(directory);
-    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;)
-        count += entry->d_name[0] != '.';
-    closedir(directory);
-    return count;
-}
-
-static bool thread_sleeps(void)
-{
-    return (IO_URING_READ_ONCE(*the_ring()->ring.sq.kflags) & IORING_SQ_NEED_WAKEUP) != 0;
-}
-
-START_TEST(with_sqpoll_a_thread_of_the_kernels_takes_submissions_and_is_woken_when_it_sleeps)
-{
-    unsigned threads = threads_of_this_process();
-    remake_the_loop(&(jd_event_loop_options){ .ring_sqpoll_idle_ms = 1 });
-    ck_assert_uint_eq(threads_of_this_process(), threads + 1);
-    serve(&(struct service){ .on_message = echo });
-    int client = client_connect_up();
-
-    for (int i = 0; i < 3; i++) {
-        PUMP_UNTIL(thread_sleeps());
-        client_send(client, "x", 1);
-        client_expect(client, "x", 1);
-    }
-    client_close(client);
-    PUMP_UNTIL(connections_down() == 1);
-    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
-    the_loop = NULL;
-    PUMP_UNTIL(threads_of_this_process() == threads);
-}
-END_TEST
-
-/* It looks for a second after the last work: what is sent meanwhile costs no call, but the waits do. */
-START_TEST(while_the_kernels_thread_is_awake_nothing_is_submitted_by_calls)
-{
-    enum { IDLE_MS = 1000, ROUNDS = 100 };
-    uint64_t enters, sleeps;
-    remake_the_loop(&(jd_event_loop_options){ .ring_sqpoll_idle_ms = IDLE_MS });
-    serve(&(struct service){ .on_message = echo });
-    int client = client_connect_up();
-    client_send(client, "x", 1);
-    client_expect(client, "x", 1);
-    enters = statistics().enters;
-    sleeps = statistics().sleeps;
-
-    for (int i = 0; i < ROUNDS; i++) {
-        client_send(client, "y", 1);
-        client_expect(client, "y", 1);
-    }
-
-    ck_assert_uint_le(statistics().enters - enters, statistics().sleeps - sleeps);
-}
-END_TEST
-
 /* Root is bound by no limits, of threads or of locked memory. */
 static void become_nobody(void)
 {
@@ -90,26 +29,6 @@ static void become_nobody(void)
         ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
     ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* as before: a leak checker looks into the process */
 }
-
-START_TEST(a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason)
-{
-    const jd_event_loop_options options = { .engine = JD_ENGINE_IO_URING, .ring_sqpoll_idle_ms = 1 };
-    unsigned descriptors = open_descriptors();
-    jd_event_loop *loop = NULL;
-    struct rlimit before, none;
-    become_nobody();
-    ck_assert_int_eq(getrlimit(RLIMIT_NPROC, &before), 0);
-    none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
-    ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &none), 0);
-
-    ck_assert_int_eq(jd_event_loop_create(&loop, &options), JD_EAGAIN);
-
-    ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &before), 0);
-    ck_assert_ptr_null(loop);
-    ck_assert(was_logged("io_uring: not available: no thread for the submission queue"));
-    ck_assert_uint_eq(open_descriptors(), descriptors);
-}
-END_TEST
 
 /* ---- sends without a copy ---- */
 
@@ -292,9 +211,6 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "ring_making");
 
-    tcase_add_test(tests, with_sqpoll_a_thread_of_the_kernels_takes_submissions_and_is_woken_when_it_sleeps);
-    tcase_add_test(tests, while_the_kernels_thread_is_awake_nothing_is_submitted_by_calls);
-    tcase_add_test(tests, a_kernels_thread_that_the_system_does_not_allow_is_an_error_with_its_reason);
     tcase_add_loop_test(tests, what_is_sent_without_a_copy_arrives_and_comes_back, 0, 2);
     tcase_add_test(tests, a_connection_closed_while_the_kernel_reads_its_memory_goes_down_when_that_is_back);
     tcase_add_test(tests, where_the_user_may_lock_no_more_memory_sends_are_copied);

@@ -72,7 +72,6 @@ START_TEST(options_out_of_range_are_refused)
     const jd_event_loop_options refused[] = {
         { .engine = (jd_engine)99 },
         { .busy_poll_us = 1000001 },
-        { .ring_sqpoll_idle_ms = 10001 },
     };
     jd_event_loop *loop = NULL;
 
