@@ -48,6 +48,7 @@ struct receive_state {
 /* proactor_receive_budget.[ch] */
 struct receive_budget {
     struct stream_list budget_deferred; /* received more than a turn's budget: the rest is delivered in later turns */
+    unsigned gathering_share;           /* a wait gathers the messages of one in so many active streams */
     unsigned turns_between; /* summed over the streams that received in this turn: turns since they last did */
 };
 
@@ -161,9 +162,6 @@ static inline void proactor_receive_waited(struct proactor_engine *proactor)
 }
 
 /* ---- proactor_receive_budget.c ---- */
-
-/* proactor_worth_gathering is one completion for each so many active connections. Constant except in tests. */
-extern unsigned proactor_gathering_share;
 
 void proactor_budget_init(struct proactor_engine *proactor);
 

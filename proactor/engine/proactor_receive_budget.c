@@ -4,19 +4,20 @@
 
 #include <assert.h>
 
+enum { GATHERING_SHARE = 32 };
+
 void proactor_budget_init(struct proactor_engine *proactor)
 {
     stream_list_init(&proactor->budget.budget_deferred);
+    proactor->budget.gathering_share = GATHERING_SHARE;
 }
-
-unsigned proactor_gathering_share = 32;
 
 /* A small share of the active streams: if it were most of them, they would wait for each other. The number of active
  * streams is estimated by budget.turns_between: in the turns since a stream last received, the other active streams
  * received. */
 unsigned proactor_worth_gathering(const struct proactor_engine *owner)
 {
-    return owner->budget.turns_between / proactor_gathering_share;
+    return owner->budget.turns_between / owner->budget.gathering_share;
 }
 
 /* ---- deferred blocks: a circular list ---- */

@@ -72,12 +72,17 @@ static void force_option(jd_event_loop_options *options)
 {
     enum { BUSY_POLL_US = 200 };
 
-    if (option_is("gather"))
-        proactor_gathering_share = 1;
     if (option_is("busy_poll"))
         options->busy_poll_us = BUSY_POLL_US;
     if (option_is("zero_copy"))
         options->zero_copy_send_bytes = 1;
+}
+
+/* With the option gather a wait gathers, however few streams are active. */
+static void gather_always(jd_event_loop *loop)
+{
+    if (option_is("gather"))
+        proactor_of_loop(loop)->budget.gathering_share = 1;
 }
 
 jd_event_loop *make_loop(const jd_event_loop_options *options)
@@ -87,6 +92,7 @@ jd_event_loop *make_loop(const jd_event_loop_options *options)
 
     force_option(&wanted);
     ck_assert_int_eq(event_loop_create_on(&loop, &wanted, engine_under_test()), 0);
+    gather_always(loop);
     return loop;
 }
 
@@ -235,6 +241,15 @@ static void on_frame_error(jd_tcp_connection *connection, const jd_frame_error *
         service->on_frame_error(connection, error, service->arg);
 }
 
+static void on_thread_init(jd_event_loop *loop, void *arg)
+{
+    const struct service *service = arg;
+
+    gather_always(loop);
+    if (service->on_thread_init != NULL)
+        service->on_thread_init(loop, service->arg);
+}
+
 static void set_callbacks(jd_tcp_server *server, struct service *service)
 {
     jd_tcp_server_set_connection_callback(server, on_connection, service);
@@ -243,7 +258,7 @@ static void set_callbacks(jd_tcp_server *server, struct service *service)
     jd_tcp_server_set_high_watermark_callback(server, service->on_high_watermark, service->arg);
     jd_tcp_server_set_low_watermark_callback(server, service->on_low_watermark, service->arg);
     jd_tcp_server_set_heartbeat_callback(server, service->on_heartbeat, service->arg);
-    jd_tcp_server_set_thread_init_callback(server, service->on_thread_init, service->arg);
+    jd_tcp_server_set_thread_init_callback(server, on_thread_init, service);
     /* Only when asked for: it would be told of all the time. */
     if (service->on_write_complete != NULL)
         jd_tcp_server_set_write_complete_callback(server, on_write_complete, service);

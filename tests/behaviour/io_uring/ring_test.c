@@ -292,7 +292,7 @@ static bool can_gather(void)
 /* As if all were a few of many. */
 static void connect_gathered(void)
 {
-    proactor_gathering_share = 1;
+    proactor_of_loop(the_loop)->budget.gathering_share = 1;
     for (int i = 0; i < GATHERED; i++)
         gathered[i] = client_connect_up();
     pump_until_quiet();
