@@ -189,17 +189,17 @@ const void *jd_buffer_peek(jd_buffer *buffer, size_t length)
     return buffer->data + (buffer->head & buffer->mask);
 }
 
-int jd_buffer_peek_iov(const jd_buffer *buffer, jd_iovec pieces[2])
+int jd_buffer_peek_iov(const jd_buffer *buffer, jd_iovec segments[2])
 {
     size_t readable = jd_buffer_readable(buffer);
     size_t first = smaller(readable, ring_bytes_to_wrap(buffer, buffer->head));
 
     if (readable == 0)
         return 0;
-    pieces[0] = (jd_iovec){ .data = buffer->data + (buffer->head & buffer->mask), .length = first };
+    segments[0] = (jd_iovec){ .data = buffer->data + (buffer->head & buffer->mask), .length = first };
     if (first == readable)
         return 1;
-    pieces[1] = (jd_iovec){ .data = buffer->data, .length = readable - first };
+    segments[1] = (jd_iovec){ .data = buffer->data, .length = readable - first };
     return 2;
 }
 

@@ -17,7 +17,7 @@ size_t jd_codec_max_frame(const jd_codec *codec)
     return codec->max_frame_bytes;
 }
 
-int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data, size_t *length, size_t *whole)
+int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data, size_t *length, size_t *frame_bytes)
 {
     size_t readable = jd_buffer_readable(buffer);
     const uint8_t *bytes = readable > 0 ? jd_buffer_peek(buffer, readable) : NULL;
@@ -35,7 +35,7 @@ int jd_codec_decode(const jd_codec *codec, jd_buffer *buffer, const void **data,
     if (result == 1) {
         *data = frame.data;
         *length = frame.length;
-        *whole = frame.whole;
+        *frame_bytes = frame.whole;
     }
     return result;
 }

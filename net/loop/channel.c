@@ -30,13 +30,13 @@ static void unlink_channel(jd_channel *channel)
         channel->next->previous = channel->previous;
 }
 
-int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned events, jd_channel_callback callback,
-                      void *arg)
+int jd_channel_create(jd_channel **out, jd_event_loop *loop, jd_handle handle, unsigned events,
+                      jd_channel_callback callback, void *arg)
 {
     jd_channel *channel;
     int result;
 
-    if (fd < 0 || callback == NULL || !events_are_known(events))
+    if (handle < 0 || callback == NULL || !events_are_known(events))
         return JD_EINVAL;
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
@@ -48,7 +48,7 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, int fd, unsigned ev
     channel->loop = loop;
     channel->callback = callback;
     channel->arg = arg;
-    channel->fd = fd;
+    channel->fd = handle;
     channel->events = events;
     result = loop->ops->watch(loop->engine, channel);
     if (result < 0) {

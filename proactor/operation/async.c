@@ -5,11 +5,11 @@
 
 enum { NS_PER_MS = 1000000 };
 
-int jd_socket_listen(jd_handle *handle, const jd_endpoint *endpoint, jd_endpoint *bound)
+int jd_socket_listen(jd_socket *listener, const jd_endpoint *endpoint, jd_endpoint *bound)
 {
     static const struct socket_options defaults;
 
-    return socket_listen(handle, endpoint, &defaults, bound, NULL);
+    return socket_listen(listener, endpoint, &defaults, bound, NULL);
 }
 
 /* ---- accept, connect ---- */
@@ -36,13 +36,13 @@ static int operation_begin_on_handle(jd_event_loop *loop, jd_operation *memory, 
     return handle < 0 ? JD_EINVAL : operation_begin(loop, memory, &wanted);
 }
 
-int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_handle listener, jd_completion_handler handler,
+int jd_async_accept(jd_event_loop *loop, jd_operation *operation, jd_socket listener, jd_completion_handler handler,
                     void *arg)
 {
     return operation_begin_on_handle(loop, operation, &accept_type, listener, handler, arg);
 }
 
-int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle listener,
+int jd_async_accept_multishot(jd_event_loop *loop, jd_operation *operation, jd_socket listener,
                               jd_completion_handler handler, void *arg)
 {
     return operation_begin_on_handle(loop, operation, &accept_multishot_type, listener, handler, arg);
@@ -143,42 +143,42 @@ int operation_begin_buffers(jd_event_loop *loop, jd_operation *memory, struct op
     return operation_begin(loop, memory, wanted);
 }
 
-int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t size,
+int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_socket socket, void *data, size_t size,
                      uint32_t timeout_ms, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = {
-        .type = &receive_type, .handle = handle, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
+        .type = &receive_type, .handle = socket, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
     };
 
     return operation_begin_buffer(loop, operation, &wanted, data, size);
 }
 
-int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *buffers,
+int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const jd_iovec *buffers,
                              int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &receive_type, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &receive_type, .handle = socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
 
-int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_handle handle,
+int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_socket socket,
                                jd_completion_handler handler, void *arg)
 {
-    return operation_begin_on_handle(loop, operation, &receive_multishot_type, handle, handler, arg);
+    return operation_begin_on_handle(loop, operation, &receive_multishot_type, socket, handler, arg);
 }
 
-int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
+int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const void *data, size_t length,
                   jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &send_type, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &send_type, .handle = socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *buffers,
+int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const jd_iovec *buffers,
                           int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &send_type, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &send_type, .handle = socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
@@ -193,15 +193,15 @@ static int operation_begin_on_file(jd_event_loop *loop, jd_operation *operation,
     return operation_begin_buffer(loop, operation, wanted, data, length);
 }
 
-int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, void *data,
-                  size_t size, jd_completion_handler handler, void *arg)
+int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_file file, uint64_t offset, void *data, size_t size,
+                  jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &read_type, .handle = file, .handler = handler, .arg = arg };
 
     return operation_begin_on_file(loop, operation, &wanted, offset, data, size);
 }
 
-int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_handle file, uint64_t offset, const void *data,
+int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_file file, uint64_t offset, const void *data,
                    size_t length, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = { .type = &write_type, .handle = file, .handler = handler, .arg = arg };

@@ -46,26 +46,26 @@ static const struct operation_type write_all_type = {
     .opcode = OPCODE_SEND,
 };
 
-int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_handle handle, void *data, size_t length,
+int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_socket socket, void *data, size_t length,
                           jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &read_exactly_type, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &read_exactly_type, .handle = socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const void *data, size_t length,
+int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const void *data, size_t length,
                        jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &write_all_type, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &write_all_type, .handle = socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
 
-int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_handle handle, const jd_iovec *buffers,
+int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const jd_iovec *buffers,
                                int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &write_all_type, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &write_all_type, .handle = socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
@@ -79,11 +79,11 @@ static int64_t read_until_search(struct operation *operation)
     size_t readable = jd_buffer_readable(operation->buffer);
     size_t length = operation->delimiter_length;
     size_t begin = operation->searched >= length ? operation->searched - (length - 1) : 0;
-    ssize_t found = jd_buffer_find(operation->buffer, operation->delimiter, length, begin);
+    ptrdiff_t found = jd_buffer_find(operation->buffer, operation->delimiter, length, begin);
 
     operation->searched = readable;
     if (found >= 0 && (size_t)found + length <= operation->limit)
-        return found + (ssize_t)length;
+        return found + (ptrdiff_t)length;
     return found >= 0 || readable >= operation->limit ? JD_EMSGSIZE : JD_EAGAIN;
 }
 
@@ -128,15 +128,15 @@ static const struct operation_type read_until_type = {
     .opcode = OPCODE_RECEIVE,
 };
 
-int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_handle handle, jd_buffer *buffer,
+int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_socket socket, jd_buffer *buffer,
                         const void *delimiter, size_t delimiter_length, size_t limit, jd_completion_handler handler,
                         void *arg)
 {
     struct operation wanted = {
-        .type = &read_until_type, .handle = handle, .buffer = buffer, .limit = limit, .handler = handler, .arg = arg
+        .type = &read_until_type, .handle = socket, .buffer = buffer, .limit = limit, .handler = handler, .arg = arg
     };
 
-    if (handle < 0 || buffer == NULL || delimiter == NULL)
+    if (socket < 0 || buffer == NULL || delimiter == NULL)
         return JD_EINVAL;
     if (delimiter_length == 0 || delimiter_length > JD_DELIMITER_MAX_BYTES || limit < delimiter_length)
         return JD_EINVAL;
