@@ -168,7 +168,8 @@ typedef uint64_t jd_timer_id;
  * - run_after: once, not before delay_ms milliseconds from the call (no limit; from now, not from the turn's time);
  * - run_every: every interval_ms milliseconds (1 to 2^46). Missed rounds are skipped; the next one is an interval from now.
  *
- * A time in the past or a delay of 0 is due in the next turn. The resolution is a millisecond; a timer is never early.
+ * A time in the past or a delay of 0 is due at once: in this turn if its timers have not run yet, as in callbacks of
+ * events, else in the next. The resolution is a millisecond; a timer is never early.
  *
  * *id (id may be NULL) is set before the task can run; jd_event_loop_cancel_timer takes it. Return 0; JD_ENOMEM (also
  * with more than 8 million timers); JD_EINVAL (interval_ms); JD_ECANCELED (the loop is being destroyed). A task whose loop

@@ -211,7 +211,7 @@ static uint64_t to_ms(jd_timestamp when)
 static uint64_t after_ms(const jd_event_loop *loop, uint64_t delay_ms)
 {
     if (delay_ms == 0)
-        return 0; /* in the past: due in the next turn */
+        return 0; /* in the past: due at once */
     return to_ms(event_loop_clock(loop)) + (delay_ms < delay_max_ms ? delay_ms : delay_max_ms);
 }
 
