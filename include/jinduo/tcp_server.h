@@ -137,7 +137,7 @@ JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec
 JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg);
 
 /* Adds an endpoint to listen on: from jd_tcp_server_start on, or at once if the server is started. *bound (bound may be
- * NULL) is the address with the port that the system chose. Set only if the server is started; otherwise call
+ * NULL) is the address with the port that the system chose. Before jd_tcp_server_start it is no endpoint: call
  * jd_tcp_server_endpoint after start.
  *
  * A Unix-domain path whose server is gone is taken over; when this server stops it removes the path if the path is still
