@@ -30,7 +30,7 @@ struct server {
     struct listening {
         struct server *server;
         jd_operation operation;
-        jd_handle handle;
+        jd_socket handle;
     } listening[PROGRAM_ENDPOINTS];
     jd_operation idle_check; /* the timeout that starts the next check for idle sessions */
 };
@@ -41,7 +41,7 @@ struct session {
     struct session *next, **link;
     jd_operation operation;
     jd_buffer *input;
-    jd_handle socket;
+    jd_socket socket;
     int file; /* the file being sent, or -1 */
     uint64_t offset, size;
     jd_timestamp last_progress;
@@ -228,7 +228,7 @@ static void on_request(jd_operation *operation, int64_t result, void *arg)
 
 /* ---- accepting connections ---- */
 
-static void begin_session(struct server *server, jd_handle socket)
+static void begin_session(struct server *server, jd_socket socket)
 {
     struct session *session = calloc(1, sizeof(*session));
 
@@ -261,7 +261,7 @@ static void on_accepted(jd_operation *operation, int64_t result, void *arg)
     struct listening *listening = arg;
 
     if (result >= 0)
-        begin_session(listening->server, (jd_handle)result);
+        begin_session(listening->server, (jd_socket)result);
     else if (result != JD_ECANCELED) /* out of descriptors or memory: try again later */
         jd_async_timeout(listening->server->program.loop, operation, CHECK_INTERVAL_MS, on_retry, listening);
 }

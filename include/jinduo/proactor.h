@@ -1,13 +1,13 @@
-/* Proactor: asynchronous operations. A program begins an operation, and its completion handler reports the result when it
- * is done; a Channel, in contrast, reports when an operation could be done (D. Schmidt et al., Pattern-Oriented Software
- * Architecture 2, "Proactor"). Operations need a loop of a completion engine (io_uring, simulated). See docs/proactor.md.
+/* Proactor: asynchronous operations. A program submits an operation, and its completion handler reports the result when
+ * it is done; a Channel, in contrast, reports when an operation could be done (D. Schmidt et al., Pattern-Oriented Software
+ * Architecture 2, "Proactor"). Operations need a Proactor's loop (io_uring, simulated). See docs/proactor.md.
  *
- * Ownership: a jd_operation is an object of the caller's, embedded in its own structure; beginning one allocates no memory
- * here. The library owns it from the call that begins it until the last call of its completion handler; until then neither
+ * Ownership: a jd_operation is an object of the caller's, embedded in its own structure; submitting one allocates no memory
+ * here. The library owns it from the call that submits it until the last call of its completion handler; until then neither
  * the operation nor what it was given (buffers, the array of buffers, endpoints) may be moved, freed, changed or used for
- * another operation. In the last call the caller owns it again: there it may be begun again or freed.
+ * another operation. In the last call the caller owns it again: there it may be submitted again or freed.
  *
- * Returns: a jd_async function begins an operation and returns 0, or it returns an error and the handler is never invoked:
+ * Returns: a jd_async function submits an operation and returns 0, or it returns an error and the handler is never invoked:
  * - JD_ENOTSUP: the loop is a Reactor's;
  * - JD_EINVAL: an invalid argument (a negative handle, no handler, no bytes, too many buffers);
  * - JD_EBUSY: the operation is in flight;
@@ -15,15 +15,15 @@
  *
  * All other errors are the handler's result.
  *
- * Callbacks: the handler is invoked in the loop's thread, never inside the call that begins the operation: exactly once for
+ * Callbacks: the handler is invoked in the loop's thread, never inside the call that submits the operation: exactly once for
  * a one-shot operation, once or more for a multishot one (jd_operation_has_more).
  *
  * Thread rule: jd_async functions may be called from any thread, also before the loop runs, while the loop exists. An
- * operation is begun by one thread at a time.
+ * operation is submitted by one thread at a time.
  *
  * Handles: sockets, blocking or not, and files. They stay the caller's. A send and a receive on one socket do not wait for
  * each other. Two sends, or two receives, in flight on one socket may complete in any order, and each may transfer a part:
- * begin the next one when the last has completed. */
+ * submit the next one when the last has completed. */
 #ifndef JINDUO_PROACTOR_H
 #define JINDUO_PROACTOR_H
 
@@ -40,7 +40,7 @@ typedef struct jd_operation {
 } jd_operation;
 
 /* Reports a result: bytes, a handle or 0, as each operation says; or a negative error, JD_ECANCELED if the operation was
- * cancelled. Invoked in the loop's thread. The handler may begin operations (this one too, if jd_operation_has_more is
+ * cancelled. Invoked in the loop's thread. The handler may submit operations (this one too, if jd_operation_has_more is
  * false), cancel any, and send on connections. It must not destroy the loop. */
 typedef void (*jd_completion_handler)(jd_operation *operation, int64_t result, void *arg);
 
@@ -110,7 +110,7 @@ JD_API int jd_async_timeout_at(jd_event_loop *loop, jd_operation *operation, jd_
 
 /* Cancels all operations that this loop has in flight on handle, and closes handle when their handlers have been invoked.
  * Result: 0.
- * - The library owns handle until the completion. Operations that are begun on it on this loop meanwhile complete with
+ * - The library owns handle until the completion. Operations that are submitted on it on this loop meanwhile complete with
  *   JD_ECANCELED, also another close.
  * - A close cannot be cancelled; if the loop is destroyed, it is carried out nevertheless.
  * - If this function returns an error, handle is still the caller's to close.
@@ -153,7 +153,7 @@ JD_API int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operati
 JD_API int jd_operation_cancel(jd_operation *operation);
 
 /* Cancels all operations that this loop has in flight on handle, except a close. Connects and timeouts have no handle.
- * Operations begun by other threads that have not reached the loop yet are not included. Returns the number of operations;
+ * Operations submitted by other threads that have not reached the loop yet are not included. Returns the number of operations;
  * JD_ENOTSUP (the loop is a Reactor's); JD_EPERM (wrong thread). Must be called in the loop's thread. */
 JD_API int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle);
 
