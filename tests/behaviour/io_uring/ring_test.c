@@ -81,7 +81,7 @@ START_TEST(messages_of_any_size_on_many_connections_come_back_byte_for_byte)
 }
 END_TEST
 
-/* At a connection's end some kernels do not say that they go on with the block (is_used_up in io_uring_buffers.c). */
+/* At a connection's end some kernels do not say that they go on with the block (buffer_is_used_up in io_uring_buffers.c). */
 START_TEST(what_an_end_leaves_of_a_block_is_used_further)
 {
     enum { ENDS = 100 };
