@@ -211,7 +211,10 @@ class Objects:
         self.needs = collections.defaultdict(set)
         known = set(files)
         source_of = {}
-        for entry in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
+        commands = build / "compile_commands.json"
+        if not commands.exists():
+            sys.exit(f"layers: {build}: not a build directory: {commands.name} is missing")
+        for entry in json.loads(commands.read_text(encoding="utf-8")):
             directory = pathlib.Path(entry["directory"])
             source = os.path.relpath((directory / entry["file"]).resolve(), root)
             if source in known:
