@@ -1,6 +1,5 @@
 #include "base/endpoint.h"
 
-#include <errno.h>
 #include <jinduo/error.h>
 #include <stddef.h>
 #include <stdio.h>

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
 static void write_to_stderr(jd_log_level level, const char *message, void *arg);
 

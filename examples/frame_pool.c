@@ -3,7 +3,6 @@
 #include "examples/frame_pool.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

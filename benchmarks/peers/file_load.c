@@ -3,7 +3,6 @@
  * server, not the load, is the limit; their number is compared. Each transfer counts as a message. */
 #include "benchmarks/peers/load.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

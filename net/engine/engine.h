@@ -13,7 +13,6 @@
 #ifndef NET_ENGINE_ENGINE_H
 #define NET_ENGINE_ENGINE_H
 
-#include "base/block_pool.h"
 #include "base/platform/socket.h"
 #include "net/engine/output_queue.h"
 

@@ -1,5 +1,4 @@
 /* A server's life: created, started, stopped, destroyed. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/platform/thread.h"
 #include "net/connection/connection_callbacks.h"

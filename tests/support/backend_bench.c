@@ -5,6 +5,7 @@
 #include "tests/support/sockets.h"
 
 #include <jinduo/error.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -14,8 +14,6 @@
 #include "proactor/backend.h"
 #include "tests/support/check_main.h"
 
-#include <pthread.h>
-
 enum { BENCH_OPERATIONS_MAX = 1 << 18, BENCH_BLOCK_BYTES = 4096 };
 
 /* The completions of an operation so far. */

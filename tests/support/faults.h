@@ -6,7 +6,6 @@
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 /* In the table's order. */

@@ -3,7 +3,6 @@
 #include "tests/support/buffer_checks.h"
 
 #include <check.h>
-#include <string.h>
 
 jd_codec *length_codec_with(const jd_length_codec_options *options)
 {

@@ -4,7 +4,6 @@
 #include "tests/behaviour/recorder.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { CLIENTS_MAX = 600, REPORTS_MAX = 256, TEXTS = 2 };

@@ -3,7 +3,6 @@
 #include "tests/behaviour/harness.h"
 
 #include <netinet/in.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -3,7 +3,6 @@
 
 #include <jinduo/error.h>
 #include <jinduo/length_codec.h>
-#include <string.h>
 #include <time.h>
 
 const char *const suite_name = "timeouts";

@@ -8,7 +8,6 @@
 #include "tests/support/faults.h"
 #include "tests/support/name_service.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,9 +6,7 @@
 #include "tests/behaviour/harness.h"
 #include "tests/support/checking_memory.h"
 
-#include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -7,7 +7,6 @@
 #include <jinduo/error.h>
 #include <jinduo/proactor.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <jinduo/error.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <string.h>
 #include <sys/socket.h>
 
 const char *const suite_name = "statistics";

@@ -4,7 +4,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <string.h>
 
 const char *const suite_name = "timers";
 

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <jinduo/error.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

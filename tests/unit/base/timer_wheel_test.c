@@ -2,7 +2,6 @@
 
 #include "base/timer_wheel.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* A virtual clock: the wheel knows no other time than it is told. */

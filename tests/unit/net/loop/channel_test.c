@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <jinduo/error.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -2,7 +2,6 @@
 #include "base/posix/system_calls.h"
 #include "proactor/simulated/simulated.h"
 #include "tests/support/backend_bench.h"
-#include "tests/support/sockets.h"
 
 #include <errno.h>
 #include <jinduo/error.h>
