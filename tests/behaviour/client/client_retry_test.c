@@ -431,7 +431,7 @@ static int interrupted_connect(int fd, const struct sockaddr *address, socklen_t
 }
 
 /* connect(2), EINTR: the connection is made all the same. */
-START_TEST(an_interrupted_connect_goes_on)
+START_TEST(an_interrupted_connect_continues)
 {
     serve(&(struct service){ .on_message = echo });
     system_calls.connect = interrupted_connect;
@@ -533,7 +533,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, looking_up_times_out_and_a_late_answer_is_dropped);
     tcase_add_test(tests, a_name_is_looked_up_anew_for_each_attempt);
     tcase_add_test(tests, a_unix_domain_server_whose_queue_is_full_is_tried_again);
-    tcase_add_test(tests, an_interrupted_connect_goes_on);
+    tcase_add_test(tests, an_interrupted_connect_continues);
     tcase_add_test(tests, a_client_out_of_descriptors_says_so_and_tries_again);
     tcase_add_test(tests, a_client_may_be_started_and_destroyed_while_another_thread_takes_the_loop_over);
 }

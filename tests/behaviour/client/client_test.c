@@ -323,7 +323,7 @@ END_TEST
 
 /* ---- Unix-domain errors ---- */
 
-START_TEST(a_path_where_nothing_is_and_one_whose_server_is_gone_are_told_apart)
+START_TEST(a_missing_path_and_one_whose_server_is_gone_give_different_errors)
 {
     struct sockaddr_storage address = { .ss_family = AF_UNIX };
     const char *text = own_unix_endpoint("/tmp/jinduo-test-");
@@ -558,7 +558,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, the_systems_name_service_is_asked);
     tcase_add_test(tests, the_addresses_of_a_name_are_tried_in_turn);
     tcase_add_test(tests, when_all_addresses_have_failed_the_last_is_reported_and_the_client_can_be_started_again);
-    tcase_add_test(tests, a_path_where_nothing_is_and_one_whose_server_is_gone_are_told_apart);
+    tcase_add_test(tests, a_missing_path_and_one_whose_server_is_gone_give_different_errors);
     tcase_add_test(tests, its_connection_is_known_from_up_to_down);
     tcase_add_test(tests, other_threads_send_on_it);
     tcase_add_test(tests, it_has_codecs_as_a_servers);

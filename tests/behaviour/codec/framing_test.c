@@ -292,7 +292,7 @@ static void note_refused_down(jd_tcp_connection *connection, void *arg)
     refusal->down_error = jd_tcp_connection_error(connection);
 }
 
-START_TEST(a_bad_length_is_told_and_logged_and_closes_its_connection_alone)
+START_TEST(a_bad_length_is_reported_and_logged_and_closes_its_connection_alone)
 {
     const struct bad_frame *bad = &bad_frames[_i];
     jd_codec *codec = length_codec(bad->options);
@@ -528,7 +528,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_frame_may_be_cut_at_any_two_places);
     tcase_add_test(tests, frames_of_all_sizes_come_back);
     tcase_add_test(tests, thousands_of_small_frames_arrive_each_once_and_in_order);
-    tcase_add_loop_test(tests, a_bad_length_is_told_and_logged_and_closes_its_connection_alone, 0, BAD_FRAMES);
+    tcase_add_loop_test(tests, a_bad_length_is_reported_and_logged_and_closes_its_connection_alone, 0, BAD_FRAMES);
     tcase_add_test(tests, a_flood_of_bad_frames_does_not_fill_the_log);
     tcase_add_test(tests, frames_before_a_bad_one_are_delivered_and_none_after_it);
     tcase_add_test(tests, a_frame_of_exactly_the_maximum_passes);

@@ -152,7 +152,7 @@ static void respond_and_finish(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(jd_tcp_connection_shutdown(connection), 0);
 }
 
-START_TEST(write_complete_is_told_before_the_close_that_waited_for_it)
+START_TEST(write_complete_is_reported_before_the_close_that_waited_for_it)
 {
     unsigned completions = 0;
     serve(&(struct service){ .options.allow_half_open = true,
@@ -426,7 +426,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_response_is_delivered_in_full_although_the_peer_has_sent_its_fin);
     tcase_add_test(tests, a_response_already_on_its_way_is_delivered_in_full_when_the_fin_comes);
     tcase_add_test(tests, messages_come_after_shutdown_until_the_peer_ends_its_side);
-    tcase_add_test(tests, write_complete_is_told_before_the_close_that_waited_for_it);
+    tcase_add_test(tests, write_complete_is_reported_before_the_close_that_waited_for_it);
     tcase_add_test(tests, a_peer_that_resets_at_once_is_seen_up_and_down_once_each);
     tcase_add_loop_test(tests, peers_that_reset_before_the_server_looks_are_seen_up_and_down, 0, has_ipv6() ? 2 : 1);
     tcase_add_test(tests, a_reset_by_the_peer_is_the_reason_of_down);

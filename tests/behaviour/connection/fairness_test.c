@@ -68,7 +68,7 @@ static void expect_pattern(jd_tcp_connection *connection, jd_buffer *input, jd_t
     jd_buffer_consume(input, length);
 }
 
-START_TEST(data_and_the_fin_behind_it_in_one_event_are_both_told)
+START_TEST(data_and_the_fin_behind_it_in_one_event_are_both_reported)
 {
     size_t sent, offset = 0;
     serve(&(struct service){ .options.allow_half_open = true, .on_message = expect_pattern, .arg = &offset });
@@ -84,7 +84,7 @@ START_TEST(data_and_the_fin_behind_it_in_one_event_are_both_told)
 END_TEST
 
 /* Few bytes and a FIN: the receive is short, and yet it does not mean that all was received. */
-START_TEST(a_fin_behind_a_short_receive_is_told)
+START_TEST(a_fin_behind_a_short_receive_is_reported)
 {
     serve(&(struct service){ .on_message = echo });
     int client = client_connect_up();
@@ -142,7 +142,7 @@ static void pause_at_first(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
 }
 
-START_TEST(bytes_that_arrived_during_a_pause_are_told_at_resume)
+START_TEST(bytes_that_arrived_during_a_pause_are_delivered_at_resume)
 {
     size_t offset = 0;
     serve(&(struct service){ .on_up = pause_at_first, .on_message = expect_pattern, .arg = &offset });
@@ -292,11 +292,11 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "fairness");
 
     tcase_add_loop_test(tests, a_connection_dispatches_no_more_than_its_budget_in_a_turn_and_loses_nothing, 0, 3);
-    tcase_add_test(tests, data_and_the_fin_behind_it_in_one_event_are_both_told);
-    tcase_add_test(tests, a_fin_behind_a_short_receive_is_told);
+    tcase_add_test(tests, data_and_the_fin_behind_it_in_one_event_are_both_reported);
+    tcase_add_test(tests, a_fin_behind_a_short_receive_is_reported);
     tcase_add_test(tests, bytes_behind_urgent_data_do_not_wait_for_another_event);
     tcase_add_test(tests, bytes_behind_urgent_data_that_came_first_do_not_wait_either);
-    tcase_add_test(tests, bytes_that_arrived_during_a_pause_are_told_at_resume);
+    tcase_add_test(tests, bytes_that_arrived_during_a_pause_are_delivered_at_resume);
     tcase_add_loop_test(tests, a_flood_on_one_connection_delays_the_others_by_a_few_turns_only, 0, 2);
     tcase_add_test(tests, a_crowd_of_floods_is_served_evenly);
     tcase_add_test(tests, one_that_reads_again_is_served_among_floods);

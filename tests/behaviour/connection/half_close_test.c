@@ -12,7 +12,7 @@ static void note_error(jd_tcp_connection *connection, void *arg)
     down_error = jd_tcp_connection_error(connection);
 }
 
-START_TEST(without_the_option_a_fin_closes_and_no_half_close_is_told)
+START_TEST(without_the_option_a_fin_closes_and_no_half_close_is_reported)
 {
     serve(&(struct service){ .on_message = echo });
     int client = client_connect_up();
@@ -27,7 +27,7 @@ START_TEST(without_the_option_a_fin_closes_and_no_half_close_is_told)
 }
 END_TEST
 
-START_TEST(with_it_a_fin_is_told_once_and_closes_nothing)
+START_TEST(with_it_a_fin_is_reported_once_and_closes_nothing)
 {
     serve(&(struct service){ .options.allow_half_open = true });
     int client = client_connect_up();
@@ -131,8 +131,8 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "half_close");
 
-    tcase_add_test(tests, without_the_option_a_fin_closes_and_no_half_close_is_told);
-    tcase_add_test(tests, with_it_a_fin_is_told_once_and_closes_nothing);
+    tcase_add_test(tests, without_the_option_a_fin_closes_and_no_half_close_is_reported);
+    tcase_add_test(tests, with_it_a_fin_is_reported_once_and_closes_nothing);
     tcase_add_test(tests, the_open_side_still_sends_megabytes_and_closes_after_its_own_shutdown);
     tcase_add_test(tests, a_fin_that_answers_ours_closes_without_half_close);
     tcase_add_test(tests, closing_in_half_close_ends_the_connection);

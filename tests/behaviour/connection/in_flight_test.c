@@ -24,7 +24,7 @@ static void send_much(jd_tcp_connection *connection, void *arg)
 }
 
 /* A receive, a send that the peer does not take, and the poll that a pause left behind. */
-START_TEST(a_connection_with_receive_send_and_poll_under_way_ends_in_every_way)
+START_TEST(a_connection_with_receive_send_and_poll_in_flight_ends_in_every_way)
 {
     serve(&(struct service){
         .options.send_buffer_bytes = 4096, .options.read_above_watermark = true, .on_up = send_much });
@@ -109,7 +109,7 @@ static void expect_only(int client, uint32_t number)
 }
 
 /* In all stages of life and with bytes in flight both ways they end; the next connection gets the number at once. */
-START_TEST(descriptors_used_again_and_again_bring_nobody_anothers_bytes)
+START_TEST(reused_descriptors_never_bring_the_bytes_of_another_connection)
 {
     enum { AT_ONCE = 8 };
     int clients[AT_ONCE];
@@ -175,7 +175,7 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "in_flight");
 
-    tcase_add_loop_test(tests, a_connection_with_receive_send_and_poll_under_way_ends_in_every_way, 0, CLOSE_WAYS);
-    tcase_add_test(tests, descriptors_used_again_and_again_bring_nobody_anothers_bytes);
+    tcase_add_loop_test(tests, a_connection_with_receive_send_and_poll_in_flight_ends_in_every_way, 0, CLOSE_WAYS);
+    tcase_add_test(tests, reused_descriptors_never_bring_the_bytes_of_another_connection);
     tcase_add_loop_test(tests, a_loop_destroyed_in_the_middle_of_everything_ends_it_all_once, 0, ENDS);
 }

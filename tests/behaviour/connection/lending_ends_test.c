@@ -115,7 +115,7 @@ static void close_behind_endless_file(jd_tcp_connection *connection, void *arg)
     jd_tcp_connection_close(connection);
 }
 
-START_TEST(closing_does_not_go_on_with_a_long_file_for_a_peer_that_keeps_up)
+START_TEST(closing_does_not_continue_a_long_file_for_a_peer_that_keeps_up)
 {
     system_calls.sendfile = send_file_to_nowhere;
     serve(&(struct service){ .on_up = close_behind_endless_file });
@@ -253,7 +253,7 @@ static void *send_from_afar(void *arg)
     return NULL;
 }
 
-START_TEST(another_thread_may_lend_and_it_comes_back_in_the_connections)
+START_TEST(references_sent_from_another_thread_are_released_in_the_loops_thread)
 {
     pthread_t thread;
     serve(&(struct service){ .options.io_threads = 1, .on_up = keep });
@@ -338,11 +338,11 @@ void suite_add_tests(Suite *suite)
         return;
     tcase_add_loop_test(tests, a_file_that_has_become_shorter_ends_the_connection, 0, 2);
     if (!engine_is("late")) /* which does not send by sendfile(2) */
-        tcase_add_test(tests, closing_does_not_go_on_with_a_long_file_for_a_peer_that_keeps_up);
+        tcase_add_test(tests, closing_does_not_continue_a_long_file_for_a_peer_that_keeps_up);
     tcase_add_test(tests, closing_that_drains_the_queue_leaves_nothing_to_be_done_on_what_is_freed);
     tcase_add_test(tests, a_file_is_sent_whole_to_a_peer_that_has_ended_its_side);
     tcase_add_test(tests, a_file_is_sent_whole_before_the_end_that_answers_the_peers);
-    tcase_add_test(tests, another_thread_may_lend_and_it_comes_back_in_the_connections);
+    tcase_add_test(tests, references_sent_from_another_thread_are_released_in_the_loops_thread);
     tcase_add_loop_test(tests, the_answer_to_another_thread_holds_before_the_loop_knows, 0, 2);
     tcase_add_loop_test(tests, a_file_for_a_peer_that_is_gone_raises_no_signal, 0, GONE_PEERS_ENDPOINTS);
 }

@@ -225,7 +225,7 @@ static void begin_to_stream(jd_tcp_connection *connection, void *arg)
     stream_on(connection);
 }
 
-START_TEST(what_comes_back_may_be_sent_on_from_there)
+START_TEST(a_release_function_may_send_on_its_connection)
 {
     serve(&(struct service){ .on_up = begin_to_stream });
 
@@ -312,7 +312,7 @@ static void send_memory_over_the_mark(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(send_shared(connection, 40 * KIB, 40 * KIB), 0);
 }
 
-START_TEST(memory_that_is_lent_counts_like_copies)
+START_TEST(referenced_memory_counts_like_copies)
 {
     remake_the_loop(&(jd_event_loop_options){ .flush_bytes = MIB });
     serve(&(struct service){ .options = { .high_watermark = 64 * KIB, .send_buffer_bytes = TINY_BUFFER_BYTES },
@@ -443,10 +443,10 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, to_the_end_means_all_that_there_is_from_the_offset_on);
     tcase_add_test(tests, one_payload_goes_to_many_without_a_copy_and_comes_back_after_the_last);
     tcase_add_test(tests, nothing_comes_back_from_inside_the_call);
-    tcase_add_test(tests, what_comes_back_may_be_sent_on_from_there);
+    tcase_add_test(tests, a_release_function_may_send_on_its_connection);
     tcase_add_test(tests, a_range_of_no_length_comes_back_without_anything_else_to_happen);
     tcase_add_test(tests, a_file_for_a_peer_that_never_reads_takes_no_memory_and_stops_nothing);
-    tcase_add_test(tests, memory_that_is_lent_counts_like_copies);
+    tcase_add_test(tests, referenced_memory_counts_like_copies);
     tcase_add_test(tests, what_is_refused_has_not_been_taken);
     tcase_add_test(tests, a_file_takes_no_more_of_a_turn_than_its_share);
 }

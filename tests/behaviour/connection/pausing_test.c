@@ -106,7 +106,7 @@ START_TEST(a_reset_behind_unread_bytes_is_noticed_while_paused)
 }
 END_TEST
 
-START_TEST(a_fin_is_told_at_resume_behind_the_bytes_before_it)
+START_TEST(a_fin_is_reported_at_resume_behind_the_bytes_before_it)
 {
     serve(&(struct service){
         .options.allow_half_open = true, .on_up = pause_it, .on_message = expect_pattern, .on_down = note_error });
@@ -234,7 +234,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_loses_nothing);
     tcase_add_test(tests, a_reset_is_noticed_while_paused);
     tcase_add_test(tests, a_reset_behind_unread_bytes_is_noticed_while_paused);
-    tcase_add_test(tests, a_fin_is_told_at_resume_behind_the_bytes_before_it);
+    tcase_add_test(tests, a_fin_is_reported_at_resume_behind_the_bytes_before_it);
     tcase_add_test(tests, a_fin_from_both_sides_waits_for_resume_and_the_loop_sleeps);
     tcase_add_test(tests, a_pause_and_resume_in_one_callback_change_nothing);
     tcase_add_test(tests, what_a_pausing_handler_leaves_comes_again_at_resume);

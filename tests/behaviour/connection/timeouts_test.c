@@ -101,7 +101,7 @@ START_TEST(after_the_first_message_its_deadline_is_off)
 }
 END_TEST
 
-START_TEST(a_silent_peer_meets_the_read_timeout)
+START_TEST(an_idle_peer_meets_the_read_timeout)
 {
     int client = connected_client(
         &(struct service){ .options.read_timeout_ms = SHORT_MS, .on_up = note_up, .on_down = note_down });
@@ -169,7 +169,7 @@ START_TEST(a_heartbeat_comes_again_and_again_when_nothing_else_is_sent)
 }
 END_TEST
 
-START_TEST(heartbeats_do_not_hide_a_silent_peer_from_the_read_timeout)
+START_TEST(heartbeats_do_not_hide_an_idle_peer_from_the_read_timeout)
 {
     enum { MANY = 20 }; /* so that a process that gets no turn for a while still sends one */
     int client = connected_client(&(struct service){ .options.heartbeat_ms = SHORT_MS / 4,
@@ -200,7 +200,7 @@ START_TEST(heartbeats_do_not_keep_a_peer_alive_that_takes_nothing)
 }
 END_TEST
 
-START_TEST(a_heartbeat_that_nobody_gives_hides_no_idleness)
+START_TEST(a_heartbeat_callback_that_sends_nothing_hides_no_idleness)
 {
     int client = connected_client(&(struct service){
         .options = { .idle_timeout_ms = 4 * SHORT_MS, .heartbeat_ms = SHORT_MS }, .on_down = note_down });
@@ -301,13 +301,13 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_connection_that_is_talked_to_is_not_idle);
     tcase_add_test(tests, a_first_frame_that_never_gets_whole_meets_its_deadline);
     tcase_add_test(tests, after_the_first_message_its_deadline_is_off);
-    tcase_add_test(tests, a_silent_peer_meets_the_read_timeout);
+    tcase_add_test(tests, an_idle_peer_meets_the_read_timeout);
     tcase_add_test(tests, while_reading_is_paused_there_is_no_read_timeout);
     tcase_add_test(tests, a_peer_that_takes_no_output_meets_the_write_timeout);
     tcase_add_test(tests, a_heartbeat_comes_again_and_again_when_nothing_else_is_sent);
-    tcase_add_test(tests, heartbeats_do_not_hide_a_silent_peer_from_the_read_timeout);
+    tcase_add_test(tests, heartbeats_do_not_hide_an_idle_peer_from_the_read_timeout);
     tcase_add_test(tests, heartbeats_do_not_keep_a_peer_alive_that_takes_nothing);
-    tcase_add_test(tests, a_heartbeat_that_nobody_gives_hides_no_idleness);
+    tcase_add_test(tests, a_heartbeat_callback_that_sends_nothing_hides_no_idleness);
     tcase_add_test(tests, the_read_timeout_begins_anew_after_a_pause);
     tcase_add_test(tests, a_slow_handler_takes_nothing_from_the_write_timeout);
     tcase_add_test(tests, timeouts_of_twelve_days_and_more_are_refused);

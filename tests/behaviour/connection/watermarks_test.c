@@ -173,7 +173,7 @@ static void send_and_watch(jd_tcp_connection *connection, void *arg)
     rise_again(connection);
 }
 
-START_TEST(what_was_told_last_is_so)
+START_TEST(the_last_watermark_report_is_true)
 {
     struct service service = doubling_service();
     char received[KERNEL_BYTES];
@@ -276,7 +276,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_peer_that_never_reads_is_not_read_from_either);
     tcase_add_test(tests, when_it_reads_again_it_is_served_again_in_order_and_whole);
     tcase_add_test(tests, the_users_pause_outlasts_the_low_watermark);
-    tcase_add_test(tests, what_was_told_last_is_so);
+    tcase_add_test(tests, the_last_watermark_report_is_true);
     tcase_add_test(tests, several_sends_of_a_turn_rise_above_the_mark_together);
     tcase_add_test(tests, reading_above_the_watermark_can_be_asked_for);
     tcase_add_test(tests, a_high_watermark_above_the_output_limit_is_refused_with_the_reason);

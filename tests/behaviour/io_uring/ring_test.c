@@ -250,7 +250,7 @@ static void look_on_write(jd_tcp_connection *connection, void *arg)
     look_at_queue(NULL);
 }
 
-START_TEST(a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it)
+START_TEST(a_broadcast_overflows_both_queues_and_reaches_all_peers)
 {
     const jd_event_loop_options options = {
         .flush_connections = 2 * CROWD,
@@ -335,7 +335,7 @@ START_TEST(messages_far_between_are_soon_not_waited_for)
 END_TEST
 
 /* The loop sleeps without end: what has to be gone on with must wake it. */
-START_TEST(a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered)
+START_TEST(a_short_write_continues_while_other_sends_are_gathered)
 {
     enum { BYTES = 200 * KIB };
     static unsigned char data[BYTES];
@@ -528,9 +528,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served);
     tcase_add_test(tests, answers_and_the_messages_that_follow_them_are_one_call);
     tcase_add_test(tests, messages_far_between_are_soon_not_waited_for);
-    tcase_add_test(tests, a_send_that_is_cut_short_is_gone_on_with_while_others_are_gathered);
+    tcase_add_test(tests, a_short_write_continues_while_other_sends_are_gathered);
     tcase_add_test(tests, what_a_look_has_handed_over_is_not_waited_for_any_more);
-    tcase_add_test(tests, a_crowd_told_at_once_overflows_both_queues_and_everyone_gets_it);
+    tcase_add_test(tests, a_broadcast_overflows_both_queues_and_reaches_all_peers);
     tcase_add_test(tests, a_receive_that_waits_until_others_are_tried_does_not_make_the_loop_spin);
     tcase_add_test(tests, a_receive_whose_timeout_the_kernel_lost_times_out);
     tcase_add_test(tests, before_the_ring_is_enabled_no_cancel_is_lost_for_want_of_memory);

@@ -33,7 +33,7 @@ static int sleep_without_end(void)
 }
 
 /* Then the call that sends the answer can go on to wait for the next message. */
-START_TEST(no_completion_tells_of_an_answer_that_was_taken)
+START_TEST(an_answer_that_the_kernel_took_has_no_completion)
 {
     enum { ROUNDS = 50 };
     uint64_t before;
@@ -99,7 +99,7 @@ static void echo_and_think_again(jd_tcp_connection *connection, jd_buffer *input
     afterthoughts[*(int *)arg].ask();
 }
 
-START_TEST(what_follows_a_silent_send_does_not_wait_until_the_loop_wakes)
+START_TEST(output_behind_an_unsignaled_send_does_not_wait_until_the_loop_wakes)
 {
     char rest[8];
     serve(&(struct service){ .on_message = echo_and_think_again, .arg = &_i });
@@ -118,7 +118,7 @@ START_TEST(what_follows_a_silent_send_does_not_wait_until_the_loop_wakes)
 END_TEST
 
 /* Told is what was over before the turn, whatever the turn's first callbacks queue. */
-START_TEST(silent_sends_are_told_in_the_next_turn_while_others_are_held_back)
+START_TEST(unsignaled_sends_are_reported_in_the_next_turn_while_other_input_is_deferred)
 {
     enum { TURNS = 300 };
     static unsigned char flood[64 * KIB];
@@ -173,7 +173,7 @@ static void answer_from_own_memory(jd_tcp_connection *connection, jd_buffer *inp
     ck_assert_int_eq(jd_tcp_connection_send_reference(connection, answer, sizeof(answer), give_back, NULL), 0);
 }
 
-START_TEST(memory_that_was_lent_comes_back_at_once)
+START_TEST(referenced_memory_is_released_at_once)
 {
     serve(&(struct service){ .on_message = answer_from_own_memory });
     int client = client_connect_up();
@@ -187,7 +187,7 @@ START_TEST(memory_that_was_lent_comes_back_at_once)
 END_TEST
 
 /* Each takes a part or nothing of what it is sent. */
-START_TEST(silent_sends_to_peers_that_do_not_read_lose_nothing_and_do_not_spin)
+START_TEST(unsignaled_sends_to_peers_that_do_not_read_lose_nothing_and_do_not_spin)
 {
     enum { SLOW = 40, BYTES = 300 * KIB, TURNS = 2000 };
     int slow[SLOW];
@@ -212,11 +212,11 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "ring_unsignaled");
 
-    tcase_add_test(tests, no_completion_tells_of_an_answer_that_was_taken);
+    tcase_add_test(tests, an_answer_that_the_kernel_took_has_no_completion);
     tcase_add_test(tests, a_loop_that_sleeps_wakes_to_count_what_it_sent);
-    tcase_add_loop_test(tests, what_follows_a_silent_send_does_not_wait_until_the_loop_wakes, 0, 3);
-    tcase_add_test(tests, silent_sends_are_told_in_the_next_turn_while_others_are_held_back);
+    tcase_add_loop_test(tests, output_behind_an_unsignaled_send_does_not_wait_until_the_loop_wakes, 0, 3);
+    tcase_add_test(tests, unsignaled_sends_are_reported_in_the_next_turn_while_other_input_is_deferred);
     tcase_add_test(tests, much_of_the_output_limit_is_not_sent_in_silence);
-    tcase_add_test(tests, memory_that_was_lent_comes_back_at_once);
-    tcase_add_test(tests, silent_sends_to_peers_that_do_not_read_lose_nothing_and_do_not_spin);
+    tcase_add_test(tests, referenced_memory_is_released_at_once);
+    tcase_add_test(tests, unsignaled_sends_to_peers_that_do_not_read_lose_nothing_and_do_not_spin);
 }

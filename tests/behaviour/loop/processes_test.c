@@ -266,7 +266,7 @@ static void take_one_byte(jd_channel *which, int fd, unsigned events, void *arg)
     told++;
 }
 
-START_TEST(a_channel_tells_as_long_as_there_is_something_to_read)
+START_TEST(a_channel_reports_readable_as_long_as_data_is_there)
 {
     open_pipe(JD_READABLE, take_one_byte);
     pump_until_quiet();
@@ -282,7 +282,7 @@ START_TEST(a_channel_tells_as_long_as_there_is_something_to_read)
 }
 END_TEST
 
-START_TEST(an_edge_triggered_channel_tells_of_changes_only)
+START_TEST(an_edge_triggered_channel_reports_changes_only)
 {
     open_pipe(JD_READABLE | JD_EDGE, take_one_byte);
 
@@ -355,8 +355,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, another_program_started_meanwhile_keeps_no_connection_open);
     tcase_add_test(tests, signals_that_interrupt_everything_disturb_nothing);
     tcase_add_test(tests, an_interrupted_system_call_is_done_again);
-    tcase_add_test(tests, a_channel_tells_as_long_as_there_is_something_to_read);
-    tcase_add_test(tests, an_edge_triggered_channel_tells_of_changes_only);
+    tcase_add_test(tests, a_channel_reports_readable_as_long_as_data_is_there);
+    tcase_add_test(tests, an_edge_triggered_channel_reports_changes_only);
     tcase_add_test(tests, a_channel_may_destroy_itself_in_its_callback);
     tcase_add_loop_test(tests, a_channel_left_to_the_loop_ends_with_it, 0, 2);
     tcase_add_test(tests, a_channel_that_cannot_be_is_refused);

@@ -73,7 +73,7 @@ START_TEST(read_exactly_leaves_what_is_behind)
 }
 END_TEST
 
-START_TEST(read_exactly_tells_how_much_came_before_the_end)
+START_TEST(read_exactly_returns_how_much_came_before_the_end)
 {
     char data[16];
 
@@ -260,7 +260,7 @@ START_TEST(a_cancelled_write_all_knows_how_much_it_has_sent)
 }
 END_TEST
 
-START_TEST(a_blocking_socket_holds_nobody_up)
+START_TEST(a_blocking_socket_delays_no_other_operation)
 {
     char *data = pattern();
 
@@ -294,7 +294,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, read_exactly_waits_for_all_of_its_bytes);
     tcase_add_test(tests, read_exactly_leaves_what_is_behind);
-    tcase_add_test(tests, read_exactly_tells_how_much_came_before_the_end);
+    tcase_add_test(tests, read_exactly_returns_how_much_came_before_the_end);
     tcase_add_test(tests, a_cancelled_read_exactly_knows_what_it_has_got);
     tcase_add_test(tests, read_until_finds_a_delimiter_that_comes_in_pieces);
     tcase_add_test(tests, read_until_finds_what_is_buffered_already_without_receiving);
@@ -305,6 +305,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, read_until_checks_its_arguments);
     tcase_add_test(tests, write_all_delivers_more_than_the_kernel_takes_at_once);
     tcase_add_test(tests, a_cancelled_write_all_knows_how_much_it_has_sent);
-    tcase_add_test(tests, a_blocking_socket_holds_nobody_up);
+    tcase_add_test(tests, a_blocking_socket_delays_no_other_operation);
     tcase_add_test(tests, write_all_to_a_peer_that_goes_away_completes_with_an_error);
 }

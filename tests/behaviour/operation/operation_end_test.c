@@ -82,7 +82,7 @@ START_TEST(a_cancelled_continuous_receive_loses_nothing_that_it_has_taken)
 }
 END_TEST
 
-START_TEST(cancel_all_ends_what_is_under_way_on_that_handle_and_nothing_else)
+START_TEST(cancel_all_ends_the_operations_in_flight_on_that_handle_and_no_others)
 {
     struct socket_ends other = tcp_ends();
     static char other_data[4];
@@ -198,7 +198,7 @@ END_TEST
 
 /* ---- closing ---- */
 
-START_TEST(close_ends_what_is_under_way_first_and_then_closes)
+START_TEST(close_first_ends_operations_in_flight_and_then_closes)
 {
     begin_receive(&records[0]);
     jd_async_receive_multishot(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
@@ -259,7 +259,7 @@ static void close_and_take_its_number(jd_operation *operation, int64_t result, v
     begin_receive(receive);
 }
 
-START_TEST(what_is_opened_after_a_close_was_begun_is_not_taken_for_the_closed_one)
+START_TEST(a_descriptor_opened_after_a_close_was_submitted_is_not_taken_for_the_closed_one)
 {
     struct socket_ends next = tcp_ends();
 
@@ -305,7 +305,7 @@ START_TEST(a_close_is_carried_out_though_the_loop_is_destroyed)
 END_TEST
 
 /* As if another thread were between announcing its cancel and queueing it, for which then there is no queue any more. */
-START_TEST(a_cancel_that_comes_too_late_for_the_loops_queue_holds_nothing_up)
+START_TEST(a_cancel_that_comes_too_late_for_the_loops_queue_delays_no_completion)
 {
     jd_async_timeout(the_loop, &records[0].operation, 0, note_completion, &records[0]);
     pump_turns(1);
@@ -320,7 +320,7 @@ START_TEST(a_cancel_that_comes_too_late_for_the_loops_queue_holds_nothing_up)
 }
 END_TEST
 
-START_TEST(a_loop_that_is_destroyed_cancels_what_is_under_way)
+START_TEST(a_loop_that_is_destroyed_cancels_operations_in_flight)
 {
     begin_receive(&records[0]);
     jd_async_receive_multishot(the_loop, &records[1].operation, ends.ours, note_completion, &records[1]);
@@ -344,7 +344,7 @@ static void begin_another(jd_operation *operation, int64_t result, void *record)
     ck_assert_int_eq(jd_async_timeout(the_loop, &records[1].operation, 1, note_completion, &records[1]), JD_ECANCELED);
 }
 
-START_TEST(what_is_begun_while_the_loop_is_being_destroyed_is_refused)
+START_TEST(an_operation_submitted_while_the_loop_is_being_destroyed_is_refused)
 {
     jd_async_timeout(the_loop, &records[0].operation, 1000000, begin_another, &records[0]);
     pump_turns(2);
@@ -365,17 +365,17 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_cancelled_operation_completes_once_and_as_cancelled);
     tcase_add_test(tests, an_operation_cancelled_before_the_loop_has_seen_it_is_never_carried_out);
     tcase_add_test(tests, a_cancelled_continuous_receive_loses_nothing_that_it_has_taken);
-    tcase_add_test(tests, cancel_all_ends_what_is_under_way_on_that_handle_and_nothing_else);
+    tcase_add_test(tests, cancel_all_ends_the_operations_in_flight_on_that_handle_and_no_others);
     tcase_add_test(tests, an_operation_cancelled_by_several_threads_at_once_completes_once);
     tcase_add_test(tests, an_operation_may_be_cancelled_elsewhere_while_its_handler_begins_it_anew);
     tcase_add_test(tests, a_handler_may_cancel_another_operation_that_completes_in_the_same_turn);
-    tcase_add_test(tests, close_ends_what_is_under_way_first_and_then_closes);
+    tcase_add_test(tests, close_first_ends_operations_in_flight_and_then_closes);
     tcase_add_test(tests, an_operation_begun_on_a_handle_that_is_being_closed_is_cancelled);
     tcase_add_test(tests, a_descriptor_number_may_be_used_again_after_its_close_completes);
-    tcase_add_test(tests, what_is_opened_after_a_close_was_begun_is_not_taken_for_the_closed_one);
+    tcase_add_test(tests, a_descriptor_opened_after_a_close_was_submitted_is_not_taken_for_the_closed_one);
     tcase_add_test(tests, a_close_is_carried_out_though_it_is_cancelled);
     tcase_add_test(tests, a_close_is_carried_out_though_the_loop_is_destroyed);
-    tcase_add_test(tests, a_cancel_that_comes_too_late_for_the_loops_queue_holds_nothing_up);
-    tcase_add_test(tests, a_loop_that_is_destroyed_cancels_what_is_under_way);
-    tcase_add_test(tests, what_is_begun_while_the_loop_is_being_destroyed_is_refused);
+    tcase_add_test(tests, a_cancel_that_comes_too_late_for_the_loops_queue_delays_no_completion);
+    tcase_add_test(tests, a_loop_that_is_destroyed_cancels_operations_in_flight);
+    tcase_add_test(tests, an_operation_submitted_while_the_loop_is_being_destroyed_is_refused);
 }

@@ -257,7 +257,7 @@ START_TEST(connect_and_accept_make_a_connection)
 }
 END_TEST
 
-START_TEST(a_continuous_accept_goes_on_until_it_is_cancelled)
+START_TEST(a_multishot_accept_continues_until_it_is_cancelled)
 {
     jd_endpoint bound;
     jd_handle listener = listen_somewhere(&bound);
@@ -354,7 +354,7 @@ static void *reserve_4_gib(void)
     return memory;
 }
 
-START_TEST(a_length_of_4_gib_is_not_taken_for_none)
+START_TEST(a_length_of_4_gib_is_not_taken_for_zero)
 {
     struct socket_ends ends = tcp_ends();
     void *memory = reserve_4_gib();
@@ -416,7 +416,7 @@ static void *begin_receive(void *fd)
     return NULL;
 }
 
-START_TEST(an_operation_begun_by_another_thread_is_carried_out)
+START_TEST(an_operation_submitted_by_another_thread_is_carried_out)
 {
     struct socket_ends ends = tcp_ends();
     pthread_t thread;
@@ -475,7 +475,7 @@ static void begin_again(jd_operation *operation, int64_t result, void *fd)
         ck_assert_int_eq(jd_async_receive(the_loop, operation, *(int *)fd, data, 1, 0, begin_again, fd), 0);
 }
 
-START_TEST(an_operation_may_be_begun_anew_in_its_handler)
+START_TEST(an_operation_may_be_submitted_again_in_its_handler)
 {
     struct socket_ends ends = tcp_ends();
     static char data[1];
@@ -508,7 +508,7 @@ END_TEST
 
 /* ---- misuse ---- */
 
-START_TEST(an_operation_under_way_cannot_be_begun_again)
+START_TEST(an_operation_in_flight_cannot_be_submitted_again)
 {
     ck_assert_int_eq(jd_async_timeout(the_loop, &first.operation, 1, note_completion, &first), 0);
     ck_assert_int_eq(jd_async_timeout(the_loop, &first.operation, 1, note_completion, &first), JD_EBUSY);
@@ -572,19 +572,19 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_send_to_a_peer_that_is_gone_completes_with_an_error_and_no_signal);
     tcase_add_test(tests, a_send_and_a_receive_on_one_socket_do_not_wait_for_each_other);
     tcase_add_test(tests, connect_and_accept_make_a_connection);
-    tcase_add_test(tests, a_continuous_accept_goes_on_until_it_is_cancelled);
+    tcase_add_test(tests, a_multishot_accept_continues_until_it_is_cancelled);
     tcase_add_test(tests, a_refused_connect_says_so_and_leaves_no_descriptor);
     tcase_add_test(tests, a_file_is_written_and_read_at_offsets);
     tcase_add_test(tests, a_read_behind_the_end_of_a_file_completes_with_zero);
     tcase_add_test(tests, an_operation_on_a_handle_that_is_not_open_completes_with_an_error);
-    tcase_add_test(tests, a_length_of_4_gib_is_not_taken_for_none);
+    tcase_add_test(tests, a_length_of_4_gib_is_not_taken_for_zero);
     tcase_add_test(tests, a_timeout_completes_when_its_time_has_passed_and_not_before);
     tcase_add_test(tests, a_timeout_of_all_eternity_can_be_cancelled);
-    tcase_add_test(tests, an_operation_begun_by_another_thread_is_carried_out);
+    tcase_add_test(tests, an_operation_submitted_by_another_thread_is_carried_out);
     tcase_add_test(tests, a_handler_is_never_called_inside_the_call_that_begins_or_cancels);
-    tcase_add_test(tests, an_operation_may_be_begun_anew_in_its_handler);
+    tcase_add_test(tests, an_operation_may_be_submitted_again_in_its_handler);
     tcase_add_test(tests, an_operation_may_be_freed_in_its_handler);
-    tcase_add_test(tests, an_operation_under_way_cannot_be_begun_again);
+    tcase_add_test(tests, an_operation_in_flight_cannot_be_submitted_again);
     tcase_add_test(tests, a_reactor_has_no_operations);
     tcase_add_test(tests, arguments_that_make_no_sense_are_refused);
 }

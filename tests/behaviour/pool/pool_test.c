@@ -22,7 +22,7 @@ static void note_result(int error, void *arg)
     note_end_on_loop(error, NULL);
 }
 
-START_TEST(work_runs_in_the_pools_threads_and_its_end_is_told_in_the_loops)
+START_TEST(work_runs_in_the_pools_threads_and_its_end_is_reported_in_the_loops)
 {
     enum { TASKS = 500 };
     unsigned results[TASKS] = { 0 };
@@ -53,7 +53,7 @@ START_TEST(an_end_that_comes_while_the_loop_sleeps_wakes_it)
 }
 END_TEST
 
-START_TEST(without_a_loop_the_end_is_told_in_the_pool_and_without_a_function_nowhere)
+START_TEST(without_a_loop_the_end_is_reported_in_the_pool_and_without_a_function_nowhere)
 {
     jd_thread_pool *pool = make_pool(2, 0);
 
@@ -266,7 +266,7 @@ START_TEST(a_destroyed_pool_lets_running_work_end_and_cancels_the_rest)
 }
 END_TEST
 
-START_TEST(a_destroyed_pool_cancels_what_is_told_in_the_pool_too)
+START_TEST(a_destroyed_pool_also_cancels_tasks_reported_in_the_pool)
 {
     enum { LIMIT = 20 };
     working_pool = make_pool(1, LIMIT);
@@ -292,7 +292,7 @@ static void expect_no_loop(int error, void *arg)
     note_end(error, arg);
 }
 
-START_TEST(a_loop_destroyed_before_the_work_has_ended_is_told_nothing_and_the_end_is_told_all_the_same)
+START_TEST(an_end_is_reported_in_the_pool_if_the_loop_was_destroyed_before)
 {
     enum { TASKS = 3 };
     pthread_t self = pthread_self();
@@ -312,7 +312,7 @@ START_TEST(a_loop_destroyed_before_the_work_has_ended_is_told_nothing_and_the_en
 }
 END_TEST
 
-START_TEST(ends_on_their_way_when_the_loop_is_destroyed_are_told_by_it)
+START_TEST(ends_on_their_way_when_the_loop_is_destroyed_are_reported_by_it)
 {
     enum { TASKS = 10 };
     jd_thread_pool *pool = make_pool(2, 0);
@@ -330,7 +330,7 @@ START_TEST(ends_on_their_way_when_the_loop_is_destroyed_are_told_by_it)
 }
 END_TEST
 
-START_TEST(ends_may_be_told_after_the_pool_is_gone)
+START_TEST(ends_may_be_reported_after_the_pool_is_gone)
 {
     jd_thread_pool *pool = make_pool(2, 0);
     submit(pool, work);
@@ -370,7 +370,7 @@ START_TEST(the_end_of_a_task_may_be_the_pools_before_its_submitter_is_back)
 }
 END_TEST
 
-START_TEST(a_loop_that_has_quit_is_told_when_it_runs_again)
+START_TEST(a_loop_that_has_quit_gets_ends_when_it_runs_again)
 {
     jd_thread_pool *pool = make_pool(1, 0);
     submit(pool, wait_at_gate);
@@ -434,9 +434,9 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "pool");
 
-    tcase_add_test(tests, work_runs_in_the_pools_threads_and_its_end_is_told_in_the_loops);
+    tcase_add_test(tests, work_runs_in_the_pools_threads_and_its_end_is_reported_in_the_loops);
     tcase_add_test(tests, an_end_that_comes_while_the_loop_sleeps_wakes_it);
-    tcase_add_test(tests, without_a_loop_the_end_is_told_in_the_pool_and_without_a_function_nowhere);
+    tcase_add_test(tests, without_a_loop_the_end_is_reported_in_the_pool_and_without_a_function_nowhere);
     tcase_add_test(tests, work_may_submit_more_work_for_all_of_which_wait_waits);
     tcase_add_test(tests, in_a_thread_of_its_own_a_pool_is_neither_waited_for_nor_destroyed);
     tcase_add_test(tests, a_full_pool_refuses_tasks_until_others_have_ended);
@@ -444,11 +444,11 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, a_request_computed_by_the_pool_is_answered_on_its_connection, 0, 3);
     tcase_add_loop_test(tests, the_result_for_a_connection_that_has_gone_finds_none, 0, 3);
     tcase_add_test(tests, a_destroyed_pool_lets_running_work_end_and_cancels_the_rest);
-    tcase_add_test(tests, a_destroyed_pool_cancels_what_is_told_in_the_pool_too);
-    tcase_add_test(tests, a_loop_destroyed_before_the_work_has_ended_is_told_nothing_and_the_end_is_told_all_the_same);
-    tcase_add_test(tests, ends_on_their_way_when_the_loop_is_destroyed_are_told_by_it);
-    tcase_add_test(tests, ends_may_be_told_after_the_pool_is_gone);
+    tcase_add_test(tests, a_destroyed_pool_also_cancels_tasks_reported_in_the_pool);
+    tcase_add_test(tests, an_end_is_reported_in_the_pool_if_the_loop_was_destroyed_before);
+    tcase_add_test(tests, ends_on_their_way_when_the_loop_is_destroyed_are_reported_by_it);
+    tcase_add_test(tests, ends_may_be_reported_after_the_pool_is_gone);
     tcase_add_test(tests, the_end_of_a_task_may_be_the_pools_before_its_submitter_is_back);
-    tcase_add_test(tests, a_loop_that_has_quit_is_told_when_it_runs_again);
+    tcase_add_test(tests, a_loop_that_has_quit_gets_ends_when_it_runs_again);
     tcase_add_test(tests, loops_in_several_threads_share_a_pool_and_end_at_any_moment);
 }

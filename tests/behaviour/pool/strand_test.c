@@ -87,7 +87,7 @@ static void expect_next(int error, void *arg)
     note_end_on_loop(error, NULL);
 }
 
-START_TEST(the_ends_of_a_strands_tasks_are_told_in_order)
+START_TEST(the_ends_of_a_strands_tasks_are_reported_in_order)
 {
     enum { TASKS = 500 };
     jd_thread_pool *pool = make_pool(4, 0);
@@ -240,7 +240,7 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "strand");
 
     tcase_add_test(tests, a_strand_runs_one_task_at_a_time_and_each_submitters_in_order);
-    tcase_add_test(tests, the_ends_of_a_strands_tasks_are_told_in_order);
+    tcase_add_test(tests, the_ends_of_a_strands_tasks_are_reported_in_order);
     tcase_add_test(tests, a_strand_with_much_to_do_lets_others_go_first_now_and_then);
     tcase_add_test(tests, a_strand_whose_task_submits_itself_without_end_starves_nobody);
     tcase_add_test(tests, the_waiting_tasks_of_a_strand_keep_no_thread);

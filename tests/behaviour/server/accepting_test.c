@@ -143,7 +143,7 @@ START_TEST(a_shortage_pauses_accepting_serves_the_connected_and_ends_by_itself)
 END_TEST
 
 /* A connection's end frees a descriptor: nobody waits for the next try by the clock. */
-START_TEST(accepting_goes_on_in_the_turns_after_a_connection_has_ended)
+START_TEST(accepting_resumes_in_the_turns_after_a_connection_has_ended)
 {
     fail_accepting_after(1, EMFILE, INT_MAX);
     serve(&(struct service){ .on_message = echo });
@@ -490,7 +490,7 @@ void suite_add_tests(Suite *suite)
                         sizeof(passing_errors) / sizeof(passing_errors[0]));
     tcase_add_loop_test(tests, a_shortage_pauses_accepting_serves_the_connected_and_ends_by_itself, 0,
                         sizeof(shortages) / sizeof(shortages[0]));
-    tcase_add_test(tests, accepting_goes_on_in_the_turns_after_a_connection_has_ended);
+    tcase_add_test(tests, accepting_resumes_in_the_turns_after_a_connection_has_ended);
     tcase_add_test(tests, a_sleeping_loop_wakes_by_itself_to_try_accepting_again);
     tcase_add_test(tests, a_server_destroyed_with_connections_left_for_the_next_turn_accepts_no_other);
     tcase_add_test(tests, of_connections_that_come_at_once_a_turn_accepts_what_its_engine_does);

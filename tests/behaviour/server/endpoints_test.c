@@ -82,7 +82,7 @@ static bool has_ipv6(void)
 
 /* ---- kinds ---- */
 
-START_TEST(port_zero_lets_the_system_pick_one_which_the_server_tells)
+START_TEST(with_port_zero_the_system_picks_one_which_the_server_returns)
 {
     serve_at("127.0.0.1:0");
     char expected[JD_ENDPOINT_TEXT_BYTES];
@@ -389,7 +389,7 @@ void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "endpoints");
 
-    tcase_add_test(tests, port_zero_lets_the_system_pick_one_which_the_server_tells);
+    tcase_add_test(tests, with_port_zero_the_system_picks_one_which_the_server_returns);
     tcase_add_test(tests, an_ipv6_endpoint_is_served);
     tcase_add_test(tests, a_link_local_endpoint_is_served_on_its_interface);
     tcase_add_test(tests, a_link_local_endpoint_without_an_interface_is_refused);

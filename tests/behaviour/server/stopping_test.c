@@ -329,7 +329,7 @@ static void respond_at_up(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(jd_tcp_connection_send(connection, data, sizeof(data)), 0);
 }
 
-START_TEST(a_loop_can_be_destroyed_with_output_and_input_under_way)
+START_TEST(a_loop_can_be_destroyed_with_output_and_input_in_flight)
 {
     serve(&(struct service){ .options.send_buffer_bytes = 4 * KIB, .on_up = respond_at_up });
     for (int i = 0; i < LIVE; i++)
@@ -435,7 +435,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, destroying_a_loop_ends_servers_connections_and_timers_and_runs_tasks_once, 0, 3);
     tcase_add_test(tests, a_loop_can_be_destroyed_while_tasks_queue_others);
     tcase_add_test(tests, a_loop_can_be_destroyed_although_a_task_queues_itself);
-    tcase_add_loop_test(tests, a_loop_can_be_destroyed_with_output_and_input_under_way, 0, 8);
+    tcase_add_loop_test(tests, a_loop_can_be_destroyed_with_output_and_input_in_flight, 0, 8);
     tcase_add_test(tests, destroying_a_loop_that_cannot_wait_any_more_comes_to_an_end);
     tcase_add_test(tests, there_may_be_255_loops_and_no_more);
     tcase_add_test(tests, one_thread_may_step_several_loops);

@@ -240,7 +240,7 @@ START_TEST(an_empty_endpoint_is_called_none)
 }
 END_TEST
 
-START_TEST(text_that_does_not_fit_is_cut_ended_and_its_whole_length_told)
+START_TEST(text_that_does_not_fit_is_cut_and_ended_and_its_complete_length_returned)
 {
     jd_endpoint endpoint = parsed("1.2.3.4:80");
     char text[8] = "xxxxxxx";
@@ -422,7 +422,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, text_that_is_no_endpoint_is_refused_with_the_reason, 0, REFUSED);
     tcase_add_test(tests, a_refused_text_leaves_the_endpoint_untouched);
     tcase_add_test(tests, an_empty_endpoint_is_called_none);
-    tcase_add_test(tests, text_that_does_not_fit_is_cut_ended_and_its_whole_length_told);
+    tcase_add_test(tests, text_that_does_not_fit_is_cut_and_ended_and_its_complete_length_returned);
     tcase_add_test(tests, the_port_is_in_host_order_and_zero_where_there_is_none);
     tcase_add_test(tests, endpoints_are_equal_when_every_part_is);
     tcase_add_test(tests, padding_and_flow_labels_do_not_make_addresses_differ);

@@ -169,7 +169,7 @@ START_TEST(a_connection_that_breaks_after_some_bytes_raises_no_signal_either)
 }
 END_TEST
 
-START_TEST(a_thread_that_blocks_the_signal_finds_none_pending_and_goes_on_blocking_it)
+START_TEST(a_thread_that_blocks_the_signal_finds_none_pending_and_still_blocks_it)
 {
     struct socket_pair pair = connect_loopback();
     int fd = file_of("0123456789");
@@ -265,7 +265,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, bytes_before_a_file_wait_for_it);
     tcase_add_test(tests, a_file_for_a_broken_connection_is_an_error_and_no_signal);
     tcase_add_test(tests, a_connection_that_breaks_after_some_bytes_raises_no_signal_either);
-    tcase_add_test(tests, a_thread_that_blocks_the_signal_finds_none_pending_and_goes_on_blocking_it);
+    tcase_add_test(tests, a_thread_that_blocks_the_signal_finds_none_pending_and_still_blocks_it);
     tcase_add_test(tests, a_signal_of_the_programs_own_that_was_pending_stays_so);
     tcase_add_loop_test(tests, a_range_must_lie_within_the_file, 0, RANGES);
     tcase_add_test(tests, what_is_no_file_or_cannot_be_read_is_refused);

@@ -391,7 +391,7 @@ START_TEST(a_unix_path_whose_server_is_gone_is_taken_over)
 }
 END_TEST
 
-START_TEST(a_unix_path_with_a_live_server_is_in_use_and_goes_on_working)
+START_TEST(a_unix_path_with_a_live_server_is_in_use_and_still_works)
 {
     jd_endpoint endpoint = path_endpoint();
     int before;
@@ -595,7 +595,7 @@ static void add_unix_tests(TCase *tests)
     tcase_add_test(tests, a_path_that_is_another_listeners_now_is_not_removed);
     tcase_add_test(tests, of_servers_that_take_over_a_path_at_a_time_one_gets_it);
     tcase_add_test(tests, without_the_directorys_lock_nothing_is_taken_over_and_nobody_waits_for_ever);
-    tcase_add_test(tests, a_unix_path_with_a_live_server_is_in_use_and_goes_on_working);
+    tcase_add_test(tests, a_unix_path_with_a_live_server_is_in_use_and_still_works);
     tcase_add_test(tests, a_live_server_whose_queue_is_full_is_not_taken_for_gone);
     tcase_add_test(tests, a_file_that_is_no_socket_is_never_removed);
     tcase_add_test(tests, a_path_in_a_directory_that_does_not_exist_is_not_found);

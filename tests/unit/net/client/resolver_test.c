@@ -135,7 +135,7 @@ static const struct {
     { EAI_SYSTEM, EINTR, JD_EINTR }, { EAI_SYSTEM, 0, -EIO },
 };
 
-START_TEST(each_error_of_the_name_service_is_told_with_a_reason)
+START_TEST(each_error_of_the_name_service_is_reported_with_a_reason)
 {
     struct lookup *lookup;
     name_service_fail(failures[_i].result, failures[_i].number);
@@ -356,7 +356,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, addresses_come_in_the_order_of_the_name_service_with_their_port);
     tcase_add_test(tests, of_very_many_addresses_the_first_are_taken);
-    tcase_add_loop_test(tests, each_error_of_the_name_service_is_told_with_a_reason, 0,
+    tcase_add_loop_test(tests, each_error_of_the_name_service_is_reported_with_a_reason, 0,
                         sizeof(failures) / sizeof(failures[0]));
     tcase_add_test(tests, an_answer_without_addresses_is_none);
     tcase_add_test(tests, a_few_threads_look_names_up_side_by_side_and_end);

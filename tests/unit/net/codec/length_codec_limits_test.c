@@ -368,7 +368,7 @@ static void compare_encoding(jd_codec *const codecs[2], size_t length)
     ck_assert_mem_eq(additions[0].bytes, additions[1].bytes, additions[0].length);
 }
 
-START_TEST(the_usual_frame_comes_to_the_same_by_its_own_way)
+START_TEST(the_fast_path_of_the_usual_frame_gives_the_same_result)
 {
     static const size_t maxima[] = { 4, 5, 300, UINT32_MAX, SIZE_MAX / 2 };
     static const size_t steps[] = { 0, 4, 5, 296, 300, UINT32_MAX - 4u, UINT32_MAX };
@@ -416,7 +416,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, nothing_is_allocated_for_a_claimed_length);
     tcase_add_test(tests, a_refusal_says_what_was_claimed_and_why);
     tcase_add_test(tests, a_frame_that_wraps_needs_memory_to_be_one_piece_and_without_it_nothing_is_lost);
-    tcase_add_loop_test(tests, the_usual_frame_comes_to_the_same_by_its_own_way, 0, 2);
+    tcase_add_loop_test(tests, the_fast_path_of_the_usual_frame_gives_the_same_result, 0, 2);
     tcase_add_loop_test(tests, a_varint_longer_than_it_need_be_is_accepted, 0, 5);
     tcase_add_test(tests, a_varint_of_more_than_ten_bytes_is_an_error_of_the_protocol);
     tcase_add_test(tests, a_varint_over_64_bits_is_an_error_of_the_protocol);

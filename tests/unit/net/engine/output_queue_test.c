@@ -123,7 +123,7 @@ START_TEST(an_answer_over_a_small_block_takes_a_large_one)
 }
 END_TEST
 
-START_TEST(what_follows_fills_the_last_block_and_goes_on_in_a_large_one)
+START_TEST(later_output_fills_the_last_block_and_continues_in_a_large_one)
 {
     ck_assert_int_eq(append(bytes, 100), 0);
     ck_assert_int_eq(append(bytes + 100, SMALL_ROOM), 0);
@@ -180,7 +180,7 @@ START_TEST(pieces_are_at_most_as_many_as_asked_for_and_their_bytes_are_summed)
 }
 END_TEST
 
-START_TEST(consuming_goes_on_where_it_stopped_over_any_number_of_blocks)
+START_TEST(consuming_continues_where_it_stopped_over_any_number_of_blocks)
 {
     static const size_t steps[] = { 1, SMALL_ROOM - 1, LARGE_ROOM - 1, 2, LARGE_ROOM, 10 };
     size_t consumed = 0, length = 3 * LARGE_ROOM;
@@ -378,11 +378,11 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, the_parts_of_an_append_lie_behind_each_other_and_empty_ones_do_not_matter);
     tcase_add_test(tests, a_short_answer_takes_a_small_block_and_one_that_fills_it_too);
     tcase_add_test(tests, an_answer_over_a_small_block_takes_a_large_one);
-    tcase_add_test(tests, what_follows_fills_the_last_block_and_goes_on_in_a_large_one);
+    tcase_add_test(tests, later_output_fills_the_last_block_and_continues_in_a_large_one);
     tcase_add_test(tests, a_full_last_block_stays_as_it_is_when_more_comes);
     tcase_add_test(tests, queued_bytes_never_move_and_never_change_as_the_kernel_may_be_reading_them);
     tcase_add_test(tests, pieces_are_at_most_as_many_as_asked_for_and_their_bytes_are_summed);
-    tcase_add_test(tests, consuming_goes_on_where_it_stopped_over_any_number_of_blocks);
+    tcase_add_test(tests, consuming_continues_where_it_stopped_over_any_number_of_blocks);
     tcase_add_test(tests, a_queue_that_is_consumed_whole_holds_no_block_and_begins_anew);
     tcase_add_test(tests, consuming_nothing_changes_nothing);
     tcase_add_test(tests, an_appended_block_is_queued_as_it_is_and_more_bytes_go_behind_it);

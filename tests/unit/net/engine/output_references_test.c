@@ -124,7 +124,7 @@ static void assert_sends(const uint8_t *expected, size_t length)
 
 /* ---- memory ---- */
 
-START_TEST(lent_memory_is_sent_from_where_it_lies)
+START_TEST(referenced_memory_is_sent_from_where_it_lies)
 {
     jd_iovec piece;
     size_t total;
@@ -141,7 +141,7 @@ START_TEST(lent_memory_is_sent_from_where_it_lies)
 }
 END_TEST
 
-START_TEST(lent_memory_is_given_back_with_its_last_byte)
+START_TEST(referenced_memory_is_released_with_its_last_byte)
 {
     ck_assert_int_eq(lend_memory(0, bytes, 5000), 0);
 
@@ -186,7 +186,7 @@ START_TEST(memory_of_no_length_is_given_back_and_nothing_is_queued)
 }
 END_TEST
 
-START_TEST(what_is_never_to_be_given_back_is_just_forgotten)
+START_TEST(memory_without_a_release_function_is_just_forgotten)
 {
     const struct output_reference reference = { .kind = OUTPUT_MEMORY, .data = bytes, .length = 1000 };
     ck_assert_int_eq(output_queue_append_reference(&queue, &pools, &reference), 0);
@@ -210,7 +210,7 @@ START_TEST(bytes_behind_a_reference_take_a_block_of_their_own_and_a_small_one_if
 }
 END_TEST
 
-START_TEST(long_memory_is_cut_to_what_one_send_may_take_and_goes_on_there)
+START_TEST(long_memory_is_cut_to_what_one_send_may_take_and_continues_there)
 {
     enum { LONG = OUTPUT_GATHER_BYTES + 1000 };
     static uint8_t long_bytes[LONG];
@@ -272,7 +272,7 @@ START_TEST(a_file_counts_the_same_to_its_last_byte_however_long_it_is)
 }
 END_TEST
 
-START_TEST(clearing_gives_everything_back_and_tells_the_bytes_of_files_too)
+START_TEST(clearing_releases_all_references_and_counts_the_bytes_of_files_too)
 {
     ck_assert_int_eq(append(bytes, 10), 0);
     ck_assert_int_eq(lend_memory(0, bytes, 1000), 0);
@@ -599,16 +599,16 @@ void suite_add_tests(Suite *suite)
     suite_add_tcase(suite, tests);
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_add_test(tests, lent_memory_is_sent_from_where_it_lies);
-    tcase_add_test(tests, lent_memory_is_given_back_with_its_last_byte);
+    tcase_add_test(tests, referenced_memory_is_sent_from_where_it_lies);
+    tcase_add_test(tests, referenced_memory_is_released_with_its_last_byte);
     tcase_add_test(tests, a_little_memory_is_copied_and_given_back_at_once);
     tcase_add_test(tests, memory_of_no_length_is_given_back_and_nothing_is_queued);
-    tcase_add_test(tests, what_is_never_to_be_given_back_is_just_forgotten);
+    tcase_add_test(tests, memory_without_a_release_function_is_just_forgotten);
     tcase_add_test(tests, bytes_behind_a_reference_take_a_block_of_their_own_and_a_small_one_if_they_are_few);
-    tcase_add_test(tests, long_memory_is_cut_to_what_one_send_may_take_and_goes_on_there);
+    tcase_add_test(tests, long_memory_is_cut_to_what_one_send_may_take_and_continues_there);
     tcase_add_test(tests, pieces_stop_before_a_file_and_none_come_while_it_is_first);
     tcase_add_test(tests, a_file_counts_the_same_to_its_last_byte_however_long_it_is);
-    tcase_add_test(tests, clearing_gives_everything_back_and_tells_the_bytes_of_files_too);
+    tcase_add_test(tests, clearing_releases_all_references_and_counts_the_bytes_of_files_too);
     tcase_add_test(tests, a_file_may_be_read_in_parts_that_are_sent_from_memory);
     tcase_add_test(tests, a_file_that_is_read_to_its_end_leaves_the_queue_for_its_bytes);
     tcase_add_loop_test(tests, a_file_that_cannot_be_read_changes_nothing, 0, 3);

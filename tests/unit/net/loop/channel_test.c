@@ -80,7 +80,7 @@ static int turn(void)
 
 /* ---- what is told ---- */
 
-START_TEST(nothing_is_told_of_a_descriptor_that_is_not_ready)
+START_TEST(a_descriptor_that_is_not_ready_is_not_reported)
 {
     struct record record = { 0 };
     jd_channel *channel = watch(ends[0], JD_READABLE, note, &record);
@@ -92,7 +92,7 @@ START_TEST(nothing_is_told_of_a_descriptor_that_is_not_ready)
 }
 END_TEST
 
-START_TEST(a_level_is_told_again_each_turn_until_the_data_is_read)
+START_TEST(a_level_is_reported_each_turn_until_the_data_is_read)
 {
     struct record record = { 0 };
     jd_channel *channel = watch(ends[0], JD_READABLE, note, &record);
@@ -111,7 +111,7 @@ START_TEST(a_level_is_told_again_each_turn_until_the_data_is_read)
 }
 END_TEST
 
-START_TEST(an_edge_is_told_once_for_each_arrival)
+START_TEST(an_edge_is_reported_once_for_each_arrival)
 {
     struct record record = { 0 };
     jd_channel *channel = watch(ends[0], JD_READABLE | JD_EDGE, note, &record);
@@ -145,7 +145,7 @@ START_TEST(a_descriptor_with_room_is_writable_until_it_is_full)
 }
 END_TEST
 
-START_TEST(reading_and_writing_on_one_descriptor_are_told_together)
+START_TEST(readable_and_writable_of_one_descriptor_are_reported_together)
 {
     struct record record = { 0 };
     int pair[2];
@@ -189,7 +189,7 @@ START_TEST(a_reader_that_is_gone_is_writable_as_writing_would_not_block)
 }
 END_TEST
 
-START_TEST(the_other_end_going_is_told_even_to_whom_asked_for_nothing)
+START_TEST(a_hangup_is_reported_even_if_no_event_is_watched)
 {
     struct record record = { 0 };
     jd_channel *channel = watch(ends[0], 0, note, &record);
@@ -238,7 +238,7 @@ START_TEST(two_loops_may_watch_one_descriptor)
 }
 END_TEST
 
-START_TEST(many_ready_channels_are_all_told)
+START_TEST(many_ready_channels_are_all_reported)
 {
     enum { MANY = 300 };
     struct record record = { 0 };
@@ -282,7 +282,7 @@ START_TEST(what_is_waited_for_can_be_changed)
 }
 END_TEST
 
-START_TEST(asking_again_for_an_edge_tells_what_is_there_already)
+START_TEST(rearming_an_edge_reports_data_that_is_there_already)
 {
     struct record record = { 0 };
     jd_channel *channel = watch(ends[0], JD_READABLE | JD_EDGE, note, &record);
@@ -324,7 +324,7 @@ static void silence_other(jd_channel *channel, int fd, unsigned events, void *ar
     ck_assert_int_eq(jd_channel_set_events(other_than(channel), 0), 0);
 }
 
-START_TEST(a_channel_that_waits_for_nothing_any_more_is_not_told_of_an_event_collected_before)
+START_TEST(a_channel_that_waits_for_nothing_any_more_gets_no_event_collected_before)
 {
     make_both_ready(silence_other);
 
@@ -364,7 +364,7 @@ static void destroy_other(jd_channel *channel, int fd, unsigned events, void *ar
     jd_channel_destroy(channel);
 }
 
-START_TEST(a_channel_destroyed_by_another_one_ready_in_the_same_batch_is_not_told)
+START_TEST(a_channel_destroyed_by_another_one_of_the_same_batch_gets_no_callback)
 {
     make_both_ready(destroy_other);
 
@@ -387,7 +387,7 @@ static void replace_other(jd_channel *channel, int fd, unsigned events, void *ar
     both.channels[1] = channel;
 }
 
-START_TEST(a_channel_made_in_place_of_one_with_a_collected_event_is_told_by_its_own_events_only)
+START_TEST(a_channel_made_in_place_of_one_with_a_collected_event_gets_its_own_events_only)
 {
     make_both_ready(replace_other);
 
@@ -620,23 +620,23 @@ void suite_add_tests(Suite *suite)
     suite_add_tcase(suite, tests);
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_add_test(tests, nothing_is_told_of_a_descriptor_that_is_not_ready);
-    tcase_add_test(tests, a_level_is_told_again_each_turn_until_the_data_is_read);
-    tcase_add_test(tests, an_edge_is_told_once_for_each_arrival);
+    tcase_add_test(tests, a_descriptor_that_is_not_ready_is_not_reported);
+    tcase_add_test(tests, a_level_is_reported_each_turn_until_the_data_is_read);
+    tcase_add_test(tests, an_edge_is_reported_once_for_each_arrival);
     tcase_add_test(tests, a_descriptor_with_room_is_writable_until_it_is_full);
-    tcase_add_test(tests, reading_and_writing_on_one_descriptor_are_told_together);
+    tcase_add_test(tests, readable_and_writable_of_one_descriptor_are_reported_together);
     tcase_add_test(tests, the_end_of_the_data_is_readable_as_reading_it_would_not_block);
     tcase_add_test(tests, a_reader_that_is_gone_is_writable_as_writing_would_not_block);
-    tcase_add_test(tests, the_other_end_going_is_told_even_to_whom_asked_for_nothing);
+    tcase_add_test(tests, a_hangup_is_reported_even_if_no_event_is_watched);
     tcase_add_test(tests, the_callback_gets_its_channel_and_descriptor);
     tcase_add_test(tests, two_loops_may_watch_one_descriptor);
-    tcase_add_test(tests, many_ready_channels_are_all_told);
+    tcase_add_test(tests, many_ready_channels_are_all_reported);
     tcase_add_test(tests, what_is_waited_for_can_be_changed);
-    tcase_add_test(tests, asking_again_for_an_edge_tells_what_is_there_already);
-    tcase_add_test(tests, a_channel_that_waits_for_nothing_any_more_is_not_told_of_an_event_collected_before);
+    tcase_add_test(tests, rearming_an_edge_reports_data_that_is_there_already);
+    tcase_add_test(tests, a_channel_that_waits_for_nothing_any_more_gets_no_event_collected_before);
     tcase_add_test(tests, a_channel_may_be_destroyed_in_its_own_callback);
-    tcase_add_test(tests, a_channel_destroyed_by_another_one_ready_in_the_same_batch_is_not_told);
-    tcase_add_test(tests, a_channel_made_in_place_of_one_with_a_collected_event_is_told_by_its_own_events_only);
+    tcase_add_test(tests, a_channel_destroyed_by_another_one_of_the_same_batch_gets_no_callback);
+    tcase_add_test(tests, a_channel_made_in_place_of_one_with_a_collected_event_gets_its_own_events_only);
     tcase_add_test(tests, a_destroyed_channel_leaves_its_descriptor_open_and_as_it_was);
     tcase_add_test(tests, a_descriptor_may_be_watched_again_after_its_channel_is_destroyed);
     tcase_add_test(tests, destroying_no_channel_does_nothing);

@@ -22,7 +22,7 @@ static void note_message(jd_log_level level, const char *message, void *arg)
     strncpy(last_message, message, sizeof(last_message) - 1);
 }
 
-START_TEST(a_loop_runs_the_reactor_unless_told_otherwise)
+START_TEST(a_loop_runs_the_reactor_by_default)
 {
     ck_assert_int_eq(jd_event_loop_engine(test_loop), JD_ENGINE_REACTOR);
 }
@@ -236,7 +236,7 @@ void suite_add_tests(Suite *suite)
     suite_add_tcase(suite, tests);
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, loop_fixture_set_up, loop_fixture_tear_down);
-    tcase_add_test(tests, a_loop_runs_the_reactor_unless_told_otherwise);
+    tcase_add_test(tests, a_loop_runs_the_reactor_by_default);
     tcase_add_loop_test(tests, the_environment_may_name_the_engine, 0, 3);
     tcase_add_test(tests, an_unknown_engine_in_the_environment_is_an_error_and_a_message_names_it);
     tcase_add_test(tests, an_engine_asked_for_by_the_program_overrules_the_environment);

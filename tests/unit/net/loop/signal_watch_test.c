@@ -30,7 +30,7 @@ static int watch(int number, jd_signal_callback callback, void *arg)
     return jd_event_loop_watch_signal(test_loop, number, callback, arg);
 }
 
-START_TEST(a_watched_signal_is_told_in_the_loop_and_not_in_the_handler)
+START_TEST(a_watched_signal_is_reported_in_the_loop_and_not_in_the_handler)
 {
     ck_assert_int_eq(watch(SIGUSR1, on_signal, NULL), 0);
 
@@ -44,7 +44,7 @@ START_TEST(a_watched_signal_is_told_in_the_loop_and_not_in_the_handler)
 }
 END_TEST
 
-START_TEST(several_arrivals_before_a_turn_are_told_as_one)
+START_TEST(several_arrivals_before_a_turn_are_reported_as_one)
 {
     ck_assert_int_eq(watch(SIGUSR1, on_signal, NULL), 0);
 
@@ -56,7 +56,7 @@ START_TEST(several_arrivals_before_a_turn_are_told_as_one)
 }
 END_TEST
 
-START_TEST(several_signals_are_each_told_with_their_number_and_argument)
+START_TEST(several_signals_are_each_reported_with_their_number_and_argument)
 {
     ck_assert_int_eq(watch(SIGUSR1, on_signal, letter('a')), 0);
     ck_assert_int_eq(watch(SIGUSR2, on_signal, letter('b')), 0);
@@ -181,7 +181,7 @@ START_TEST(an_ignored_signal_is_ignored_again)
 }
 END_TEST
 
-START_TEST(a_signal_that_arrived_is_not_told_when_it_is_watched_no_more)
+START_TEST(a_signal_that_arrived_is_not_reported_when_it_is_watched_no_more)
 {
     signal(SIGUSR1, own_handler);
     ck_assert_int_eq(watch(SIGUSR1, on_signal, NULL), 0);
@@ -194,7 +194,7 @@ START_TEST(a_signal_that_arrived_is_not_told_when_it_is_watched_no_more)
 }
 END_TEST
 
-START_TEST(a_signal_that_arrived_is_not_told_by_a_loop_that_gave_it_to_another)
+START_TEST(a_signal_that_arrived_is_not_reported_by_a_loop_that_gave_it_to_another)
 {
     jd_event_loop *other;
     ck_assert_int_eq(jd_event_loop_create(&other, NULL), 0);
@@ -217,7 +217,7 @@ static void stop_watching(int number, void *arg)
     ck_assert_int_eq(watch(SIGUSR2, NULL, NULL), 0);
 }
 
-START_TEST(a_callback_may_end_its_own_watch_and_that_of_a_signal_to_be_told_in_the_same_turn)
+START_TEST(a_callback_may_end_its_own_watch_and_that_of_a_signal_pending_in_the_same_turn)
 {
     ck_assert_int_eq(watch(SIGUSR1, stop_watching, NULL), 0);
     ck_assert_int_eq(watch(SIGUSR2, stop_watching, NULL), 0);
@@ -285,9 +285,9 @@ void suite_add_tests(Suite *suite)
     suite_add_tcase(suite, tests);
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, loop_fixture_set_up, loop_fixture_tear_down);
-    tcase_add_test(tests, a_watched_signal_is_told_in_the_loop_and_not_in_the_handler);
-    tcase_add_test(tests, several_arrivals_before_a_turn_are_told_as_one);
-    tcase_add_test(tests, several_signals_are_each_told_with_their_number_and_argument);
+    tcase_add_test(tests, a_watched_signal_is_reported_in_the_loop_and_not_in_the_handler);
+    tcase_add_test(tests, several_arrivals_before_a_turn_are_reported_as_one);
+    tcase_add_test(tests, several_signals_are_each_reported_with_their_number_and_argument);
     tcase_add_test(tests, a_signal_wakes_a_sleeping_loop);
     tcase_add_test(tests, the_handler_leaves_errno_as_it_was);
     tcase_add_test(tests, watching_again_replaces_callback_and_argument);
@@ -295,9 +295,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, destroying_the_loop_brings_the_replaced_handler_back);
     tcase_add_test(tests, a_watch_begun_while_the_loop_is_destroyed_does_not_outlive_it);
     tcase_add_test(tests, an_ignored_signal_is_ignored_again);
-    tcase_add_test(tests, a_signal_that_arrived_is_not_told_when_it_is_watched_no_more);
-    tcase_add_test(tests, a_signal_that_arrived_is_not_told_by_a_loop_that_gave_it_to_another);
-    tcase_add_test(tests, a_callback_may_end_its_own_watch_and_that_of_a_signal_to_be_told_in_the_same_turn);
+    tcase_add_test(tests, a_signal_that_arrived_is_not_reported_when_it_is_watched_no_more);
+    tcase_add_test(tests, a_signal_that_arrived_is_not_reported_by_a_loop_that_gave_it_to_another);
+    tcase_add_test(tests, a_callback_may_end_its_own_watch_and_that_of_a_signal_pending_in_the_same_turn);
     tcase_add_test(tests, ending_a_watch_that_never_was_does_nothing);
     tcase_add_test(tests, a_signal_that_another_loop_watches_is_busy_until_that_loop_lets_go);
     tcase_add_loop_test(tests, numbers_that_are_no_signal_and_signals_that_cannot_be_caught_are_refused, 0, 6);

@@ -69,7 +69,7 @@ START_TEST(an_operation_that_waits_is_cancelled)
 }
 END_TEST
 
-START_TEST(an_operation_behind_another_is_cancelled_and_the_others_go_on)
+START_TEST(an_operation_behind_another_is_cancelled_and_the_others_continue)
 {
     char data[3];
     uint64_t receives[3];
@@ -203,7 +203,7 @@ START_TEST(a_continuous_receive_cancelled_in_its_own_callback_ends)
 }
 END_TEST
 
-START_TEST(a_continuous_receive_cancelled_while_a_worker_receives_ends_with_what_has_come)
+START_TEST(a_multishot_receive_cancelled_while_a_worker_receives_ends_with_the_bytes_received)
 {
     gate_close();
     uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, ends[0]);
@@ -220,7 +220,7 @@ START_TEST(a_continuous_receive_cancelled_while_a_worker_receives_ends_with_what
 }
 END_TEST
 
-START_TEST(what_is_not_under_way_is_not_cancelled)
+START_TEST(an_operation_that_is_not_in_flight_is_not_cancelled)
 {
     uint64_t done = bench_poll(OPCODE_POLL, ends[0], POLLOUT), receive;
     bench_result(done);
@@ -382,15 +382,15 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, an_operation_that_waits_is_cancelled, 0, 3);
-    tcase_add_test(tests, an_operation_behind_another_is_cancelled_and_the_others_go_on);
+    tcase_add_test(tests, an_operation_behind_another_is_cancelled_and_the_others_continue);
     tcase_add_test(tests, when_the_first_is_cancelled_the_next_takes_its_place);
     tcase_add_test(tests, a_cancel_while_a_worker_writes_into_the_buffer_waits_for_the_worker);
     tcase_add_test(tests, a_cancel_that_comes_when_there_is_nothing_to_do_after_all_is_one);
     tcase_add_test(tests, an_operation_no_worker_has_begun_is_cancelled_at_once);
     tcase_add_test(tests, a_cancel_that_loses_the_race_leaves_the_result);
     tcase_add_test(tests, a_continuous_receive_cancelled_in_its_own_callback_ends);
-    tcase_add_test(tests, a_continuous_receive_cancelled_while_a_worker_receives_ends_with_what_has_come);
-    tcase_add_test(tests, what_is_not_under_way_is_not_cancelled);
+    tcase_add_test(tests, a_multishot_receive_cancelled_while_a_worker_receives_ends_with_the_bytes_received);
+    tcase_add_test(tests, an_operation_that_is_not_in_flight_is_not_cancelled);
     tcase_add_test(tests, a_storm_of_operations_and_cancels_loses_nothing);
     tcase_add_test(tests, ten_thousand_descriptors_with_the_same_numbers_are_not_mistaken_for_each_other);
     tcase_add_test(tests, a_descriptor_the_poller_did_not_let_go_of_is_known_again);

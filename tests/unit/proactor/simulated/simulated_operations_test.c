@@ -161,7 +161,7 @@ START_TEST(a_reset_is_an_error)
 }
 END_TEST
 
-START_TEST(a_continuous_receive_goes_on_until_the_end)
+START_TEST(a_multishot_receive_continues_until_the_end_of_the_stream)
 {
     uint64_t receive = bench_simple(OPCODE_RECEIVE_MULTISHOT, pair.server);
 
@@ -179,7 +179,7 @@ END_TEST
 
 /* ---- sending ---- */
 
-START_TEST(a_send_of_many_pieces_arrives_whole)
+START_TEST(a_send_of_many_buffers_arrives_complete)
 {
     jd_iovec pieces[MANY_PIECES];
     for (int i = 0; i < MANY_PIECES; i++)
@@ -268,7 +268,7 @@ START_TEST(a_send_to_a_peer_that_is_gone_is_an_error)
 }
 END_TEST
 
-START_TEST(a_receive_and_a_send_on_one_socket_are_under_way_at_once)
+START_TEST(a_receive_and_a_send_on_one_socket_are_in_flight_at_once)
 {
     char data[4];
     use_local_pair();
@@ -357,7 +357,7 @@ static void note_accepted(uint64_t token, struct completion *completion)
     accepted[accepted_count++] = (int)completion->result;
 }
 
-START_TEST(a_continuous_accept_tells_each_connection_once)
+START_TEST(a_multishot_accept_reports_each_connection_once)
 {
     int clients[CONNECTIONS], before = open_descriptors();
     bench_on_completion = note_accepted;
@@ -402,7 +402,7 @@ END_TEST
 
 /* ---- polling ---- */
 
-START_TEST(a_poll_tells_what_is_ready)
+START_TEST(a_poll_reports_the_ready_events)
 {
     uint64_t in = bench_poll(OPCODE_POLL, pair.server, POLLIN);
     ck_assert_int_eq(bench_result(bench_poll(OPCODE_POLL, pair.server, POLLOUT | POLLIN)), POLLOUT);
@@ -418,7 +418,7 @@ START_TEST(a_poll_tells_what_is_ready)
 }
 END_TEST
 
-START_TEST(a_continuous_poll_tells_changes_and_what_stays_it_tells_no_more)
+START_TEST(a_multishot_poll_reports_changes_and_a_lasting_state_only_once)
 {
     uint64_t watch = bench_poll(OPCODE_POLL_MULTISHOT, pair.server, POLLIN | POLLRDHUP);
     client_writes("x");
@@ -529,18 +529,18 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, receives_on_one_socket_complete_in_the_order_of_submission);
     tcase_add_test(tests, the_end_is_a_result_of_zero);
     tcase_add_test(tests, a_reset_is_an_error);
-    tcase_add_test(tests, a_continuous_receive_goes_on_until_the_end);
-    tcase_add_test(tests, a_send_of_many_pieces_arrives_whole);
+    tcase_add_test(tests, a_multishot_receive_continues_until_the_end_of_the_stream);
+    tcase_add_test(tests, a_send_of_many_buffers_arrives_complete);
     tcase_add_test(tests, a_send_waits_until_there_is_room);
     tcase_add_test(tests, sends_on_one_socket_keep_their_order);
     tcase_add_test(tests, a_send_to_a_peer_that_is_gone_is_an_error);
-    tcase_add_test(tests, a_receive_and_a_send_on_one_socket_are_under_way_at_once);
+    tcase_add_test(tests, a_receive_and_a_send_on_one_socket_are_in_flight_at_once);
     tcase_add_test(tests, connecting_completes_and_what_is_sent_behind_it_goes_after_it);
     tcase_add_test(tests, connecting_where_nobody_listens_is_refused);
-    tcase_add_test(tests, a_continuous_accept_tells_each_connection_once);
+    tcase_add_test(tests, a_multishot_accept_reports_each_connection_once);
     tcase_add_test(tests, without_descriptors_a_continuous_accept_ends_and_may_begin_again);
-    tcase_add_test(tests, a_poll_tells_what_is_ready);
-    tcase_add_test(tests, a_continuous_poll_tells_changes_and_what_stays_it_tells_no_more);
+    tcase_add_test(tests, a_poll_reports_the_ready_events);
+    tcase_add_test(tests, a_multishot_poll_reports_changes_and_a_lasting_state_only_once);
     tcase_add_test(tests, a_poll_beside_a_receive_leaves_it_its_bytes);
     tcase_add_test(tests, files_are_written_and_read_at_an_offset);
     tcase_add_test(tests, what_makes_no_sense_is_refused_or_fails);

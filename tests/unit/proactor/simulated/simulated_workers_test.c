@@ -203,7 +203,7 @@ static bool is_readable(int fd, int timeout_ms)
     return poll(&polled, 1, timeout_ms) == 1;
 }
 
-START_TEST(a_descriptor_tells_another_loop_that_there_is_something_to_do)
+START_TEST(a_descriptor_is_readable_for_another_loop_when_work_is_pending)
 {
     enum { PATIENCE_MS = 30000 };
     char byte;
@@ -445,7 +445,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, files_that_block_hold_up_no_socket_and_are_all_read);
     tcase_add_test(tests, nothing_is_waited_for_busily);
     tcase_add_test(tests, a_wait_is_ended_from_other_threads_signal_handlers_and_beforehand);
-    tcase_add_test(tests, a_descriptor_tells_another_loop_that_there_is_something_to_do);
+    tcase_add_test(tests, a_descriptor_is_readable_for_another_loop_when_work_is_pending);
     tcase_add_test(tests, an_idle_socket_holds_no_block);
     tcase_add_test(tests, a_kept_block_stays_as_it_was);
     tcase_add_test(tests, many_ready_sockets_share_a_few_blocks);
