@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Checks includes and symbols against the table "Who may use whom" in docs/architecture.md.
 
-Four checks in each room of the table:
-  - #include "…": the header is in the includer's room, or the includer's row names the header's room;
+Four checks in each layer of the table:
+  - #include "…": the header is in the includer's layer, or the includer's row names the header's layer;
   - #include <…>: only C11 headers, <jinduo/…>, and the headers that the row's last cell adds;
-  - with a build directory: each symbol that one object needs and another defines. An internal symbol belongs to the room of
-    the header that declares it, a public symbol to the room of the object that defines it;
-  - with a build directory: a room defines the symbols that its headers declare, or its row names the rooms that define them.
-    Otherwise a room could call a higher room by declaring the function itself.
+  - with a build directory: each symbol that one object needs and another defines. An internal symbol belongs to the layer of
+    the header that declares it, a public symbol to the layer of the object that defines it;
+  - with a build directory: a layer defines the symbols that its headers declare, or its row names the layers that define them.
+    Otherwise a layer could call a higher layer by declaring the function itself.
 
-The table's cells hold tokens between backticks. `folder/` is a room: the files below the folder that no more specific row
+The table's cells hold tokens between backticks. `folder/` is a layer: the files below the folder that no more specific row
 covers. A path, or a path with * for one component and ** for several, is a set of files. Any other token is a symbol.
 
 Exit status 0 if every use is allowed, else 1. Each error is a line "FILE:LINE: the use; the row that forbids it".
@@ -49,11 +49,11 @@ def _is_symbol(token):
 
 @dataclasses.dataclass
 class Row:
-    """A room: its row of the table."""
+    """A layer: its row of the table."""
     name: str
     line: int
     uses: tuple
-    definers: tuple  # the other rooms that define symbols of this room's headers
+    definers: tuple  # the other layers that define symbols of this layer's headers
     system_headers: frozenset  # allowed between angle brackets; None: all
 
     def covers(self, path):
@@ -98,7 +98,7 @@ class Table:
                    for token in row.uses)
 
     def check(self, files, symbols):
-        """Yields an error for each row that covers no file, and for each token that is no room, file or (if known) symbol."""
+        """Yields an error for each row that covers no file, and for each token that is no layer, file or (if known) symbol."""
         used = {self.row_of(path).name for path in files if self.row_of(path)}
         for row in self.rows.values():
             if row.name not in used:
@@ -111,10 +111,10 @@ class Table:
                 else:
                     known = any(_pattern(token).fullmatch(path) for path in files)
                 if not known:
-                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, is no room, file or symbol"
+                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, is no layer, file or symbol"
             for token in row.definers:
                 if token not in self.rows:
-                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, is no room"
+                    yield f"{PAGE}:{row.line}: {token}, in the row {row.name}, is no layer"
 
 
 def _table_lines(page):
@@ -311,7 +311,7 @@ class Checker:
         if name in row.uses:
             return
         if any(header.startswith(PUBLIC) for header in headers):
-            # A row that names the room of the public headers may use all that they declare.
+            # A row that names the layer of the public headers may use all that they declare.
             if PUBLIC not in row.uses and not self.table.allows(row, definer):
                 yield self._forbidden(where, f"uses {name}, a public function that {self._place(definer, name)} defines", row)
         elif not any(self.table.allows(row, header) for header in headers):
@@ -352,9 +352,9 @@ class Checker:
         row = self.table.row_of(path)
         if row is None:
             return f"{path}: no row of {PAGE} covers it"
-        definers = "every room" if row.name == PUBLIC else ", ".join([row.name, *row.definers])
-        return (f"{path} is in the room {row.name} ({PAGE}:{row.line})\n"
-                f"  it may use, besides its own room: {row.allowed()}\n"
+        definers = "every layer" if row.name == PUBLIC else ", ".join([row.name, *row.definers])
+        return (f"{path} is in the layer {row.name} ({PAGE}:{row.line})\n"
+                f"  it may use, besides its own layer: {row.allowed()}\n"
                 f"  headers between angle brackets: {self._system_headers(row)}\n"
                 f"  its headers' functions are defined in: {definers}")
 

@@ -27,9 +27,9 @@ TABLE = """\
 
 ## Who may use whom
 
-| room | what is in it | may use | implemented in | system headers |
+| layer | what is in it | may use | implemented in | system headers |
 |---|---|---|---|---|
-| `include/jinduo/` | public | nothing else | every room | C11 |
+| `include/jinduo/` | public | nothing else | every layer | C11 |
 | `base/` | bricks | `base/platform/` | | C11 |
 | `base/platform/` | the system | nothing else | `base/posix/` | all |
 | `base/posix/` | Linux | `base/`, `base/platform/` | | all |
@@ -210,7 +210,7 @@ def explain_prints_what_a_file_may_use():
     with tree() as root:
         result = run(root, "--explain", "net/loop/new.c")
         assert result.returncode == 0, result
-        for text in ("net/loop/new.c is in the room net/loop/", "base/, base/platform/, net/engine/", "<sys/uio.h>"):
+        for text in ("net/loop/new.c is in the layer net/loop/", "base/, base/platform/, net/engine/", "<sys/uio.h>"):
             assert text in result.stdout, result.stdout
 
 
@@ -350,7 +350,7 @@ def a_row_without_a_file_fails():
 def a_token_of_the_table_that_names_nothing_fails():
     expect(errors_of(changes=with_table("`net/loop/queue.h`, `jd_loop_now`",
                                         "`net/loop/queue.h`, `jd_loop_now`, `net/loops/`, `net/loop/no.h`, `jd_loop_then`")),
-           *(f"docs/architecture.md:13: {name}, in the row net/pool/, is no room, file or symbol"
+           *(f"docs/architecture.md:13: {name}, in the row net/pool/, is no layer, file or symbol"
              for name in ("net/loops/", "net/loop/no.h", "jd_loop_then")))
 
 
