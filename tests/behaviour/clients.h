@@ -32,7 +32,7 @@ size_t client_send_some(int client, const void *data, size_t length);
 void client_receive(int client, void *data, size_t length);
 void client_expect(int client, const void *data, size_t length);
 
-/* Receives and drops exactly length bytes, which must go on with the pattern from offset; sends such bytes. */
+/* Receives and drops exactly length bytes, which must continue the pattern from offset; sends such bytes. */
 void client_expect_pattern(int client, size_t offset, size_t length);
 void client_send_pattern(int client, size_t offset, size_t length);
 

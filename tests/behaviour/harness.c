@@ -259,7 +259,7 @@ static void set_callbacks(jd_tcp_server *server, struct service *service)
     jd_tcp_server_set_low_watermark_callback(server, service->on_low_watermark, service->arg);
     jd_tcp_server_set_heartbeat_callback(server, service->on_heartbeat, service->arg);
     jd_tcp_server_set_thread_init_callback(server, on_thread_init, service);
-    /* Only when asked for: it would be told of all the time. */
+    /* Only if the test wants it: it would be invoked after each send. */
     if (service->on_write_complete != NULL)
         jd_tcp_server_set_write_complete_callback(server, on_write_complete, service);
     if (service->codec != NULL)

@@ -101,7 +101,7 @@ void pump_by(int (*step)(void));
 /* A number of turns that do not wait. */
 void pump_turns(unsigned turns);
 
-/* Steps the_loop until nothing has happened on it for several turns: all that was under way has arrived. */
+/* Steps the_loop until nothing has happened on it for several turns: everything in flight has arrived. */
 void pump_until_quiet(void);
 
 /* ---- servers ---- */
@@ -160,7 +160,7 @@ const char *story(unsigned index);
 /* The id of the connection of that index. */
 jd_connection_id connection_id(unsigned index);
 
-/* Counted when the callback has returned, unlike what story tells. */
+/* Counted when the callback has returned, unlike the words of story. */
 unsigned connections_up(void);
 unsigned connections_down(void);
 size_t bytes_received(void); /* readable bytes that message callbacks used up, bytes of frames */

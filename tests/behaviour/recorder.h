@@ -4,7 +4,7 @@
 
 #include <jinduo/tcp_connection.h>
 
-/* In the order of the words that story tells them with. */
+/* In the order of the words that story uses for them. */
 enum callback {
     CALLED_UP,
     CALLED_MESSAGE,

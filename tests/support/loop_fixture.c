@@ -109,12 +109,12 @@ static void ready_pipe_on_ready(jd_channel *channel, int fd, unsigned events, vo
 
     ck_assert_ptr_eq(channel, ready->channel);
     ck_assert_int_eq(fd, ready->ends[0]);
-    ready->told++;
+    ready->reported++;
 }
 
 void ready_pipe_open(struct ready_pipe *ready)
 {
-    ready->told = 0;
+    ready->reported = 0;
     ck_assert_int_eq(pipe2(ready->ends, O_CLOEXEC), 0);
     ck_assert_int_eq(write(ready->ends[1], "x", 1), 1);
     ck_assert_int_eq(

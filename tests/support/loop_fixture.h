@@ -40,7 +40,7 @@ void note_letter(void *letter);
 struct ready_pipe {
     jd_channel *channel;
     int ends[2];
-    unsigned told; /* how often its callback has been invoked */
+    unsigned reported; /* how often its callback has been invoked */
 };
 
 void ready_pipe_open(struct ready_pipe *ready);

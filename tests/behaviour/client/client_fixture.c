@@ -137,7 +137,7 @@ const char *at_server_port(const char *host)
     return at_port(host, jd_endpoint_port(server_endpoint()));
 }
 
-/* Bound and never listening while the test runs: nobody else can. */
+/* Bound and never listening while the test runs: no other socket can. */
 const char *at_dead_port(const char *host)
 {
     static unsigned port;

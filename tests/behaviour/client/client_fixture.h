@@ -35,7 +35,7 @@ unsigned clients_down(void);
 /* Bytes that clients' message callbacks used up, and the first of them. */
 size_t client_bytes(void);
 
-/* What the connect callbacks were told, in order; with the endpoint's text. */
+/* The reports of the connect callbacks, in order; with the endpoint's text. */
 struct noted_report {
     jd_connect_report report;
     char endpoint[JD_ENDPOINT_TEXT_BYTES];

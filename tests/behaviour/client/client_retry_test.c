@@ -146,7 +146,7 @@ static void close_at_once(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(jd_tcp_connection_close(connection), 0);
 }
 
-/* They go on with the row of waits; else a server that drops its clients would be asked again and again at once. */
+/* The series of waits continues; else a client would reconnect without a pause to a server that drops its clients. */
 START_TEST(connections_that_end_at_once_do_not_shorten_the_waits)
 {
     enum { INITIAL_MS = 1200, MAX_MS = 2 * INITIAL_MS, ROUNDS = 3 }; /* far longer than the connections */
@@ -396,7 +396,7 @@ END_TEST
 
 /* ---- the system ---- */
 
-/* connect(2), EAGAIN: no event tells when there would be room. */
+/* connect(2), EAGAIN: no event reports when there is room. */
 START_TEST(a_unix_domain_server_whose_queue_is_full_is_tried_again)
 {
     const char *name = own_unix_endpoint("@jinduo-test-");

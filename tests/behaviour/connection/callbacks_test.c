@@ -243,7 +243,7 @@ enum { CROWD = 10 };
 
 static unsigned how;
 
-/* The first to be told of a message ends all the others, whose messages wait in the same batch of events. */
+/* The first connection whose message is delivered ends all the others, whose messages wait in the same batch of events. */
 static void end_the_others(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
 {
     jd_buffer_consume(input, SIZE_MAX);
@@ -263,7 +263,7 @@ static void end_the_others(jd_tcp_connection *connection, jd_buffer *input, jd_t
 START_TEST(a_callback_may_end_or_pause_others_whose_events_come_later_in_the_batch)
 {
     int clients[CROWD];
-    unsigned told = 0;
+    unsigned reported = 0;
     how = (unsigned)_i;
     serve(&(struct service){ .on_message = end_the_others });
     for (int i = 0; i < CROWD; i++)
@@ -276,8 +276,8 @@ START_TEST(a_callback_may_end_or_pause_others_whose_events_come_later_in_the_bat
 
     PUMP_UNTIL(how == 2 || connections_down() == CROWD - 1);
     for (unsigned i = 0; i < CROWD; i++)
-        told += strstr(story(i), "message") != NULL;
-    ck_assert_uint_eq(told, 1);
+        reported += strstr(story(i), "message") != NULL;
+    ck_assert_uint_eq(reported, 1);
 }
 END_TEST
 

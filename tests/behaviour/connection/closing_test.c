@@ -270,7 +270,7 @@ START_TEST(reset_drops_the_output_and_resets_the_peer)
 }
 END_TEST
 
-/* As when a receive of the engine's has been told of the reset in between. */
+/* As if a receive of the engine had got the reset in between. */
 static int shut_down_after_error_was_taken(int handle, int how)
 {
     int error;

@@ -262,7 +262,7 @@ START_TEST(one_that_reads_again_is_served_among_floods)
 }
 END_TEST
 
-/* A task that queues itself goes on in each turn, and never keeps the loop from its connections. */
+/* A task that queues itself runs in each turn, and never keeps the loop from its connections. */
 static unsigned task_runs;
 
 static void queue_again(void *arg)

@@ -1,4 +1,4 @@
-/* Connections and loops that end with operations under way, and descriptors' numbers that come again. Pitfalls 20, 23, 25,
+/* Connections and loops that end with operations in flight, and descriptors' numbers that are reused. Pitfalls 20, 23, 25,
  * 31. */
 #include "tests/behaviour/harness.h"
 
@@ -9,7 +9,7 @@ const char *const suite_name = "in_flight";
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
-/* ---- closing with operations under way ---- */
+/* ---- closing with operations in flight ---- */
 
 enum close_way { WAY_CLOSE, WAY_RESET, WAY_SHUTDOWN, WAY_DESTROY_LOOP, CLOSE_WAYS };
 

@@ -18,12 +18,12 @@ TCase *lender_case(Suite *suite, const char *name);
 extern unsigned char pattern[PATTERN_BYTES];
 extern int pattern_file;
 
-/* How many things were lent (what a call refused is not), how many came back; how many of these from inside a call. The
- * thread in which the last one came back. */
+/* The numbers of references accepted by a call, of references released, and of those released from inside a call. The
+ * thread in which the last one was released. */
 extern _Atomic unsigned lent, back, back_wrongly;
 extern pthread_t came_back_in;
 
-/* Set while a call into the library is under way in this thread. */
+/* Set while this thread is inside a call into the library. */
 extern _Thread_local bool is_calling;
 
 /* Each once, and none from inside a call. */

@@ -1,4 +1,5 @@
-/* What is lent is given back exactly once, whatever the end, and from any thread. Pitfall 39; 42 in the faults suite. */
+/* A reference is released exactly once, however the connection ends, and from any thread. Pitfall 39; 42 in the faults
+ * suite. */
 #include "base/posix/system_calls.h"
 #include "tests/behaviour/connection/lender.h"
 #include "tests/behaviour/gone_peers.h"

@@ -1,5 +1,5 @@
-/* Sends that copy nothing: shared payloads, memory that was lent, ranges of files. What arrives, what comes back when, what
- * counts, what is refused. Pitfall 33. */
+/* Sends that copy nothing: shared payloads, referenced memory, ranges of files. Which bytes arrive, when references are
+ * released, how bytes are counted, which sends are refused. Pitfall 33. */
 #include "base/platform/clock.h"
 #include "base/posix/system_calls.h"
 #include "tests/behaviour/connection/lender.h"
@@ -247,7 +247,7 @@ static void take(jd_tcp_connection *connection, void *arg)
     *(jd_tcp_connection **)arg = connection;
 }
 
-/* The loop would wait for ever if it did not know of them. */
+/* The loop would wait without end if it did not know of them. */
 START_TEST(a_range_of_no_length_comes_back_without_anything_else_to_happen)
 {
     jd_tcp_connection *connection = NULL;

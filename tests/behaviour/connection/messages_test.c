@@ -7,7 +7,7 @@ const char *const suite_name = "messages";
 
 enum { KIB = 1024 };
 
-/* Keeps what it is told in text. */
+/* Stores the messages in text. */
 struct notebook {
     char text[4096];
     size_t length;

@@ -53,7 +53,6 @@ static void ask(jd_connection_task function)
 
 START_TEST(a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_loses_nothing)
 {
-    /* A thread of the kernel's goes on until it has seen the cancel, if need be until it has no block left. */
     const size_t most = 512 * KIB; /* a region of blocks, and more */
     static unsigned char data[64 * KIB];
     size_t sent = 0, memory_before;
@@ -124,7 +123,7 @@ START_TEST(a_fin_is_reported_at_resume_behind_the_bytes_before_it)
 }
 END_TEST
 
-/* No spin on a level that says "hang-up" all the time: both sides have sent their FIN, and nobody reads. */
+/* No spin on a level that says "hang-up" all the time: both sides have sent their FIN, and no side reads. */
 START_TEST(a_fin_from_both_sides_waits_for_resume_and_the_loop_sleeps)
 {
     uint64_t turns;
@@ -168,7 +167,7 @@ START_TEST(a_pause_and_resume_in_one_callback_change_nothing)
 }
 END_TEST
 
-/* Takes a few bytes, leaves the rest, pauses, and asks to go on. */
+/* Takes a few bytes, leaves the rest, pauses, and resumes. */
 static void take_a_few_and_pause(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
 {
     size_t length = jd_buffer_readable(input) < 1000 ? jd_buffer_readable(input) : 1000;

@@ -285,7 +285,7 @@ START_TEST(a_duplicate_in_a_child_process_brings_no_events_of_a_closed_connectio
     serve(&(struct service){ .on_message = echo });
     int client = client_connect_up(), next;
 
-    /* The child has a duplicate of everything until it is told to go. */
+    /* The child has a duplicate of everything until it is told to exit. */
     child = fork();
     if (child == 0) {
         close(pipe_ends[1]);
@@ -337,7 +337,7 @@ static bool listens_on_some(uint16_t port)
     return false;
 }
 
-/* The child's duplicate goes on listening on the Reactor, which just closes its own; a Proactor has shut the socket down
+/* The child's duplicate still listens on the Reactor, which just closes its own; a Proactor has shut the socket down
  * (docs/engines.md), and whose the port is from then on nobody knows. */
 START_TEST(a_duplicate_in_a_child_process_brings_no_events_of_a_closed_listener)
 {

@@ -35,7 +35,7 @@ static void send_heartbeat(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(jd_tcp_connection_send(connection, "h", 1), 0);
 }
 
-/* The heartbeats themselves never fail: the kernel goes on taking them. */
+/* The heartbeats themselves never fail: the kernel still takes them. */
 START_TEST(heartbeat_and_read_timeout_find_a_peer_that_is_gone)
 {
     serve(&(struct service){

@@ -140,7 +140,7 @@ START_TEST(the_users_pause_outlasts_the_low_watermark)
     serve(&service);
     client = client_connect_with_receive_buffer(KERNEL_BYTES);
     send_until_stuck(client, MANY);
-    pump_until_quiet(); /* the client's kernel may have taken it all before the server was told */
+    pump_until_quiet(); /* the client's kernel may have taken it all before the server gets the report */
     received = bytes_received();
 
     client_expect_pattern(client, 0, received);
@@ -157,7 +157,7 @@ static void rise_again(void *arg)
 {
     static char data[2 * HIGH];
 
-    /* Between the engine's report that it has sunk and the turn's end, where the user is told. */
+    /* Between the engine's report that output has sunk and the turn's end, when the callback is invoked. */
     has_risen_again = jd_tcp_connection_queued_bytes(arg) <= LOW;
     if (has_risen_again)
         ck_assert_int_eq(jd_tcp_connection_send(arg, data, sizeof(data)), 0);
@@ -257,15 +257,16 @@ static void send_above_the_mark(jd_tcp_connection *connection, jd_buffer *input,
 
 START_TEST(several_sends_of_a_turn_rise_above_the_mark_together)
 {
-    unsigned told = 0;
+    unsigned reported = 0;
     remake_the_loop(&(jd_event_loop_options){ .flush_bytes = 4 * HIGH });
-    serve(&(struct service){
-        .options = { .high_watermark = HIGH, .low_watermark = LOW }, .on_message = send_above_the_mark, .arg = &told });
+    serve(&(struct service){ .options = { .high_watermark = HIGH, .low_watermark = LOW },
+                             .on_message = send_above_the_mark,
+                             .arg = &reported });
     int client = client_connect_up();
 
     client_send(client, "x", 1);
 
-    PUMP_UNTIL(told == 1);
+    PUMP_UNTIL(reported == 1);
 }
 END_TEST
 

@@ -10,7 +10,7 @@ bool fault_lends(enum run_order order);
 /* Sends a frame whose first byte is such an order. Returns 0, or the library's error: then its header may be sent. */
 int fault_lend(jd_tcp_connection *connection, const void *data, size_t length);
 
-/* How much is lent to the library at this moment. */
+/* The number of references that the library has not released yet. */
 unsigned fault_lent(void);
 
 #endif

@@ -82,7 +82,7 @@ int run_result(int result)
 
 static void stop_failing(void)
 {
-    faults_stop(); /* before they are counted, as io threads go on meanwhile */
+    faults_stop(); /* before they are counted, as io threads continue meanwhile */
     run.struck = times_struck();
     run.to_report = run.plan.fault != NULL ? faults_to_report() : 0;
     run.has_recovered = true;
@@ -551,7 +551,7 @@ unsigned run_end(void)
     }
     RUN_CHECK(jd_event_loop_destroy(run.loop) == 0);
     struck = run.has_recovered ? run.struck : times_struck();
-    /* A connection that is hit while the loop is being destroyed may still tell. */
+    /* A connection that is hit while the loop is being destroyed may still report its error. */
     run.may_report = run.has_recovered || run.plan.fault == NULL ? run.to_report : faults_to_report();
     faults_stop();
     jd_codec_destroy(run.codec);

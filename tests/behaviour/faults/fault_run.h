@@ -33,7 +33,7 @@ unsigned run_end(void);
     } while (0)
 void run_abort(const char *condition, const char *file, int line);
 
-/* Runs turns and lets the peers go on until condition is true: at most some seconds. */
+/* Runs turns and lets the peers continue until condition is true: at most some seconds. */
 #define RUN_UNTIL(condition)                                                                                           \
     do {                                                                                                               \
         struct patience patience = patience_begin(RUN_PATIENCE_MS);                                                    \

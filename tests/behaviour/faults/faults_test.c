@@ -277,8 +277,8 @@ enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
 static unsigned run_scenario(const struct scenario *scenario, const struct fault *fault, unsigned number,
                              unsigned count)
 {
-    /* The late engine may be about to tell of a fault when the connection is closed for another reason. On the simulated
-     * one threads decide which call is the n-th, and one that tells the Poller to be silent may fail in silence. */
+    /* The late engine may be about to report a fault when the connection is closed for another reason. On the simulated
+     * engine threads decide which call is the n-th, and a call that disarms the Poller may fail without a report. */
     const struct run_plan plan = {
         .scenario = scenario->name,
         .fault = fault,

@@ -71,7 +71,7 @@ START_TEST(what_is_sent_without_a_copy_arrives_and_comes_back)
 }
 END_TEST
 
-/* The kernel has taken all, but the peer has not: for how long that may last it is not asked here, as the peer goes on. */
+/* The kernel has taken all, but the peer has not: how long that may last is not tested here, as the peer continues to read. */
 START_TEST(a_connection_closed_while_the_kernel_reads_its_memory_goes_down_when_that_is_back)
 {
     lend_without_a_copy("127.0.0.1:0");

@@ -80,7 +80,8 @@ START_TEST(messages_of_any_size_on_many_connections_come_back_byte_for_byte)
 }
 END_TEST
 
-/* At a connection's end some kernels do not say that they go on with the block (buffer_is_used_up in io_uring_buffers.c). */
+/* At a connection's end some kernels do not report that they continue to fill the block (buffer_is_used_up in
+ * io_uring_buffers.c). */
 START_TEST(what_an_end_leaves_of_a_block_is_used_further)
 {
     enum { ENDS = 100 };
@@ -163,7 +164,7 @@ START_TEST(blocks_that_receivers_keep_are_replaced_and_others_are_served)
 }
 END_TEST
 
-/* Each block that is kept leaves a hole in the ring, until there are none and nobody can receive. */
+/* Each block that is kept leaves a hole in the ring, until no block is left and no connection can receive. */
 START_TEST(without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_served)
 {
     enum { NO_MORE = 1 << 30, SOME_BYTES = 256 * KIB };
@@ -220,7 +221,7 @@ enum { CROWD = URING_COMPLETIONS + URING_COMPLETIONS / 4 };
 static struct {
     jd_tcp_connection *members[CROWD];
     unsigned count;
-    bool told, overflowed;
+    bool reported, overflowed;
 } crowd;
 
 static void join_crowd(jd_tcp_connection *connection, void *arg)
@@ -236,7 +237,7 @@ static void tell_crowd(jd_tcp_connection *connection, jd_buffer *input, jd_times
     jd_buffer_consume(input, SIZE_MAX);
     for (unsigned i = 0; i < crowd.count; i++)
         ck_assert_int_eq(jd_tcp_connection_send(crowd.members[i], "!", 1), 0);
-    crowd.told = true;
+    crowd.reported = true;
 }
 
 /* The turn's flush comes behind all callbacks: what it made of the queues is seen by a task of the next turn. */
@@ -265,7 +266,7 @@ START_TEST(a_broadcast_overflows_both_queues_and_reaches_all_peers)
         clients[i] = client_connect_up();
 
     client_send(clients[0], "tell", 4);
-    PUMP_UNTIL(crowd.told);
+    PUMP_UNTIL(crowd.reported);
     look_at_queue(NULL);
 
     for (unsigned i = 0; i < CROWD; i++)
@@ -464,7 +465,7 @@ END_TEST
 
 /* ---- cancels ---- */
 
-/* Nobody is told of these but by the kernel's patience, which is minutes long: the listener's queue is full. */
+/* These attempts end only by the kernel's timeout, which takes minutes: the listener's queue is full. */
 static struct connector attempts[2 * URING_SUBMISSIONS];
 static unsigned cancelled_attempts;
 

@@ -9,7 +9,7 @@ const char *const suite_name = "ring_unsignaled";
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
-static bool can_be_silent(void)
+static bool can_be_unsignaled(void)
 {
     return the_ring()->incremental;
 }
@@ -32,7 +32,7 @@ static int sleep_without_end(void)
     return jd_event_loop_run_once(the_loop, -1);
 }
 
-/* Then the call that sends the answer can go on to wait for the next message. */
+/* So the call that sends the answer also waits for the next message. */
 START_TEST(an_answer_that_the_kernel_took_has_no_completion)
 {
     enum { ROUNDS = 50 };
@@ -47,7 +47,7 @@ START_TEST(an_answer_that_the_kernel_took_has_no_completion)
         client_expect(client, "!", 1);
     }
 
-    ck_assert_uint_eq(statistics().events - before, can_be_silent() ? ROUNDS : 2 * ROUNDS);
+    ck_assert_uint_eq(statistics().events - before, can_be_unsignaled() ? ROUNDS : 2 * ROUNDS);
 }
 END_TEST
 
@@ -95,7 +95,7 @@ static void echo_and_think_again(jd_tcp_connection *connection, jd_buffer *input
 {
     echo_and_remember(connection, input, received, arg);
     connection_flush_early(connection);
-    ck_assert_uint_eq(the_ring()->unsignaled_count, can_be_silent());
+    ck_assert_uint_eq(the_ring()->unsignaled_count, can_be_unsignaled());
     afterthoughts[*(int *)arg].ask();
 }
 
@@ -117,12 +117,12 @@ START_TEST(output_behind_an_unsignaled_send_does_not_wait_until_the_loop_wakes)
 }
 END_TEST
 
-/* Told is what was over before the turn, whatever the turn's first callbacks queue. */
+/* A turn reports the sends that ended before it, whatever its first callbacks queue. */
 START_TEST(unsignaled_sends_are_reported_in_the_next_turn_while_other_input_is_deferred)
 {
     enum { TURNS = 300 };
     static unsigned char flood[64 * KIB];
-    unsigned silent_turns = 0;
+    unsigned unsignaled_turns = 0;
     serve(&(struct service){ .options.budget_bytes = 16 * KIB });
     int flooder = client_connect_up();
     serve(&(struct service){ .on_message = echo });
@@ -130,16 +130,16 @@ START_TEST(unsignaled_sends_are_reported_in_the_next_turn_while_other_input_is_d
 
     for (unsigned turn = 0; turn < TURNS; turn++) {
         uint64_t sent = statistics().bytes_sent;
-        bool is_silent = the_ring()->unsignaled_count > 0;
+        bool is_unsignaled = the_ring()->unsignaled_count > 0;
         while (client_send_some(flooder, flood, sizeof(flood)) > 0)
             continue;
         client_send_some(client, "!", 1);
         pump_turns(1);
         client_receive_some(client, flood, sizeof(flood));
-        silent_turns += is_silent;
-        ck_assert(!is_silent || statistics().bytes_sent > sent);
+        unsignaled_turns += is_unsignaled;
+        ck_assert(!is_unsignaled || statistics().bytes_sent > sent);
     }
-    ck_assert(silent_turns > 0 || !can_be_silent());
+    ck_assert(unsignaled_turns > 0 || !can_be_unsignaled());
 }
 END_TEST
 

@@ -336,7 +336,7 @@ START_TEST(what_a_turn_left_over_is_pending)
     int client = client_connect_up();
     settle();
 
-    /* One edge for all of it: no other will tell of the rest. */
+    /* One edge for all of it: no other will report the rest. */
     ck_assert_uint_eq(client_send_some(client, data, length), length);
 
     PUMP_UNTIL(bytes_received() == length);
@@ -431,7 +431,7 @@ static void count_wake_up(struct engine *engine)
     wake_ups++;
 }
 
-/* As late as another thread can come that has queued something: when nobody is waited for any more. */
+/* The latest moment for the wake-up of a thread that has queued a task: the loop no longer waits for such threads. */
 static void wake_and_destroy(struct engine *engine)
 {
     event_loop_wake(engine->loop->shared.wake);

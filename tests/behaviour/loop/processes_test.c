@@ -242,7 +242,7 @@ END_TEST
 
 static int pipe_ends[2];
 static jd_channel *channel;
-static unsigned told;
+static unsigned reported;
 static char piped[64];
 
 static void open_pipe(unsigned events, jd_channel_callback callback)
@@ -262,21 +262,21 @@ static void take_one_byte(jd_channel *which, int fd, unsigned events, void *arg)
 {
     ck_assert_ptr_eq(which, channel);
     if (events & JD_READABLE)
-        ck_assert_int_eq(read(fd, piped + told, 1), 1);
-    told++;
+        ck_assert_int_eq(read(fd, piped + reported, 1), 1);
+    reported++;
 }
 
 START_TEST(a_channel_reports_readable_as_long_as_data_is_there)
 {
     open_pipe(JD_READABLE, take_one_byte);
     pump_until_quiet();
-    ck_assert_uint_eq(told, 0);
+    ck_assert_uint_eq(reported, 0);
 
     ck_assert_int_eq(write(pipe_ends[1], "hello", 5), 5);
-    PUMP_UNTIL(told == 5);
+    PUMP_UNTIL(reported == 5);
     pump_until_quiet();
 
-    ck_assert_uint_eq(told, 5);
+    ck_assert_uint_eq(reported, 5);
     ck_assert_str_eq(piped, "hello");
     close_pipe();
 }
@@ -287,21 +287,21 @@ START_TEST(an_edge_triggered_channel_reports_changes_only)
     open_pipe(JD_READABLE | JD_EDGE, take_one_byte);
 
     ck_assert_int_eq(write(pipe_ends[1], "ab", 2), 2);
-    PUMP_UNTIL(told == 1);
+    PUMP_UNTIL(reported == 1);
     pump_until_quiet();
-    ck_assert_uint_eq(told, 1);
+    ck_assert_uint_eq(reported, 1);
     ck_assert_int_eq(write(pipe_ends[1], "c", 1), 1);
-    PUMP_UNTIL(told == 2);
+    PUMP_UNTIL(reported == 2);
     pump_until_quiet();
 
-    ck_assert_uint_eq(told, 2);
+    ck_assert_uint_eq(reported, 2);
     close_pipe();
 }
 END_TEST
 
 static void destroy_itself(jd_channel *which, int fd, unsigned events, void *arg)
 {
-    told++;
+    reported++;
     jd_channel_destroy(which);
     channel = NULL;
 }
@@ -311,10 +311,10 @@ START_TEST(a_channel_may_destroy_itself_in_its_callback)
     open_pipe(JD_READABLE, destroy_itself);
 
     ck_assert_int_eq(write(pipe_ends[1], "x", 1), 1);
-    PUMP_UNTIL(told == 1);
+    PUMP_UNTIL(reported == 1);
     pump_until_quiet();
 
-    ck_assert_uint_eq(told, 1);
+    ck_assert_uint_eq(reported, 1);
     close_pipe();
 }
 END_TEST

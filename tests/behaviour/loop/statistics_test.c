@@ -143,7 +143,7 @@ static void end_by_input_limit(void)
     client_send(connected(&(struct service){ .options.input_limit = 3, .on_message = leave_it }), "xxxx", 4);
 }
 
-/* What is under way when it begins to fail still receives. */
+/* A receive in flight when the failures begin still succeeds. */
 static void end_by_receiving(int error)
 {
     system_calls.recv = failing_recv;

@@ -48,7 +48,7 @@ START_TEST(read_exactly_waits_for_all_of_its_bytes)
 
     jd_async_read_exactly(the_loop, &record.operation, ends.ours, data, 6, note_completion, &record);
     for (const char *part = "abcdef"; *part != '\0'; part++) {
-        ck_assert_uint_eq(record.told, 0);
+        ck_assert_uint_eq(record.reported, 0);
         client_send(ends.theirs, part, 1);
         pump_turns(3);
     }
@@ -120,7 +120,7 @@ START_TEST(read_until_finds_a_delimiter_that_comes_in_pieces)
 {
     read_line(100);
     for (const char *part = "ab\rc\r\n"; *part != '\0'; part++) {
-        ck_assert_uint_eq(record.told, 0);
+        ck_assert_uint_eq(record.reported, 0);
         client_send(ends.theirs, part, 1);
         pump_turns(3);
     }
@@ -139,7 +139,7 @@ START_TEST(read_until_finds_what_is_buffered_already_without_receiving)
     PUMP_UNTIL(jd_buffer_readable(buffer) == 11);
 
     read_line(100);
-    ck_assert_uint_eq(record.told, 0);
+    ck_assert_uint_eq(record.reported, 0);
 
     ck_assert_int_eq(await(&record), 8);
     expect_consumed("second\r\n");
@@ -238,7 +238,7 @@ START_TEST(write_all_delivers_more_than_the_kernel_takes_at_once)
     PUMP_UNTIL(take_some(got, &taken));
 
     ck_assert_int_eq(record.results[0], MUCH_BYTES);
-    ck_assert_uint_eq(record.told, 1);
+    ck_assert_uint_eq(record.reported, 1);
     ck_assert_mem_eq(got, data, MUCH_BYTES);
     free(data);
     free(got);
@@ -251,7 +251,7 @@ START_TEST(a_cancelled_write_all_knows_how_much_it_has_sent)
 
     jd_async_write_all(the_loop, &record.operation, ends.ours, data, MUCH_BYTES, note_completion, &record);
     pump_until_quiet();
-    ck_assert_uint_eq(record.told, 0);
+    ck_assert_uint_eq(record.reported, 0);
     jd_operation_cancel(&record.operation);
 
     ck_assert_int_eq(await(&record), JD_ECANCELED);

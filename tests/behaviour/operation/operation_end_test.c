@@ -1,4 +1,4 @@
-/* How operations end: cancelled, closed, destroyed with their loop; each is told exactly once. */
+/* How operations end: cancelled, closed, destroyed with their loop; each completes exactly once. */
 #include "tests/behaviour/operation/operation_record.h"
 
 #include "proactor/operation/operation.h"
@@ -47,7 +47,7 @@ START_TEST(a_cancelled_operation_completes_once_and_as_cancelled)
 
     ck_assert_int_eq(await(&records[0]), JD_ECANCELED);
     pump_turns(5);
-    ck_assert_uint_eq(records[0].told, 1);
+    ck_assert_uint_eq(records[0].reported, 1);
     ck_assert_int_eq(jd_operation_cancel(&records[0].operation), JD_ENOENT);
 }
 END_TEST
@@ -96,7 +96,7 @@ START_TEST(cancel_all_ends_the_operations_in_flight_on_that_handle_and_no_others
 
     ck_assert_int_eq(await(&records[0]), JD_ECANCELED);
     ck_assert_int_eq(await(&records[1]), JD_ECANCELED);
-    ck_assert_uint_eq(records[2].told, 0);
+    ck_assert_uint_eq(records[2].reported, 0);
     write_to(other.theirs, "x");
     ck_assert_int_eq(await(&records[2]), 1);
     close(other.ours);
@@ -125,7 +125,7 @@ START_TEST(an_operation_cancelled_by_several_threads_at_once_completes_once)
         for (int i = 0; i < 2; i++)
             pthread_join(threads[i], NULL);
         pump_turns(3);
-        ck_assert_uint_eq(records[0].told, 1);
+        ck_assert_uint_eq(records[0].reported, 1);
         ck_assert(records[0].results[0] > 0 || records[0].results[0] == JD_ECANCELED);
         recv(ends.ours, data, sizeof(data), MSG_DONTWAIT);
     }
@@ -155,7 +155,7 @@ START_TEST(an_operation_may_be_cancelled_elsewhere_while_its_handler_begins_it_a
 {
     jd_operation *operation = &records[0].operation;
     pthread_t thread;
-    unsigned told;
+    unsigned reported;
     ck_assert_int_eq(jd_async_timeout(the_loop, operation, 0, begin_anew, NULL), 0);
     ck_assert_int_eq(pthread_create(&thread, NULL, cancel_through_lives, operation), 0);
 
@@ -163,17 +163,17 @@ START_TEST(an_operation_may_be_cancelled_elsewhere_while_its_handler_begins_it_a
 
     enough = true;
     pthread_join(thread, NULL);
-    told = lives;
-    PUMP_UNTIL(lives == told + 1);
+    reported = lives;
+    PUMP_UNTIL(lives == reported + 1);
     pump_turns(3);
-    ck_assert_uint_eq(lives, told + 1);
+    ck_assert_uint_eq(lives, reported + 1);
 }
 END_TEST
 
 static void cancel_other(jd_operation *operation, int64_t result, void *record)
 {
     note_completion(operation, result, record);
-    if (records[1].told == 0)
+    if (records[1].reported == 0)
         jd_operation_cancel(&records[1].operation);
 }
 
@@ -190,7 +190,7 @@ START_TEST(a_handler_may_cancel_another_operation_that_completes_in_the_same_tur
     ck_assert_int_eq(await(&records[0]), 1);
     await(&records[1]);
     pump_turns(5);
-    ck_assert_uint_eq(records[1].told, 1);
+    ck_assert_uint_eq(records[1].reported, 1);
     close(other.ours);
     client_close(other.theirs);
 }
@@ -297,7 +297,7 @@ START_TEST(a_close_is_carried_out_though_the_loop_is_destroyed)
     ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
     the_loop = NULL;
 
-    ck_assert_uint_eq(records[2].told, 1);
+    ck_assert_uint_eq(records[2].reported, 1);
     ck_assert_int_eq(records[2].results[0], 0);
     client_expect_end(ends.theirs);
     ends.ours = -1;
@@ -316,7 +316,7 @@ START_TEST(a_cancel_that_comes_too_late_for_the_loops_queue_delays_no_completion
     ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
     the_loop = NULL;
 
-    ck_assert_uint_eq(records[0].told, 1);
+    ck_assert_uint_eq(records[0].reported, 1);
 }
 END_TEST
 
@@ -332,7 +332,7 @@ START_TEST(a_loop_that_is_destroyed_cancels_operations_in_flight)
     the_loop = NULL;
 
     for (int i = 0; i < RECORDS; i++) {
-        ck_assert_uint_eq(records[i].told, 1);
+        ck_assert_uint_eq(records[i].reported, 1);
         ck_assert_int_eq(records[i].results[0], JD_ECANCELED);
     }
 }
@@ -352,8 +352,8 @@ START_TEST(an_operation_submitted_while_the_loop_is_being_destroyed_is_refused)
     ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
     the_loop = NULL;
 
-    ck_assert_uint_eq(records[0].told, 1);
-    ck_assert_uint_eq(records[1].told, 0);
+    ck_assert_uint_eq(records[0].reported, 1);
+    ck_assert_uint_eq(records[1].reported, 0);
 }
 END_TEST
 

@@ -12,9 +12,9 @@ void note_completion(jd_operation *operation, int64_t result, void *arg)
     ck_assert_ptr_eq(operation, &record->operation);
     ck_assert(!record->over);
     ck_assert(jd_event_loop_is_in_loop_thread(the_loop));
-    if (record->told < RECORD_TELLINGS)
-        record->results[record->told] = result;
-    record->told++;
+    if (record->reported < RECORD_TELLINGS)
+        record->results[record->reported] = result;
+    record->reported++;
     record->over = !jd_operation_has_more(operation);
     if (jd_operation_data(operation) == NULL)
         return;
@@ -27,7 +27,7 @@ void note_completion(jd_operation *operation, int64_t result, void *arg)
 int64_t await(struct record *record)
 {
     PUMP_UNTIL(record->over);
-    return record->results[record->told - 1];
+    return record->results[record->reported - 1];
 }
 
 jd_handle listen_somewhere(jd_endpoint *bound)

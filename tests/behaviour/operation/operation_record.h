@@ -1,4 +1,4 @@
-/* What completion handlers were told, for the suites of asynchronous operations, and pairs of sockets to work on. */
+/* The calls of completion handlers, for the suites of asynchronous operations, and pairs of sockets to work on. */
 #ifndef TESTS_OPERATION_RECORD_H
 #define TESTS_OPERATION_RECORD_H
 
@@ -8,13 +8,13 @@
 
 enum { RECORD_TELLINGS = 64, RECORD_BYTES = 64 * 1024 };
 
-/* One operation and what its handler was told. Zero before use. */
+/* One operation and the calls of its handler. Zero before use. */
 struct record {
     jd_operation operation;
-    unsigned told; /* times */
-    bool over;     /* the last time */
+    unsigned reported; /* times */
+    bool over;         /* the last time */
     int64_t results[RECORD_TELLINGS];
-    char data[RECORD_BYTES]; /* of a continuous receive */
+    char data[RECORD_BYTES]; /* of a multishot receive */
     size_t data_bytes;
 };
 

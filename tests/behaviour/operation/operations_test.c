@@ -40,7 +40,7 @@ START_TEST(a_receive_completes_with_what_has_come)
     ck_assert_int_eq(
         jd_async_receive(the_loop, &first.operation, ends.ours, data, sizeof(data), 0, note_completion, &first), 0);
     pump_turns(3);
-    ck_assert_uint_eq(first.told, 0);
+    ck_assert_uint_eq(first.reported, 0);
     write_to(ends.theirs, "hello");
 
     ck_assert_int_eq(await(&first), 5);
@@ -104,7 +104,7 @@ START_TEST(a_receive_that_takes_too_long_completes_with_a_timeout)
     jd_async_receive(the_loop, &first.operation, ends.ours, data, sizeof(data), 5, note_completion, &first);
 
     ck_assert_int_eq(await(&first), JD_ETIMEDOUT);
-    ck_assert_uint_eq(first.told, 1);
+    ck_assert_uint_eq(first.reported, 1);
     close_ends(ends);
 }
 END_TEST
@@ -162,7 +162,7 @@ START_TEST(an_operation_that_is_cancelled_again_and_again_ends)
         pump_turns(1);
     }
 
-    ck_assert_uint_eq(first.told, 1);
+    ck_assert_uint_eq(first.reported, 1);
     ck_assert_int_eq(await(&first), JD_ECANCELED);
     close_ends(ends);
 }
@@ -266,14 +266,14 @@ START_TEST(a_multishot_accept_continues_until_it_is_cancelled)
     jd_async_accept_multishot(the_loop, &first.operation, listener, note_completion, &first);
     for (unsigned i = 0; i < 3; i++) {
         clients[i] = client_connect_to(&bound);
-        PUMP_UNTIL(first.told == i + 1);
+        PUMP_UNTIL(first.reported == i + 1);
         close((int)first.results[i]);
         client_close(clients[i]);
     }
     ck_assert_int_eq(jd_async_cancel_all(the_loop, listener), 1);
 
     ck_assert_int_eq(await(&first), JD_ECANCELED);
-    ck_assert_uint_eq(first.told, 4);
+    ck_assert_uint_eq(first.reported, 4);
     close(listener);
 }
 END_TEST
@@ -397,7 +397,7 @@ START_TEST(a_timeout_of_all_eternity_can_be_cancelled)
 {
     jd_async_timeout(the_loop, &first.operation, UINT64_MAX, note_completion, &first);
     pump_turns(3);
-    ck_assert_uint_eq(first.told, 0);
+    ck_assert_uint_eq(first.reported, 0);
 
     ck_assert_int_eq(jd_operation_cancel(&first.operation), 0);
 
@@ -489,20 +489,20 @@ START_TEST(an_operation_may_be_submitted_again_in_its_handler)
 }
 END_TEST
 
-static void free_operation(jd_operation *operation, int64_t result, void *told)
+static void free_operation(jd_operation *operation, int64_t result, void *reported)
 {
     free(operation);
-    (*(unsigned *)told)++;
+    (*(unsigned *)reported)++;
 }
 
 START_TEST(an_operation_may_be_freed_in_its_handler)
 {
     jd_operation *operation = calloc(1, sizeof(*operation));
-    unsigned told = 0;
+    unsigned reported = 0;
 
-    jd_async_timeout(the_loop, operation, 1, free_operation, &told);
+    jd_async_timeout(the_loop, operation, 1, free_operation, &reported);
 
-    PUMP_UNTIL(told == 1);
+    PUMP_UNTIL(reported == 1);
 }
 END_TEST
 
@@ -513,7 +513,7 @@ START_TEST(an_operation_in_flight_cannot_be_submitted_again)
     ck_assert_int_eq(jd_async_timeout(the_loop, &first.operation, 1, note_completion, &first), 0);
     ck_assert_int_eq(jd_async_timeout(the_loop, &first.operation, 1, note_completion, &first), JD_EBUSY);
     ck_assert_int_eq(await(&first), 0);
-    ck_assert_uint_eq(first.told, 1);
+    ck_assert_uint_eq(first.reported, 1);
 }
 END_TEST
 
@@ -550,7 +550,7 @@ START_TEST(arguments_that_make_no_sense_are_refused)
     ck_assert_int_eq(jd_async_connect(the_loop, operation, NULL, note_completion, &first), JD_EINVAL);
     ck_assert_int_eq(jd_operation_cancel(operation), JD_ENOENT);
     pump_turns(3);
-    ck_assert_uint_eq(first.told, 0);
+    ck_assert_uint_eq(first.reported, 0);
 }
 END_TEST
 

@@ -43,13 +43,13 @@ void work(void *arg)
     worked++;
 }
 
-_Atomic unsigned told, told_cancelled;
+_Atomic unsigned reported, reported_cancelled;
 
 void note_end(int error, void *arg)
 {
     require(error == 0 || error == JD_ECANCELED);
-    told++;
-    told_cancelled += error == JD_ECANCELED;
+    reported++;
+    reported_cancelled += error == JD_ECANCELED;
 }
 
 void note_end_on_loop(int error, void *arg)

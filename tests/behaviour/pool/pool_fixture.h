@@ -1,5 +1,5 @@
-/* A pool's user: tasks that are counted, or wait until the test says so, and a record of the ends told. Everything is as new
- * in each test, which runs in a process of its own. */
+/* A pool's user: tasks that are counted, or wait until the test says so, and a record of the ends reported. Each test
+ * starts anew, as it runs in a process of its own. */
 #ifndef TESTS_POOL_FIXTURE_H
 #define TESTS_POOL_FIXTURE_H
 
@@ -22,8 +22,8 @@ void wait_at_gate(void *arg);
 extern _Atomic unsigned worked;
 void work(void *arg);
 
-/* Ends that were told: all, and those with JD_ECANCELED. */
-extern _Atomic unsigned told, told_cancelled;
+/* Ends that were reported: all, and those with JD_ECANCELED. */
+extern _Atomic unsigned reported, reported_cancelled;
 void note_end(int error, void *arg);
 
 /* The same on the_loop. */

@@ -1,4 +1,4 @@
-/* Thread pool: work off the loop, its end told on the loop, exactly once whatever ends first. */
+/* Thread pool: work outside the loop, its end reported on the loop, exactly once whatever ends first. */
 #include "tests/behaviour/pool/pool_fixture.h"
 
 #include <ctype.h>
@@ -32,8 +32,8 @@ START_TEST(work_runs_in_the_pools_threads_and_its_end_is_reported_in_the_loops)
         ck_assert_int_eq(jd_thread_pool_submit(pool, work_elsewhere, &results[i], the_loop, note_result, &results[i]),
                          0);
 
-    PUMP_UNTIL(told == TASKS);
-    ck_assert_uint_eq(told_cancelled, 0);
+    PUMP_UNTIL(reported == TASKS);
+    ck_assert_uint_eq(reported_cancelled, 0);
     destroy(pool);
 }
 END_TEST
@@ -45,7 +45,7 @@ START_TEST(an_end_that_comes_while_the_loop_sleeps_wakes_it)
 
     for (unsigned i = 1; i <= ROUNDS; i++) {
         submit(pool, work);
-        while (told < i)
+        while (reported < i)
             ck_assert_int_ge(jd_event_loop_run_once(the_loop, -1), 0);
     }
 
@@ -63,7 +63,7 @@ START_TEST(without_a_loop_the_end_is_reported_in_the_pool_and_without_a_function
 
     ck_assert_int_eq(jd_thread_pool_wait(pool), 0);
     ck_assert_uint_eq(worked, 3);
-    ck_assert_uint_eq(told, 1);
+    ck_assert_uint_eq(reported, 1);
     destroy(pool);
 }
 END_TEST
@@ -90,8 +90,8 @@ START_TEST(work_may_submit_more_work_for_all_of_which_wait_waits)
 
     ck_assert_uint_eq(worked, (1u << GENERATIONS) - 1);
     destroy(working_pool);
-    PUMP_UNTIL(told == (1u << GENERATIONS) - 1);
-    ck_assert_uint_eq(told_cancelled, 0);
+    PUMP_UNTIL(reported == (1u << GENERATIONS) - 1);
+    ck_assert_uint_eq(reported_cancelled, 0);
 }
 END_TEST
 
@@ -108,7 +108,7 @@ START_TEST(in_a_thread_of_its_own_a_pool_is_neither_waited_for_nor_destroyed)
 
     ck_assert_int_eq(jd_thread_pool_submit(pool, expect_busy, pool, the_loop, note_end_on_loop, NULL), 0);
 
-    PUMP_UNTIL(told == 1);
+    PUMP_UNTIL(reported == 1);
     ck_assert_uint_eq(worked, 1);
     destroy(pool);
 }
@@ -129,11 +129,11 @@ START_TEST(a_full_pool_refuses_tasks_until_others_have_ended)
     jd_thread_pool_wait(pool);
     /* The loop has not taken them back yet: they count still, or a slow loop would make them pile up. */
     ck_assert_int_eq(jd_thread_pool_submit(pool, work, NULL, the_loop, note_end_on_loop, NULL), JD_EAGAIN);
-    PUMP_UNTIL(told == LIMIT);
+    PUMP_UNTIL(reported == LIMIT);
 
     for (int i = 0; i < LIMIT; i++)
         submit(pool, work);
-    PUMP_UNTIL(told == 2 * LIMIT);
+    PUMP_UNTIL(reported == 2 * LIMIT);
     jd_thread_pool_wait(pool);
     ck_assert_uint_eq(worked, LIMIT);
     ck_assert_uint_eq(statistics_of(pool).completed, 2 * LIMIT);
@@ -157,7 +157,7 @@ START_TEST(in_the_end_of_a_task_there_is_room_for_the_next)
 
     ck_assert_int_eq(jd_thread_pool_submit(working_pool, work, NULL, the_loop, submit_again, &left), 0);
 
-    PUMP_UNTIL(told == 100);
+    PUMP_UNTIL(reported == 100);
     ck_assert_uint_eq(worked, 100);
     destroy(working_pool);
 }
@@ -260,9 +260,9 @@ START_TEST(a_destroyed_pool_lets_running_work_end_and_cancels_the_rest)
     destroy(working_pool);
 
     ck_assert_uint_eq(worked, 0);
-    ck_assert_uint_eq(told, 0);
-    PUMP_UNTIL(told == LIMIT);
-    ck_assert_uint_eq(told_cancelled, LIMIT - THREADS);
+    ck_assert_uint_eq(reported, 0);
+    PUMP_UNTIL(reported == LIMIT);
+    ck_assert_uint_eq(reported_cancelled, LIMIT - THREADS);
 }
 END_TEST
 
@@ -277,8 +277,8 @@ START_TEST(a_destroyed_pool_also_cancels_tasks_reported_in_the_pool)
     gate_open = true;
     destroy(working_pool);
 
-    ck_assert_uint_eq(told, LIMIT - 1);
-    ck_assert_uint_eq(told_cancelled, LIMIT - 1);
+    ck_assert_uint_eq(reported, LIMIT - 1);
+    ck_assert_uint_eq(reported_cancelled, LIMIT - 1);
     ck_assert_uint_eq(worked, 0);
 }
 END_TEST
@@ -303,10 +303,10 @@ START_TEST(an_end_is_reported_in_the_pool_if_the_loop_was_destroyed_before)
     PUMP_UNTIL(at_gate == 1);
 
     ck_assert_int_eq(jd_event_loop_destroy(loop), 0);
-    ck_assert_uint_eq(told, 0);
+    ck_assert_uint_eq(reported, 0);
     gate_open = true;
 
-    PUMP_UNTIL(told == TASKS);
+    PUMP_UNTIL(reported == TASKS);
     ck_assert_uint_eq(at_gate, TASKS);
     destroy(pool);
 }
@@ -319,12 +319,12 @@ START_TEST(ends_on_their_way_when_the_loop_is_destroyed_are_reported_by_it)
     for (int i = 0; i < TASKS; i++)
         submit(pool, work);
     jd_thread_pool_wait(pool);
-    ck_assert_uint_eq(told, 0);
+    ck_assert_uint_eq(reported, 0);
 
     ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
 
-    ck_assert_uint_eq(told, TASKS);
-    ck_assert_uint_eq(told_cancelled, 0);
+    ck_assert_uint_eq(reported, TASKS);
+    ck_assert_uint_eq(reported_cancelled, 0);
     the_loop = NULL;
     destroy(pool);
 }
@@ -338,8 +338,8 @@ START_TEST(ends_may_be_reported_after_the_pool_is_gone)
 
     destroy(pool);
 
-    PUMP_UNTIL(told == 1);
-    ck_assert_uint_eq(told_cancelled, 0);
+    PUMP_UNTIL(reported == 1);
+    ck_assert_uint_eq(reported_cancelled, 0);
 }
 END_TEST
 
@@ -363,7 +363,7 @@ START_TEST(the_end_of_a_task_may_be_the_pools_before_its_submitter_is_back)
     for (unsigned i = 1; i <= POOLS; i++) {
         pthread_t submitter;
         ck_assert_int_eq(pthread_create(&submitter, NULL, submit_the_last, make_pool(1, 0)), 0);
-        PUMP_UNTIL(told == i);
+        PUMP_UNTIL(reported == i);
         pthread_join(submitter, NULL);
     }
     destroy(NULL);
@@ -379,10 +379,10 @@ START_TEST(a_loop_that_has_quit_gets_ends_when_it_runs_again)
 
     gate_open = true;
     jd_thread_pool_wait(pool);
-    ck_assert_uint_eq(told, 0);
+    ck_assert_uint_eq(reported, 0);
     ck_assert_int_eq(jd_event_loop_run_once(the_loop, -1), 1);
 
-    ck_assert_uint_eq(told, 1);
+    ck_assert_uint_eq(reported, 1);
     destroy(pool);
 }
 END_TEST
@@ -426,7 +426,7 @@ START_TEST(loops_in_several_threads_share_a_pool_and_end_at_any_moment)
         pthread_join(threads[i], NULL);
 
     destroy(pool);
-    ck_assert_uint_eq(told, submitted);
+    ck_assert_uint_eq(reported, submitted);
 }
 END_TEST
 

@@ -68,7 +68,7 @@ START_TEST(a_strand_runs_one_task_at_a_time_and_each_submitters_in_order)
 
     for (uintptr_t i = 0; i < SUBMITTERS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, submit_to_strands, (void *)i), 0);
-    PUMP_UNTIL(told == STRANDS * SUBMITTERS * SUBMITS);
+    PUMP_UNTIL(reported == STRANDS * SUBMITTERS * SUBMITS);
 
     for (int i = 0; i < SUBMITTERS; i++)
         pthread_join(threads[i], NULL);
@@ -77,13 +77,13 @@ START_TEST(a_strand_runs_one_task_at_a_time_and_each_submitters_in_order)
     destroy(pool);
     for (int i = 0; i < STRANDS; i++)
         ck_assert_uint_eq(states[i].tasks, SUBMITTERS * SUBMITS);
-    ck_assert_uint_eq(told_cancelled, 0);
+    ck_assert_uint_eq(reported_cancelled, 0);
 }
 END_TEST
 
 static void expect_next(int error, void *arg)
 {
-    require((uintptr_t)arg == told);
+    require((uintptr_t)arg == reported);
     note_end_on_loop(error, NULL);
 }
 
@@ -96,7 +96,7 @@ START_TEST(the_ends_of_a_strands_tasks_are_reported_in_order)
     for (uintptr_t i = 0; i < TASKS; i++)
         ck_assert_int_eq(jd_strand_submit(strand, work, NULL, the_loop, expect_next, (void *)i), 0);
 
-    PUMP_UNTIL(told == TASKS);
+    PUMP_UNTIL(reported == TASKS);
     jd_strand_destroy(strand);
     destroy(pool);
 }
@@ -120,7 +120,7 @@ START_TEST(a_strand_with_much_to_do_lets_others_go_first_now_and_then)
     submit(pool, note_how_many_worked);
 
     gate_open = true;
-    PUMP_UNTIL(told == TASKS + 2);
+    PUMP_UNTIL(reported == TASKS + 2);
 
     ck_assert_uint_eq(worked_before, BUDGET);
     jd_strand_destroy(strand);
@@ -141,10 +141,10 @@ START_TEST(a_strand_whose_task_submits_itself_without_end_starves_nobody)
 
     for (unsigned i = 1; i <= 20; i++) {
         submit(pool, work);
-        PUMP_UNTIL(told == i);
+        PUMP_UNTIL(reported == i);
     }
 
-    ck_assert_uint_eq(told_cancelled, 0);
+    ck_assert_uint_eq(reported_cancelled, 0);
     destroy(pool);
     jd_strand_destroy(strand);
 }
@@ -159,10 +159,10 @@ START_TEST(the_waiting_tasks_of_a_strand_keep_no_thread)
 
     submit(pool, work);
 
-    PUMP_UNTIL(told == 1);
+    PUMP_UNTIL(reported == 1);
     ck_assert_uint_eq(worked, 1);
     gate_open = true;
-    PUMP_UNTIL(told == 6);
+    PUMP_UNTIL(reported == 6);
     jd_strand_destroy(strand);
     destroy(pool);
 }
@@ -180,12 +180,12 @@ START_TEST(a_destroyed_strand_lets_running_work_end_and_cancels_the_rest)
 
     jd_strand_destroy(strand);
     jd_strand_destroy(other);
-    ck_assert_uint_eq(told, 0);
+    ck_assert_uint_eq(reported, 0);
     gate_open = true;
 
-    PUMP_UNTIL(told == TASKS);
+    PUMP_UNTIL(reported == TASKS);
     ck_assert_uint_eq(worked, 0);
-    ck_assert_uint_eq(told_cancelled, TASKS - 1);
+    ck_assert_uint_eq(reported_cancelled, TASKS - 1);
     destroy(pool);
 }
 END_TEST
@@ -205,9 +205,9 @@ START_TEST(a_strand_may_be_destroyed_in_work_of_its_own)
 
     gate_open = true;
 
-    PUMP_UNTIL(told == 3);
+    PUMP_UNTIL(reported == 3);
     ck_assert_uint_eq(worked, 0);
-    ck_assert_uint_eq(told_cancelled, 1);
+    ck_assert_uint_eq(reported_cancelled, 1);
     destroy(pool);
 }
 END_TEST
@@ -227,8 +227,8 @@ START_TEST(a_destroyed_pool_cancels_the_tasks_of_its_strands_which_may_outlive_i
     destroy(working_pool);
 
     ck_assert_int_eq(jd_strand_submit(strand, work, NULL, the_loop, note_end_on_loop, NULL), JD_ECANCELED);
-    PUMP_UNTIL(told == LIMIT);
-    ck_assert_uint_eq(told_cancelled, LIMIT - 1);
+    PUMP_UNTIL(reported == LIMIT);
+    ck_assert_uint_eq(reported_cancelled, LIMIT - 1);
     ck_assert_uint_eq(worked, 0);
     jd_strand_destroy(strand);
     jd_strand_destroy(idle);

@@ -1,4 +1,4 @@
-/* Accepting goes on whatever happens to single connections, and through a shortage of descriptors. Pitfalls 11, 42. */
+/* Accepting continues whatever happens to single connections, and through a shortage of descriptors. Pitfalls 11, 42. */
 #include "base/posix/system_calls.h"
 #include "net/loop/event_loop.h"
 #include "tests/behaviour/harness.h"
@@ -83,7 +83,7 @@ static int failing_ring_accept(enum ring_call call, int fd)
     return 0;
 }
 
-/* On each engine. Before the server starts: what is under way already does not fail any more. */
+/* On each engine. Before the server starts: an accept in flight already does not fail any more. */
 static void watch_accepting(void)
 {
     system_calls.accept4 = failing_accept4;
@@ -142,7 +142,7 @@ START_TEST(a_shortage_pauses_accepting_serves_the_connected_and_ends_by_itself)
 }
 END_TEST
 
-/* A connection's end frees a descriptor: nobody waits for the next try by the clock. */
+/* A connection's end frees a descriptor: accepting does not wait for the next try by the clock. */
 START_TEST(accepting_resumes_in_the_turns_after_a_connection_has_ended)
 {
     fail_accepting_after(1, EMFILE, INT_MAX);
@@ -178,7 +178,7 @@ END_TEST
 
 /* ---- stopped meanwhile ---- */
 
-/* More than are accepted in one turn: the rest waits for the next, when nobody listens any more. */
+/* More than are accepted in one turn: the rest waits for the next, when the listener is closed. */
 START_TEST(a_server_destroyed_with_connections_left_for_the_next_turn_accepts_no_other)
 {
     enum { MANY = 150 };
@@ -430,7 +430,7 @@ static void note_stop(void *arg)
     stops_done++;
 }
 
-/* On the server's own loop, with io threads, and with listeners on these. Nobody accepts until the server is stopped. */
+/* On the server's own loop, with io threads, and with listeners on these. No loop accepts until the server is stopped. */
 START_TEST(a_server_that_drains_accepts_what_is_queued_before_it_closes_its_listeners)
 {
     unsigned io_threads = _i == 0 ? 0 : IO_LOOPS;
@@ -446,7 +446,7 @@ START_TEST(a_server_that_drains_accepts_what_is_queued_before_it_closes_its_list
 
     ck_assert_int_eq(jd_tcp_server_stop(server, 10000, note_stop, NULL), 0);
     if (_i != 1)
-        ck_assert_uint_eq(connections_up(), 0); /* no callback from inside, nor before the io loops go on */
+        ck_assert_uint_eq(connections_up(), 0); /* no callback from inside, nor before the io loops continue */
     may_go_on = true;
 
     for (int i = 0; i < QUEUED; i++) {

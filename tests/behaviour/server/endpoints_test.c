@@ -235,7 +235,7 @@ END_TEST
 
 START_TEST(a_server_listens_on_several_endpoints)
 {
-    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_unix_endpoint("@jinduo-test-")), bound, told;
+    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_unix_endpoint("@jinduo-test-")), bound, reported;
     jd_tcp_server *server = make_server(
         &(struct service){ .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
     ck_assert_int_eq(jd_tcp_server_listen(server, &second, NULL), 0);
@@ -245,10 +245,10 @@ START_TEST(a_server_listens_on_several_endpoints)
 
     ck_assert_uint_eq(jd_tcp_server_endpoint_count(server), 3);
     for (size_t i = 0; i < 3; i++) {
-        ck_assert_int_eq(jd_tcp_server_endpoint(server, i, &told), 0);
-        expect_service(&told);
+        ck_assert_int_eq(jd_tcp_server_endpoint(server, i, &reported), 0);
+        expect_service(&reported);
     }
-    ck_assert_int_eq(jd_tcp_server_endpoint(server, 3, &told), JD_ENOENT);
+    ck_assert_int_eq(jd_tcp_server_endpoint(server, 3, &reported), JD_ENOENT);
 }
 END_TEST
 

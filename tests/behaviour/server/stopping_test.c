@@ -175,7 +175,7 @@ static void respond(jd_tcp_connection *connection, jd_buffer *input, jd_timestam
     ck_assert_int_eq(jd_tcp_connection_send(connection, response, sizeof(response)), 0);
 }
 
-/* Three connections: idle; with a response under way that is read; with one that is not. */
+/* Three connections: idle; with a response in flight that is read; with one that is not. */
 static jd_tcp_server *serve_three(int clients[3])
 {
     jd_tcp_server *server = serve(&(struct service){ .options.send_buffer_bytes = 4 * KIB, .on_message = respond });

@@ -110,7 +110,7 @@ START_TEST(a_visit_may_close_what_it_visits)
 
     PUMP_UNTIL(done_count == 1 && connections_down() == CROWD);
     ck_assert_uint_eq(visits, CROWD);
-    /* Nobody is left to be visited. */
+    /* No connection is left to be visited. */
     ck_assert_int_eq(jd_tcp_server_for_each(server, close_it, NULL, note_done, the_loop), 0);
     PUMP_UNTIL(done_count == 2);
     ck_assert_uint_eq(visits, CROWD);

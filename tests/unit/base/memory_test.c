@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The user's functions: they count, check what they are told, and fail on demand. */
+/* The user's functions: they count, check their arguments, and fail on demand. */
 struct user_heap {
     int allocations, reallocations, releases;
     size_t last_old_size, last_size;

@@ -116,7 +116,7 @@ START_TEST(a_batch_is_what_was_there_when_it_began)
     put(3);
     ck_assert_uint_eq(run_next(), 1);
     ck_assert(task_queue_is_in_batch(&queue));
-    task_queue_begin(&queue); /* goes on with it */
+    task_queue_begin(&queue); /* continues it */
     ck_assert_uint_eq(run_next(), 2);
     ck_assert_uint_eq(run_next(), 0);
 

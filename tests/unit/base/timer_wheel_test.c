@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* A virtual clock: the wheel knows no other time than it is told. */
+/* A virtual clock: the wheel knows only the time that it is given. */
 static struct timer_wheel wheel;
 static struct timer timers[4];
 
@@ -323,7 +323,7 @@ static struct model {
     struct model_timer timers[MODEL_TIMERS];
     uint64_t now_ms;
     uint64_t sequence;
-    uint64_t advance_began; /* starts from this sequence on were made in the advance under way */
+    uint64_t advance_began; /* starts from this sequence on were made in the current advance */
     uint64_t random;
 } model;
 

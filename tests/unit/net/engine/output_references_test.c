@@ -1,4 +1,4 @@
-/* The output queue's other kinds: memory that was lent and ranges of files, alone and mixed with copied bytes. */
+/* The output queue's other kinds: referenced memory and ranges of files, alone and mixed with copied bytes. */
 #include "net/engine/output_queue.h"
 #include "tests/support/check_main.h"
 #include "tests/support/checking_memory.h"
@@ -365,7 +365,7 @@ enum { MODEL_MAX_BYTES = 200 * 1000, MODEL_MAX_SEGMENTS = 4000, MODEL_OPERATIONS
 static struct segment {
     enum output_kind kind;
     size_t length;
-    unsigned number; /* 0: none is lent */
+    unsigned number; /* 0: no reference */
 } segments[MODEL_MAX_SEGMENTS];
 
 static struct {
@@ -564,7 +564,7 @@ START_TEST(bytes_that_are_read_stay_as_they_are_while_the_rest_is_sent_and_more_
 }
 END_TEST
 
-/* What the kernel reads must stay, so it cannot go on in the same block. */
+/* Bytes that the kernel reads must stay, so the rest cannot be read into the same block. */
 START_TEST(without_memory_for_the_rest_of_what_is_read_that_is_dropped)
 {
     enum { NO_MORE = 1 << 30 };

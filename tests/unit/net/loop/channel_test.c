@@ -13,7 +13,7 @@
 
 const char *const suite_name = "channel";
 
-/* What a channel was told. */
+/* The events that a channel's callback got. */
 struct record {
     unsigned count, last, all;
 };
@@ -78,7 +78,7 @@ static int turn(void)
     return jd_event_loop_run_once(test_loop, 0);
 }
 
-/* ---- what is told ---- */
+/* ---- reports ---- */
 
 START_TEST(a_descriptor_that_is_not_ready_is_not_reported)
 {
@@ -212,7 +212,7 @@ START_TEST(the_callback_gets_its_channel_and_descriptor)
 
     turn();
 
-    ck_assert_uint_eq(ready.told, 1);
+    ck_assert_uint_eq(ready.reported, 1);
     ready_pipe_close(&ready);
 }
 END_TEST
@@ -299,7 +299,7 @@ START_TEST(rearming_an_edge_reports_data_that_is_there_already)
 }
 END_TEST
 
-/* Two channels ready in one batch; whichever is told first acts on the other. */
+/* Two channels ready in one batch; the one whose callback is first acts on the other. */
 static struct both {
     jd_channel *channels[2];
     unsigned count;

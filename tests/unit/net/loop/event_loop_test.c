@@ -308,7 +308,7 @@ START_TEST(an_interrupted_wait_is_a_turn_without_events)
         ck_assert_int_eq(jd_event_loop_run_once(test_loop, -1), 0);
     ck_assert_int_eq(jd_event_loop_run_once(test_loop, -1), 1);
 
-    ck_assert_uint_eq(ready.told, 1);
+    ck_assert_uint_eq(ready.reported, 1);
     ready_pipe_close(&ready);
 }
 END_TEST

@@ -177,7 +177,7 @@ START_TEST(a_task_that_queues_itself_runs_once_a_turn_and_starves_no_event)
         ck_assert_int_eq(jd_event_loop_run_once(test_loop, -1), 2);
 
     ck_assert_uint_eq(rounds, TURNS);
-    ck_assert_uint_eq(ready.told, TURNS);
+    ck_assert_uint_eq(ready.reported, TURNS);
     ready_pipe_close(&ready);
 }
 END_TEST
@@ -221,7 +221,7 @@ START_TEST(many_slow_tasks_are_spread_over_turns_in_order_so_that_events_have_th
 
     for (unsigned i = 0; i < SLOW_TASKS; i++)
         ck_assert_uint_eq(slow_ran[i], i);
-    ck_assert_uint_ge(ready.told, 3);
+    ck_assert_uint_ge(ready.reported, 3);
     jd_event_loop_run_once(test_loop, 0);
     ck_assert_str_eq(noted, "z");
     ready_pipe_close(&ready);

@@ -180,7 +180,7 @@ START_TEST(a_timer_that_starts_itself_without_delay_runs_at_most_once_a_turn_and
 
     for (unsigned i = 1; i <= TURNS; i++) {
         jd_event_loop_run_once(test_loop, -1);
-        ck_assert_uint_eq(ready.told, i);
+        ck_assert_uint_eq(ready.reported, i);
         ck_assert_uint_le(rounds, i);
     }
 

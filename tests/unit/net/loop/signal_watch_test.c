@@ -9,11 +9,11 @@
 
 const char *const suite_name = "signal_watch";
 
-static unsigned told[64];
+static unsigned reported[64];
 
 static void on_signal(int number, void *arg)
 {
-    told[number]++;
+    reported[number]++;
     if (arg != NULL)
         note_letter(arg);
 }
@@ -35,12 +35,12 @@ START_TEST(a_watched_signal_is_reported_in_the_loop_and_not_in_the_handler)
     ck_assert_int_eq(watch(SIGUSR1, on_signal, NULL), 0);
 
     raise(SIGUSR1);
-    ck_assert_uint_eq(told[SIGUSR1], 0);
+    ck_assert_uint_eq(reported[SIGUSR1], 0);
 
     ck_assert_int_eq(jd_event_loop_run_once(test_loop, -1), 1);
-    ck_assert_uint_eq(told[SIGUSR1], 1);
+    ck_assert_uint_eq(reported[SIGUSR1], 1);
     ck_assert_int_eq(jd_event_loop_run_once(test_loop, 0), 0);
-    ck_assert_uint_eq(told[SIGUSR1], 1);
+    ck_assert_uint_eq(reported[SIGUSR1], 1);
 }
 END_TEST
 
@@ -52,7 +52,7 @@ START_TEST(several_arrivals_before_a_turn_are_reported_as_one)
         raise(SIGUSR1);
 
     jd_event_loop_run_once(test_loop, -1);
-    ck_assert_uint_eq(told[SIGUSR1], 1);
+    ck_assert_uint_eq(reported[SIGUSR1], 1);
 }
 END_TEST
 
@@ -67,9 +67,9 @@ START_TEST(several_signals_are_each_reported_with_their_number_and_argument)
     raise(SIGUSR1);
 
     ck_assert_int_eq(jd_event_loop_run_once(test_loop, -1), 3);
-    ck_assert_uint_eq(told[SIGUSR1], 1);
-    ck_assert_uint_eq(told[SIGUSR2], 1);
-    ck_assert_uint_eq(told[63], 1);
+    ck_assert_uint_eq(reported[SIGUSR1], 1);
+    ck_assert_uint_eq(reported[SIGUSR2], 1);
+    ck_assert_uint_eq(reported[63], 1);
     ck_assert_uint_eq(strlen(noted), 3);
 }
 END_TEST
@@ -190,7 +190,7 @@ START_TEST(a_signal_that_arrived_is_not_reported_when_it_is_watched_no_more)
     ck_assert_int_eq(watch(SIGUSR1, NULL, NULL), 0);
 
     jd_event_loop_run_once(test_loop, 0);
-    ck_assert_uint_eq(told[SIGUSR1], 0);
+    ck_assert_uint_eq(reported[SIGUSR1], 0);
 }
 END_TEST
 
@@ -205,14 +205,14 @@ START_TEST(a_signal_that_arrived_is_not_reported_by_a_loop_that_gave_it_to_anoth
 
     jd_event_loop_run_once(test_loop, 0);
 
-    ck_assert_uint_eq(told[SIGUSR1], 0);
+    ck_assert_uint_eq(reported[SIGUSR1], 0);
     ck_assert_int_eq(jd_event_loop_destroy(other), 0);
 }
 END_TEST
 
 static void stop_watching(int number, void *arg)
 {
-    told[number]++;
+    reported[number]++;
     ck_assert_int_eq(watch(SIGUSR1, NULL, NULL), 0);
     ck_assert_int_eq(watch(SIGUSR2, NULL, NULL), 0);
 }
@@ -226,7 +226,7 @@ START_TEST(a_callback_may_end_its_own_watch_and_that_of_a_signal_pending_in_the_
 
     jd_event_loop_run_once(test_loop, -1);
 
-    ck_assert_uint_eq(told[SIGUSR1] + told[SIGUSR2], 1);
+    ck_assert_uint_eq(reported[SIGUSR1] + reported[SIGUSR2], 1);
 }
 END_TEST
 

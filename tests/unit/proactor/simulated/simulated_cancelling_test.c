@@ -171,7 +171,7 @@ static void cancel_the_other(uint64_t token, struct completion *completion)
     to_cancel = 0;
 }
 
-/* Both are complete when the first is told of: the cancel comes too late. */
+/* Both are complete when the first is reported: the cancel comes too late. */
 START_TEST(a_cancel_that_loses_the_race_leaves_the_result)
 {
     uint64_t first = bench_poll(OPCODE_POLL, ends[0], POLLOUT);
@@ -305,8 +305,8 @@ static void drop(uint64_t token, struct completion *completion)
         ck_assert_int_eq((*completion->block)->data[0], bench_of(token)->fd % 100 + 1);
 }
 
-/* Each pair's bytes are told by a number of its own; a cancelled operation that came to something after all has its own
- * pair's. */
+/* Each pair sends its own number; a cancelled operation that has received something nevertheless got its own pair's
+ * number. */
 START_TEST(ten_thousand_descriptors_with_the_same_numbers_are_not_mistaken_for_each_other)
 {
     static unsigned char wrong[] = "wrong";
@@ -366,7 +366,7 @@ START_TEST(a_descriptor_the_poller_did_not_let_go_of_is_known_again)
     ck_assert_int_eq(bench_result(bench_receive(ends[0], data, 4)), 1);
     ck_assert_int_eq(control_failures, 1);
 
-    /* What is told of it now is for nobody. */
+    /* No operation is left for the event that follows. */
     put(ends[1], "b");
     bench_turns();
     ck_assert_int_eq(bench_result(bench_receive(ends[0], data, 4)), 1);

@@ -154,7 +154,7 @@ START_TEST(nothing_is_waited_for_busily)
     }
     ck_assert_uint_le(bench_waits - waits, EXCHANGES * 4);
 
-    /* What stays as it is is told once. */
+    /* A lasting state is reported once. */
     close(ends[1]);
     ends[1] = dup(ends[0]);
     while (bench_of(watch)->completions == 0)
