@@ -33,12 +33,12 @@ static void connection_refuse_frame(jd_tcp_connection *connection, int result, c
 static size_t connection_decode_frames(jd_tcp_connection *connection, const uint8_t *data, size_t length,
                                        size_t *searched)
 {
-    const struct connection_profile *profile = connection->profile;
-    const jd_codec *codec = profile->codec;
     jd_event_loop *loop = connection_loop(connection);
     size_t used = 0;
 
     while (used < length && connection_may_deliver(connection)) {
+        const struct connection_profile *profile = connection->profile;
+        const jd_codec *codec = profile->codec;
         struct frame frame;
         int result = codec->decode(codec, data + used, length - used, searched, &frame);
         if (result == 0)
@@ -79,10 +79,10 @@ void connection_decode_input(jd_tcp_connection *connection)
  * consumed. */
 static size_t connection_complete_pending_frame(jd_tcp_connection *connection, const uint8_t *data, size_t length)
 {
-    const jd_codec *codec = connection->profile->codec;
     size_t used = 0;
 
     while (used < length && connection->input != NULL && connection_may_deliver(connection)) {
+        const jd_codec *codec = connection->profile->codec;
         size_t pending = jd_buffer_readable(connection->input);
         const uint8_t *head = jd_buffer_peek(connection->input, pending);
         size_t missing = head != NULL ? codec->missing(codec, head, pending, data + used, length - used) : 0;

@@ -27,13 +27,14 @@ static void connection_close_drained(jd_tcp_connection *connection)
     connection_touch(connection, TODO_FINISH);
 }
 
-void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing)
+void connections_close(jd_event_loop *loop, const struct connection_owner *owner, enum closing closing)
 {
     jd_tcp_connection *connection;
 
     for (uint32_t slot = 0; (connection = slot_map_next(&loop->connections.map, slot)) != NULL;
          slot = connection->slot.slot + 1) {
-        if (connection_state(connection) >= CONNECTION_CLOSING || (profile != NULL && connection->profile != profile))
+        if (connection_state(connection) >= CONNECTION_CLOSING ||
+            (owner != NULL && connection->profile->owner != owner))
             continue;
         if (closing == CLOSING_DRAINED)
             connection_close_drained(connection);

@@ -141,7 +141,7 @@ void connection_check_timeouts(jd_tcp_connection *connection)
     /* The heartbeat is still due if its callback has sent nothing: then it is invoked an interval later, not at
      * once. */
     until_heartbeat_ms = heartbeat_remaining_ms(connection);
-    remaining = min_ms(remaining, until_heartbeat_ms > 0 ? until_heartbeat_ms : profile->heartbeat_ms);
+    remaining = min_ms(remaining, until_heartbeat_ms > 0 ? until_heartbeat_ms : connection->profile->heartbeat_ms);
     if (remaining != never_ms)
         connection_start_timer(connection, min_ms(remaining, recheck_max_ms));
 }

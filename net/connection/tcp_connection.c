@@ -161,7 +161,8 @@ void stream_closed(struct stream *stream)
 
 void connection_invoke_down(jd_tcp_connection *connection)
 {
-    struct connection_profile *profile = connection->profile;
+    const struct connection_profile *profile = connection->profile;
+    struct connection_owner *owner = profile->owner;
     jd_event_loop *loop = connection_loop(connection);
 
     connection_set_state(connection, CONNECTION_DISCONNECTED);
@@ -172,13 +173,13 @@ void connection_invoke_down(jd_tcp_connection *connection)
     if (connection->flags & CONNECTION_UP) {
         counter_add(&loop->counters.connections_closed, 1);
         counter_add(&loop->counters.closed[connection->close_reason], 1);
-        profile->owner->up_changed(profile->owner, connection, -1);
+        owner->up_changed(owner, connection, -1);
         if (profile->on_connection != NULL)
             profile->on_connection(connection, profile->on_connection_arg);
     } else {
         counter_add(&loop->counters.connections_failed, 1);
     }
-    profile->owner->gone(profile->owner, loop, connection->error);
+    owner->gone(owner, loop, connection->error);
     jd_tcp_connection_unref(connection);
 }
 

@@ -370,8 +370,8 @@ enum closing {
     CLOSING_OVERDUE, /* now, because the time for draining has passed */
 };
 
-/* Closes the loop's connections that belong to profile (NULL: all). */
-void connections_close(jd_event_loop *loop, const struct connection_profile *profile, enum closing closing);
+/* Closes the loop's connections that belong to owner (NULL: all). */
+void connections_close(jd_event_loop *loop, const struct connection_owner *owner, enum closing closing);
 
 extern const struct loop_service connection_service;
 

@@ -254,7 +254,7 @@ void server_loop_run_update(struct task_node *task)
     atomic_store(&slot->update_queued, false);
     server_loop_update(slot);
     if (slot->ending)
-        connections_close(slot->loop, server->profile, slot->closing);
+        connections_close(slot->loop, &server->owner, slot->closing);
     if (slot != &server->base_loop)
         return;
     for (unsigned i = 0; server->threads != NULL && server_listens_on_io_loops(server) && i < server->io_threads; i++)

@@ -267,7 +267,7 @@ static void server_loop_stop(struct server_loop *slot, enum closing closing)
 {
     slot->closing = closing;
     server_loop_end_listening(slot);
-    connections_close(slot->loop, slot->server->profile, closing);
+    connections_close(slot->loop, &slot->server->owner, closing);
 }
 
 static void server_loop_run_drain(struct task_node *task)
