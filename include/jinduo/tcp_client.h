@@ -41,7 +41,7 @@ typedef struct jd_tcp_client_options {
     uint32_t reconnect_initial_ms; /* milliseconds; 0: 500 */
     uint32_t reconnect_max_ms;     /* milliseconds; 0: 30 000, or reconnect_initial_ms if more; at most 2^30 - 1 */
 
-    /* As in jd_tcp_server_options (tcp_server.h). */
+    /* As in jd_tcp_server_options (tcp_server.h), except the default of above_watermark: a client keeps reading. */
     bool allow_half_open;
     bool nagle;
     bool keepalive;
@@ -51,7 +51,7 @@ typedef struct jd_tcp_client_options {
     size_t input_limit;
     size_t high_watermark;
     size_t low_watermark;
-    bool read_above_watermark;
+    jd_above_watermark above_watermark;
     uint32_t first_message_timeout_ms;
     uint32_t idle_timeout_ms;
     uint32_t read_timeout_ms;

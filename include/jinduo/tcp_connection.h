@@ -25,9 +25,15 @@ JD_BEGIN_DECLS
 /* Reports up: the connection can be used; or down: it is closed, and jd_tcp_connection_error gives the reason. */
 typedef void (*jd_connection_callback)(jd_tcp_connection *connection, void *arg);
 
-/* Delivers received bytes. input: the bytes that earlier calls left, and behind them the new ones; the callback consumes
- * what it needs, and the rest is delivered again with the next bytes. input belongs to the connection and is valid during
- * the call. received: the time of the turn (jd_event_loop_now). */
+/* Delivers received bytes. input: the bytes that earlier calls left, and behind them the new ones. The callback consumes
+ * what it needs, and the rest is delivered again:
+ * - with the next bytes;
+ * - when reading resumes (jd_tcp_connection_resume_reading);
+ * - when queued output has fallen to the low watermark: a callback that answers many requests in a loop returns when
+ *   jd_tcp_connection_is_above_watermark is true;
+ * - in the next turn, if the callback asks for it (jd_tcp_connection_deliver_again).
+ *
+ * input belongs to the connection and is valid during the call. received: the time of the turn (jd_event_loop_now). */
 typedef void (*jd_message_callback)(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg);
 
 /* Reports that the kernel has taken all queued output. */
@@ -38,8 +44,21 @@ typedef void (*jd_write_complete_callback)(jd_tcp_connection *connection, void *
 typedef void (*jd_half_close_callback)(jd_tcp_connection *connection, void *arg);
 
 /* Reports that queued output has risen above the high watermark, or fallen to the low one (jd_tcp_server_options). The two
- * alternate; a rise and a fall within one turn are not reported. queued_bytes: bytes queued now. */
+ * alternate. A rise and a fall behind it within one turn are both reported; a fall and a rise behind it are not. queued_bytes:
+ * bytes queued now. */
 typedef void (*jd_watermark_callback)(jd_tcp_connection *connection, size_t queued_bytes, void *arg);
+
+/* Whether the library receives from a connection while its queued output is above the high watermark, until the output has
+ * fallen to the low one. */
+typedef enum jd_above_watermark {
+    JD_ABOVE_WATERMARK_DEFAULT, /* a server's connections pause reading, a client's keep reading */
+
+    /* Back-pressure: a peer that does not take its responses cannot send more requests. Not at both ends of a connection:
+     * if each waits until the other reads, both wait for ever. */
+    JD_ABOVE_WATERMARK_PAUSE_READING,
+
+    JD_ABOVE_WATERMARK_KEEP_READING, /* only the watermark callbacks; output_limit bounds the memory */
+} jd_above_watermark;
 
 /* Reports that nothing was sent for heartbeat_ms: send a keep-alive message here. */
 typedef void (*jd_heartbeat_callback)(jd_tcp_connection *connection, void *arg);
@@ -121,12 +140,20 @@ JD_API int jd_tcp_connection_reset(jd_tcp_connection *connection);
 /* Stop (pause) and continue (resume) the delivery of messages and frames. While paused, bytes stay in the kernel, and TCP
  * slows the peer down.
  * - With a codec no further frame is delivered, not even of bytes already received. A message callback that pauses should
- *   return: the bytes that it leaves are delivered again at resume.
+ *   return.
+ * - Bytes that message callbacks have left are delivered again at the end of the turn of resume, also if the callback that
+ *   left them has resumed reading itself.
  * - A reset by the peer is reported while paused; a FIN only at resume.
  *
  * Return 0; JD_ENOTCONN (closing or closed); JD_EPERM (wrong thread). Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_pause_reading(jd_tcp_connection *connection);
 JD_API int jd_tcp_connection_resume_reading(jd_tcp_connection *connection);
+
+/* Asks for the message callback, or with a codec the next frames, in the next turn: so that a callback with much input can
+ * let other connections have their share of this turn. Nothing more is received or delivered before. In the next turn the
+ * callback is invoked with the bytes that are left, if any. While reading is paused they wait for resume. Nothing is delivered
+ * after the half-close callback. Returns 0; JD_ENOTCONN (closing or closed); JD_EPERM (wrong thread). Must be called in the loop's thread. */
+JD_API int jd_tcp_connection_deliver_again(jd_tcp_connection *connection);
 
 /* Returns whether the connection is up and not closing: true from the up callback on, also after a shutdown; false once it
  * closes, and in the down callback. May be called from a thread with a reference. */
@@ -152,6 +179,11 @@ JD_API jd_event_loop *jd_tcp_connection_loop(const jd_tcp_connection *connection
  * counts as 128. On io_uring, bytes that the kernel has taken may be counted for 10 ms more while the loop sleeps. May be
  * called from a thread with a reference. */
 JD_API size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection);
+
+/* Returns whether queued output has risen above the high watermark and has not fallen to the low one since. It changes with
+ * each send, before the watermark callbacks report it. Sends of other threads count when they have arrived at the loop.
+ * Must be called in the loop's thread. */
+JD_API bool jd_tcp_connection_is_above_watermark(const jd_tcp_connection *connection);
 
 /* Set *endpoint to the address of this end (local) or the peer's (peer). Return 0 or a negative error: local asks the
  * system and returns JD_ENOTCONN once the connection is closed; peer never fails. A Unix-domain peer has no name: "unix:".

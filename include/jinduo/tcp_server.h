@@ -69,14 +69,18 @@ typedef struct jd_tcp_server_options {
 
     /* Back-pressure: bounds the memory for a peer that sends requests and does not read the responses.
      * - Above high_watermark queued bytes, reading from the connection pauses and the high-watermark callback is invoked.
-     *   With a codec no further frame is delivered. A message callback that sends in a loop should check
-     *   jd_tcp_connection_queued_bytes itself: the pause takes effect when it returns.
-     * - At or below low_watermark queued bytes, reading resumes and the low-watermark callback is invoked.
+     *   With a codec no further frame is delivered. A message callback that sends in a loop should return when
+     *   jd_tcp_connection_is_above_watermark is true: the pause takes effect when it returns.
+     * - At or below low_watermark queued bytes, reading resumes and the low-watermark callback is invoked. Bytes that the
+     *   message callback has left are delivered again.
      *
      * Required: low_watermark < high_watermark <= output_limit. */
-    size_t high_watermark;     /* bytes; 0: 1 MiB, or output_limit if that is less */
-    size_t low_watermark;      /* bytes; 0: a quarter of high_watermark */
-    bool read_above_watermark; /* true: only the callbacks, reading does not pause; default false */
+    size_t high_watermark; /* bytes; 0: 1 MiB, or output_limit if that is less */
+    size_t low_watermark;  /* bytes; 0: a quarter of high_watermark */
+
+    /* Whether reading pauses in between; default on a server: it pauses. With JD_ABOVE_WATERMARK_KEEP_READING only the
+     * callbacks are invoked, and bytes that the message callback leaves are bounded by input_limit. */
+    jd_above_watermark above_watermark;
 
     /* Timeouts in milliseconds; 0: none; at most 2^30 - 1 (12 days). The connection closes with JD_ETIMEDOUT. A timeout
      * is exact to a few milliseconds, never early. */

@@ -82,7 +82,7 @@ static void client_run_proceed(struct task_node *task);
 
 static int client_init(jd_tcp_client *client, const jd_tcp_client_options *options)
 {
-    struct connection_options connection_options = CONNECTION_OPTIONS_OF(options);
+    struct connection_options connection_options = CONNECTION_OPTIONS_OF(options, JD_ABOVE_WATERMARK_KEEP_READING);
     const char *name = options->name != NULL ? options->name : "client";
 
     client->owner = (struct connection_owner){ client_connection_up_changed, client_connection_gone };

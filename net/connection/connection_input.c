@@ -57,7 +57,6 @@ void connection_defer_input(jd_tcp_connection *connection, const void *data, siz
     if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING ||
         !connection_append_input(connection, data, length))
         return;
-    connection->flags |= CONNECTION_INPUT_DEFERRED;
     connection_check_input_limit(connection);
 }
 
@@ -103,15 +102,27 @@ static void connection_deliver_message(jd_tcp_connection *connection, struct blo
         connection_invoke_message(connection, connection->input);
     }
     connection_drop_empty_input(connection);
-    if (connection->input == NULL)
-        return;
-    /* The callback paused and left bytes: resume must deliver them, as no further bytes may ever arrive. */
-    if (connection->flags & CONNECTION_ANY_PAUSE || connection->todo & TODO_INPUT)
-        connection->flags |= CONNECTION_INPUT_DEFERRED;
-    connection_check_input_limit(connection);
+    if (connection->input != NULL)
+        connection_check_input_limit(connection);
 }
 
 /* ---- reports from the engine ---- */
+
+/* Whether the input that is left is going to be delivered without a report from the engine: when a pause ends, or at the
+ * end of this turn or the next. Until then further input joins it. */
+static bool connection_input_is_deferred(const jd_tcp_connection *connection)
+{
+    return connection->flags & CONNECTION_ANY_PAUSE || (connection->todo & TODO_INPUT && connection->input != NULL);
+}
+
+/* Whether the peer's FIN must wait, because the input before it is going to be delivered. A message callback may have
+ * left input because of the watermark, and can answer it only before the FIN is processed. */
+static bool connection_end_is_deferred(const jd_tcp_connection *connection)
+{
+    return connection_input_is_deferred(connection) ||
+           (connection->flags & CONNECTION_ABOVE_WATERMARK && connection->input != NULL &&
+            connection->profile->codec == NULL);
+}
 
 void stream_received(struct stream *stream, struct block **block)
 {
@@ -123,7 +134,7 @@ void stream_received(struct stream *stream, struct block **block)
     connection->received_ms = loop->now_ms;
     if (connection_state(connection) >= CONNECTION_CLOSING || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
-    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_DEFERRED)) {
+    if (connection_input_is_deferred(connection)) {
         connection_defer_input(connection, (*block)->data + (*block)->begin, block_length(*block));
         return;
     }
@@ -154,7 +165,7 @@ void stream_ended(struct stream *stream)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
-    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_INPUT_DEFERRED)) {
+    if (connection_end_is_deferred(connection)) {
         connection->flags |= CONNECTION_END_DEFERRED;
         return;
     }
@@ -164,22 +175,35 @@ void stream_ended(struct stream *stream)
 
 /* ---- pausing ---- */
 
+/* The pause until the next turn ends with this turn: the input is delivered at the end of the next. Returns whether there
+ * was such a pause. */
+static bool connection_end_pause_for_turn(jd_tcp_connection *connection)
+{
+    if (!(connection->flags & CONNECTION_PAUSED_FOR_TURN))
+        return false;
+    connection->flags &= (uint16_t)~CONNECTION_PAUSED_FOR_TURN;
+    connection_touch(connection, TODO_INPUT);
+    return true;
+}
+
 void connection_deliver_deferred(jd_tcp_connection *connection)
 {
-    if (connection_may_deliver(connection) && connection->flags & CONNECTION_INPUT_DEFERRED) {
-        connection->flags &= (uint16_t)~CONNECTION_INPUT_DEFERRED;
+    if (connection_end_pause_for_turn(connection))
+        return;
+    /* Behind the peer's FIN the user expects no more messages. */
+    if (connection_may_deliver(connection) && connection->input != NULL &&
+        !(connection->flags & CONNECTION_PEER_ENDED)) {
         if (connection->profile->codec != NULL)
             connection_decode_input(connection);
         else
             connection_invoke_message(connection, connection->input);
         connection_drop_empty_input(connection);
-        /* The callback paused again and left bytes, perhaps complete frames: they stay deferred. */
-        if (connection->input != NULL && connection->flags & CONNECTION_ANY_PAUSE)
-            connection->flags |= CONNECTION_INPUT_DEFERRED;
     }
-    if (!connection_may_deliver(connection))
+    if (connection_end_pause_for_turn(connection) || !connection_may_deliver(connection))
         return;
     if (connection->flags & CONNECTION_END_DEFERRED) {
+        if (connection_end_is_deferred(connection))
+            return;
         connection->flags &= (uint16_t)~CONNECTION_END_DEFERRED;
         connection_peer_ended(connection);
         return;
@@ -191,7 +215,7 @@ void connection_discard_input(jd_tcp_connection *connection)
 {
     bool end_deferred = (connection->flags & CONNECTION_END_DEFERRED) != 0;
 
-    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_INPUT_DEFERRED | CONNECTION_END_DEFERRED);
+    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_END_DEFERRED);
     connection->flags |= CONNECTION_DISCARDS_INPUT;
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
@@ -233,5 +257,17 @@ int jd_tcp_connection_resume_reading(jd_tcp_connection *connection)
     if (result < 0 || !(connection->flags & CONNECTION_PAUSED))
         return result;
     connection_end_pause(connection, CONNECTION_PAUSED);
+    return 0;
+}
+
+int jd_tcp_connection_deliver_again(jd_tcp_connection *connection)
+{
+    int result = connection_may_pause(connection);
+
+    if (result < 0 || connection->flags & (CONNECTION_DISCARDS_INPUT | CONNECTION_PEER_ENDED))
+        return result;
+    connection->flags |= CONNECTION_PAUSED_FOR_TURN;
+    connection_loop(connection)->ops->stream->pause(&connection->stream);
+    connection_touch(connection, TODO_INPUT);
     return 0;
 }

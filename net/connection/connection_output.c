@@ -14,6 +14,11 @@ size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection)
     return connection_queued_bytes(connection);
 }
 
+bool jd_tcp_connection_is_above_watermark(const jd_tcp_connection *connection)
+{
+    return (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
+}
+
 int connection_may_send(const jd_tcp_connection *connection, size_t length)
 {
     size_t limit = connection->profile->output_limit;
@@ -25,11 +30,9 @@ int connection_may_send(const jd_tcp_connection *connection, size_t length)
 
 static void connection_rise_above_watermark(jd_tcp_connection *connection)
 {
-    const struct connection_profile *profile = connection->profile;
-
     connection->flags |= CONNECTION_ABOVE_WATERMARK;
     connection_touch(connection, TODO_WATERMARK);
-    if (profile->read_above_watermark)
+    if (connection->profile->reads_above_watermark)
         return;
     connection->flags |= CONNECTION_PAUSED_BY_OUTPUT;
     connection_loop(connection)->ops->stream->pause(&connection->stream);
@@ -41,6 +44,8 @@ static void connection_sink_to_watermark(jd_tcp_connection *connection)
     connection_touch(connection, TODO_WATERMARK);
     if (connection->flags & CONNECTION_PAUSED_BY_OUTPUT)
         connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
+    else
+        connection_touch(connection, TODO_INPUT); /* the callback may have left input because of the watermark */
 }
 
 /* Output of flush_bytes or more is sent at once, while the callback may still produce more. */
@@ -221,20 +226,36 @@ int stream_read_file(struct stream *stream, size_t most)
     return output_queue_read_file(&stream->output, &stream->loop->blocks.output, most);
 }
 
-/* Reports the current side of the watermarks only: output may have risen and sunk within one turn. */
-void connection_invoke_watermark(jd_tcp_connection *connection)
+static void connection_report_above(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
-    bool above = (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
-    bool reported_above = (connection->flags & CONNECTION_REPORTED_ABOVE) != 0;
 
-    if (above == reported_above || connection_state(connection) >= CONNECTION_CLOSING)
-        return;
-    connection->flags ^= CONNECTION_REPORTED_ABOVE;
-    if (above && profile->on_high_watermark != NULL)
+    connection->flags |= CONNECTION_REPORTED_ABOVE;
+    if (profile->on_high_watermark != NULL)
         profile->on_high_watermark(connection, connection_queued_bytes(connection), profile->on_high_watermark_arg);
-    if (!above && profile->on_low_watermark != NULL)
+}
+
+static void connection_report_below(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    connection->flags &= (uint16_t)~CONNECTION_REPORTED_ABOVE;
+    if (profile->on_low_watermark != NULL)
         profile->on_low_watermark(connection, connection_queued_bytes(connection), profile->on_low_watermark_arg);
+}
+
+/* Output has crossed a watermark since the last report. A rise is reported even if output has fallen since: a callback
+ * that found the connection above its watermark waits for the report of the fall. */
+void connection_invoke_watermark(jd_tcp_connection *connection)
+{
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return;
+    if (!(connection->flags & CONNECTION_REPORTED_ABOVE)) {
+        connection_report_above(connection);
+        connection->todo &= (uint8_t)~TODO_WATERMARK; /* what the callback has crossed is reported below, or is so */
+    }
+    if (!(connection->flags & CONNECTION_ABOVE_WATERMARK) && connection_state(connection) < CONNECTION_CLOSING)
+        connection_report_below(connection);
 }
 
 void connection_invoke_write_complete(jd_tcp_connection *connection)

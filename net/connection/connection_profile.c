@@ -43,6 +43,12 @@ static bool watermarks_are_valid(const char *name, const struct connection_optio
     size_t output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     size_t high_watermark = options_high_watermark(options);
 
+    if (options->above_watermark != JD_ABOVE_WATERMARK_PAUSE_READING &&
+        options->above_watermark != JD_ABOVE_WATERMARK_KEEP_READING) {
+        log_message(JD_LOG_ERROR, "%s: above_watermark %d is none of the values of jd_above_watermark", name,
+                    (int)options->above_watermark);
+        return false;
+    }
     if (high_watermark > output_limit) {
         log_message(
             JD_LOG_ERROR,
@@ -80,7 +86,7 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
     profile->budget_bytes = size_or_default(options->budget_bytes, BUDGET_BYTES);
     profile->high_watermark = options_high_watermark(options);
     profile->low_watermark = size_or_default(options->low_watermark, profile->high_watermark / LOW_WATERMARK_PARTS);
-    profile->read_above_watermark = options->read_above_watermark;
+    profile->reads_above_watermark = options->above_watermark == JD_ABOVE_WATERMARK_KEEP_READING;
     profile->allow_half_open = options->allow_half_open;
     profile->first_message_timeout_ms = options->first_message_timeout_ms;
     profile->idle_timeout_ms = options->idle_timeout_ms;

@@ -65,7 +65,7 @@ static uint32_t idle_remaining_ms(const jd_tcp_connection *connection)
 static uint32_t read_remaining_ms(const jd_tcp_connection *connection)
 {
     /* While reading is paused, and after the peer's FIN, read_timeout_ms does not run. */
-    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_PEER_ENDED))
+    if (connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_END_DEFERRED | CONNECTION_PEER_ENDED))
         return connection->profile->read_timeout_ms > 0 ? connection->profile->read_timeout_ms : never_ms;
     return remaining_ms(connection->profile->read_timeout_ms, elapsed_ms(connection, connection->received_ms));
 }

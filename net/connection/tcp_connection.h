@@ -71,7 +71,7 @@ struct connection_profile {
     size_t budget_bytes;
     size_t high_watermark, low_watermark;
     bool allow_half_open;
-    bool read_above_watermark;
+    bool reads_above_watermark;
     bool has_timeouts; /* at least one of the following is not 0 */
     uint32_t first_message_timeout_ms;
     uint32_t idle_timeout_ms;
@@ -86,12 +86,13 @@ struct connection_options {
     bool allow_half_open;
     size_t output_limit, input_limit, budget_bytes;
     size_t high_watermark, low_watermark;
-    bool read_above_watermark;
+    jd_above_watermark above_watermark; /* not the default: see CONNECTION_OPTIONS_OF */
     uint32_t first_message_timeout_ms, idle_timeout_ms, read_timeout_ms, write_timeout_ms, heartbeat_ms;
 };
 
-/* The initializer of a struct connection_options from a jd_tcp_server_options or jd_tcp_client_options. */
-#define CONNECTION_OPTIONS_OF(options)                                                                                 \
+/* The initializer of a struct connection_options from a jd_tcp_server_options or jd_tcp_client_options.
+ * default_above_watermark: what JD_ABOVE_WATERMARK_DEFAULT stands for. */
+#define CONNECTION_OPTIONS_OF(options, default_above_watermark)                                                        \
     {                                                                                                                  \
         .socket = { .nagle = (options)->nagle,                                                                         \
                     .keepalive = (options)->keepalive,                                                                 \
@@ -100,7 +101,8 @@ struct connection_options {
         .allow_half_open = (options)->allow_half_open, .output_limit = (options)->output_limit,                        \
         .input_limit = (options)->input_limit, .budget_bytes = (options)->budget_bytes,                                \
         .high_watermark = (options)->high_watermark, .low_watermark = (options)->low_watermark,                        \
-        .read_above_watermark = (options)->read_above_watermark,                                                       \
+        .above_watermark = (options)->above_watermark != JD_ABOVE_WATERMARK_DEFAULT ? (options)->above_watermark       \
+                                                                                    : (default_above_watermark),       \
         .first_message_timeout_ms = (options)->first_message_timeout_ms,                                               \
         .idle_timeout_ms = (options)->idle_timeout_ms, .read_timeout_ms = (options)->read_timeout_ms,                  \
         .write_timeout_ms = (options)->write_timeout_ms, .heartbeat_ms = (options)->heartbeat_ms,                      \
@@ -109,7 +111,7 @@ struct connection_options {
 /* ---- connection_profile.c ---- */
 
 /* Whether options are within their limits and consistent with each other. name: of the server or client, for the log
- * line that explains inconsistent watermarks. From any thread. */
+ * line that explains what is wrong with watermarks. From any thread. */
 bool connection_options_are_valid(const char *name, const struct connection_options *options);
 
 /* Creates a profile with one reference, which the caller owns. name is copied, cut to 31 bytes. Returns NULL when there
@@ -137,7 +139,7 @@ enum connection_state {
 /* Of todo: work for the turn's end. */
 enum {
     TODO_FLUSH = 1,          /* hand the output queue to the engine */
-    TODO_INPUT = 2,          /* deliver input deferred while reading was paused, and resume reading */
+    TODO_INPUT = 2,          /* deliver the input that is left, and resume reading, unless reading is paused */
     TODO_FINISH = 4,         /* send FIN, or close, if the output is drained */
     TODO_WRITE_COMPLETE = 8, /* invoke the write-complete callback */
     TODO_CLOSE = 16,         /* let the engine close the stream */
@@ -149,8 +151,8 @@ enum {
 enum {
     CONNECTION_TOUCHED = 1,             /* on the loop's list of touched connections */
     CONNECTION_PAUSED = 2,              /* reading is paused by the user */
-    CONNECTION_INPUT_DEFERRED = 4,      /* input has undelivered bytes, which wait for the end of the pause */
-    CONNECTION_END_DEFERRED = 8,        /* the peer's FIN arrived during the pause and is not processed yet */
+    CONNECTION_PAUSED_FOR_TURN = 4,     /* reading is paused until the next turn (jd_tcp_connection_deliver_again) */
+    CONNECTION_END_DEFERRED = 8,        /* the peer's FIN has arrived and waits for the input before it */
     CONNECTION_PEER_ENDED = 16,         /* the peer's FIN has been processed */
     CONNECTION_FIN_SENT = 32,           /* this side has sent its FIN */
     CONNECTION_CLOSE_DRAINED = 64,      /* closed by its owner: after the FIN, input is discarded */
@@ -162,7 +164,7 @@ enum {
     CONNECTION_AWAITS_FIRST_MESSAGE = 4096, /* first_message_timeout_ms is running */
     CONNECTION_REPORTED_ABOVE = 8192,       /* the last watermark reported to the user was the high one */
     CONNECTION_SPARED = 16384,              /* its pending output was left out of one early flush (flush.c) */
-    CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT,
+    CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT | CONNECTION_PAUSED_FOR_TURN,
 };
 
 /* The fields that every message uses come first, together: with many connections they have left the cache in
@@ -287,15 +289,15 @@ static inline bool connection_may_deliver(const jd_tcp_connection *connection)
 /* Copies bytes behind the unconsumed input. Returns false when there is no memory: then the connection is closing. */
 bool connection_append_input(jd_tcp_connection *connection, const void *data, size_t length);
 
-/* Copies bytes that arrived while reading is paused: they are delivered after resume. More than input_limit bytes close
- * the connection. */
+/* Copies bytes that arrived while reading is paused, or before input that is due again was delivered. More than
+ * input_limit bytes close the connection. */
 void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length);
 
 /* Frees the input buffer if it is empty. */
 void connection_drop_empty_input(jd_tcp_connection *connection);
 
-/* Ends one kind of pause: CONNECTION_PAUSED or CONNECTION_PAUSED_BY_OUTPUT. Deferred input is delivered, and reading
- * resumed, at the turn's end. */
+/* Ends one kind of pause: CONNECTION_PAUSED or CONNECTION_PAUSED_BY_OUTPUT. The input that is left is delivered, and
+ * reading resumed, at the turn's end. */
 void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
 
 /* Drops the input from now on, until the peer's FIN. */

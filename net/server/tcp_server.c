@@ -97,7 +97,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
     if (options == NULL)
         options = &defaults;
     name = options->name != NULL ? options->name : "server";
-    connection_options = (struct connection_options)CONNECTION_OPTIONS_OF(options);
+    connection_options = (struct connection_options)CONNECTION_OPTIONS_OF(options, JD_ABOVE_WATERMARK_PAUSE_READING);
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)

@@ -281,7 +281,7 @@ START_TEST(a_client_may_be_ended_in_every_callback)
                                            .reconnect_max_ms = 1,
                                            .send_buffer_bytes = SMALL_BYTES,
                                            .high_watermark = SMALL_BYTES,
-                                           .read_above_watermark = true,
+                                           .above_watermark = JD_ABOVE_WATERMARK_KEEP_READING,
                                            .allow_half_open = in_callback.place == IN_HALF_CLOSE,
                                            .heartbeat_ms = in_callback.place == IN_HEARTBEAT },
                               .on_connect = end_at_report,

@@ -26,8 +26,9 @@ static void send_much(jd_tcp_connection *connection, void *arg)
 /* A receive, a send that the peer does not take, and the poll that a pause left behind. */
 START_TEST(a_connection_with_receive_send_and_poll_in_flight_ends_in_every_way)
 {
-    serve(&(struct service){
-        .options.send_buffer_bytes = 4096, .options.read_above_watermark = true, .on_up = send_much });
+    serve(&(struct service){ .options.send_buffer_bytes = 4096,
+                             .options.above_watermark = JD_ABOVE_WATERMARK_KEEP_READING,
+                             .on_up = send_much });
     int client = client_connect_with_receive_buffer(4096);
     PUMP_UNTIL(in_flight != NULL);
     ck_assert_int_eq(jd_tcp_connection_pause_reading(in_flight), 0);

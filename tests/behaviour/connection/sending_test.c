@@ -89,7 +89,7 @@ END_TEST
 START_TEST(blocks_passed_on_by_send_buffer_keep_order_when_the_peer_is_slow)
 {
     const size_t bytes = 12 * MIB;
-    serve(&(struct service){ .options.read_above_watermark = true, .on_message = echo });
+    serve(&(struct service){ .options.above_watermark = JD_ABOVE_WATERMARK_KEEP_READING, .on_message = echo });
     int client = client_connect();
 
     client_send_pattern(client, 0, bytes);
@@ -103,7 +103,7 @@ END_TEST
 START_TEST(memory_returns_after_a_burst)
 {
     const size_t bytes = 8 * MIB;
-    serve(&(struct service){ .options.read_above_watermark = true, .on_message = echo });
+    serve(&(struct service){ .options.above_watermark = JD_ABOVE_WATERMARK_KEEP_READING, .on_message = echo });
     int client = client_connect();
     client_send_pattern(client, 0, bytes);
     PUMP_UNTIL(bytes_received() == bytes);

@@ -151,6 +151,118 @@ START_TEST(the_users_pause_outlasts_the_low_watermark)
 }
 END_TEST
 
+/* ---- a message callback that loops over many requests ---- */
+
+enum { REQUEST = 16, REQUESTS = 500 };
+
+/* Answers until it is above: then it leaves the other requests, and knows no more than that. */
+static void answer_requests(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    static char data[MESSAGE];
+    size_t *answered = arg;
+
+    while (jd_buffer_readable(input) >= REQUEST && !jd_tcp_connection_is_above_watermark(connection)) {
+        jd_buffer_consume(input, REQUEST);
+        pattern_fill(data, *answered, sizeof(data));
+        *answered += sizeof(data);
+        ck_assert_int_eq(jd_tcp_connection_send(connection, data, sizeof(data)), 0);
+    }
+    if (jd_tcp_connection_queued_bytes(connection) > most_queued)
+        most_queued = jd_tcp_connection_queued_bytes(connection);
+}
+
+static const jd_above_watermark above_choices[] = { JD_ABOVE_WATERMARK_PAUSE_READING, JD_ABOVE_WATERMARK_KEEP_READING };
+enum { ABOVE_CHOICES = sizeof(above_choices) / sizeof(above_choices[0]) };
+
+/* All requests come in one piece, and no further byte ever follows but a FIN. */
+START_TEST(a_loop_that_stops_above_the_watermark_goes_on_at_the_low_one)
+{
+    struct service service = doubling_service();
+    size_t answered = 0;
+    int client;
+
+    service.options.above_watermark = above_choices[_i];
+    service.on_message = answer_requests;
+    service.on_high_watermark = service.on_low_watermark = NULL;
+    service.arg = &answered;
+    serve(&service);
+    client = client_connect_with_receive_buffer(KERNEL_BYTES);
+
+    client_send_pattern(client, 0, REQUEST * REQUESTS);
+    client_shutdown(client);
+    client_expect_pattern(client, 0, MESSAGE * REQUESTS);
+
+    client_expect_end(client);
+    ck_assert_uint_le(most_queued, HIGH + MESSAGE);
+}
+END_TEST
+
+enum { READ_TIMEOUT_MS = 50 };
+
+static void note_error(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_error(connection), 0);
+}
+
+/* The FIN has been received, so nothing is overdue. */
+START_TEST(a_fin_that_waits_for_the_low_watermark_is_not_timed_out)
+{
+    struct service service = doubling_service();
+    size_t answered = 0;
+    jd_timestamp begin;
+    int client;
+
+    service.options.above_watermark = JD_ABOVE_WATERMARK_KEEP_READING;
+    service.options.read_timeout_ms = READ_TIMEOUT_MS;
+    service.on_message = answer_requests;
+    service.on_high_watermark = service.on_low_watermark = NULL;
+    service.on_down = note_error;
+    service.arg = &answered;
+    serve(&service);
+    client = client_connect_with_receive_buffer(KERNEL_BYTES);
+    client_send_pattern(client, 0, REQUEST * REQUESTS);
+    client_shutdown(client);
+    begin = jd_event_loop_now(the_loop);
+
+    while (jd_event_loop_now(the_loop) - begin < 4 * READ_TIMEOUT_MS * (jd_timestamp)1000000)
+        jd_event_loop_run_once(the_loop, 10);
+
+    ck_assert_uint_eq(connections_down(), 0);
+    client_expect_pattern(client, 0, MESSAGE * REQUESTS);
+    client_expect_end(client);
+}
+END_TEST
+
+static void send_above_at_once(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    static const char data[HIGH + 1];
+
+    jd_buffer_consume(input, SIZE_MAX);
+    ck_assert(!jd_tcp_connection_is_above_watermark(connection));
+    ck_assert_int_eq(jd_tcp_connection_send(connection, data, sizeof(data)), 0);
+    ck_assert(jd_tcp_connection_is_above_watermark(connection));
+}
+
+/* The kernel has room for all of it: at the turn's end nothing is queued. */
+START_TEST(a_rise_and_a_fall_within_one_turn_are_both_told)
+{
+    remake_the_loop(&(jd_event_loop_options){ .flush_bytes = 4 * HIGH });
+    serve(&(struct service){ .options = { .high_watermark = HIGH, .low_watermark = LOW, .send_buffer_bytes = 8 * HIGH },
+                             .on_message = send_above_at_once,
+                             .on_high_watermark = on_high,
+                             .on_low_watermark = on_low });
+    int client = client_connect_up();
+
+    client_send(client, "x", 1);
+    PUMP_UNTIL(calls[0] != '\0' && calls[1] != '\0');
+    ck_assert_str_eq(calls, "HL");
+
+    client_send(client, "x", 1);
+    PUMP_UNTIL(calls[2] != '\0' && calls[3] != '\0');
+    ck_assert_str_eq(calls, "HLHL");
+}
+END_TEST
+
 static bool has_risen_again;
 
 static void rise_again(void *arg)
@@ -203,7 +315,7 @@ START_TEST(reading_above_the_watermark_can_be_asked_for)
     struct service service = doubling_service();
     int client;
 
-    service.options.read_above_watermark = true;
+    service.options.above_watermark = JD_ABOVE_WATERMARK_KEEP_READING;
     service.on_up = send_above;
     service.on_message = NULL;
     serve(&service);
@@ -242,6 +354,16 @@ START_TEST(a_high_watermark_above_the_output_limit_is_refused_with_the_reason)
 }
 END_TEST
 
+START_TEST(a_value_that_above_watermark_does_not_have_is_refused_with_the_reason)
+{
+    jd_tcp_server_options options = { .name = "odd", .above_watermark = (jd_above_watermark)3 };
+    jd_tcp_server *server;
+
+    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), JD_EINVAL);
+    ck_assert(was_logged("odd: above_watermark 3 is none of the values of jd_above_watermark"));
+}
+END_TEST
+
 /* The first of several sends of a turn is not above it yet, and the others join what waits to be flushed. */
 static void send_above_the_mark(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
 {
@@ -277,9 +399,13 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_peer_that_never_reads_is_not_read_from_either);
     tcase_add_test(tests, when_it_reads_again_it_is_served_again_in_order_and_whole);
     tcase_add_test(tests, the_users_pause_outlasts_the_low_watermark);
+    tcase_add_loop_test(tests, a_loop_that_stops_above_the_watermark_goes_on_at_the_low_one, 0, ABOVE_CHOICES);
+    tcase_add_test(tests, a_fin_that_waits_for_the_low_watermark_is_not_timed_out);
+    tcase_add_test(tests, a_rise_and_a_fall_within_one_turn_are_both_told);
     tcase_add_test(tests, the_last_watermark_report_is_true);
     tcase_add_test(tests, several_sends_of_a_turn_rise_above_the_mark_together);
     tcase_add_test(tests, reading_above_the_watermark_can_be_asked_for);
     tcase_add_test(tests, a_high_watermark_above_the_output_limit_is_refused_with_the_reason);
+    tcase_add_test(tests, a_value_that_above_watermark_does_not_have_is_refused_with_the_reason);
     tcase_add_test(tests, a_low_watermark_that_is_not_below_the_high_one_is_refused);
 }

@@ -146,8 +146,9 @@ START_TEST(blocks_that_receivers_keep_are_replaced_and_others_are_served)
 {
     enum { HOARD_BYTES = 8 * MIB };
     uint64_t overflows;
-    serve(&(struct service){
-        .options.send_buffer_bytes = 4096, .options.read_above_watermark = true, .on_message = hoard_or_echo });
+    serve(&(struct service){ .options.send_buffer_bytes = 4096,
+                             .options.above_watermark = JD_ABOVE_WATERMARK_KEEP_READING,
+                             .on_message = hoard_or_echo });
     int slow = client_connect_with_receive_buffer(4096);
     client_send(slow, "x", 1);
     client_expect(slow, "x", 1);
@@ -173,8 +174,9 @@ START_TEST(without_memory_the_ring_shrinks_and_when_there_is_some_again_all_are_
     ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
     checking_memory_install();
     the_loop = make_loop(NULL);
-    serve(&(struct service){
-        .options.send_buffer_bytes = 4096, .options.read_above_watermark = true, .on_message = hoard_or_echo });
+    serve(&(struct service){ .options.send_buffer_bytes = 4096,
+                             .options.above_watermark = JD_ABOVE_WATERMARK_KEEP_READING,
+                             .on_message = hoard_or_echo });
     int slow = client_connect_with_receive_buffer(4096);
     client_send(slow, "x", 1);
     client_expect(slow, "x", 1);

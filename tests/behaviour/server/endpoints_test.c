@@ -219,8 +219,9 @@ END_TEST
 START_TEST(megabytes_pass_through_a_unix_domain_socket)
 {
     enum { BYTES = 2 * 1024 * 1024 };
-    serve(&(struct service){ .options = { .listen = own_unix_endpoint("@jinduo-test-"), .read_above_watermark = true },
-                             .on_message = echo });
+    serve(&(struct service){
+        .options = { .listen = own_unix_endpoint("@jinduo-test-"), .above_watermark = JD_ABOVE_WATERMARK_KEEP_READING },
+        .on_message = echo });
     int client = client_connect();
 
     client_send_pattern(client, 0, BYTES);
