@@ -49,11 +49,12 @@ static size_t connection_decode_frames(jd_tcp_connection *connection, const uint
         }
         *searched = 0;
         used += frame.whole;
-        connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
         flush_before_callback(loop);
         if (profile->on_frame != NULL)
             profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
     }
+    if (used > 0)
+        connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
     return used;
 }
 
