@@ -110,6 +110,10 @@ int socket_reset_on_close(socket_handle handle);
  * TCP_USER_TIMEOUT). */
 int socket_limit_unacknowledged(socket_handle handle, unsigned ms);
 
+/* Returns how many of the bytes sent the peer's system has not acknowledged (TCP), or how much memory of the kernel the
+ * bytes that the peer has not received take (Unix-domain); or a negative error (tcp(7), unix(7), SIOCOUTQ). */
+ssize_t socket_unacknowledged(socket_handle handle);
+
 /* Returns and clears the pending error of the socket (socket(7), SO_ERROR); 0: none. */
 int socket_error(socket_handle handle);
 

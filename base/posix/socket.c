@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <jinduo/error.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* An EPERM of a firewall removes a connection from the queue, so accepting may continue. But a security module that
@@ -267,6 +269,13 @@ int socket_reset_on_close(socket_handle handle)
 int socket_limit_unacknowledged(socket_handle handle, unsigned ms)
 {
     return system_calls.setsockopt(handle, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)) < 0 ? -errno : 0;
+}
+
+ssize_t socket_unacknowledged(socket_handle handle)
+{
+    int bytes = 0;
+
+    return system_calls.ioctl(handle, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 
 int socket_error(socket_handle handle)

@@ -1,8 +1,15 @@
 #include "base/posix/system_calls.h"
 
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
+
+/* ioctl(2) is variadic. */
+static int call_ioctl(int fd, unsigned long request, void *argument)
+{
+    return ioctl(fd, request, argument);
+}
 
 #if JD_WITH_IO_URING
 #include <liburing.h>
@@ -26,9 +33,9 @@ static int enter_ring(struct io_uring *ring, unsigned submissions, unsigned comp
         .accept4 = accept4, .bind = bind, .close = close, .connect = connect, .epoll_create1 = epoll_create1,          \
         .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .freeaddrinfo = freeaddrinfo,            \
         .getaddrinfo = getaddrinfo, .getpeername = getpeername, .getsockname = getsockname, .getsockopt = getsockopt,  \
-        .listen = listen, .pread = pread, .preadv = preadv, .pwritev = pwritev, .recv = recv, .recvmsg = recvmsg,      \
-        .send = send, .sendfile = sendfile, .sendmsg = sendmsg, .setsockopt = setsockopt, .shutdown = shutdown,        \
-        .socket = socket, RING_FUNCTIONS                                                                               \
+        .ioctl = call_ioctl, .listen = listen, .pread = pread, .preadv = preadv, .pwritev = pwritev, .recv = recv,     \
+        .recvmsg = recvmsg, .send = send, .sendfile = sendfile, .sendmsg = sendmsg, .setsockopt = setsockopt,          \
+        .shutdown = shutdown, .socket = socket, RING_FUNCTIONS                                                         \
     }
 
 struct system_calls system_calls = SYSTEM_FUNCTIONS;

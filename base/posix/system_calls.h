@@ -27,6 +27,7 @@ struct system_calls {
     int (*getpeername)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockname)(int fd, struct sockaddr *address, socklen_t *length);
     int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *length);
+    int (*ioctl)(int fd, unsigned long request, void *argument);
 #if JD_WITH_IO_URING
     /* These three return negative errors, as liburing's functions do. */
     int (*io_uring_enter)(struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags,

@@ -83,15 +83,23 @@ typedef struct jd_tcp_server_options {
     jd_above_watermark above_watermark;
 
     /* Timeouts in milliseconds; 0: none; at most 2^30 - 1 (12 days). The connection closes with JD_ETIMEDOUT. A timeout
-     * is exact to a few milliseconds, never early. */
+     * is exact to a few milliseconds, never early.
+     *
+     * idle_timeout_ms and write_timeout_ms leave a peer alone that takes output slowly but steadily. When one of them
+     * seems due and sent bytes are unacknowledged, their number is noted, and the timeout starts again; the next time,
+     * the connection closes if the number is the same. So a peer that takes nothing is closed after one to two times the
+     * timeout; one that has taken all, after the timeout. A TCP peer takes bytes when its system acknowledges them: when
+     * there is room in its receive buffer. A Unix-domain peer takes them when it reads, which is seen after each 64 KiB or
+     * so: it should read as much within the timeout. For write_timeout_ms, output that only the kernel holds is not
+     * queued; idle_timeout_ms covers it. */
     uint32_t first_message_timeout_ms; /* no complete frame since up; without codec: no byte consumed by the callback */
-    uint32_t idle_timeout_ms;          /* nothing received and nothing sent; also while the peer waits for a response */
+    uint32_t idle_timeout_ms;          /* nothing received, sent or taken; also while the peer waits for a response */
     uint32_t read_timeout_ms;          /* nothing received, while reading is not paused */
-    uint32_t write_timeout_ms;         /* output is queued, and the peer takes none of it */
+    uint32_t write_timeout_ms; /* output is queued here (jd_tcp_connection_queued_bytes), and the peer takes nothing */
 
     /* Invokes the heartbeat callback whenever nothing was sent and nothing is queued for so many milliseconds; 0: never;
      * at most 2^30 - 1. Heartbeats that are sent count as output: idle_timeout_ms then does not expire, read_timeout_ms
-     * does. */
+     * does. What a peer is found to take when idle_timeout_ms seems due counts as sent. */
     uint32_t heartbeat_ms;
 
     /* About how many bytes one connection may receive, and send, in a turn before other connections get their share. On

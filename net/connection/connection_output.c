@@ -180,6 +180,7 @@ static void stream_count_sent(struct stream *stream, size_t length)
 
     counter_add(&stream->loop->counters.bytes_sent, length);
     connection->sent_ms = stream->loop->now_ms;
+    connection->unacknowledged_note = 0;
     if (connection->flags & CONNECTION_ABOVE_WATERMARK &&
         output_queue_bytes(&stream->output) <= connection->profile->low_watermark)
         connection_sink_to_watermark(connection);

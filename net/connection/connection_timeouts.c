@@ -20,6 +20,11 @@ static uint32_t now_ms(const jd_tcp_connection *connection)
     return connection_loop(connection)->now_ms;
 }
 
+static uint64_t clock_ms(const jd_tcp_connection *connection)
+{
+    return (uint64_t)(event_loop_clock(connection_loop(connection)) / NS_PER_MS);
+}
+
 /* From since_ms to the turn's time; 0 if since_ms is later, as a send reads the clock
  * (connection_start_write_timeout). */
 static uint32_t elapsed_ms(const jd_tcp_connection *connection, uint32_t since_ms)
@@ -108,6 +113,26 @@ static void connection_time_out(jd_tcp_connection *connection, const char *optio
     connection_begin_close_for(connection, JD_ETIMEDOUT, reason);
 }
 
+/* idle_timeout_ms or write_timeout_ms seems due: nothing has left the output queue for that time. But the peer may be
+ * taking what the kernel has: a kernel buffer of megabytes asks for more only when a third of it is free. So the first
+ * time, what is unacknowledged is noted, and the timeout begins anew; the next time, a different amount is progress, as
+ * is any send in between, which clears the note. Answers to zero-window probes change nothing here. Returns false if the
+ * timeout is due: no progress since the note, or nothing to be taken when there is none. */
+static bool connection_notes_progress(jd_tcp_connection *connection)
+{
+    ssize_t unacknowledged = socket_unacknowledged(connection->stream.socket);
+    uint32_t note = (uint32_t)unacknowledged + 1, before = connection->unacknowledged_note;
+
+    if (unacknowledged < 0 || note == before)
+        return false;
+    if (before == 0 && unacknowledged == 0 && output_queue_bytes(&connection->stream.output) == 0)
+        return false;
+    connection->unacknowledged_note = note;
+    /* The clock, as the turn's time is earlier than the note. */
+    connection->sent_ms = (uint32_t)clock_ms(connection);
+    return true;
+}
+
 static void connection_invoke_heartbeat(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
@@ -126,11 +151,11 @@ void connection_check_timeouts(jd_tcp_connection *connection)
     if (first_message_remaining_ms(connection) == 0)
         connection_time_out(connection, "first_message_timeout_ms", profile->first_message_timeout_ms,
                             CLOSED_FIRST_MESSAGE);
-    else if (idle_remaining_ms(connection) == 0)
+    else if (idle_remaining_ms(connection) == 0 && !connection_notes_progress(connection))
         connection_time_out(connection, "idle_timeout_ms", profile->idle_timeout_ms, CLOSED_IDLE);
     else if (read_remaining_ms(connection) == 0)
         connection_time_out(connection, "read_timeout_ms", profile->read_timeout_ms, CLOSED_READ);
-    else if (write_remaining_ms(connection) == 0)
+    else if (write_remaining_ms(connection) == 0 && !connection_notes_progress(connection))
         connection_time_out(connection, "write_timeout_ms", profile->write_timeout_ms, CLOSED_WRITE);
     else if (heartbeat_remaining_ms(connection) == 0)
         connection_invoke_heartbeat(connection);
@@ -159,14 +184,14 @@ void connection_start_timeouts(jd_tcp_connection *connection)
 void connection_start_write_timeout(jd_tcp_connection *connection)
 {
     uint32_t write_ms = connection->profile->write_timeout_ms;
-    uint64_t clock_ms, expiry_ms;
+    uint64_t now, expiry_ms;
 
     if (write_ms == 0)
         return;
     /* The clock, not the turn's time: the peer must not be charged for a slow callback before the send. */
-    clock_ms = (uint64_t)(event_loop_clock(connection_loop(connection)) / NS_PER_MS);
-    expiry_ms = clock_ms + write_ms + 1;
-    connection->sent_ms = (uint32_t)clock_ms;
+    now = clock_ms(connection);
+    expiry_ms = now + write_ms + 1;
+    connection->sent_ms = (uint32_t)now;
     /* The timer is moved only if it would expire too late: at most once per timeout, not with each message. */
     if (!timer_is_started(&connection->timer) || connection->timer.expiry_ms > expiry_ms) {
         connection->timer.kind = TIMER_CONNECTION;

@@ -179,7 +179,9 @@ struct jd_tcp_connection {
     _Atomic uint8_t state;
     uint8_t todo;
     uint16_t flags;
-    _Atomic uint32_t references;
+    /* The bytes in the kernel that were unacknowledged when a timeout seemed due, + 1; 0: nothing noted since the last
+     * send (connection_timeouts.c). */
+    uint32_t unacknowledged_note;
     uint32_t received_ms, sent_ms; /* of the last receive and send, by the loop's clock; differences hold for 2^31 ms */
     _Atomic(void *) context;
 
@@ -196,6 +198,7 @@ struct jd_tcp_connection {
         };
         uint32_t up_ms; /* until CLOSING: when the connection came up */
     };
+    _Atomic uint32_t references;
 };
 
 /* An idle connection must stay small: docs/architecture.md. */
