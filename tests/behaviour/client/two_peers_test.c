@@ -13,7 +13,7 @@ enum {
     MIB = 1024 * KIB,
     SHARE_MAX = 64 * KIB, /* bytes that a callback takes, or sends, in one step */
     FACTOR_MAX = 3,
-    OWN_MAX = 512 * KIB, /* bytes that a peer sends by itself */
+    OWN_MAX = 4 * MIB, /* bytes that a peer sends by itself */
 };
 
 /* One end. The bytes that it sends are the pattern from 0 on: own_bytes by itself, and factor bytes for each that it
@@ -25,6 +25,7 @@ struct peer {
     const jd_codec *codec;
     size_t own_bytes, own_sent, sent, received;
     unsigned factor;
+    bool is_tight;    /* small buffers and watermarks, much data: whoever pauses makes the other wait */
     size_t share;     /* the most bytes of a step */
     bool is_paced;    /* sends its own bytes only while it is below the watermark, then at the low one */
     bool stops_above; /* takes no input while it is above */
@@ -160,41 +161,46 @@ static void on_frame(jd_tcp_connection *connection, const void *data, size_t len
 
 /* ---- the peers and their options, at random ---- */
 
+/* Small sizes are as likely as large ones. */
 static size_t any_size(uint64_t *random, size_t least, size_t most)
 {
-    /* Small sizes are as likely as large ones. */
-    size_t below = least;
+    unsigned doublings = 0;
+    size_t size;
 
-    while (below < most && random_below(random, 4) != 0)
-        below *= 2;
-    return least + (size_t)random_below(random, (below < most ? below : most) - least + 1);
+    while (least << doublings < most)
+        doublings++;
+    size = least << random_below(random, doublings + 1);
+    size += (size_t)random_below(random, size);
+    return size < most ? size : most;
 }
 
-static int any_buffer(uint64_t *random)
+static int any_buffer(struct peer *peer)
 {
-    return random_below(random, 2) == 0 ? 0 : (int)any_size(random, 32 * KIB, MIB);
+    if (peer->is_tight)
+        return 16 * KIB;
+    return chance(peer, 25) ? 0 : (int)any_size(&peer->random, 16 * KIB, MIB);
 }
 
 #define CHOOSE_OPTIONS(options, peer, above)                                                                           \
     do {                                                                                                               \
         (options)->above_watermark = (above);                                                                          \
-        (options)->high_watermark = any_size(&(peer)->random, KIB, MIB);                                               \
+        (options)->high_watermark = any_size(&(peer)->random, KIB, (peer)->is_tight ? 32 * KIB : MIB);                 \
         (options)->low_watermark = (size_t)random_below(&(peer)->random, (options)->high_watermark);                   \
-        (options)->send_buffer_bytes = any_buffer(&(peer)->random);                                                    \
-        (options)->receive_buffer_bytes = any_buffer(&(peer)->random);                                                 \
+        (options)->send_buffer_bytes = any_buffer(peer);                                                               \
+        (options)->receive_buffer_bytes = any_buffer(peer);                                                            \
         (options)->budget_bytes = any_size(&(peer)->random, 4 * KIB, MIB);                                             \
         (options)->nagle = random_below(&(peer)->random, 4) == 0;                                                      \
         (options)->allow_half_open = random_below(&(peer)->random, 2) == 0;                                            \
     } while (0)
 
-static struct peer any_peer(uint64_t *random, bool answers, const jd_codec *codec)
+static struct peer any_peer(uint64_t *random, bool is_tight, bool answers, const jd_codec *codec)
 {
-    struct peer peer = { .random = random_next(random), .codec = codec };
+    struct peer peer = { .random = random_next(random), .is_tight = is_tight, .codec = codec };
 
-    peer.share = any_size(&peer.random, 16, SHARE_MAX);
+    peer.share = any_size(&peer.random, is_tight ? 4 * KIB : 16, SHARE_MAX);
     peer.factor = answers ? 1 + (unsigned)random_below(&peer.random, FACTOR_MAX) : 0;
     /* Small steps of much data take long. */
-    peer.own_bytes = any_size(&peer.random, KIB, peer.share < KIB ? OWN_MAX / 8 : OWN_MAX);
+    peer.own_bytes = any_size(&peer.random, is_tight ? MIB : KIB, peer.share < 4 * KIB ? OWN_MAX / 32 : OWN_MAX);
     if (answers && random_below(&peer.random, 2) == 0)
         peer.own_bytes = 0;
     peer.is_paced = random_below(&peer.random, 2) == 0;
@@ -231,6 +237,7 @@ START_TEST(all_that_two_peers_send_arrives)
 {
     const enum answering answering = (enum answering)(_i / COMBINATIONS);
     uint64_t random = test_seed() + (uint64_t)_i;
+    const bool is_tight = random_below(&random, 2) == 0;
     struct peer server_peer, client_peer;
     struct service service = { .on_up = on_up, .on_down = on_down, .on_half_close = on_half_close };
     struct client_use use = { .on_up = on_up, .on_down = on_down, .on_half_close = on_half_close };
@@ -239,8 +246,8 @@ START_TEST(all_that_two_peers_send_arrives)
     if (random_below(&random, 2) == 0)
         ck_assert_int_eq(jd_length_codec_create(&codec, &(jd_length_codec_options){ .strip_bytes = JD_STRIP_HEADER }),
                          0);
-    server_peer = any_peer(&random, answering == SERVER_ANSWERS, codec);
-    client_peer = any_peer(&random, answering == CLIENT_ANSWERS, codec);
+    server_peer = any_peer(&random, is_tight, answering == SERVER_ANSWERS, codec);
+    client_peer = any_peer(&random, is_tight, answering == CLIENT_ANSWERS, codec);
     server_peer.other = &client_peer;
     client_peer.other = &server_peer;
     /* A FIN ends the other end's own sending. */
