@@ -19,13 +19,20 @@ bool jd_tcp_connection_is_above_watermark(const jd_tcp_connection *connection)
     return (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
 }
 
-int connection_may_send(const jd_tcp_connection *connection, size_t length)
+/* queued: the output queue's bytes, which the caller has read. */
+static inline int connection_check_send(const jd_tcp_connection *connection, size_t queued, size_t length)
 {
     size_t limit = connection->profile->output_limit;
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
-    return length <= limit && connection_queued_bytes(connection) <= limit - length ? 0 : JD_ENOBUFS;
+    queued += atomic_load_explicit(&connection->queued_remotely, memory_order_relaxed);
+    return queued <= limit && length <= limit - queued ? 0 : JD_ENOBUFS;
+}
+
+int connection_may_send(const jd_tcp_connection *connection, size_t length)
+{
+    return connection_check_send(connection, output_queue_bytes(&connection->stream.output), length);
 }
 
 static void connection_rise_above_watermark(jd_tcp_connection *connection)
@@ -83,7 +90,7 @@ int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, 
 
     if (!event_loop_is_in_loop_thread(loop))
         return connection_post_send(connection, parts, count, length);
-    result = connection_may_send(connection, length);
+    result = connection_check_send(connection, before, length);
     if (result < 0 || length == 0)
         return result;
     result = output_queue_append(&connection->stream.output, &loop->blocks.output, parts, count, length,
