@@ -3,7 +3,8 @@
 
 Four checks in each layer of the table:
   - #include "…": the header is in the includer's layer, or the includer's row names the header's layer;
-  - #include <…>: only C11 headers, <jinduo/…>, and the headers that the row's last cell adds;
+  - #include <…>: only C11 headers, <jinduo/…>, and the headers that the row's last cell adds; likewise, with a build
+    directory, functions of the system: those of C11, those that the last cell adds, and those behind base/platform/;
   - with a build directory: each symbol that one object needs and another defines. An internal symbol belongs to the layer of
     the header that declares it, a public symbol to the layer of the object that defines it;
   - with a build directory: a layer defines the symbols that its headers declare, or its row names the layers that define them.
@@ -30,9 +31,17 @@ PAGE = "docs/architecture.md"
 HEADING = "## Who may use whom"
 FOLDERS = ("include/jinduo", "base", "net", "proactor", "examples")
 PUBLIC = "include/jinduo/"
+PLATFORM = "base/platform/"
 C11_HEADERS = frozenset(f"{name}.h" for name in (
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
     "stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype").split())
+
+# Those that libraries use, and the ones that compilers call instead (bcmp). Others are reported until they are listed.
+C11_FUNCTIONS = frozenset(
+    "abort abs aligned_alloc atexit bcmp bsearch calloc clock exit free getenv malloc qsort realloc strtod strtol strtoll strtoul "
+    "strtoull memchr memcmp memcpy memmove memset strchr strcmp strcpy strcspn strlen strncmp strncpy strpbrk strrchr strspn "
+    "strstr fclose fflush fgets fopen fprintf fputc fputs fread fseek ftell fwrite printf putchar puts snprintf sprintf sscanf "
+    "vfprintf vsnprintf difftime gmtime localtime mktime strftime time isalnum isalpha isdigit isspace tolower toupper".split())
 
 
 # ---- the table ----
@@ -54,7 +63,7 @@ class Row:
     line: int
     uses: tuple
     definers: tuple  # the other layers that define symbols of this layer's headers
-    system_headers: frozenset  # allowed between angle brackets; None: all
+    system_headers: frozenset  # allowed between angle brackets, and functions beyond C11; None: all
 
     def covers(self, path):
         return path.startswith(self.name) if self.name.endswith("/") else _pattern(self.name).fullmatch(path) is not None
@@ -299,8 +308,21 @@ class Checker:
             row = self.table.row_of(user)
             for name in sorted(needed & self.objects.defined_in.keys()) if row else ():
                 yield from self._check_use(user, row, name, headers[name])
+            for name in sorted(needed - self.objects.defined_in.keys()) if row and row.system_headers is not None else ():
+                yield from self._check_system_function(user, row, name)
         for name, declaring in sorted(headers.items()):
             yield from self._check_definition(name, declaring)
+
+    @functools.cached_property
+    def _platform_names(self):
+        """What inline functions of base/platform/ may call on behalf of a portable layer."""
+        return set().union(*(source.mentions for path, source in self.sources.items() if path.startswith(PLATFORM)))
+
+    def _check_system_function(self, user, row, name):
+        """Only where the row does not allow all system headers."""
+        if not (name.startswith("_") or name in C11_FUNCTIONS or name in row.system_headers or name in self._platform_names):
+            yield (f"{self._place_of_use(user, name)}: calls {name}, which is no function of C11; the row {row.name} "
+                   f"({PAGE}:{row.line}) allows those, and calls through {PLATFORM} only")
 
     def _check_use(self, user, row, name, headers):
         definer = self.objects.defined_in[name]

@@ -266,6 +266,23 @@ def a_POSIX_header_in_a_portable_room_fails():
            "include/jinduo/house.h:7: includes the system's <sys/uio.h>; …")
 
 
+@tap.test
+def a_POSIX_function_in_a_portable_layer_fails():
+    call = "extern int close(int file);\nint loop_close(void);\nint loop_close(void) { return close(3); }\n"
+    expect(errors_of(appended={"net/loop/loop.c": call}),
+           "net/loop/loop.c:11: calls close, which is no function of C11; the row net/loop/ (docs/architecture.md:12) allows those, "
+           "and calls through base/platform/ only")
+    expect(errors_of(appended={"base/posix/clock.c": call.replace("loop_", "clock_")}))
+
+
+@tap.test
+def a_POSIX_function_behind_a_platform_header_is_allowed():
+    inline = "extern int close(int file);\nstatic inline int clock_close(void) { return close(3); }\n"
+    expect(errors_of(appended={"base/platform/clock.h": inline,
+                               "net/loop/loop.c": '#include "base/platform/clock.h"\n'
+                               "int loop_close(void);\nint loop_close(void) { return clock_close(); }\n"}))
+
+
 # ---- symbols ----
 
 @tap.test
