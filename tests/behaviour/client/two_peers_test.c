@@ -176,6 +176,9 @@ static size_t any_size(uint64_t *random, size_t least, size_t most)
 
 static int any_buffer(struct peer *peer)
 {
+    /* Small buffers with zero_copy wait for the kernel's timers, step by step: docs/io_uring.md. */
+    if (option_is("zero_copy"))
+        return 0;
     if (peer->is_tight)
         return 16 * KIB;
     return chance(peer, 25) ? 0 : (int)any_size(&peer->random, 16 * KIB, MIB);
