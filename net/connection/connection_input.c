@@ -1,10 +1,8 @@
 /* Input of a connection: delivered from the block in which the engine received it (the callback sees it borrowed). Only
  * bytes that the callback leaves unconsumed are moved to the connection's ring buffer. */
 #include "base/log.h"
-#include "base/memory.h"
 #include "net/connection/tcp_connection.h"
 
-#include <inttypes.h>
 #include <jinduo/error.h>
 
 size_t stream_budget(const struct stream *stream)

@@ -2,7 +2,8 @@
  * another thread: then a task brings the connection to the loop. */
 #include "net/connection/tcp_connection.h"
 
-void connection_free(jd_tcp_connection *connection)
+/* All but the slot: the slots of a loop that has ended are freed with the loop's memory. From any thread. */
+static void connection_free(jd_tcp_connection *connection)
 {
     if (connection->context_destructor != NULL)
         connection->context_destructor(connection->context);

@@ -363,10 +363,6 @@ void connection_execute_command(jd_tcp_connection *connection, enum connection_c
 /* Frees a connection without references: its context, its profile reference and its slot. */
 void connection_free_in_loop(jd_tcp_connection *connection);
 
-/* The same without the slot, for a connection whose loop has ended: the slot's memory is freed with the loop's. From
- * any thread. */
-void connection_free(jd_tcp_connection *connection);
-
 /* ---- connection_service.c: all connections of a loop ---- */
 
 enum closing {

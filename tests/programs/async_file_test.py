@@ -15,7 +15,7 @@ import threading
 import time
 
 import tap
-from server import DEADLINE_SECONDS, Server, available_engines, connect, receive, run_to_end
+from server import DEADLINE_SECONDS, Server, available_engines, connect, descriptors_of, receive, run_to_end
 
 ASYNC_FILE = sys.argv[1]
 ENGINES = [engine for engine in available_engines(ASYNC_FILE) if engine != "reactor"]
@@ -199,10 +199,6 @@ def a_client_that_does_not_read_delays_no_other_and_gets_everything_when_it_read
                 assert_serves(server)
             assert stalled.response() == data
             assert stalled.response() == b"1"
-
-
-def descriptors_of(server):
-    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
 def wait_for_descriptors(server, count):

@@ -5,14 +5,13 @@ serves others.
 Arguments: the path of jd-echo.
 """
 
-import os
 import socket
 import struct
 import sys
 import time
 
 import tap
-from server import DEADLINE_SECONDS, Server, assert_echo, available_engines, connect
+from server import DEADLINE_SECONDS, Server, assert_echo, available_engines, connect, descriptors_of
 
 ECHO = sys.argv[1]
 CROWD = 20
@@ -27,14 +26,10 @@ if "io_uring" in available_engines(ECHO):
     SETUPS["io_uring zero-copy"] = ("--engine", "io_uring", "--zero-copy", "1")
 
 
-def descriptors(server):
-    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
-
-
 def wait_for_descriptors(server, wanted):
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while descriptors(server) != wanted:
-        assert time.monotonic() < deadline, f"{descriptors(server)} descriptors, not {wanted}"
+    while descriptors_of(server) != wanted:
+        assert time.monotonic() < deadline, f"{descriptors_of(server)} descriptors, not {wanted}"
         time.sleep(POLL_SECONDS)
 
 
@@ -88,7 +83,7 @@ def clients_that_misbehave_and_end_leave_no_descriptor_behind(setup):
     with Server(ECHO, "--listen", "127.0.0.1:0", *options) as server:
         with connect(server.endpoint) as client:
             assert_echo(client, b"before")  # so that the server has started, and holds nothing for a moment only
-            before = descriptors(server) - 1
+            before = descriptors_of(server) - 1
         for _ in range(ROUNDS):
             crowd = [connect(server.endpoint) for _ in range(CROWD)]
             for client in crowd:

@@ -128,6 +128,10 @@ def _refusal(program, engine):
         return str(refusal)
 
 
+def descriptors_of(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
 def connect(endpoint, receive_buffer_bytes=0):
     """Returns a blocking socket connected to an endpoint, which is written as in the ready lines."""
     if endpoint.startswith("unix:"):
