@@ -44,6 +44,7 @@ enum operation_readiness {
     READY_INPUT = 0x01,
     READY_ERROR = 0x08,
     READY_HANGUP = 0x10,
+    READY_PEER_ENDED = 0x2000,
 };
 
 /* Some kernels write to a description of the buffers when the operation completes (recvmsg(2): msg_flags). OPCODE_RECEIVE

@@ -13,7 +13,8 @@
 #include <sys/epoll.h>
 
 /* The backends below pass poll events to the kernel and back unchanged. */
-_Static_assert(READY_INPUT == POLLIN && READY_ERROR == POLLERR && READY_HANGUP == POLLHUP,
+_Static_assert(READY_INPUT == POLLIN && READY_ERROR == POLLERR && READY_HANGUP == POLLHUP &&
+                   READY_PEER_ENDED == POLLRDHUP,
                "operation_readiness must have the bits of poll(2)");
 _Static_assert(POLLIN == (int)EPOLLIN && POLLERR == (int)EPOLLERR && POLLHUP == (int)EPOLLHUP,
                "epoll(7) must have the bits of poll(2)");

@@ -103,6 +103,9 @@ ssize_t socket_send_file(socket_handle handle, int fd, int64_t offset, size_t si
 /* Half-closes the socket: the kernel sends FIN after the data that it has taken. */
 int socket_shutdown_write(socket_handle handle);
 
+/* Ends receiving: what the kernel has can still be received, then a receive returns 0. Sends nothing. */
+int socket_shutdown_read(socket_handle handle);
+
 /* Makes the next close send RST. */
 int socket_reset_on_close(socket_handle handle);
 

@@ -258,6 +258,11 @@ int socket_shutdown_write(socket_handle handle)
     return system_calls.shutdown(handle, SHUT_WR) < 0 ? -errno : 0;
 }
 
+int socket_shutdown_read(socket_handle handle)
+{
+    return system_calls.shutdown(handle, SHUT_RD) < 0 ? -errno : 0;
+}
+
 int socket_reset_on_close(socket_handle handle)
 {
     /* Linger with a timeout of 0 (socket(7), SO_LINGER; tcp(7)). */

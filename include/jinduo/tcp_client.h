@@ -110,6 +110,7 @@ JD_API void jd_tcp_client_set_high_watermark_callback(jd_tcp_client *client, jd_
 JD_API void jd_tcp_client_set_low_watermark_callback(jd_tcp_client *client, jd_watermark_callback callback, void *arg);
 JD_API void jd_tcp_client_set_heartbeat_callback(jd_tcp_client *client, jd_heartbeat_callback callback, void *arg);
 JD_API void jd_tcp_client_set_half_close_callback(jd_tcp_client *client, jd_half_close_callback callback, void *arg);
+JD_API void jd_tcp_client_set_peer_gone_callback(jd_tcp_client *client, jd_peer_gone_callback callback, void *arg);
 
 /* Set a codec with its frame callback, and the frame-error callback, as jd_tcp_server_set_codec. The codec must outlive the
  * client's connections. Must be called in the loop's thread, while the client is not started. */

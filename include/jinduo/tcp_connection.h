@@ -43,6 +43,14 @@ typedef void (*jd_write_complete_callback)(jd_tcp_connection *connection, void *
  * without it the connection sends its queued output and closes. */
 typedef void (*jd_half_close_callback)(jd_tcp_connection *connection, void *arg);
 
+/* Reports, while reading is paused, that the peer has gone: once, as soon as it is known. The connection stays up: bytes that
+ * have arrived are delivered when reading resumes, then it goes down. Pauses by the user and by the high watermark count.
+ * - error 0: the peer has sent its FIN. It may still take what is sent.
+ * - JD_ECONNRESET: it has reset the connection. Or another error that ended sending, such as JD_ENODATA
+ *   (jd_tcp_connection_send_file) or -ETIMEDOUT (keepalive). Queued output has been dropped, sends return JD_ENOTCONN, and a
+ *   pause by the high watermark has ended. */
+typedef void (*jd_peer_gone_callback)(jd_tcp_connection *connection, int error, void *arg);
+
 /* Reports that queued output has risen above the high watermark, or fallen to the low one (jd_tcp_server_options). The two
  * alternate. A rise and a fall behind it within one turn are both reported; a fall and a rise behind it are not. queued_bytes:
  * bytes queued now. */
@@ -69,7 +77,7 @@ typedef uint64_t jd_connection_id;
 /* Queues a copy of length bytes of data for sending, behind all earlier output: all of the bytes or none. They are sent at
  * the end of the turn or earlier (flush_bytes in jd_event_loop_options). A length of 0 queues nothing.
  *
- * Returns 0; JD_ENOTCONN after a shutdown or close; JD_ENOBUFS if more than output_limit bytes would be queued; JD_ENOMEM.
+ * Returns 0; JD_ENOTCONN after a shutdown or close, and once the connection is known to be broken; JD_ENOBUFS if more than output_limit bytes would be queued; JD_ENOMEM.
  * May be called from a thread with a reference. From another thread than the loop's, the bytes travel to the loop: a
  * connection that closes before its loop takes them drops them; one without memory for them closes with JD_ENOMEM. */
 JD_API int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length);
@@ -110,8 +118,8 @@ JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const
  *     if (result < 0)
  *         close(fd);
  *
- * A file that is shorter than the range when it is sent ends the connection with JD_ENODATA: the peer cannot get what was
- * announced. Bytes that change before they are sent, or soon after, may be sent in either state. The loop's thread blocks
+ * A file that is shorter than the range when it is sent ends the connection with JD_ENODATA, when the input that has arrived is
+ * delivered: the peer cannot get what was announced. Bytes that change before they are sent, or soon after, may be sent in either state. The loop's thread blocks
  * while the disk reads parts that are not in memory.
  *
  * Also returns JD_EINVAL (not a regular file that is open for reading, or a negative offset); JD_ERANGE (the file is
@@ -134,6 +142,13 @@ JD_API int jd_tcp_connection_shutdown(jd_tcp_connection *connection);
  * called from a thread with a reference. */
 JD_API int jd_tcp_connection_close(jd_tcp_connection *connection);
 
+/* Sends queued output, then FIN, drops input from now on, and closes when the peer has ended its side too, at the latest
+ * linger_ms (0: 5000) after the FIN. For an answer to a request that is not read to its end, a refused upload for example:
+ * closing at once would reset the connection, and the peer would lose the answer (RFC 9112, 9.6). A later send returns
+ * JD_ENOTCONN. Returns 0; JD_ENOTCONN if it is broken or closing already; JD_EINVAL (linger_ms above 12 days); JD_ENOMEM.
+ * May be called from a thread with a reference, also after jd_tcp_connection_shutdown. */
+JD_API int jd_tcp_connection_close_after_output(jd_tcp_connection *connection, uint32_t linger_ms);
+
 /* As jd_tcp_connection_close, but drops all queued output and ends TCP with RST (socket(7), SO_LINGER 0). */
 JD_API int jd_tcp_connection_reset(jd_tcp_connection *connection);
 
@@ -143,7 +158,8 @@ JD_API int jd_tcp_connection_reset(jd_tcp_connection *connection);
  *   return.
  * - Bytes that message callbacks have left are delivered again at the end of the turn of resume, also if the callback that
  *   left them has resumed reading itself.
- * - A reset by the peer is reported while paused; a FIN only at resume.
+ * - A peer that goes while reading is paused is reported by the peer-gone callback (jd_peer_gone_callback). Its bytes, FIN or
+ *   reset are delivered and take effect at resume.
  *
  * Return 0; JD_ENOTCONN (closing or closed); JD_EPERM (wrong thread). Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_pause_reading(jd_tcp_connection *connection);
@@ -155,12 +171,13 @@ JD_API int jd_tcp_connection_resume_reading(jd_tcp_connection *connection);
  * after the half-close callback. Returns 0; JD_ENOTCONN (closing or closed); JD_EPERM (wrong thread). Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_deliver_again(jd_tcp_connection *connection);
 
-/* Returns whether the connection is up and not closing: true from the up callback on, also after a shutdown; false once it
- * closes, and in the down callback. May be called from a thread with a reference. */
+/* Returns whether the connection is up and not closing: true from the up callback on, also after a shutdown and while input
+ * of a broken connection is still delivered; false once it closes, and in the down callback. May be called from a thread with a reference. */
 JD_API bool jd_tcp_connection_is_connected(const jd_tcp_connection *connection);
 
-/* Returns why the connection closed: 0 after an orderly end by either side or a local close, else a negative error such as
- * JD_ECONNRESET; 0 before it closes. Use it in the down callback or later. Must be called in the loop's thread. */
+/* Returns why the connection closed: 0 after an orderly end by either side or a local close, else the first error, such as
+ * JD_ECONNRESET. Of a connection that is broken but not closed yet, because input is left, the error; else 0. Must be called
+ * in the loop's thread. */
 JD_API int jd_tcp_connection_error(const jd_tcp_connection *connection);
 
 /* Set and return the context, a pointer of the user's. destructor (may be NULL) is invoked with it when it is replaced or,

@@ -132,6 +132,7 @@ JD_API void jd_tcp_server_set_high_watermark_callback(jd_tcp_server *server, jd_
 JD_API void jd_tcp_server_set_low_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg);
 JD_API void jd_tcp_server_set_heartbeat_callback(jd_tcp_server *server, jd_heartbeat_callback callback, void *arg);
 JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg);
+JD_API void jd_tcp_server_set_peer_gone_callback(jd_tcp_server *server, jd_peer_gone_callback callback, void *arg);
 
 /* Sets the callback that sets up each io thread and its loop: timers, channels, tasks; the thread's name is set already.
  * - With io threads it is invoked once in each, before jd_tcp_server_start returns, also if that fails later. It must not

@@ -24,6 +24,7 @@
     DEFINE_SET_CALLBACK(owner, low_watermark, jd_watermark_callback)                                                   \
     DEFINE_SET_CALLBACK(owner, heartbeat, jd_heartbeat_callback)                                                       \
     DEFINE_SET_CALLBACK(owner, half_close, jd_half_close_callback)                                                     \
+    DEFINE_SET_CALLBACK(owner, peer_gone, jd_peer_gone_callback)                                                       \
     DEFINE_SET_CALLBACK(owner, frame_error, jd_frame_error_callback)                                                   \
     void jd_tcp_##owner##_set_codec(jd_tcp_##owner *object, const jd_codec *codec, jd_frame_callback callback,         \
                                     void *arg)                                                                         \

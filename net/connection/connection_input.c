@@ -20,7 +20,7 @@ static void connection_check_input_limit(jd_tcp_connection *connection)
     size_t unread = jd_buffer_readable(connection->input);
     char peer[JD_ENDPOINT_TEXT_BYTES];
 
-    if (unread <= connection->profile->input_limit)
+    if (unread <= connection->profile->input_limit || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
     if (loop_may_log(connection_loop(connection))) {
         connection_peer_text(connection, peer);
@@ -113,13 +113,30 @@ static bool connection_input_is_deferred(const jd_tcp_connection *connection)
     return connection->flags & CONNECTION_ANY_PAUSE || (connection->todo & TODO_INPUT && connection->input != NULL);
 }
 
-/* Whether the peer's FIN must wait, because the input before it is going to be delivered. A message callback may have
- * left input because of the watermark, and can answer it only before the FIN is processed. */
-static bool connection_end_is_deferred(const jd_tcp_connection *connection)
+/* A message callback may have left input because of the watermark, and can answer it only before the FIN is
+ * processed. */
+bool connection_end_is_deferred(const jd_tcp_connection *connection)
 {
     return connection_input_is_deferred(connection) ||
            (connection->flags & CONNECTION_ABOVE_WATERMARK && connection->input != NULL &&
             connection->profile->codec == NULL);
+}
+
+/* Nothing more can be sent. What the kernel has of input is a bounded number of bytes, but a peer that is not gone (after
+ * JD_ENODATA, for example) may send without end. */
+static bool connection_takes_broken_input(jd_tcp_connection *connection, size_t length)
+{
+    enum {
+        BROKEN_INPUT_MAX_BYTES = 64 * 1024 * 1024
+    }; /* more than the kernel buffers for a socket (tcp(7), tcp_rmem) */
+
+    if (connection_state(connection) >= CONNECTION_CLOSING)
+        return false;
+    connection->broken_bytes += (uint32_t)length;
+    if (connection->broken_bytes <= BROKEN_INPUT_MAX_BYTES)
+        return true;
+    connection_begin_close(connection, 0);
+    return false;
 }
 
 void stream_received(struct stream *stream, struct block **block)
@@ -130,7 +147,10 @@ void stream_received(struct stream *stream, struct block **block)
 
     counter_add(&loop->counters.bytes_received, block_length(*block));
     connection->received_ms = loop->now_ms;
-    if (connection_state(connection) >= CONNECTION_CLOSING || connection->flags & CONNECTION_DISCARDS_INPUT)
+    if (connection_state(connection) >= CONNECTION_BROKEN &&
+        !connection_takes_broken_input(connection, block_length(*block)))
+        return;
+    if (connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
     if (connection_input_is_deferred(connection)) {
         connection_defer_input(connection, (*block)->data + (*block)->begin, block_length(*block));
@@ -163,8 +183,13 @@ void stream_ended(struct stream *stream)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
+    if (connection_state(connection) >= CONNECTION_BROKEN && connection->error != JD_EPIPE) {
+        connection_fail(connection, connection->error); /* the kernel has reported the error already, now the end */
+        return;
+    }
     if (connection_end_is_deferred(connection)) {
         connection->flags |= CONNECTION_END_DEFERRED;
+        connection_touch(connection, TODO_PEER_GONE);
         return;
     }
     flush_before_callback(stream->loop);
@@ -206,6 +231,11 @@ void connection_deliver_deferred(jd_tcp_connection *connection)
         connection_peer_ended(connection);
         return;
     }
+    if (connection_state(connection) == CONNECTION_FAILED) {
+        if (!connection_end_is_deferred(connection))
+            connection_begin_close(connection, 0);
+        return;
+    }
     connection_loop(connection)->ops->stream->resume(&connection->stream);
 }
 
@@ -245,6 +275,8 @@ int jd_tcp_connection_pause_reading(jd_tcp_connection *connection)
         return result;
     connection->flags |= CONNECTION_PAUSED;
     loop->ops->stream->pause(&connection->stream);
+    if (connection->flags & CONNECTION_END_DEFERRED || connection_state(connection) >= CONNECTION_BROKEN)
+        connection_touch(connection, TODO_PEER_GONE);
     return 0;
 }
 

@@ -45,7 +45,7 @@ static void connection_rise_above_watermark(jd_tcp_connection *connection)
     connection_loop(connection)->ops->stream->pause(&connection->stream);
 }
 
-static void connection_sink_to_watermark(jd_tcp_connection *connection)
+void connection_sink_to_watermark(jd_tcp_connection *connection)
 {
     connection->flags &= (uint16_t)~CONNECTION_ABOVE_WATERMARK;
     connection_touch(connection, TODO_WATERMARK);
@@ -270,6 +270,6 @@ void connection_invoke_write_complete(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
 
-    if (connection_state(connection) < CONNECTION_CLOSING && output_queue_bytes(&connection->stream.output) == 0)
+    if (connection_state(connection) < CONNECTION_BROKEN && output_queue_bytes(&connection->stream.output) == 0)
         profile->on_write_complete(connection, profile->on_write_complete_arg);
 }

@@ -15,6 +15,7 @@ struct connection_message {
     union {
         struct output_reference reference;
         uint8_t data[sizeof(struct output_reference)]; /* COMMAND_SEND: reserved bytes */
+        uint32_t linger_ms;                            /* COMMAND_CLOSE_AFTER_OUTPUT */
     };
 };
 
@@ -66,7 +67,7 @@ static void message_queue_output(jd_tcp_connection *connection, const struct con
     size_t before = output_queue_bytes(&connection->stream.output);
     int result = JD_ENOTCONN;
 
-    if (connection_state(connection) < CONNECTION_CLOSING) {
+    if (connection_state(connection) < CONNECTION_BROKEN) {
         result =
             is_reference ? message_append_reference(connection, message) : message_append_bytes(connection, message);
         if (result < 0)
@@ -91,7 +92,8 @@ static void message_run(struct task_node *task)
     if (message->command == COMMAND_SEND || message->command == COMMAND_SEND_REFERENCE)
         message_queue_output(connection, message);
     else
-        connection_execute_command(connection, message->command);
+        connection_execute_command(connection, message->command,
+                                   message->command == COMMAND_CLOSE_AFTER_OUTPUT ? message->linger_ms : 0);
     message_free(message);
 }
 
@@ -102,16 +104,18 @@ static int message_push(struct connection_message *message)
     return event_loop_push(connection_loop(message->connection), &message->task) ? 0 : JD_ENOTCONN;
 }
 
-int connection_post_command(jd_tcp_connection *connection, enum connection_command command)
+int connection_post_command(jd_tcp_connection *connection, enum connection_command command, uint32_t linger_ms)
 {
+    bool disconnects = command == COMMAND_SHUTDOWN || command == COMMAND_CLOSE_AFTER_OUTPUT;
     struct connection_message *message;
 
     if (connection_state(connection) == CONNECTION_DISCONNECTED)
-        return command == COMMAND_SHUTDOWN ? JD_ENOTCONN : 0;
-    message = message_create(connection, command, 0);
+        return disconnects ? JD_ENOTCONN : 0;
+    message = message_create(connection, command, sizeof(message->linger_ms));
     if (message == NULL)
         return JD_ENOMEM;
-    if (command == COMMAND_SHUTDOWN && !connection_set_disconnecting(connection)) {
+    message->linger_ms = linger_ms;
+    if (disconnects && !connection_begin_disconnecting(connection, command)) {
         message_free(message);
         return JD_ENOTCONN;
     }

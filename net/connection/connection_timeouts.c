@@ -92,6 +92,16 @@ static uint32_t heartbeat_remaining_ms(const jd_tcp_connection *connection)
     return remaining_ms(connection->profile->heartbeat_ms, elapsed_ms(connection, connection->sent_ms));
 }
 
+static uint32_t linger_remaining_ms(const jd_tcp_connection *connection)
+{
+    const unsigned lingers = CONNECTION_DISCARDS_INPUT | CONNECTION_FIN_SENT;
+    int32_t remaining = (int32_t)(connection->linger_ms - now_ms(connection));
+
+    if ((connection->flags & lingers) != lingers || connection->linger_ms == 0)
+        return never_ms;
+    return remaining > 0 ? (uint32_t)remaining : 0;
+}
+
 static void connection_start_timer(jd_tcp_connection *connection, uint32_t in_ms)
 {
     jd_event_loop *loop = connection_loop(connection);
@@ -120,9 +130,13 @@ static void connection_time_out(jd_tcp_connection *connection, const char *optio
  * timeout is due: no progress since the note, or nothing to be taken when there is none. */
 static bool connection_notes_progress(jd_tcp_connection *connection)
 {
-    ssize_t unacknowledged = socket_unacknowledged(connection->stream.socket);
-    uint32_t note = (uint32_t)unacknowledged + 1, before = connection->unacknowledged_note;
+    ssize_t unacknowledged;
+    uint32_t note, before = connection->unacknowledged_note;
 
+    if (connection_state(connection) >= CONNECTION_BROKEN)
+        return false;
+    unacknowledged = socket_unacknowledged(connection->stream.socket);
+    note = (uint32_t)unacknowledged + 1;
     if (unacknowledged < 0 || note == before)
         return false;
     if (before == 0 && unacknowledged == 0 && output_queue_bytes(&connection->stream.output) == 0)
@@ -157,12 +171,15 @@ void connection_check_timeouts(jd_tcp_connection *connection)
         connection_time_out(connection, "read_timeout_ms", profile->read_timeout_ms, CLOSED_READ);
     else if (write_remaining_ms(connection) == 0 && !connection_notes_progress(connection))
         connection_time_out(connection, "write_timeout_ms", profile->write_timeout_ms, CLOSED_WRITE);
+    else if (linger_remaining_ms(connection) == 0)
+        connection_begin_close(connection, 0);
     else if (heartbeat_remaining_ms(connection) == 0)
         connection_invoke_heartbeat(connection);
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
     remaining = min_ms(first_message_remaining_ms(connection), idle_remaining_ms(connection));
     remaining = min_ms(remaining, min_ms(read_remaining_ms(connection), write_remaining_ms(connection)));
+    remaining = min_ms(remaining, linger_remaining_ms(connection));
     /* The heartbeat is still due if its callback has sent nothing: then it is invoked an interval later, not at
      * once. */
     until_heartbeat_ms = heartbeat_remaining_ms(connection);
@@ -181,20 +198,35 @@ void connection_start_timeouts(jd_tcp_connection *connection)
     connection_check_timeouts(connection);
 }
 
+/* The timer is moved only if it would expire too late: at most once per timeout, not with each message. */
+static void connection_start_timer_by(jd_tcp_connection *connection, uint64_t expiry_ms)
+{
+    if (timer_is_started(&connection->timer) && connection->timer.expiry_ms <= expiry_ms)
+        return;
+    connection->timer.kind = TIMER_CONNECTION;
+    timer_start(&connection_loop(connection)->timers.wheel, &connection->timer, expiry_ms);
+}
+
+void connection_start_linger(jd_tcp_connection *connection)
+{
+    uint64_t expiry_ms;
+
+    if (connection->linger_ms == 0)
+        return;
+    expiry_ms = clock_ms(connection) + connection->linger_ms + 1;
+    connection->linger_ms = (uint32_t)expiry_ms != 0 ? (uint32_t)expiry_ms : 1;
+    connection_start_timer_by(connection, expiry_ms);
+}
+
 void connection_start_write_timeout(jd_tcp_connection *connection)
 {
     uint32_t write_ms = connection->profile->write_timeout_ms;
-    uint64_t now, expiry_ms;
+    uint64_t now;
 
     if (write_ms == 0)
         return;
     /* The clock, not the turn's time: the peer must not be charged for a slow callback before the send. */
     now = clock_ms(connection);
-    expiry_ms = now + write_ms + 1;
     connection->sent_ms = (uint32_t)now;
-    /* The timer is moved only if it would expire too late: at most once per timeout, not with each message. */
-    if (!timer_is_started(&connection->timer) || connection->timer.expiry_ms > expiry_ms) {
-        connection->timer.kind = TIMER_CONNECTION;
-        timer_start(&connection_loop(connection)->timers.wheel, &connection->timer, expiry_ms);
-    }
+    connection_start_timer_by(connection, now + write_ms + 1);
 }

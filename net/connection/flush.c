@@ -138,6 +138,8 @@ static void connection_settle(jd_tcp_connection *connection)
 {
     if (connection_take_todo(connection, TODO_WATERMARK))
         connection_invoke_watermark(connection);
+    if (connection_take_todo(connection, TODO_PEER_GONE))
+        connection_invoke_peer_gone(connection);
     if (connection_take_todo(connection, TODO_WRITE_COMPLETE))
         connection_invoke_write_complete(connection);
     if (connection_take_todo(connection, TODO_INPUT))

@@ -3,9 +3,8 @@
 
 #include <jinduo/error.h>
 
-/* For every state but DISCONNECTING, which other threads set too. Release order is enough: no agreement between
- * threads pairs one of these states with another variable. */
-static void connection_set_state(jd_tcp_connection *connection, enum connection_state state)
+/* Release order is enough: no agreement between threads pairs one of these states with another variable. */
+void connection_set_state(jd_tcp_connection *connection, enum connection_state state)
 {
     atomic_store_explicit(&connection->state, (uint8_t)state, memory_order_release);
 }
@@ -21,7 +20,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     if (connection != NULL) {
         connection->stream.loop = loop;
         connection->stream.socket = SOCKET_NONE;
-        connection->stream.is_local = peer->family == AF_UNIX;
+        connection->stream.flags = peer->family == AF_UNIX ? STREAM_LOCAL : 0;
         connection->profile = profile;
         connection->peer = *peer;
         atomic_fetch_add_explicit(&profile->references, 1, memory_order_relaxed);
@@ -64,7 +63,6 @@ static enum close_reason connection_reason_of(const jd_tcp_connection *connectio
         return connection->flags & CONNECTION_PEER_ENDED && !(connection->flags & CONNECTION_FIN_SENT) ? CLOSED_BY_PEER
                                                                                                        : CLOSED_LOCALLY;
     case JD_ECONNRESET:
-    case JD_EPIPE: /* a send after the peer's RST */
         return CLOSED_BY_RESET;
     case JD_ENOMEM:
         return CLOSED_NO_MEMORY;
@@ -82,6 +80,10 @@ void connection_begin_close_for(jd_tcp_connection *connection, int error, enum c
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
+    if (connection_state(connection) >= CONNECTION_BROKEN) { /* the first error counts */
+        error = connection_first_error(connection);
+        reason = connection_reason_of(connection, error);
+    }
     connection_set_state(connection, CONNECTION_CLOSING);
     connection->error = (int16_t)error; /* errno's values are below 4096 (errno(3), the kernel's MAX_ERRNO) */
     connection->close_reason = (uint8_t)reason;
@@ -96,10 +98,18 @@ bool connection_set_disconnecting(jd_tcp_connection *connection)
     return atomic_compare_exchange_strong(&connection->state, &connected, CONNECTION_DISCONNECTING);
 }
 
+bool connection_begin_disconnecting(jd_tcp_connection *connection, enum connection_command command)
+{
+    return connection_set_disconnecting(connection) ||
+           (command == COMMAND_CLOSE_AFTER_OUTPUT && connection_state(connection) == CONNECTION_DISCONNECTING);
+}
+
 /* Sends the FIN, or closes if the peer's FIN has come, once no output is left: neither in the queue nor reserved by
  * other threads, whose sends have been accepted. */
 void connection_finish_output(jd_tcp_connection *connection)
 {
+    if (connection_state(connection) < CONNECTION_CLOSING && connection->flags & CONNECTION_DISCARDS_INPUT)
+        connection_discard_input(connection);
     if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)
         return;
     if (output_queue_bytes(&connection->stream.output) > 0) {
@@ -114,11 +124,17 @@ void connection_finish_output(jd_tcp_connection *connection)
         connection_begin_close(connection, 0);
         return;
     }
-    connection->flags |= CONNECTION_FIN_SENT;
     connection_loop(connection)->ops->stream->shutdown_write(&connection->stream);
+    if (connection_state(connection) != CONNECTION_DISCONNECTING)
+        return; /* broken: no FIN was sent */
+    connection->flags |= CONNECTION_FIN_SENT;
+    if (connection->flags & CONNECTION_DISCARDS_INPUT)
+        connection_start_linger(connection);
     /* Closing now might send RST and cost the peer bytes that it has not read (stream_ops.close): wait for its FIN. */
-    if (connection->flags & CONNECTION_CLOSE_DRAINED)
+    else if (connection->flags & CONNECTION_CLOSE_DRAINED) {
+        connection->linger_ms = 0; /* the owner has a deadline of its own */
         connection_discard_input(connection);
+    }
 }
 
 void connection_peer_ended(jd_tcp_connection *connection)
@@ -133,8 +149,15 @@ void connection_peer_ended(jd_tcp_connection *connection)
         return;
     }
     /* Without a half-close callback, nothing would ever close the connection. */
-    if (profile->allow_half_open && profile->on_half_close != NULL) {
+    if (profile->allow_half_open && profile->on_half_close != NULL &&
+        !(connection->flags & CONNECTION_DISCARDS_INPUT)) {
         profile->on_half_close(connection, profile->on_half_close_arg);
+        if (connection_state(connection) >= CONNECTION_BROKEN)
+            connection_begin_close(connection, 0);
+        return;
+    }
+    if (connection_state(connection) >= CONNECTION_BROKEN) {
+        connection_begin_close(connection, 0);
         return;
     }
     connection_set_disconnecting(connection);
@@ -144,11 +167,6 @@ void connection_peer_ended(jd_tcp_connection *connection)
 void connection_close_stream(jd_tcp_connection *connection)
 {
     connection_loop(connection)->ops->stream->close(&connection->stream, connection->flags & CONNECTION_RESET);
-}
-
-void stream_failed(struct stream *stream, int error)
-{
-    connection_begin_close(connection_of_stream(stream), error);
 }
 
 void stream_closed(struct stream *stream)
@@ -183,7 +201,22 @@ void connection_invoke_down(jd_tcp_connection *connection)
     jd_tcp_connection_unref(connection);
 }
 
-void connection_execute_command(jd_tcp_connection *connection, enum connection_command command)
+/* The input is discarded at the turn's end: a message callback may be reading it. */
+static void connection_close_after_output(jd_tcp_connection *connection, uint32_t linger_ms)
+{
+    if (connection_state(connection) >= CONNECTION_BROKEN) {
+        connection_begin_close(connection, 0);
+        return;
+    }
+    connection->flags |= CONNECTION_DISCARDS_INPUT;
+    connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
+    connection->linger_ms = linger_ms;
+    if (connection->flags & CONNECTION_FIN_SENT)
+        connection_start_linger(connection);
+    connection_touch(connection, TODO_FINISH);
+}
+
+void connection_execute_command(jd_tcp_connection *connection, enum connection_command command, uint32_t linger_ms)
 {
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
@@ -195,6 +228,9 @@ void connection_execute_command(jd_tcp_connection *connection, enum connection_c
     case COMMAND_FINISH:
         connection_touch(connection, TODO_FINISH);
         break;
+    case COMMAND_CLOSE_AFTER_OUTPUT:
+        connection_close_after_output(connection, linger_ms);
+        break;
     case COMMAND_RESET:
         connection->flags |= CONNECTION_RESET;
         connection_begin_close(connection, 0);
@@ -205,29 +241,41 @@ void connection_execute_command(jd_tcp_connection *connection, enum connection_c
     }
 }
 
-static int connection_give_command(jd_tcp_connection *connection, enum connection_command command)
+static int connection_give_command(jd_tcp_connection *connection, enum connection_command command, uint32_t linger_ms)
 {
+    bool disconnects = command == COMMAND_SHUTDOWN || command == COMMAND_CLOSE_AFTER_OUTPUT;
+
     if (!event_loop_is_in_loop_thread(connection_loop(connection)))
-        return connection_post_command(connection, command);
-    if (command == COMMAND_SHUTDOWN && !connection_set_disconnecting(connection))
+        return connection_post_command(connection, command, linger_ms);
+    if (disconnects && !connection_begin_disconnecting(connection, command))
         return JD_ENOTCONN;
-    connection_execute_command(connection, command);
+    connection_execute_command(connection, command, linger_ms);
     return 0;
 }
 
 int jd_tcp_connection_shutdown(jd_tcp_connection *connection)
 {
-    return connection_give_command(connection, COMMAND_SHUTDOWN);
+    return connection_give_command(connection, COMMAND_SHUTDOWN, 0);
 }
 
 int jd_tcp_connection_close(jd_tcp_connection *connection)
 {
-    return connection_give_command(connection, COMMAND_CLOSE);
+    return connection_give_command(connection, COMMAND_CLOSE, 0);
 }
 
 int jd_tcp_connection_reset(jd_tcp_connection *connection)
 {
-    return connection_give_command(connection, COMMAND_RESET);
+    return connection_give_command(connection, COMMAND_RESET, 0);
+}
+
+int jd_tcp_connection_close_after_output(jd_tcp_connection *connection, uint32_t linger_ms)
+{
+    enum { LINGER_DEFAULT_MS = 5000 };
+
+    if (linger_ms > CONNECTION_TIMEOUT_MAX_MS)
+        return JD_EINVAL;
+    return connection_give_command(connection, COMMAND_CLOSE_AFTER_OUTPUT,
+                                   linger_ms > 0 ? linger_ms : LINGER_DEFAULT_MS);
 }
 
 /* ---- queries ---- */
@@ -236,12 +284,12 @@ bool jd_tcp_connection_is_connected(const jd_tcp_connection *connection)
 {
     enum connection_state state = connection_state(connection);
 
-    return state == CONNECTION_CONNECTED || state == CONNECTION_DISCONNECTING;
+    return state >= CONNECTION_CONNECTED && state < CONNECTION_CLOSING;
 }
 
 int jd_tcp_connection_error(const jd_tcp_connection *connection)
 {
-    return connection_state(connection) >= CONNECTION_CLOSING ? connection->error : 0;
+    return connection_state(connection) >= CONNECTION_BROKEN ? connection_first_error(connection) : 0;
 }
 
 void jd_tcp_connection_set_context(jd_tcp_connection *connection, void *context, void (*destructor)(void *))
@@ -289,7 +337,7 @@ int jd_tcp_connection_native_handle(jd_tcp_connection *connection, jd_socket *ha
 {
     if (connection->stream.socket == SOCKET_NONE)
         return JD_ENOTCONN;
-    connection->stream.shared_descriptor = true;
+    connection->stream.flags |= STREAM_SHARED_DESCRIPTOR;
     *handle = connection->stream.socket;
     return 0;
 }

@@ -1,6 +1,7 @@
 /* The internals of a connection, shared by the files of net/connection/ and used by net/server/ and net/client/.
  *
  * - tcp_connection.c: the states, from open to down
+ * - connection_failure.c: the end of a connection that is broken, while input is left
  * - connection_input.c, connection_codec.c: received bytes and frames, delivered to callbacks
  * - connection_output.c, connection_send_reference.c: output, appended to the output queue
  * - connection_remote.c: commands and sends from other threads
@@ -53,6 +54,8 @@ struct connection_profile {
     void *on_write_complete_arg;
     jd_half_close_callback on_half_close;
     void *on_half_close_arg;
+    jd_peer_gone_callback on_peer_gone;
+    void *on_peer_gone_arg;
     jd_watermark_callback on_high_watermark;
     void *on_high_watermark_arg;
     jd_watermark_callback on_low_watermark;
@@ -132,6 +135,8 @@ enum connection_state {
     CONNECTION_ACCEPTED,
     CONNECTION_CONNECTED,     /* up: the connection callback is about to run, or has run */
     CONNECTION_DISCONNECTING, /* sends what is queued, then FIN; further sends are refused */
+    CONNECTION_BROKEN,        /* nothing more can be sent; input that has arrived is still delivered, then it closes */
+    CONNECTION_FAILED,        /* as BROKEN, and nothing more is received: it closes when the input is delivered */
     CONNECTION_CLOSING,       /* the engine's close is pending (TODO_CLOSE) or in flight */
     CONNECTION_DISCONNECTED,  /* down: the connection callback is about to run, or has run */
 };
@@ -145,6 +150,7 @@ enum {
     TODO_CLOSE = 16,         /* let the engine close the stream */
     TODO_DOWN = 32,          /* invoke the connection callback: down */
     TODO_WATERMARK = 64,     /* invoke a watermark callback if the output has crossed that watermark */
+    TODO_PEER_GONE = 128,    /* invoke the peer-gone callback, if reading is paused */
 };
 
 /* Of flags. */
@@ -155,7 +161,7 @@ enum {
     CONNECTION_END_DEFERRED = 8,        /* the peer's FIN has arrived and waits for the input before it */
     CONNECTION_PEER_ENDED = 16,         /* the peer's FIN has been processed */
     CONNECTION_FIN_SENT = 32,           /* this side has sent its FIN */
-    CONNECTION_CLOSE_DRAINED = 64,      /* closed by its owner: after the FIN, input is discarded */
+    CONNECTION_CLOSE_DRAINED = 64,      /* closes after its output: behind the FIN, input is discarded */
     CONNECTION_RESET = 128,             /* close with RST */
     CONNECTION_UP = 256,                /* the connection came up; stays set */
     CONNECTION_DISCARDS_INPUT = 512,    /* input is dropped; only the peer's FIN counts */
@@ -164,6 +170,7 @@ enum {
     CONNECTION_AWAITS_FIRST_MESSAGE = 4096, /* first_message_timeout_ms is running */
     CONNECTION_REPORTED_ABOVE = 8192,       /* the last watermark reported to the user was the high one */
     CONNECTION_SPARED = 16384,              /* its pending output was left out of one early flush (flush.c) */
+    CONNECTION_REPORTED_GONE = 32768,       /* the peer-gone callback has been invoked */
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT | CONNECTION_PAUSED_FOR_TURN,
 };
 
@@ -179,9 +186,12 @@ struct jd_tcp_connection {
     _Atomic uint8_t state;
     uint8_t todo;
     uint16_t flags;
-    /* The bytes in the kernel that were unacknowledged when a timeout seemed due, + 1; 0: nothing noted since the last
-     * send (connection_timeouts.c). */
-    uint32_t unacknowledged_note;
+    union {
+        /* Until BROKEN: the bytes in the kernel that were unacknowledged when a timeout seemed due, + 1; 0: nothing noted
+         * since the last send (connection_timeouts.c). */
+        uint32_t unacknowledged_note;
+        uint32_t broken_bytes; /* from BROKEN on: bytes received since then */
+    };
     uint32_t received_ms, sent_ms; /* of the last receive and send, by the loop's clock; differences hold for 2^31 ms */
     _Atomic(void *) context;
 
@@ -193,10 +203,14 @@ struct jd_tcp_connection {
     struct peer_address peer;
     union {
         struct {
-            int16_t error;        /* from CLOSING on */
-            uint8_t close_reason; /* enum close_reason */
+            int16_t error;        /* from BROKEN on: the first error; JD_EPIPE: see connection_first_error */
+            uint8_t close_reason; /* enum close_reason; from CLOSING on */
         };
-        uint32_t up_ms; /* until CLOSING: when the connection came up */
+        uint32_t up_ms; /* while the first message is awaited: when the connection came up */
+
+        /* While input is discarded: how long to wait for the peer's FIN behind ours; from our FIN on: until when. 0: no
+         * limit. */
+        uint32_t linger_ms;
     };
     _Atomic uint32_t references;
 };
@@ -219,6 +233,17 @@ static inline enum connection_state connection_state(const jd_tcp_connection *co
     return (enum connection_state)atomic_load_explicit(&connection->state, memory_order_relaxed);
 }
 
+/* What a connection is asked to do, also by other threads. */
+enum connection_command {
+    COMMAND_SEND,
+    COMMAND_SEND_REFERENCE,
+    COMMAND_SHUTDOWN,
+    COMMAND_CLOSE,
+    COMMAND_CLOSE_AFTER_OUTPUT,
+    COMMAND_RESET,
+    COMMAND_FINISH, /* check again whether the output is drained: a reservation was withdrawn */
+};
+
 /* ---- tcp_connection.c ---- */
 
 /* Creates a connection on a connected socket, starts its stream and invokes the connection callback (up). Takes a
@@ -234,8 +259,15 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
 void connection_begin_close(jd_tcp_connection *connection, int error);
 void connection_begin_close_for(jd_tcp_connection *connection, int error, enum close_reason reason);
 
+/* For every state but DISCONNECTING, which other threads set too. */
+void connection_set_state(jd_tcp_connection *connection, enum connection_state state);
+
 /* Changes the state from CONNECTED to DISCONNECTING. Returns false if the state was another. From any thread. */
 bool connection_set_disconnecting(jd_tcp_connection *connection);
+
+/* For COMMAND_SHUTDOWN, which is refused after another, and COMMAND_CLOSE_AFTER_OUTPUT, which is not: changes the state to
+ * DISCONNECTING. Returns false if the command is refused. From any thread. */
+bool connection_begin_disconnecting(jd_tcp_connection *connection, enum connection_command command);
 
 /* Processes the peer's FIN, when all input before it has been delivered: invokes the half-close callback, or begins to
  * finish the output and close. */
@@ -246,11 +278,20 @@ void connection_peer_text(const jd_tcp_connection *connection, char *text);
 
 /* The remaining steps of settling, in their order; each does nothing when the state no longer asks for it. */
 void connection_invoke_watermark(jd_tcp_connection *connection);      /* connection_output.c */
+void connection_invoke_peer_gone(jd_tcp_connection *connection);      /* connection_failure.c */
 void connection_invoke_write_complete(jd_tcp_connection *connection); /* connection_output.c */
 void connection_deliver_deferred(jd_tcp_connection *connection);      /* connection_input.c; also resumes reading */
 void connection_finish_output(jd_tcp_connection *connection);         /* DISCONNECTING and drained: FIN, or close */
 void connection_close_stream(jd_tcp_connection *connection);
 void connection_invoke_down(jd_tcp_connection *connection); /* gives the library's reference back */
+
+/* ---- connection_failure.c ---- */
+
+/* The error with which a connection that is BROKEN or later goes down. */
+int connection_first_error(const jd_tcp_connection *connection);
+
+/* Nothing more can be sent or received (FAILED): closes now, or when the input has been delivered. */
+void connection_fail(jd_tcp_connection *connection, int error);
 
 /* ---- flush.c ---- */
 
@@ -278,16 +319,23 @@ void connection_start_timeouts(jd_tcp_connection *connection);
 /* The timer has expired: closes with JD_ETIMEDOUT, or invokes the heartbeat callback, and starts the timer again. */
 void connection_check_timeouts(jd_tcp_connection *connection);
 
+/* This side's FIN was sent, and input is discarded: linger_ms starts now. */
+void connection_start_linger(jd_tcp_connection *connection);
+
 /* Output was queued on an empty queue: write_timeout_ms starts now. */
 void connection_start_write_timeout(jd_tcp_connection *connection);
 
 /* ---- connection_input.c ---- */
 
-/* Whether input may be delivered to the user now: not closing and not paused. */
+/* Whether input may be delivered to the user now: not closing, not paused and not discarded. */
 static inline bool connection_may_deliver(const jd_tcp_connection *connection)
 {
-    return connection_state(connection) < CONNECTION_CLOSING && !(connection->flags & CONNECTION_ANY_PAUSE);
+    return connection_state(connection) < CONNECTION_CLOSING &&
+           !(connection->flags & (CONNECTION_ANY_PAUSE | CONNECTION_DISCARDS_INPUT));
 }
+
+/* Whether the end of input (the peer's FIN or a failure) must wait, because the input before it is going to be delivered. */
+bool connection_end_is_deferred(const jd_tcp_connection *connection);
 
 /* Copies bytes behind the unconsumed input. Returns false when there is no memory: then the connection is closing. */
 bool connection_append_input(jd_tcp_connection *connection, const void *data, size_t length);
@@ -302,6 +350,9 @@ void connection_drop_empty_input(jd_tcp_connection *connection);
 /* Ends one kind of pause: CONNECTION_PAUSED or CONNECTION_PAUSED_BY_OUTPUT. The input that is left is delivered, and
  * reading resumed, at the turn's end. */
 void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
+
+/* Output has left the queue, or was dropped: reports the fall to the low watermark, and ends the pause above it. */
+void connection_sink_to_watermark(jd_tcp_connection *connection); /* connection_output.c */
 
 /* Drops the input from now on, until the peer's FIN. */
 void connection_discard_input(jd_tcp_connection *connection);
@@ -333,19 +384,10 @@ void connection_return_borrowed(jd_tcp_connection *connection, const struct bloc
 
 /* ---- connection_remote.c: from threads other than the loop's ---- */
 
-/* What another thread asks the connection's loop to do. */
-enum connection_command {
-    COMMAND_SEND,
-    COMMAND_SEND_REFERENCE,
-    COMMAND_SHUTDOWN,
-    COMMAND_CLOSE,
-    COMMAND_RESET,
-    COMMAND_FINISH, /* check again whether the output is drained: a reservation was withdrawn */
-};
-
-/* Queues command (not a send). Returns 0, also when the connection or its loop is gone; JD_ENOMEM; for COMMAND_SHUTDOWN
- * JD_ENOTCONN unless the connection is CONNECTED. */
-int connection_post_command(jd_tcp_connection *connection, enum connection_command command);
+/* Queues command (not a send). linger_ms: of COMMAND_CLOSE_AFTER_OUTPUT. Returns 0, also when the connection or its loop
+ * is gone; JD_ENOMEM; for COMMAND_SHUTDOWN and COMMAND_CLOSE_AFTER_OUTPUT JD_ENOTCONN if the connection is not in a state
+ * for it (connection_begin_disconnecting). */
+int connection_post_command(jd_tcp_connection *connection, enum connection_command command, uint32_t linger_ms);
 
 /* Queues a copy of the parts, length bytes in total. Returns what jd_tcp_connection_send returns. */
 int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
@@ -356,7 +398,7 @@ int connection_post_reference(jd_tcp_connection *connection, const struct output
                               size_t counted_bytes);
 
 /* tcp_connection.c, in the loop's thread: executes a command that is not a send. */
-void connection_execute_command(jd_tcp_connection *connection, enum connection_command command);
+void connection_execute_command(jd_tcp_connection *connection, enum connection_command command, uint32_t linger_ms);
 
 /* ---- connection_reference.c ---- */
 

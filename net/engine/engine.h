@@ -35,20 +35,22 @@ struct stream_ops {
     /* Starts receiving on an adopted stream. Returns 0 or a negative error; after an error only close may be called. */
     int (*start)(struct stream *stream);
 
-    /* pause stops receiving; resume continues. While paused, the engine still reports errors, and the bytes that the
-     * kernel had handed over before the pause took effect. */
+    /* pause stops receiving; resume continues. While paused, the engine still reports a broken connection
+     * (stream_output_failed), that the peer's FIN is there (stream_end_seen), and what the kernel had handed over before
+     * the pause took effect. */
     void (*pause)(struct stream *stream);
     void (*resume)(struct stream *stream);
 
     /* Sends the output queue: as many bytes as the kernel takes now, the rest when the socket is writable again. Called
      * after each addition to the queue. Bytes in memory (output_queue_pieces) and ranges of files
-     * (output_queue_first_file, stream_read_file) are sent in the queue's order. A file that ends too early fails the
-     * stream with JD_ENODATA. Reports stream_sent and stream_failed, from inside or later. The kernel may read the
-     * queue's blocks until stream_sent for their bytes, or until stream_closed: neither blocks nor bytes may change
-     * before. */
+     * (output_queue_first_file, stream_read_file) are sent in the queue's order. A file that ends too early is a failed
+     * send: JD_ENODATA. Reports stream_sent and stream_output_failed, from inside or later. The kernel may read the
+     * queue's blocks until stream_sent for their bytes, stream_output_failed or stream_closed: neither blocks nor bytes
+     * may change before. */
     void (*flush)(struct stream *stream);
 
-    /* Half-closes the connection (sends FIN). The output queue must be empty. */
+    /* Half-closes the connection (sends FIN). The output queue must be empty. Reports stream_output_failed from inside if
+     * the connection is broken. */
     void (*shutdown_write)(struct stream *stream);
 
     /* Cancels the operations in flight and closes the socket. Must not be called from inside a report.
@@ -154,12 +156,16 @@ struct stream {
     struct stream *engine_next; /* engine's: link of its lists */
     void *engine_data;          /* engine's */
     socket_handle socket;       /* SOCKET_NONE before adopt and after close */
-    uint16_t engine_flags;      /* engine's */
+    uint32_t flags;             /* of enum stream_flag; the other bits are the engine's */
+    struct output_queue output; /* bytes to be sent; changed above the seam only */
+};
+
+enum stream_flag {
+    STREAM_LOCAL = 1 << 30, /* a Unix-domain socket; set before adopt */
+
     /* The user has got the descriptor and may have duplicated it. The duplicate keeps the socket open after close: so
      * close must send FIN itself and remove the socket from epoll. */
-    bool shared_descriptor;
-    bool is_local;              /* a Unix-domain socket; set before adopt */
-    struct output_queue output; /* bytes to be sent; changed above the seam only */
+    STREAM_SHARED_DESCRIPTOR = 1 << 29,
 };
 
 struct listener {

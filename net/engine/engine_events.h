@@ -82,8 +82,18 @@ int stream_read_file(struct stream *stream, size_t most);
 int stream_begin_read(struct stream *stream, size_t most, jd_iovec *room);
 int stream_end_read(struct stream *stream, ssize_t count);
 
-/* Reports that the connection is broken: the connection will call close, and the engine waits for that. Repeated
- * reports are ignored. */
+/* Reports that the peer's FIN has arrived while the stream is paused: stream_ended follows behind its bytes, when the
+ * stream is resumed. */
+void stream_end_seen(struct stream *stream);
+
+/* Reports that nothing more can be sent, and that nothing uses the output queue any more: it is emptied inside.
+ * JD_EPIPE: the peer's FIN came before. The engine goes on receiving what the kernel has of input, and what is behind the
+ * last byte: stream_ended or stream_failed. Later reports of this kind, and of stream_failed, do not change the error. */
+void stream_output_failed(struct stream *stream, int error);
+
+/* Reports that nothing more can be received or sent: all bytes that arrived before have been reported. The connection
+ * will call close, and the engine waits for that. Before this call, or as soon as nothing uses the output queue, the engine
+ * reports stream_output_failed. */
 void stream_failed(struct stream *stream, int error);
 
 /* Reports the end of close (stream_ops.close): nothing of the stream is in use any more. */

@@ -12,7 +12,19 @@ int socket_stream_shutdown_write(const struct stream *stream)
 
     /* The socket was connected, so ENOTCONN means a reset. SO_ERROR need not report it: another call on the socket may
      * have fetched and cleared the error. */
-    return result == JD_ENOTCONN ? JD_ECONNRESET : result;
+    if (result == JD_ENOTCONN) {
+        int error = socket_error(stream->socket);
+        return error < 0 ? error : JD_ECONNRESET;
+    }
+    return result;
+}
+
+bool socket_stream_end_input(const struct stream *stream)
+{
+    int result = socket_shutdown_read(stream->socket);
+
+    return result == 0 ||
+           result == JD_ENOTCONN; /* of a broken connection: there is an end, and a receive that waits wakes */
 }
 
 /* Sends from the file that is first in the output queue. Returns the bytes sent, perhaps 0, or a negative error. */
@@ -81,7 +93,7 @@ void socket_stream_close(struct stream *stream, bool reset)
 {
     if (reset)
         socket_reset_on_close(stream->socket);
-    else if (stream->shared_descriptor)
+    else if (has_flag(stream, STREAM_SHARED_DESCRIPTOR))
         socket_shutdown_write(stream->socket); /* close sends no FIN while a duplicate of the descriptor is open */
     socket_close(stream->socket);
     stream->socket = SOCKET_NONE;

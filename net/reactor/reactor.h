@@ -5,7 +5,7 @@
  * - reactor_acceptor.c: listening sockets
  * - reactor_connector.c: connecting sockets
  *
- * An edge is reported once. So what it means is stored until it has been used (engine_flags), and work that no further
+ * An edge is reported once. So what it means is stored until it has been used (stream.flags), and work that no further
  * edge will report waits on ready lists, which each turn serves.
  *
  * Thread rule: the loop's thread only, except as engine.h says (wake, unlisten with engine NULL). */

@@ -14,10 +14,12 @@ enum {
     STREAM_MAY_SEND = 16,   /* has used up its send budget and has more output */
     STREAM_UNSURE = 32,     /* a short receive does not mean that the kernel has no more input */
     STREAM_ENDED = 64,      /* the peer's FIN has been reported */
-    STREAM_FAILED = 128,    /* the failure has been reported */
+    STREAM_FAILED = 128,    /* nothing more can be received: reported */
     STREAM_CLOSED = 256,    /* the socket is closed; on the ready list it is reported when its place comes */
     STREAM_REGISTERED = 512,
     STREAM_WATCHES_OUTPUT = 1024, /* registered for EPOLLOUT */
+    STREAM_OUTPUT_FAILED = 2048,  /* nothing more can be sent: reported */
+    STREAM_END_SEEN = 4096,       /* the peer's FIN is there, perhaps behind bytes */
 };
 
 /* A range of a file may use so many budgets (stream_send_next_budget). */
@@ -35,7 +37,7 @@ int reactor_adopt(struct engine *engine, struct stream *stream, socket_handle so
 {
     stream->socket = socket;
     /* On a Unix-domain socket, a receive ends early where descriptors were sent along (unix(7), SCM_RIGHTS). */
-    stream->engine_flags = stream->is_local ? STREAM_WRITABLE | STREAM_UNSURE : STREAM_WRITABLE;
+    set_flag(stream, has_flag(stream, STREAM_LOCAL) ? STREAM_WRITABLE | STREAM_UNSURE : STREAM_WRITABLE);
     return 0;
 }
 
@@ -67,6 +69,8 @@ static void stream_put_on_ready_list(struct stream *stream, unsigned why)
 static void stream_pause(struct stream *stream)
 {
     set_flag(stream, STREAM_PAUSED);
+    if (has_flag(stream, STREAM_END_SEEN) && !has_flag(stream, STREAM_ENDED))
+        stream_end_seen(stream);
 }
 
 /* The ready list, because no new edge reports bytes that arrived during the pause. */
@@ -78,13 +82,39 @@ static void stream_resume(struct stream *stream)
     stream_put_on_ready_list(stream, STREAM_MAY_RECEIVE);
 }
 
-/* ---- receiving ---- */
+/* ---- failing ---- */
 
+static void stream_report_output_failed(struct stream *stream, int error)
+{
+    if (has_flag(stream, STREAM_OUTPUT_FAILED))
+        return;
+    set_flag(stream, STREAM_OUTPUT_FAILED);
+    stream_output_failed(stream, error);
+}
+
+/* Nothing more can be received or sent. */
 static void stream_fail(struct stream *stream, int error)
 {
+    if (has_flag(stream, STREAM_FAILED))
+        return;
     set_flag(stream, STREAM_FAILED);
+    stream_report_output_failed(stream, error);
     stream_failed(stream, error);
 }
+
+/* Nothing more can be sent: receiving goes on up to the end. */
+static void stream_fail_output(struct stream *stream, int error)
+{
+    if (has_flag(stream, STREAM_ENDED) || !socket_stream_end_input(stream)) {
+        stream_fail(stream, error);
+        return;
+    }
+    stream_report_output_failed(stream, error);
+    set_flag(stream, STREAM_UNSURE);
+    stream_put_on_ready_list(stream, STREAM_MAY_RECEIVE);
+}
+
+/* ---- receiving ---- */
 
 static bool stream_may_receive(const struct stream *stream)
 {
@@ -112,7 +142,7 @@ static size_t stream_receive_once(struct reactor *reactor, struct stream *stream
         stream_received(stream, &reactor->block);
         return drained ? 0 : (size_t)received;
     }
-    if (!stream->is_local)
+    if (!has_flag(stream, STREAM_LOCAL))
         clear_flag(stream, STREAM_UNSURE);
     if (received == 0) {
         set_flag(stream, STREAM_ENDED);
@@ -157,7 +187,7 @@ static void stream_wait_for_output_edge(struct stream *stream)
     if (result == 0)
         set_flag(stream, STREAM_WATCHES_OUTPUT);
     else
-        stream_fail(stream, result);
+        stream_fail_output(stream, result);
 }
 
 /* Sends until the kernel accepts no more (EAGAIN), as only then an edge will report that it accepts more; or until the
@@ -165,13 +195,13 @@ static void stream_wait_for_output_edge(struct stream *stream)
 static void stream_send_output(struct stream *stream, size_t budget)
 {
     while (output_queue_bytes(&stream->output) > 0 && has_flag(stream, STREAM_WRITABLE) &&
-           !has_flag(stream, STREAM_FAILED | STREAM_CLOSED)) {
+           !has_flag(stream, STREAM_OUTPUT_FAILED | STREAM_CLOSED)) {
         ssize_t sent = socket_stream_send(stream, budget);
 
         if (sent == JD_EAGAIN) {
             stream_wait_for_output_edge(stream);
         } else if (sent < 0) {
-            stream_fail(stream, (int)sent);
+            stream_fail_output(stream, (int)sent);
         } else {
             stream_sent(stream, (size_t)sent);
             if ((size_t)sent >= budget && output_queue_bytes(&stream->output) > 0) {
@@ -203,10 +233,10 @@ static void stream_send_next_budget(struct stream *stream)
 
 static void stream_shutdown_write(struct stream *stream)
 {
-    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shutdown_write(stream);
+    int result = has_flag(stream, STREAM_OUTPUT_FAILED) ? 0 : socket_stream_shutdown_write(stream);
 
     if (result < 0)
-        stream_fail(stream, result);
+        stream_fail_output(stream, result);
 }
 
 /* ---- the ready list ---- */
@@ -219,7 +249,7 @@ unsigned reactor_run_ready(struct reactor *reactor)
     reactor->ready_first = NULL;
     reactor->ready_link = &reactor->ready_first;
     for (struct stream *next; stream != NULL; stream = next, count++) {
-        unsigned why = stream->engine_flags;
+        unsigned why = stream->flags;
         next = stream->engine_next;
         clear_flag(stream, STREAM_READY | STREAM_MAY_RECEIVE | STREAM_MAY_SEND);
         if (why & STREAM_CLOSED)
@@ -234,6 +264,17 @@ unsigned reactor_run_ready(struct reactor *reactor)
 
 /* ---- events ---- */
 
+/* The stream is paused or has ended, so it is not received from: reset and FIN are noticed here. */
+static void stream_notice_end(struct stream *stream, uint32_t events)
+{
+    int error = events & EPOLLERR ? socket_error(stream->socket) : 0;
+
+    if (error < 0)
+        stream_fail_output(stream, error);
+    else if (has_flag(stream, STREAM_END_SEEN) && !has_flag(stream, STREAM_ENDED))
+        stream_end_seen(stream);
+}
+
 void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32_t events)
 {
     if (has_flag(stream, STREAM_FAILED | STREAM_CLOSED))
@@ -243,16 +284,12 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
         stream_flush(stream);
     }
     if (events & events_unsure)
-        set_flag(stream, STREAM_UNSURE);
+        set_flag(stream, events & (EPOLLRDHUP | EPOLLHUP) ? STREAM_UNSURE | STREAM_END_SEEN : STREAM_UNSURE);
     /* A stream that is on the ready list for receiving has used its budget in this turn, or is served in the next. */
     if (events & (EPOLLIN | events_unsure) && !has_flag(stream, STREAM_MAY_RECEIVE))
         stream_receive(reactor, stream);
-    /* A stream that is paused or has ended is not received from: a reset is still reported. */
-    if (events & EPOLLERR && !stream_may_receive(stream) && !has_flag(stream, STREAM_FAILED)) {
-        int error = socket_error(stream->socket);
-        if (error < 0)
-            stream_fail(stream, error);
-    }
+    if (events & events_unsure && !stream_may_receive(stream) && !has_flag(stream, STREAM_OUTPUT_FAILED))
+        stream_notice_end(stream, events);
 }
 
 /* ---- close ---- */
@@ -261,11 +298,11 @@ static void stream_close(struct stream *stream, bool reset)
 {
     struct reactor *reactor = reactor_of_loop(stream->loop);
 
-    if (!reset && !has_flag(stream, STREAM_FAILED))
+    if (!reset && !has_flag(stream, STREAM_OUTPUT_FAILED))
         socket_stream_prepare_close(stream, has_flag(stream, STREAM_ENDED));
     /* close(2) removes the socket from the poller, unless a duplicate of the descriptor exists (epoll(7), question
      * 6). */
-    if (stream->shared_descriptor && has_flag(stream, STREAM_REGISTERED))
+    if (has_flag(stream, STREAM_SHARED_DESCRIPTOR) && has_flag(stream, STREAM_REGISTERED))
         poller_remove(&reactor->poller, stream->socket);
     socket_stream_close(stream, reset);
     set_flag(stream, STREAM_CLOSED);

@@ -1,7 +1,8 @@
 /* The Proactor: an engine (net/engine/engine.h) over a backend (proactor/backend.h).
  *
  *   proactor_engine.c          the loop side: life, wait, and the dispatch of completions
- *   proactor_receive.c         streams: receiving, and noticing errors
+ *   proactor_receive.c         streams: receiving
+ *   proactor_failure.c         streams: noticing that the peer has gone, and failing
  *   proactor_receive_budget.c  streams: the bytes that are delivered in a turn
  *   proactor_send.c            streams: sending, and closing
  *   proactor_zero_copy.c       streams: sends whose memory the kernel reads itself

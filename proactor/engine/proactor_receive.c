@@ -36,7 +36,8 @@ static int stream_submit_watch(struct proactor_engine *proactor, struct stream *
         .opcode = OPCODE_POLL_MULTISHOT,
         .token = stream_completion_token(stream, COMPLETES_WATCH),
         .fd = stream->socket,
-        .poll_events = READY_ERROR | READY_HANGUP,
+        .poll_events =
+            has_flag(stream, STREAM_ENDED) ? READY_ERROR | READY_HANGUP : READY_ERROR | READY_HANGUP | READY_PEER_ENDED,
     };
     int result = proactor_submit(proactor, &request);
 
@@ -64,14 +65,13 @@ static void stream_receive_or_watch(struct proactor_engine *proactor, struct str
             result = stream_submit_receive(proactor, stream);
         else
             stream_list_append(&proactor->receiving.receive_waiters, stream, STREAM_RECEIVE_WAITER);
-    } else if (!has_flag(stream, STREAM_WATCHED)) {
+    } else if (!has_flag(stream, STREAM_WATCHED | STREAM_OUTPUT_FAILED)) {
         result = stream_submit_watch(proactor, stream);
-    } else if (has_flag(stream, STREAM_ERROR_POLLED)) {
-        result = socket_error(stream->socket);
     }
-    clear_flag(stream, STREAM_ERROR_POLLED);
     if (result < 0)
-        stream_fail(stream, result);
+        proactor_fail(stream, result);
+    else
+        proactor_take_polled_error(proactor, stream);
 }
 
 /* Keep FIFO order: otherwise this stream takes each returned block ahead of streams that have waited longer, and
@@ -103,6 +103,8 @@ void proactor_stream_pause(struct stream *stream)
 {
     set_flag(stream, STREAM_PAUSED);
     proactor_cancel_receive(proactor_of_loop(stream->loop), stream);
+    if (has_flag(stream, STREAM_END_SEEN))
+        proactor_notice_end(stream);
 }
 
 /* The poll for errors stays in flight: it costs nothing, and the next pause will need it again. */
@@ -194,8 +196,7 @@ static void stream_report_failure(struct proactor_engine *proactor, struct strea
 {
     if (has_flag(stream, STREAM_BUDGET_DEFERRED))
         proactor_deliver_deferred(proactor, stream);
-    if (!has_flag(stream, STREAM_FAILED))
-        stream_fail(stream, error);
+    proactor_fail(stream, error);
 }
 
 static void stream_deliver_or_defer(struct proactor_engine *proactor, struct stream *stream, struct block **block)
@@ -252,21 +253,26 @@ void proactor_received(struct proactor_engine *proactor, struct stream *stream, 
         return;
     if (!has_flag(stream, STREAM_FAILED | STREAM_ENDED))
         stream_report_received(proactor, stream, completion);
+    /* io_uring's multishot receive does not try again behind the last byte, as only a FIN would be counted as more
+     * (Linux, tcp_inq_hint). This wakes it. */
+    if (has_flag(stream, STREAM_OUTPUT_FAILED) && has_flag(stream, STREAM_RECEIVING) && completion->result > 0)
+        socket_stream_end_input(stream);
     if (!has_flag(stream, STREAM_WATCH_PENDING))
         proactor_receive_or_watch(proactor, stream);
 }
 
-/* The poll may see the FIN too (READY_HANGUP), but the FIN is reported by the receive, behind the bytes that precede
- * it. */
+/* The poll sees the FIN, too, but the FIN is reported by the receive, behind the bytes that precede it. */
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion)
 {
     if (!completion->more)
         clear_flag(stream, STREAM_WATCHED);
     if (proactor_continue_close(proactor, stream))
         return;
-    if (completion->result > 0 && completion->result & READY_ERROR)
+    if (completion->result < 0 && !error_is_transient(completion->result))
+        stream_report_failure(proactor, stream, (int)completion->result);
+    else if (completion->result > 0 && completion->result & READY_ERROR)
         set_flag(stream, STREAM_ERROR_POLLED);
-    if (completion->result < 0 && !error_is_transient(completion->result) && !has_flag(stream, STREAM_FAILED))
-        stream_fail(stream, (int)completion->result);
+    else if (completion->result > 0)
+        proactor_notice_end(stream);
     proactor_receive_or_watch(proactor, stream);
 }

@@ -4,7 +4,6 @@
 int proactor_adopt(struct engine *engine, struct stream *stream, socket_handle socket)
 {
     stream->socket = socket;
-    stream->engine_flags = 0;
     stream->engine_data = NULL;
     return 0;
 }
@@ -92,14 +91,14 @@ static void stream_send_next(struct stream *stream, bool is_rest)
     bool more;
     int count, result;
 
-    if (has_flag(stream, STREAM_SENDING | STREAM_READING | STREAM_FAILED | STREAM_CLOSING) ||
+    if (has_flag(stream, STREAM_SENDING | STREAM_READING | STREAM_OUTPUT_FAILED | STREAM_FAILED | STREAM_CLOSING) ||
         output_queue_bytes(&stream->output) == 0)
         return;
     count = output_queue_pieces(&stream->output, buffers, SEND_PIECES, &total, &more);
     result =
         count > 0 ? stream_submit_send(stream, buffers, count, total, more, is_rest) : stream_submit_file_read(stream);
     if (result < 0)
-        stream_fail(stream, result);
+        proactor_fail_output(stream, result);
 }
 
 static void stream_flush(struct stream *stream)
@@ -111,10 +110,10 @@ static void stream_flush(struct stream *stream)
 
 static void stream_shutdown_write(struct stream *stream)
 {
-    int result = has_flag(stream, STREAM_FAILED) ? 0 : socket_stream_shutdown_write(stream);
+    int result = has_flag(stream, STREAM_OUTPUT_FAILED) ? 0 : socket_stream_shutdown_write(stream);
 
     if (result < 0)
-        stream_fail(stream, result);
+        proactor_fail_output(stream, result);
 }
 
 /* ---- closing ---- */
@@ -127,7 +126,7 @@ static void stream_close_if_idle(struct proactor_engine *proactor, struct stream
 
     if (has_flag(stream, STREAM_OPERATIONS))
         return;
-    if (!reset && !has_flag(stream, STREAM_FAILED))
+    if (!reset && !has_flag(stream, STREAM_OUTPUT_FAILED | STREAM_FAILED))
         socket_stream_prepare_close(stream, has_flag(stream, STREAM_ENDED));
     proactor_limit_zero_copy(proactor, stream);
     socket_stream_close(stream, reset);
@@ -185,6 +184,19 @@ static bool zero_copy_was_refused(int64_t result)
     return result == JD_ENOTSUP || result == JD_ENOMEM;
 }
 
+/* A send or a file read has completed with result: nothing uses the output queue. */
+static void stream_check_output(struct proactor_engine *proactor, struct stream *stream, int result)
+{
+    if (result >= 0 && !has_flag(stream, STREAM_FAILED | STREAM_ERROR_POLLED))
+        return;
+    if (result < 0 && !error_is_transient(result))
+        proactor_fail_output(stream, result);
+    else if (has_flag(stream, STREAM_FAILED))
+        proactor_fail_output(stream, JD_ECONNRESET); /* the failed receive has reported its error */
+    else
+        proactor_take_polled_error(proactor, stream);
+}
+
 void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion,
                    struct block_chain *zero_copy_blocks)
 {
@@ -195,8 +207,8 @@ void proactor_sent(struct proactor_engine *proactor, struct stream *stream, cons
         return;
     if (zero_copy_blocks != NULL && zero_copy_was_refused(completion->result))
         set_flag(stream, STREAM_COPY_ONLY);
-    else if (result < 0 && !error_is_transient(result) && !has_flag(stream, STREAM_FAILED))
-        stream_fail(stream, result);
+    else
+        stream_check_output(proactor, stream, result);
     stream_send_next(stream, true);
 }
 
@@ -207,8 +219,7 @@ void proactor_file_read(struct proactor_engine *proactor, struct stream *stream,
     clear_flag(stream, STREAM_READING);
     if (proactor_continue_close(proactor, stream))
         return;
-    if (result < 0 && !error_is_transient(result) && !has_flag(stream, STREAM_FAILED))
-        stream_fail(stream, result);
+    stream_check_output(proactor, stream, result);
     stream_send_next(stream, true);
 }
 

@@ -12,7 +12,7 @@
 
 #include <jinduo/error.h>
 
-/* Of a stream's engine_flags. */
+/* The engine's bits of stream.flags. */
 enum {
     STREAM_RECEIVING = 1, /* these three: the operation is in flight */
     STREAM_SENDING = 2,
@@ -21,15 +21,17 @@ enum {
     STREAM_RECEIVE_WAITER = 16, /* on one of the lists receive_waiters; or receives after that, without bytes so far */
     STREAM_WATCH_PENDING = 32,  /* on the list ended */
     STREAM_PAUSED = 64,
-    STREAM_ENDED = 128, /* the peer's FIN has been reported */
-    STREAM_FAILED = 256,
+    STREAM_ENDED = 128,  /* the peer's FIN has been reported */
+    STREAM_FAILED = 256, /* nothing more can be received: reported */
     STREAM_CLOSING = 512,
-    STREAM_RESETS = 1024,          /* close sends RST */
-    STREAM_BUDGET_DEFERRED = 2048, /* on the list budget_deferred: has blocks beyond its budget */
-    STREAM_END_DEFERRED = 4096,    /* the FIN came behind deferred blocks */
-    STREAM_ERROR_POLLED = 8192,    /* the poll reported an error while the receive was still in flight */
-    STREAM_READING = 16384,        /* the read of a file is in flight */
-    STREAM_COPY_ONLY = 32768,      /* zero-copy sends have been refused */
+    STREAM_RESETS = 1024,           /* close sends RST */
+    STREAM_BUDGET_DEFERRED = 2048,  /* on the list budget_deferred: has blocks beyond its budget */
+    STREAM_END_DEFERRED = 4096,     /* the FIN came behind deferred blocks */
+    STREAM_ERROR_POLLED = 8192,     /* the poll has reported an error, which an operation in flight may report first */
+    STREAM_READING = 16384,         /* the read of a file is in flight */
+    STREAM_COPY_ONLY = 32768,       /* zero-copy sends have been refused */
+    STREAM_OUTPUT_FAILED = 1 << 16, /* nothing more can be sent: reported */
+    STREAM_END_SEEN = 1 << 17,      /* the peer's FIN is there, perhaps behind bytes */
     STREAM_OPERATIONS = STREAM_RECEIVING | STREAM_SENDING | STREAM_WATCHED | STREAM_READING,
 };
 
@@ -38,17 +40,25 @@ static inline uint64_t stream_completion_token(const struct stream *stream, enum
     return proactor_token(kind, stream_token(stream));
 }
 
-static inline void stream_fail(struct stream *stream, int error)
-{
-    set_flag(stream, STREAM_FAILED);
-    stream_failed(stream, error);
-}
-
 /* Whether the connection is intact after this error, so that the operation is submitted again. */
 static inline bool error_is_transient(int64_t error)
 {
     return error == JD_ECANCELED || error == JD_EINTR || error == JD_EAGAIN;
 }
+
+/* ---- proactor_failure.c ---- */
+
+/* Nothing more can be received or sent. */
+void proactor_fail(struct stream *stream, int error);
+
+/* Nothing more can be sent: receiving goes on up to the end. Called when nothing uses the output queue. */
+void proactor_fail_output(struct stream *stream, int error);
+
+/* Takes the error that the poll has reported, unless an operation in flight is going to report it. */
+void proactor_take_polled_error(struct proactor_engine *proactor, struct stream *stream);
+
+/* The poll has reported the peer's FIN; or the stream is being paused. */
+void proactor_notice_end(struct stream *stream);
 
 /* ---- proactor_receive.c ---- */
 int proactor_stream_start(struct stream *stream);

@@ -33,7 +33,7 @@ struct zero_copy_send *proactor_begin_zero_copy(struct proactor_engine *proactor
     uint32_t least = event_loop_options(proactor->engine.loop)->zero_copy_send_bytes;
     struct zero_copy_send *send;
 
-    if (least == 0 || bytes < least || !proactor->backend->ops->zero_copy || stream->is_local)
+    if (least == 0 || bytes < least || !proactor->backend->ops->zero_copy || has_flag(stream, STREAM_LOCAL))
         return NULL;
     send = memory_allocate_zeroed(sizeof(*send));
     if (send == NULL)

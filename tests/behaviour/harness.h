@@ -114,6 +114,7 @@ struct service {
     jd_message_callback on_message; /* NULL: input is dropped */
     jd_write_complete_callback on_write_complete;
     jd_half_close_callback on_half_close;
+    jd_peer_gone_callback on_peer_gone;
     jd_watermark_callback on_high_watermark, on_low_watermark; /* these and the next are not recorded */
     jd_heartbeat_callback on_heartbeat;
     jd_thread_init_callback on_thread_init;
@@ -153,7 +154,7 @@ jd_event_loop_statistics statistics(void);
 /* ---- the record of callbacks; from any thread ---- */
 
 /* What the connection's callbacks were, in order, as words: up, message, frame, frame-error, half-close, write-complete,
- * down. Equal words in a row are one, but for up and down. index: in the order of up. Fails the test if there is none.
+ * peer-gone, down. Equal words in a row are one, but for up and down. index: in the order of up. Fails the test if there is none.
  * Valid until the next call. */
 const char *story(unsigned index);
 

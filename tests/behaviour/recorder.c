@@ -7,7 +7,8 @@
 
 enum { RECORDS_MAX = 4096, CALLBACKS_MAX = 60, STORY_BYTES = 1024 };
 
-static const char *const words[] = { "up", "message", "frame", "frame-error", "half-close", "write-complete", "down" };
+static const char *const words[] = { "up",         "message",        "frame",     "frame-error",
+                                     "half-close", "write-complete", "peer-gone", "down" };
 
 static struct connection_record {
     jd_connection_id id;

@@ -1,5 +1,6 @@
 #include "tests/support/late_stream.h"
 
+#include "net/engine/stream_socket.h"
 #include "tests/support/check_main.h"
 
 #include <jinduo/error.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEND_PIECES = 64, CLOSE_TURNS_MAX = 4, DROPS_MAX = 16 };
+enum { CLOSE_TURNS_MAX = 4, DROPS_MAX = 16 };
 
 /* ---- stream_ops ---- */
 
@@ -75,6 +76,25 @@ const struct stream_ops late_stream_ops = {
     .close = late_close,
 };
 
+/* ---- failing ---- */
+
+/* Nothing more can be received or sent. */
+static void late_stream_fail(struct late_stream *late_stream, int error)
+{
+    late_stream->failure = error;
+    if (late_stream->output_failure == 0)
+        late_stream->output_failure = error;
+}
+
+static void late_stream_fail_output(struct late_stream *late_stream, int error)
+{
+    if (late_stream->output_failure == 0)
+        late_stream->output_failure = error;
+    if (late_stream->end_reported || !socket_stream_end_input(late_stream->stream))
+        late_stream->failure = error;
+    late_stream->hung_up = false; /* there is more to be read, or the end */
+}
+
 /* ---- receiving ---- */
 
 /* Mostly 1; sometimes many, so that a test with megabytes ends. */
@@ -95,7 +115,7 @@ static void late_stream_deliver(struct late_streams *streams, struct late_stream
 
     if (block == NULL) {
         late_stream->begin = late_stream->end;
-        late_stream->failure = JD_ENOMEM;
+        late_stream_fail(late_stream, JD_ENOMEM);
         return;
     }
     if (bytes > budget)
@@ -130,7 +150,7 @@ static void late_stream_read_ahead(struct late_stream *late_stream)
     else if (received == 0)
         late_stream->end_read = true;
     else if (received != JD_EAGAIN)
-        late_stream->failure = (int)received;
+        late_stream_fail(late_stream, (int)received);
 }
 
 /* ---- sending ---- */
@@ -157,7 +177,9 @@ static void late_stream_send_some(struct late_streams *streams, struct late_stre
     ssize_t sent;
 
     if (count == 0) {
-        late_stream->failure = stream_read_file(stream, random_length(streams, SIZE_MAX));
+        int result = stream_read_file(stream, random_length(streams, SIZE_MAX));
+        if (result < 0)
+            late_stream_fail_output(late_stream, result);
         return;
     }
     sent = socket_send(stream->socket, buffers, buffers_cut(buffers, count, random_length(streams, total)));
@@ -166,7 +188,7 @@ static void late_stream_send_some(struct late_streams *streams, struct late_stre
     else if (sent == JD_EAGAIN)
         late_stream->blocked = true;
     else
-        late_stream->failure = (int)sent;
+        late_stream_fail_output(late_stream, (int)sent);
 }
 
 static void late_stream_report_sent(struct late_stream *late_stream)
@@ -179,11 +201,11 @@ static void late_stream_report_sent(struct late_stream *late_stream)
 
 static void late_stream_shut_down(struct late_stream *late_stream)
 {
-    int result = socket_shutdown_write(late_stream->stream->socket);
+    int result = socket_stream_shutdown_write(late_stream->stream);
 
     late_stream->shutdown_asked = false;
     if (result < 0)
-        late_stream->failure = result;
+        late_stream_fail_output(late_stream, result);
 }
 
 /* ---- closing ---- */
@@ -233,15 +255,15 @@ static void late_stream_close(struct late_streams *streams, struct late_stream *
         late_stream->turns_to_close--;
         return;
     }
-    if (!late_stream->with_reset && !late_stream->rest_sent && late_stream->failure == 0) {
+    if (!late_stream->with_reset && !late_stream->rest_sent && late_stream->output_failure == 0) {
         late_stream_send_rest(late_stream);
         return;
     }
     if (late_stream->with_reset)
         socket_reset_on_close(stream->socket);
-    else if (late_stream->failure == 0)
+    else if (late_stream->output_failure == 0)
         late_stream_drop_input(late_stream);
-    if (stream->shared_descriptor && !late_stream->with_reset)
+    if (has_flag(stream, STREAM_SHARED_DESCRIPTOR) && !late_stream->with_reset)
         socket_shutdown_write(stream->socket);
     socket_close(stream->socket);
     stream->socket = SOCKET_NONE;
@@ -249,6 +271,18 @@ static void late_stream_close(struct late_streams *streams, struct late_stream *
     streams->descriptor_freed = true;
     late_stream_free(streams, late_stream);
     stream_closed(stream);
+}
+
+static void late_stream_report_output_failure(struct late_stream *late_stream)
+{
+    late_stream->output_failure_reported = true;
+    stream_output_failed(late_stream->stream, late_stream->output_failure);
+}
+
+static void late_stream_report_end_seen(struct late_stream *late_stream)
+{
+    late_stream->end_seen_reported = true;
+    stream_end_seen(late_stream->stream);
 }
 
 static void late_stream_report_failure(struct late_stream *late_stream)
@@ -260,6 +294,8 @@ static void late_stream_report_failure(struct late_stream *late_stream)
 static void late_stream_report_end(struct late_stream *late_stream)
 {
     late_stream->end_reported = true;
+    if (late_stream->output_failure != 0)
+        late_stream->failure = late_stream->output_failure;
     stream_ended(late_stream->stream);
 }
 
@@ -267,7 +303,9 @@ static void late_stream_report_end(struct late_stream *late_stream)
 
 int late_stream_interest(const struct late_stream *late_stream)
 {
-    int events = (late_stream_may_read_ahead(late_stream) ? POLLIN : 0) | (late_stream->blocked ? POLLOUT : 0);
+    bool awaits_end = late_stream->paused && !late_stream->end_seen && !late_stream->end_read;
+    int events = (late_stream_may_read_ahead(late_stream) ? POLLIN : 0) | (late_stream->blocked ? POLLOUT : 0) |
+                 (awaits_end ? POLLRDHUP : 0);
 
     if (!late_stream->started || late_stream->closing || late_stream->failure != 0)
         return -1;
@@ -284,10 +322,11 @@ void late_stream_polled(struct late_stream *late_stream, int events)
         late_stream_read_ahead(late_stream);
         return;
     }
-    if (events & POLLERR) {
-        error = socket_error(late_stream->stream->socket);
-        late_stream->failure = error;
-    }
+    error = events & POLLERR ? socket_error(late_stream->stream->socket) : 0;
+    if (error < 0)
+        late_stream_fail_output(late_stream, error);
+    else if (events & (POLLRDHUP | POLLHUP))
+        late_stream->end_seen = true;
     if (events & (POLLERR | POLLHUP))
         late_stream->hung_up = true;
 }
@@ -306,17 +345,24 @@ bool late_stream_could(const struct late_stream *late_stream, enum stream_work w
         return late_stream->paused != late_stream->pause_asked;
     case WORK_RECEIVE:
         return !all_delivered;
+    case WORK_END_SEEN:
+        return (late_stream->end_seen || late_stream->end_read) && late_stream->paused &&
+               !late_stream->end_seen_reported && !late_stream->end_reported && late_stream->output_failure == 0;
     case WORK_END:
-        return late_stream->end_read && !late_stream->end_reported && all_delivered;
+        return late_stream->end_read && !late_stream->end_reported && all_delivered &&
+               (late_stream->output_failure == 0 || late_stream->output_failure_reported);
     case WORK_SEND:
         return late_stream->flush_asked && late_stream->sent_unreported == 0 && !late_stream->blocked &&
-               late_stream->failure == 0 && output_queue_bytes(&late_stream->stream->output) > 0;
+               late_stream->output_failure == 0 && output_queue_bytes(&late_stream->stream->output) > 0;
     case WORK_SENT:
         return late_stream->sent_unreported > 0;
     case WORK_SHUTDOWN:
-        return late_stream->shutdown_asked && late_stream->failure == 0;
+        return late_stream->shutdown_asked && late_stream->output_failure == 0;
+    case WORK_FAIL_OUTPUT:
+        return late_stream->output_failure != 0 && !late_stream->output_failure_reported &&
+               late_stream->sent_unreported == 0;
     case WORK_FAIL:
-        return late_stream->failure != 0 && all_delivered;
+        return late_stream->failure != 0 && all_delivered && late_stream->output_failure_reported;
     default:
         return false;
     }
@@ -327,9 +373,13 @@ void late_stream_do(struct late_streams *streams, struct late_stream *late_strea
     switch (work) {
     case WORK_PAUSE:
         late_stream->paused = late_stream->pause_asked;
+        late_stream->end_seen_reported = false;
         break;
     case WORK_RECEIVE:
         late_stream_deliver(streams, late_stream);
+        break;
+    case WORK_END_SEEN:
+        late_stream_report_end_seen(late_stream);
         break;
     case WORK_END:
         late_stream_report_end(late_stream);
@@ -342,6 +392,9 @@ void late_stream_do(struct late_streams *streams, struct late_stream *late_strea
         break;
     case WORK_SHUTDOWN:
         late_stream_shut_down(late_stream);
+        break;
+    case WORK_FAIL_OUTPUT:
+        late_stream_report_output_failure(late_stream);
         break;
     case WORK_FAIL:
         late_stream_report_failure(late_stream);

@@ -15,9 +15,10 @@ struct late_stream {
     bool shutdown_asked;
     bool closing, with_reset, rest_sent;
     bool end_read, end_reported;
-    bool hung_up; /* POLLHUP was reported: poll(2) would report it again and again */
-    bool failure_reported;
-    int failure;
+    bool end_seen, end_seen_reported; /* the FIN is there while the stream is paused */
+    bool hung_up;                     /* POLLHUP was reported: poll(2) would report it again and again */
+    bool output_failure_reported, failure_reported;
+    int output_failure, failure;
     unsigned turns_to_close;
     size_t sent_unreported; /* bytes that the kernel has taken of the output queue: not reported yet */
     size_t begin, end;      /* of the bytes in data that were read ahead and not delivered */
@@ -28,10 +29,12 @@ struct late_stream {
 enum stream_work {
     WORK_PAUSE, /* or resume */
     WORK_RECEIVE,
+    WORK_END_SEEN,
     WORK_END,
     WORK_SEND,
     WORK_SENT,
     WORK_SHUTDOWN,
+    WORK_FAIL_OUTPUT,
     WORK_FAIL,
     WORK_CLOSE,
     STREAM_WORKS,

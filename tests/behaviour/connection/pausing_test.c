@@ -78,33 +78,47 @@ START_TEST(a_peer_that_sends_without_end_to_a_paused_reader_costs_no_memory_and_
 }
 END_TEST
 
+static int gone_error = 1;
+
+static void note_gone(jd_tcp_connection *connection, int error, void *arg)
+{
+    gone_error = error;
+}
+
 START_TEST(a_reset_is_noticed_while_paused)
 {
-    serve(&(struct service){ .on_up = pause_it, .on_down = note_error });
+    serve(&(struct service){ .on_up = pause_it, .on_peer_gone = note_gone, .on_down = note_error });
     int client = client_connect_up();
     pump_until_quiet();
 
     client_reset(client);
 
+    PUMP_UNTIL(gone_error == JD_ECONNRESET);
+    ck_assert_str_eq(story(0), "up peer-gone");
+    ask(resume_it);
     PUMP_UNTIL(connections_down() == 1);
     ck_assert_int_eq(down_error, JD_ECONNRESET);
-    ck_assert_str_eq(story(0), "up down");
+    ck_assert_str_eq(story(0), "up peer-gone down");
 }
 END_TEST
 
 START_TEST(a_reset_behind_unread_bytes_is_noticed_while_paused)
 {
-    serve(&(struct service){ .on_up = pause_it, .on_down = note_error });
+    serve(&(struct service){ .on_up = pause_it, .on_peer_gone = note_gone, .on_down = note_error });
     int client = client_connect_up();
     pump_until_quiet();
-    client_send(client, "never read", 10);
+    client_send(client, "read later", 10);
     pump_until_quiet();
 
     client_reset(client);
 
+    PUMP_UNTIL(gone_error == JD_ECONNRESET);
+    ck_assert_str_eq(story(0), "up peer-gone");
+    ask(resume_it);
     PUMP_UNTIL(connections_down() == 1);
     ck_assert_int_eq(down_error, JD_ECONNRESET);
-    ck_assert_str_eq(story(0), "up down");
+    ck_assert_uint_eq(bytes_received(), 10);
+    ck_assert_str_eq(story(0), "up peer-gone message down");
 }
 END_TEST
 
@@ -117,12 +131,12 @@ START_TEST(a_fin_is_reported_at_resume_behind_the_bytes_before_it)
     client_send_pattern(client, 0, 50 * KIB);
     client_shutdown(client);
     pump_until_quiet();
-    ck_assert_str_eq(story(0), "up");
+    ck_assert_str_eq(story(0), "up peer-gone");
     ask(resume_it);
 
     PUMP_UNTIL(offset == 50 * KIB);
     pump_until_quiet();
-    ck_assert_str_eq(story(0), "up message half-close");
+    ck_assert_str_eq(story(0), "up peer-gone message half-close");
 }
 END_TEST
 

@@ -72,17 +72,26 @@ static void shorten_keepalive(jd_tcp_connection *connection, void *arg)
         ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
 }
 
+static void resume_it(jd_tcp_connection *connection, int error, void *arg)
+{
+    ck_assert_int_eq(error, JD_ETIMEDOUT);
+    ck_assert_int_eq(jd_tcp_connection_resume_reading(connection), 0);
+}
+
 START_TEST(keepalive_finds_a_peer_that_is_gone)
 {
     bool paused = _i == 1;
-    serve(&(struct service){
-        .options.keepalive = true, .on_up = shorten_keepalive, .on_down = note_down, .arg = &paused });
+    serve(&(struct service){ .options.keepalive = true,
+                             .on_up = shorten_keepalive,
+                             .on_peer_gone = resume_it,
+                             .on_down = note_down,
+                             .arg = &paused });
     int client = client_connect_up();
 
     client_vanish(client);
 
     PUMP_UNTIL(connections_down() == 1);
-    ck_assert_str_eq(story(0), "up down");
+    ck_assert_str_eq(story(0), paused ? "up peer-gone down" : "up down");
     ck_assert_int_eq(last_error, JD_ETIMEDOUT);
 }
 END_TEST

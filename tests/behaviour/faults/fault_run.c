@@ -60,7 +60,8 @@ static bool is_of_the_fault(int error)
         return false;
     if (fault == NULL)
         return error == JD_ENOMEM;
-    return fault->effect == FAULT_REPORTED && (error == -fault->number || error == -fault->or_number);
+    return fault->effect == FAULT_REPORTED && (error == -fault->number || error == -fault->or_number ||
+                                               (fault->number == EPIPE && error == JD_ECONNRESET));
 }
 
 /* error: 0 if it is not known. */
@@ -264,6 +265,12 @@ static bool is_from_afar(enum run_order order)
            order == ORDER_FILE_FROM_AFAR;
 }
 
+static void on_peer_gone(jd_tcp_connection *connection, int error, void *arg)
+{
+    if (error < 0)
+        jd_tcp_connection_resume_reading(connection);
+}
+
 static void on_frame(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received, void *arg)
 {
     struct run_peer *peer = jd_tcp_connection_context(connection);
@@ -348,6 +355,7 @@ void run_serve(const struct run_server *server)
     if (run_loop() == NULL || !make_codec() || !create_server(server))
         return;
     jd_tcp_server_set_connection_callback(run.server, on_connection, NULL);
+    jd_tcp_server_set_peer_gone_callback(run.server, on_peer_gone, NULL);
     jd_tcp_server_set_codec(run.server, run.codec, on_frame, NULL);
     if (server->listen[1] != NULL && !add_endpoint(server->listen[1]))
         return;
@@ -514,7 +522,7 @@ void run_begin(const struct run_plan *plan)
 
 static bool is_normal_end(const struct run_peer *peer)
 {
-    return peer->error == 0 || (peer->kind == PEER_RESETS && (peer->error == JD_ECONNRESET || peer->error == -EPIPE));
+    return peer->error == 0 || (peer->kind == PEER_RESETS && peer->error == JD_ECONNRESET);
 }
 
 /* Whether it got all that it was to get. */

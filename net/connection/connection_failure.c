@@ -1,0 +1,71 @@
+/* The end of a connection that is broken, while input is left. Output fails first: the queue is dropped, further sends are
+ * refused. The input that has arrived is delivered, then the connection goes down with the first error. While the user has
+ * paused reading, the peer-gone callback reports what has happened. */
+#include "net/connection/tcp_connection.h"
+
+#include <jinduo/error.h>
+
+int connection_first_error(const jd_tcp_connection *connection)
+{
+    /* JD_EPIPE: the connection was reset behind the peer's FIN (Linux, tcp_reset). Or, behind our own FIN, a mistake. */
+    return connection->error == JD_EPIPE && !(connection->flags & CONNECTION_FIN_SENT) ? JD_ECONNRESET
+                                                                                       : connection->error;
+}
+
+static void connection_set_broken(jd_tcp_connection *connection, int error)
+{
+    connection_set_state(connection, CONNECTION_BROKEN);
+    connection->error = (int16_t)error;
+    connection->broken_bytes = 0;
+    connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
+    connection_touch(connection, TODO_PEER_GONE);
+}
+
+void stream_output_failed(struct stream *stream, int error)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+    jd_event_loop *loop = stream->loop;
+
+    counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->blocks.output));
+    if (connection_state(connection) < CONNECTION_BROKEN)
+        connection_set_broken(connection, error);
+    if (connection->flags & CONNECTION_DISCARDS_INPUT)
+        connection_begin_close(connection, 0); /* nothing is left to be delivered */
+    else if (connection->flags & CONNECTION_ABOVE_WATERMARK)
+        connection_sink_to_watermark(connection);
+}
+
+void stream_failed(struct stream *stream, int error)
+{
+    connection_fail(connection_of_stream(stream), error);
+}
+
+void connection_fail(jd_tcp_connection *connection, int error)
+{
+    if (connection_state(connection) >= CONNECTION_FAILED)
+        return;
+    if (connection_state(connection) < CONNECTION_BROKEN)
+        connection_set_broken(connection, error);
+    connection_set_state(connection, CONNECTION_FAILED);
+    if (connection->flags & CONNECTION_PAUSED_BY_OUTPUT)
+        connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
+    if (connection->flags & CONNECTION_DISCARDS_INPUT || !connection_end_is_deferred(connection))
+        connection_begin_close(connection, 0);
+}
+
+void stream_end_seen(struct stream *stream)
+{
+    connection_touch(connection_of_stream(stream), TODO_PEER_GONE);
+}
+
+void connection_invoke_peer_gone(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+
+    if (connection_state(connection) >= CONNECTION_CLOSING || profile->on_peer_gone == NULL ||
+        !(connection->flags & (CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT)) ||
+        connection->flags & (CONNECTION_REPORTED_GONE | CONNECTION_DISCARDS_INPUT))
+        return;
+    connection->flags |= CONNECTION_REPORTED_GONE;
+    profile->on_peer_gone(connection, jd_tcp_connection_error(connection), profile->on_peer_gone_arg);
+}
