@@ -82,6 +82,9 @@ int socket_peer_address(socket_handle handle, struct peer_address *peer);
  * if the socket is blocking; nor does any function below that receives to, or sends from, memory. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size);
 
+/* Whether a receive would have to wait: no byte has arrived, and there is neither an end nor an error. */
+bool socket_awaits_input(socket_handle handle);
+
 /* As socket_receive, into count (1 to IOV_MAX) pieces. */
 ssize_t socket_receive_pieces(socket_handle handle, const jd_iovec *pieces, int count);
 

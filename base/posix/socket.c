@@ -178,6 +178,17 @@ ssize_t socket_receive(socket_handle handle, void *data, size_t size)
     return received < 0 ? -errno : received;
 }
 
+bool socket_awaits_input(socket_handle handle)
+{
+    char byte;
+    ssize_t received;
+
+    do
+        received = system_calls.recv(handle, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK);
+    while (received < 0 && errno == EINTR);
+    return received < 0 && errno == EAGAIN;
+}
+
 ssize_t socket_receive_pieces(socket_handle handle, const jd_iovec *pieces, int count)
 {
     ssize_t received;

@@ -23,8 +23,8 @@ bool socket_stream_end_input(const struct stream *stream)
 {
     int result = socket_shutdown_read(stream->socket);
 
-    return result == 0 ||
-           result == JD_ENOTCONN; /* of a broken connection: there is an end, and a receive that waits wakes */
+    /* On a broken connection the call fails with JD_ENOTCONN, but wakes a receive that waits, and there is an end. */
+    return result == 0 || (result == JD_ENOTCONN && !socket_awaits_input(stream->socket));
 }
 
 /* Sends from the file that is first in the output queue. Returns the bytes sent, perhaps 0, or a negative error. */
