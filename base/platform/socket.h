@@ -82,6 +82,10 @@ int socket_peer_address(socket_handle handle, struct peer_address *peer);
  * if the socket is blocking; nor does any function below that receives to, or sends from, memory. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size);
 
+/* For a socket whose receive has returned 0: whether the peer's FIN was received. Else a reset ended the input, whose error
+ * was fetched before, or socket_shutdown_read did. Returns 1, 0, or JD_ENOTSUP: not known, as on a Unix-domain socket. */
+int socket_fin_received(socket_handle handle);
+
 /* Whether a receive would have to wait: no byte has arrived, and there is neither an end nor an error. */
 bool socket_awaits_input(socket_handle handle);
 

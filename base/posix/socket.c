@@ -178,6 +178,32 @@ ssize_t socket_receive(socket_handle handle, void *data, size_t size)
     return received < 0 ? -errno : received;
 }
 
+int socket_fin_received(socket_handle handle)
+{
+    const int on = 1;
+    char byte;
+    struct iovec piece = { .iov_base = &byte, .iov_len = sizeof(byte) };
+    union {
+        struct cmsghdr header;
+        char memory[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
+    const struct cmsghdr *header;
+    int unread;
+
+    /* Behind the last byte there is one more to be read, by this count, if a FIN was received (Linux, tcp_inq_hint). */
+    if (system_calls.setsockopt(handle, IPPROTO_TCP, TCP_INQ, &on, sizeof(on)) < 0 ||
+        system_calls.recvmsg(handle, &message, MSG_DONTWAIT | MSG_PEEK) != 0)
+        return JD_ENOTSUP;
+    header = CMSG_FIRSTHDR(&message);
+    if (header == NULL || header->cmsg_level != IPPROTO_TCP || header->cmsg_type != TCP_CM_INQ)
+        return JD_ENOTSUP;
+    memcpy(&unread, CMSG_DATA(header), sizeof(unread));
+    return unread > 0;
+}
+
 bool socket_awaits_input(socket_handle handle)
 {
     char byte;

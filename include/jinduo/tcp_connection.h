@@ -43,12 +43,13 @@ typedef void (*jd_write_complete_callback)(jd_tcp_connection *connection, void *
  * without it the connection sends its queued output and closes. */
 typedef void (*jd_half_close_callback)(jd_tcp_connection *connection, void *arg);
 
-/* Reports, while reading is paused, that the peer has gone: once, as soon as it is known. The connection stays up: bytes that
- * have arrived are delivered when reading resumes, then it goes down. Pauses by the user and by the high watermark count.
- * - error 0: the peer has sent its FIN. It may still take what is sent.
- * - JD_ECONNRESET: it has reset the connection. Or another error that ended sending, such as JD_ENODATA
- *   (jd_tcp_connection_send_file) or -ETIMEDOUT (keepalive). Queued output has been dropped, sends return JD_ENOTCONN, and a
- *   pause by the high watermark has ended. */
+/* Reports, while reading is paused, that the peer has ended its side or reset the connection: once, as soon as it is known.
+ * The connection stays up until reading resumes: bytes that have arrived are delivered then, before it goes down.
+ * - error 0: the peer has sent its FIN. It may still take what is sent; if it resets the connection later, that is reported
+ *   at resume. Also invoked while the high watermark has paused reading.
+ * - JD_ECONNRESET: a reset. Or another error that ended sending, such as JD_ENODATA (jd_tcp_connection_send_file) or
+ *   JD_ETIMEDOUT (keepalive). Queued output has been dropped, and sends return JD_ENOTCONN. A pause by the high watermark
+ *   has ended with it. */
 typedef void (*jd_peer_gone_callback)(jd_tcp_connection *connection, int error, void *arg);
 
 /* Reports that queued output has risen above the high watermark, or fallen to the low one (jd_tcp_server_options). The two
@@ -143,7 +144,7 @@ JD_API int jd_tcp_connection_shutdown(jd_tcp_connection *connection);
 JD_API int jd_tcp_connection_close(jd_tcp_connection *connection);
 
 /* Sends queued output, then FIN, drops input from now on, and closes when the peer has ended its side too, at the latest
- * linger_ms (0: 5000) after the FIN. For an answer to a request that is not read to its end, a refused upload for example:
+ * linger_ms (0: 5000) after the FIN. Dropped input does not count for idle_timeout_ms. For an answer to a request that is not read to its end, a refused upload for example:
  * closing at once would reset the connection, and the peer would lose the answer (RFC 9112, 9.6). A later send returns
  * JD_ENOTCONN. Returns 0; JD_ENOTCONN if it is broken or closing already; JD_EINVAL (linger_ms above 12 days); JD_ENOMEM.
  * May be called from a thread with a reference, also after jd_tcp_connection_shutdown. */

@@ -1,6 +1,6 @@
 /* The end of a connection that is broken, while input is left. Output fails first: the queue is dropped, further sends are
- * refused. The input that has arrived is delivered, then the connection goes down with the first error. While the user has
- * paused reading, the peer-gone callback reports what has happened. */
+ * refused. The input that has arrived is delivered, then the connection goes down with the first error. While reading is
+ * paused, the peer-gone callback reports what has happened. */
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
@@ -49,7 +49,9 @@ void connection_fail(jd_tcp_connection *connection, int error)
     connection_set_state(connection, CONNECTION_FAILED);
     if (connection->flags & CONNECTION_PAUSED_BY_OUTPUT)
         connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
-    if (connection->flags & CONNECTION_DISCARDS_INPUT || !connection_end_is_deferred(connection))
+    if (connection->flags & CONNECTION_END_DEFERRED)
+        connection_touch(connection, TODO_INPUT); /* the FIN first, unless reading is paused */
+    else if (connection->flags & CONNECTION_DISCARDS_INPUT || !connection_end_is_deferred(connection))
         connection_begin_close(connection, 0);
 }
 

@@ -146,12 +146,12 @@ void stream_received(struct stream *stream, struct block **block)
     const struct block *taken = NULL;
 
     counter_add(&loop->counters.bytes_received, block_length(*block));
-    connection->received_ms = loop->now_ms;
     if (connection_state(connection) >= CONNECTION_BROKEN &&
         !connection_takes_broken_input(connection, block_length(*block)))
         return;
     if (connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
+    connection->received_ms = loop->now_ms;
     if (connection_input_is_deferred(connection)) {
         connection_defer_input(connection, (*block)->data + (*block)->begin, block_length(*block));
         return;
@@ -179,12 +179,25 @@ void stream_received(struct stream *stream, struct block **block)
         connection_return_borrowed(connection, taken);
 }
 
+/* Whether the end of input is not the peer's FIN: the error of a reset may have been fetched by a send, whose completion may
+ * be about to be reported. JD_EPIPE: the reset came behind the FIN (Linux, tcp_reset). */
+static bool connection_end_is_failure(const jd_tcp_connection *connection)
+{
+    bool is_broken = connection_state(connection) >= CONNECTION_BROKEN;
+    int fin;
+
+    if (!is_broken && output_queue_bytes(&connection->stream.output) == 0)
+        return false;
+    fin = socket_fin_received(connection->stream.socket);
+    return fin < 0 ? is_broken && connection->error != JD_EPIPE : fin == 0;
+}
+
 void stream_ended(struct stream *stream)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
-    if (connection_state(connection) >= CONNECTION_BROKEN && connection->error != JD_EPIPE) {
-        connection_fail(connection, connection->error); /* the kernel has reported the error already, now the end */
+    if (connection_end_is_failure(connection)) {
+        connection_fail(connection, JD_ECONNRESET); /* unless the first error is known already */
         return;
     }
     if (connection_end_is_deferred(connection)) {
@@ -243,7 +256,7 @@ void connection_discard_input(jd_tcp_connection *connection)
 {
     bool end_deferred = (connection->flags & CONNECTION_END_DEFERRED) != 0;
 
-    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_END_DEFERRED);
+    connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_END_DEFERRED | CONNECTION_AWAITS_FIRST_MESSAGE);
     connection->flags |= CONNECTION_DISCARDS_INPUT;
     jd_buffer_destroy(connection->input);
     connection->input = NULL;

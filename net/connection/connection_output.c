@@ -39,7 +39,7 @@ static void connection_rise_above_watermark(jd_tcp_connection *connection)
 {
     connection->flags |= CONNECTION_ABOVE_WATERMARK;
     connection_touch(connection, TODO_WATERMARK);
-    if (connection->profile->reads_above_watermark)
+    if (connection->profile->reads_above_watermark || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
     connection->flags |= CONNECTION_PAUSED_BY_OUTPUT;
     connection_loop(connection)->ops->stream->pause(&connection->stream);

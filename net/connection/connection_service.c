@@ -13,12 +13,13 @@ static void connection_timer_expired(struct timer *timer)
     connection_check_timeouts((jd_tcp_connection *)((char *)timer - offsetof(jd_tcp_connection, timer)));
 }
 
-/* A second call leaves connections alone that are draining already. */
+/* Leaves connections alone that are draining already, and those of jd_tcp_connection_close_after_output: their answer may not
+ * have arrived although nothing is queued. */
 static void connection_close_drained(jd_tcp_connection *connection)
 {
-    if (connection->flags & CONNECTION_CLOSE_DRAINED)
+    if (connection->flags & (CONNECTION_CLOSE_DRAINED | CONNECTION_DISCARDS_INPUT))
         return;
-    if (jd_tcp_connection_queued_bytes(connection) == 0) {
+    if (jd_tcp_connection_queued_bytes(connection) == 0 || connection_state(connection) >= CONNECTION_BROKEN) {
         connection_begin_close(connection, 0);
         return;
     }

@@ -198,7 +198,7 @@ void connection_start_timeouts(jd_tcp_connection *connection)
     connection_check_timeouts(connection);
 }
 
-/* The timer is moved only if it would expire too late: at most once per timeout, not with each message. */
+/* The timer is moved only if it would expire too late: for the write timeout at most once per timeout, not with each message. */
 static void connection_start_timer_by(jd_tcp_connection *connection, uint64_t expiry_ms)
 {
     if (timer_is_started(&connection->timer) && connection->timer.expiry_ms <= expiry_ms)

@@ -1,4 +1,5 @@
-/* The life of a connection: accepted (or connected by a client), connected, disconnecting, closing, disconnected. */
+/* The life of a connection: accepted (or connected by a client), connected, disconnecting, broken, failed, closing,
+ * disconnected. */
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>

@@ -259,7 +259,7 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
 void connection_begin_close(jd_tcp_connection *connection, int error);
 void connection_begin_close_for(jd_tcp_connection *connection, int error, enum close_reason reason);
 
-/* For every state but DISCONNECTING, which other threads set too. */
+/* Sets any state but DISCONNECTING, which other threads set too. */
 void connection_set_state(jd_tcp_connection *connection, enum connection_state state);
 
 /* Changes the state from CONNECTED to DISCONNECTING. Returns false if the state was another. From any thread. */

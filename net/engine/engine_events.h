@@ -52,7 +52,8 @@ struct block_pool *event_loop_slice_pool(jd_event_loop *loop);
  * may pause the stream. */
 void stream_received(struct stream *stream, struct block **block);
 
-/* Reports the peer's FIN, after all its bytes. At most once, only from wait. User callbacks run inside. */
+/* Reports that a receive has found the end of input, after all bytes: the peer's FIN, or the end behind an error that has
+ * been, or is about to be, reported by stream_output_failed. At most once, only from wait. User callbacks run inside. */
 void stream_ended(struct stream *stream);
 
 /* Reports that the kernel has taken the first length bytes of the output queue, in memory or in files, and reads them
@@ -86,8 +87,7 @@ int stream_end_read(struct stream *stream, ssize_t count);
  * stream is resumed. */
 void stream_end_seen(struct stream *stream);
 
-/* Reports that nothing more can be sent, and that nothing uses the output queue any more: it is emptied inside.
- * JD_EPIPE: the peer's FIN came before. The engine goes on receiving what the kernel has of input, and what is behind the
+/* Reports that nothing more can be sent, and that nothing uses the output queue any more: it is emptied inside. The engine goes on receiving what the kernel has of input, and what is behind the
  * last byte: stream_ended or stream_failed. Later reports of this kind, and of stream_failed, do not change the error. */
 void stream_output_failed(struct stream *stream, int error);
 

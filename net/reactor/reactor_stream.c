@@ -19,7 +19,8 @@ enum {
     STREAM_REGISTERED = 512,
     STREAM_WATCHES_OUTPUT = 1024, /* registered for EPOLLOUT */
     STREAM_OUTPUT_FAILED = 2048,  /* nothing more can be sent: reported */
-    STREAM_END_SEEN = 4096,       /* the peer's FIN is there, perhaps behind bytes */
+    STREAM_END_SEEN = 4096,       /* an edge has reported the peer's FIN, which may be behind bytes */
+    STREAM_ERROR_SEEN = 8192,     /* an edge has reported an error, which may be behind bytes */
 };
 
 /* A range of a file may use so many budgets (stream_send_next_budget). */
@@ -69,8 +70,8 @@ static void stream_put_on_ready_list(struct stream *stream, unsigned why)
 static void stream_pause(struct stream *stream)
 {
     set_flag(stream, STREAM_PAUSED);
-    if (has_flag(stream, STREAM_END_SEEN) && !has_flag(stream, STREAM_ENDED))
-        stream_end_seen(stream);
+    if (has_flag(stream, STREAM_END_SEEN | STREAM_ERROR_SEEN) && !has_flag(stream, STREAM_CLOSED))
+        stream_put_on_ready_list(stream, STREAM_MAY_RECEIVE); /* stream_notice_end */
 }
 
 /* The ready list, because no new edge reports bytes that arrived during the pause. */
@@ -239,6 +240,22 @@ static void stream_shutdown_write(struct stream *stream)
         stream_fail_output(stream, result);
 }
 
+/* A stream that is paused or has ended is not received from: the error or FIN that an edge has reported is noticed here. */
+static void stream_notice_end(struct stream *stream)
+{
+    int error = 0;
+
+    if (stream_may_receive(stream) || has_flag(stream, STREAM_OUTPUT_FAILED | STREAM_CLOSED))
+        return;
+    if (has_flag(stream, STREAM_ERROR_SEEN))
+        error = socket_error(stream->socket);
+    clear_flag(stream, STREAM_ERROR_SEEN);
+    if (error < 0)
+        stream_fail_output(stream, error);
+    else if (has_flag(stream, STREAM_END_SEEN) && !has_flag(stream, STREAM_ENDED))
+        stream_end_seen(stream);
+}
+
 /* ---- the ready list ---- */
 
 unsigned reactor_run_ready(struct reactor *reactor)
@@ -256,24 +273,15 @@ unsigned reactor_run_ready(struct reactor *reactor)
             stream_closed(stream);
         if (why & STREAM_MAY_SEND)
             stream_send_next_budget(stream);
-        if (why & STREAM_MAY_RECEIVE)
+        if (why & STREAM_MAY_RECEIVE) {
             stream_receive(reactor, stream);
+            stream_notice_end(stream);
+        }
     }
     return count;
 }
 
 /* ---- events ---- */
-
-/* The stream is paused or has ended, so it is not received from: reset and FIN are noticed here. */
-static void stream_notice_end(struct stream *stream, uint32_t events)
-{
-    int error = events & EPOLLERR ? socket_error(stream->socket) : 0;
-
-    if (error < 0)
-        stream_fail_output(stream, error);
-    else if (has_flag(stream, STREAM_END_SEEN) && !has_flag(stream, STREAM_ENDED))
-        stream_end_seen(stream);
-}
 
 void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32_t events)
 {
@@ -284,12 +292,13 @@ void reactor_stream_event(struct reactor *reactor, struct stream *stream, uint32
         stream_flush(stream);
     }
     if (events & events_unsure)
-        set_flag(stream, events & (EPOLLRDHUP | EPOLLHUP) ? STREAM_UNSURE | STREAM_END_SEEN : STREAM_UNSURE);
+        set_flag(stream, STREAM_UNSURE | (events & (EPOLLRDHUP | EPOLLHUP) ? STREAM_END_SEEN : 0) |
+                             (events & EPOLLERR ? STREAM_ERROR_SEEN : 0));
     /* A stream that is on the ready list for receiving has used its budget in this turn, or is served in the next. */
     if (events & (EPOLLIN | events_unsure) && !has_flag(stream, STREAM_MAY_RECEIVE))
         stream_receive(reactor, stream);
-    if (events & events_unsure && !stream_may_receive(stream) && !has_flag(stream, STREAM_OUTPUT_FAILED))
-        stream_notice_end(stream, events);
+    if (events & events_unsure)
+        stream_notice_end(stream);
 }
 
 /* ---- close ---- */

@@ -20,10 +20,10 @@ void proactor_fail(struct stream *stream, int error)
     if (has_flag(stream, STREAM_FAILED))
         return;
     set_flag(stream, STREAM_FAILED);
-    if (stream_output_is_used(stream))
-        proactor_of_loop(stream->loop)->awaits_sends = true; /* the send fails, too: stream_check_output */
-    else
+    if (!stream_output_is_used(stream))
         stream_report_output_failed(stream, error);
+    else if (has_flag(stream, STREAM_SENDING)) /* reported when it completes, as when a file has been read */
+        proactor_cancel_send(proactor_of_loop(stream->loop), stream);
     stream_failed(stream, error);
 }
 
@@ -55,7 +55,6 @@ void proactor_take_polled_error(struct proactor_engine *proactor, struct stream 
 
 void proactor_notice_end(struct stream *stream)
 {
-    set_flag(stream, STREAM_END_SEEN);
     if (has_flag(stream, STREAM_PAUSED) && !has_flag(stream, STREAM_ENDED | STREAM_OUTPUT_FAILED | STREAM_FAILED))
         stream_end_seen(stream);
 }

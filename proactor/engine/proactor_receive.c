@@ -261,6 +261,16 @@ void proactor_received(struct proactor_engine *proactor, struct stream *stream, 
         proactor_receive_or_watch(proactor, stream);
 }
 
+/* A hang-up while a send is in flight is a reset, mostly, whose error the send has fetched and is going to report. */
+static void stream_see_end(struct proactor_engine *proactor, struct stream *stream, int64_t events)
+{
+    set_flag(stream, STREAM_END_SEEN);
+    if (events & READY_HANGUP && has_flag(stream, STREAM_SENDING | STREAM_READING))
+        proactor->awaits_sends = true;
+    else
+        proactor_notice_end(stream);
+}
+
 /* The poll sees the FIN, too, but the FIN is reported by the receive, behind the bytes that precede it. */
 void proactor_watched(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion)
 {
@@ -273,6 +283,6 @@ void proactor_watched(struct proactor_engine *proactor, struct stream *stream, c
     else if (completion->result > 0 && completion->result & READY_ERROR)
         set_flag(stream, STREAM_ERROR_POLLED);
     else if (completion->result > 0)
-        proactor_notice_end(stream);
+        stream_see_end(proactor, stream, completion->result);
     proactor_receive_or_watch(proactor, stream);
 }

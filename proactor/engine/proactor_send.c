@@ -143,10 +143,11 @@ bool proactor_continue_close(struct proactor_engine *proactor, struct stream *st
     return true;
 }
 
-static void stream_cancel_send(struct proactor_engine *proactor, struct stream *stream)
+void proactor_cancel_send(struct proactor_engine *proactor, struct stream *stream)
 {
     const struct zero_copy_send *zero_copy = proactor_zero_copy_in_flight(proactor, stream);
 
+    proactor->awaits_sends = true;
     proactor_cancel(proactor, stream->socket,
                     zero_copy != NULL ? proactor_zero_copy_token(zero_copy)
                                       : stream_completion_token(stream, COMPLETES_SEND));
@@ -159,8 +160,7 @@ static void stream_close(struct stream *stream, bool reset)
     set_flag(stream, reset ? STREAM_CLOSING | STREAM_RESETS : STREAM_CLOSING);
     proactor_stop_receiving(proactor, stream);
     if (has_flag(stream, STREAM_SENDING)) {
-        proactor->awaits_sends = true;
-        stream_cancel_send(proactor, stream);
+        proactor_cancel_send(proactor, stream);
     }
     /* A read of a file is not cancelled: it completes soon. */
     stream_close_if_idle(proactor, stream);
@@ -187,14 +187,16 @@ static bool zero_copy_was_refused(int64_t result)
 /* A send or a file read has completed with result: nothing uses the output queue. */
 static void stream_check_output(struct proactor_engine *proactor, struct stream *stream, int result)
 {
-    if (result >= 0 && !has_flag(stream, STREAM_FAILED | STREAM_ERROR_POLLED))
+    if (result >= 0 && !has_flag(stream, STREAM_FAILED | STREAM_ERROR_POLLED | STREAM_END_SEEN))
         return;
     if (result < 0 && !error_is_transient(result))
         proactor_fail_output(stream, result);
     else if (has_flag(stream, STREAM_FAILED))
         proactor_fail_output(stream, JD_ECONNRESET); /* the failed receive has reported its error */
-    else
+    else if (has_flag(stream, STREAM_ERROR_POLLED))
         proactor_take_polled_error(proactor, stream);
+    else
+        proactor_notice_end(stream);
 }
 
 void proactor_sent(struct proactor_engine *proactor, struct stream *stream, const struct completion *completion,
@@ -205,10 +207,11 @@ void proactor_sent(struct proactor_engine *proactor, struct stream *stream, cons
     clear_flag(stream, STREAM_SENDING);
     if (proactor_continue_close(proactor, stream))
         return;
-    if (zero_copy_blocks != NULL && zero_copy_was_refused(completion->result))
+    if (zero_copy_blocks != NULL && zero_copy_was_refused(completion->result)) {
         set_flag(stream, STREAM_COPY_ONLY);
-    else
-        stream_check_output(proactor, stream, result);
+        result = 0;
+    }
+    stream_check_output(proactor, stream, result);
     stream_send_next(stream, true);
 }
 

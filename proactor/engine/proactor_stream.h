@@ -57,7 +57,7 @@ void proactor_fail_output(struct stream *stream, int error);
 /* Takes the error that the poll has reported, unless an operation in flight is going to report it. */
 void proactor_take_polled_error(struct proactor_engine *proactor, struct stream *stream);
 
-/* The poll has reported the peer's FIN; or the stream is being paused. */
+/* The peer's FIN is there (STREAM_END_SEEN), and the stream may be paused: reports that. */
 void proactor_notice_end(struct stream *stream);
 
 /* ---- proactor_receive.c ---- */
@@ -78,6 +78,9 @@ void proactor_report_end(struct proactor_engine *proactor, struct stream *stream
 void proactor_stop_receiving(struct proactor_engine *proactor, struct stream *stream);
 
 /* ---- proactor_send.c ---- */
+
+/* Cancels the send in flight. */
+void proactor_cancel_send(struct proactor_engine *proactor, struct stream *stream);
 
 /* Called for each completion: returns true if the stream is being closed, so that nothing is reported. If it was the
  * last operation in flight, the stream is closed, and may no longer exist. */

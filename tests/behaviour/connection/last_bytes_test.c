@@ -185,11 +185,16 @@ END_TEST
 
 enum { WATERMARK_BYTES = 64 * KIB, QUEUED_BYTES = MIB };
 
-static void send_much(jd_tcp_connection *connection, void *arg)
+static void send_megabyte(jd_tcp_connection *connection, void *arg)
 {
     static const unsigned char data[QUEUED_BYTES];
 
     ck_assert_int_eq(jd_tcp_connection_send(connection, data, sizeof(data)), 0);
+}
+
+static void send_much(jd_tcp_connection *connection, void *arg)
+{
+    send_megabyte(connection, NULL);
     ck_assert(jd_tcp_connection_is_above_watermark(connection));
 }
 
@@ -211,6 +216,41 @@ START_TEST(a_pause_by_the_watermark_ends_with_the_reset)
     ck_assert_int_eq(down_error, JD_ECONNRESET);
     ck_assert_uint_gt(statistics().bytes_dropped, 0);
     ck_assert_uint_eq(statistics().bytes_dropped + statistics().bytes_sent, QUEUED_BYTES);
+}
+END_TEST
+
+static void take_and_send_much(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    bool is_first = offset == 0;
+
+    take(connection, input, received, arg);
+    if (is_first)
+        send_much(connection, NULL);
+}
+
+/* The queue is full, so the FIN, which a completion engine has received with the bytes, waits for the low watermark. The reset
+ * ends that pause. */
+START_TEST(a_fin_that_waits_for_the_watermark_comes_before_the_reset)
+{
+    enum { REQUEST_BYTES = 10 };
+    const jd_tcp_server_options options = { .allow_half_open = true,
+                                            .high_watermark = WATERMARK_BYTES,
+                                            .output_limit = 4 * MIB,
+                                            .send_buffer_bytes = 4 * KIB };
+    int client = begin((struct service){ .options = options, .on_message = take_and_send_much });
+    pump_until_quiet();
+    send_and_wait(client, REQUEST_BYTES);
+    client_shutdown(client);
+    PUMP_UNTIL(gone_calls == 1);
+    ck_assert_int_eq(gone_error, 0);
+    pump_until_quiet();
+
+    client_reset(client);
+
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_uint_eq(offset, REQUEST_BYTES);
+    ck_assert_int_eq(down_error, JD_ECONNRESET);
+    ck_assert_str_eq(story(0), "up message peer-gone half-close down");
 }
 END_TEST
 
@@ -298,6 +338,40 @@ START_TEST(a_fin_that_is_known_before_the_pause_is_told_then)
     ck_assert_uint_eq(offset, BYTES);
     ck_assert_int_eq(down_error, 0);
     ck_assert_uint_eq(gone_calls, 0); /* told once */
+}
+END_TEST
+
+static void take_and_pause_at_the_second(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received,
+                                         void *arg)
+{
+    bool is_second = offset > 0 && gone_calls == 0;
+
+    take(connection, input, received, arg);
+    if (is_second)
+        pause_it(connection, NULL);
+}
+
+/* With a small budget, the reader pauses in a later turn than the one that was told of the reset. */
+START_TEST(a_reset_that_is_known_before_the_pause_is_told_as_a_reset)
+{
+    const struct service service = {
+        .options = { .allow_half_open = true, .budget_bytes = 1, .receive_buffer_bytes = RECEIVE_BUFFER_BYTES },
+        .on_message = take_and_pause_at_the_second,
+        .on_peer_gone = note_gone,
+        .on_down = note_down,
+    };
+    serve(&service);
+    int client = client_connect();
+    send_and_wait(client, BYTES);
+    client_reset(client);
+
+    PUMP_UNTIL(gone_calls == 1);
+
+    ck_assert_int_eq(gone_error, JD_ECONNRESET);
+    ask(resume_it);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_uint_eq(offset, BYTES);
+    ck_assert_int_eq(down_error, JD_ECONNRESET);
 }
 END_TEST
 
@@ -540,6 +614,37 @@ START_TEST(a_file_to_a_peer_that_resets_ends_with_the_reset)
 }
 END_TEST
 
+static void send_file_again_and_again(jd_tcp_connection *connection, void *arg)
+{
+    for (int i = 0; i < 4; i++)
+        send_whole_file(connection, NULL);
+}
+
+/* A sendfile(2) that sends a part may fetch the error of a reset with it. */
+START_TEST(a_reset_amid_a_file_is_no_fin)
+{
+    enum { PEERS = 60, CHUNK_BYTES = 64 * KIB, CHUNKS = 20 };
+    static char data[CHUNK_BYTES];
+    make_file();
+    serve(&(struct service){ .options.allow_half_open = true,
+                             .on_up = _i == 0 ? send_file_again_and_again : send_megabyte,
+                             .on_message = take,
+                             .on_down = note_down });
+
+    for (unsigned i = 0; i < PEERS; i++) {
+        int client = client_connect_up();
+        for (unsigned k = 0; k < i % CHUNKS; k++)
+            client_receive_some(client, data, sizeof(data));
+        pump_turns(i % 3);
+        client_reset(client);
+        PUMP_UNTIL(connections_down() == i + 1);
+        ck_assert_int_eq(down_error, JD_ECONNRESET);
+        ck_assert_str_eq(story(i), "up down");
+    }
+    close(file);
+}
+END_TEST
+
 /* ---- close after output ---- */
 
 static const char refusal[] = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -665,6 +770,109 @@ START_TEST(close_after_output_may_come_from_a_thread_or_after_a_shutdown)
 }
 END_TEST
 
+static void *send_from_afar(void *connection)
+{
+    ck_assert_int_eq(jd_tcp_connection_send(connection, zeros, sizeof(zeros)), 0);
+    jd_tcp_connection_unref(connection);
+    return NULL;
+}
+
+static void answer_once(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    if (offset++ == 0)
+        ck_assert_int_eq(jd_tcp_connection_send(connection, "a", 1), 0);
+}
+
+/* The rest of the answer arrives at the loop when the input is being discarded already. */
+static void answer_by_thread(jd_tcp_connection *connection, void *arg)
+{
+    pthread_t thread;
+
+    if (!jd_tcp_connection_is_connected(connection) || close_result == 0)
+        return;
+    ck_assert_int_eq(pthread_create(&thread, NULL, send_from_afar, jd_tcp_connection_ref(connection)), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    close_result = jd_tcp_connection_close_after_output(connection, 0);
+}
+
+/* The answer is above the high watermark, and the peer reads it only when its upload is taken. */
+START_TEST(an_answer_above_the_watermark_does_not_stop_the_upload_that_it_refuses)
+{
+    close_result = 1;
+    int client = begin((struct service){ .on_message = answer_once, .on_write_complete = answer_by_thread });
+
+    client_send_pattern(client, 0, sizeof(zeros));
+
+    ck_assert_uint_eq(client_receive_to_end(client, NULL, sizeof(zeros)), 1 + sizeof(zeros));
+    client_close(client);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, 0);
+}
+END_TEST
+
+enum { ANSWER_BYTES = 300 * 1000 };
+
+static void answer_and_close(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_send(connection, zeros, ANSWER_BYTES), 0);
+    ck_assert_int_eq(jd_tcp_connection_close_after_output(connection, 0), 0);
+}
+
+START_TEST(a_drain_does_not_cut_off_an_answer_that_is_on_its_way)
+{
+    static unsigned char data[KIB];
+    const struct service service = { .options.send_buffer_bytes = MIB,
+                                     .on_message = answer_and_close,
+                                     .on_down = note_down };
+    jd_tcp_server *server = serve(&service);
+    int client = client_connect_with_receive_buffer(4 * KIB);
+    client_send(client, "?", 1);
+    PUMP_UNTIL(statistics().bytes_sent == ANSWER_BYTES);
+
+    ck_assert_int_eq(jd_tcp_server_stop(server, 60 * 1000, NULL, NULL), 0);
+    pump_turns(4);
+    for (int i = 0; i < 10; i++) {
+        client_send(client, data, sizeof(data));
+        pump_turns(4);
+    }
+
+    ck_assert_uint_eq(client_receive_to_end(client, NULL, ANSWER_BYTES), ANSWER_BYTES);
+    client_close(client);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, 0);
+}
+END_TEST
+
+static bool time_is_up;
+
+static void note_time(void *arg)
+{
+    time_is_up = true;
+}
+
+START_TEST(a_drain_does_not_run_into_a_timeout_that_is_not_due)
+{
+    const struct service service = {
+        .options = { .first_message_timeout_ms = 60 * 1000, .write_timeout_ms = 50, .send_buffer_bytes = 4 * KIB },
+        .on_up = send_megabyte,
+        .on_down = note_down,
+    };
+    jd_tcp_server *server = serve(&service);
+    int client = client_connect_up();
+    ck_assert_int_eq(jd_tcp_server_stop(server, 60 * 1000, NULL, NULL), 0);
+    ck_assert_uint_eq(client_receive_to_end(client, NULL, QUEUED_BYTES), QUEUED_BYTES);
+    time_is_up = false;
+    ck_assert_int_eq(jd_event_loop_run_after(the_loop, 150, note_time, NULL, NULL), 0);
+
+    PUMP_UNTIL(time_is_up);
+
+    ck_assert_uint_eq(connections_down(), 0);
+    client_close(client);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, 0);
+}
+END_TEST
+
 static void check_that_close_is_refused(jd_tcp_connection *connection, void *arg)
 {
     ck_assert_int_eq(jd_tcp_connection_close_after_output(connection, 0), JD_ENOTCONN);
@@ -697,10 +905,12 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(broken, behind_a_fin_all_bytes_and_the_fin_come_before_the_reset, 0, 4);
     tcase_add_test(broken, bytes_that_callbacks_leave_do_not_keep_a_broken_connection);
     tcase_add_test(broken, a_pause_by_the_watermark_ends_with_the_reset);
+    tcase_add_test(broken, a_fin_that_waits_for_the_watermark_comes_before_the_reset);
     tcase_add_checked_fixture(paused, reset_notes, NULL);
     tcase_add_loop_test(paused, a_paused_reader_is_told_of_a_reset_and_keeps_its_bytes, 0, 2);
     tcase_add_test(paused, a_paused_reader_is_told_of_a_fin_and_may_still_send);
     tcase_add_test(paused, a_fin_that_is_known_before_the_pause_is_told_then);
+    tcase_add_test(paused, a_reset_that_is_known_before_the_pause_is_told_as_a_reset);
     tcase_add_test(paused, a_fin_behind_the_bytes_at_which_the_reader_pauses_is_told);
     tcase_add_test(paused, a_peer_that_goes_is_told_once);
     tcase_add_test(paused, a_broken_connection_can_be_closed_without_being_read);
@@ -711,10 +921,14 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(files, a_file_that_is_too_short_ends_the_connection_behind_the_input, 0, 2);
     tcase_add_test(files, a_peer_that_sends_without_end_does_not_keep_a_connection_whose_file_was_too_short);
     tcase_add_test(files, a_file_to_a_peer_that_resets_ends_with_the_reset);
+    tcase_add_loop_test(files, a_reset_amid_a_file_is_no_fin, 0, 2);
     tcase_add_checked_fixture(closing, reset_notes, NULL);
     tcase_add_loop_test(closing, a_refused_upload_gets_its_answer, 0, 3);
     tcase_add_loop_test(closing, a_client_of_the_library_gets_the_answer_to_a_refused_upload, 0, 3);
     tcase_add_loop_test(closing, a_peer_that_never_ends_is_closed_at_the_deadline, 0, 2);
     tcase_add_loop_test(closing, close_after_output_may_come_from_a_thread_or_after_a_shutdown, 0, 2);
+    tcase_add_test(closing, an_answer_above_the_watermark_does_not_stop_the_upload_that_it_refuses);
+    tcase_add_test(closing, a_drain_does_not_cut_off_an_answer_that_is_on_its_way);
+    tcase_add_test(closing, a_drain_does_not_run_into_a_timeout_that_is_not_due);
     tcase_add_test(closing, close_after_output_of_a_broken_connection_is_refused);
 }
