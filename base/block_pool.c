@@ -16,16 +16,58 @@ struct block_region {
     unsigned char memory[] __attribute__((aligned(16)));
 };
 
-void block_pool_init(struct block_pool *pool, size_t block_bytes, size_t region_bytes, size_t limit_bytes)
+static void pool_init(struct block_pool *pool, size_t capacity, size_t alignment, size_t region_bytes, size_t limit_bytes)
 {
-    assert(block_bytes % 16 == 0 && block_bytes > sizeof(struct block));
-    assert(region_bytes >= sizeof(struct block_region) + block_bytes);
+    size_t block_bytes = sizeof(struct block) + capacity;
+    size_t room = region_bytes - sizeof(struct block_region) - (alignment - 1);
+
+    assert(block_bytes % 16 == 0 && capacity > 0);
+    assert(region_bytes >= sizeof(struct block_region) + (alignment - 1) + block_bytes);
     *pool = (struct block_pool){
-        .block_bytes = block_bytes,
+        .capacity = capacity,
+        .alignment = alignment,
         .region_bytes = region_bytes,
-        .blocks_per_region = (unsigned)((region_bytes - sizeof(struct block_region)) / block_bytes),
+        .blocks_per_region = (unsigned)(room / block_bytes),
         .limit_regions = limit_bytes / region_bytes,
     };
+}
+
+void block_pool_init(struct block_pool *pool, size_t block_bytes, size_t region_bytes, size_t limit_bytes)
+{
+    pool_init(pool, block_bytes - sizeof(struct block), 1, region_bytes, limit_bytes);
+}
+
+void block_pool_init_pages(struct block_pool *pool, size_t capacity, size_t region_bytes, size_t limit_bytes)
+{
+    assert(capacity % BLOCK_PAGE_BYTES == 0);
+    pool_init(pool, capacity, BLOCK_PAGE_BYTES, region_bytes, limit_bytes);
+}
+
+static uint8_t *align(const struct block_pool *pool, void *from)
+{
+    return (uint8_t *)(((uintptr_t)from + pool->alignment - 1) & ~(uintptr_t)(pool->alignment - 1));
+}
+
+/* ---- regions ---- */
+
+/* Block number index of a region. */
+static struct block *region_block(const struct block_pool *pool, struct block_region *region, unsigned index)
+{
+    size_t distance = pool->alignment > 1 ? sizeof(struct block) : sizeof(struct block) + pool->capacity;
+
+    return (struct block *)(region->memory + distance * index);
+}
+
+static uint8_t *block_bytes_of(const struct block_pool *pool, struct block *block)
+{
+    struct block *first;
+
+    if (pool->alignment == 1)
+        return (uint8_t *)(block + 1);
+    if (block->region == NULL)
+        return align(pool, block + 1);
+    first = (struct block *)block->region->memory;
+    return align(pool, first + pool->blocks_per_region) + pool->capacity * (size_t)(block - first);
 }
 
 static void unlink_region(struct block_pool *pool, struct block_region *region)
@@ -90,9 +132,14 @@ int block_pool_prefault(struct block_pool *pool)
     return 0;
 }
 
+static size_t heap_block_bytes(const struct block_pool *pool)
+{
+    return sizeof(struct block) + pool->alignment - 1 + pool->capacity;
+}
+
 static struct block *get_from_heap(struct block_pool *pool)
 {
-    struct block *block = memory_allocate(pool->block_bytes);
+    struct block *block = memory_allocate(heap_block_bytes(pool));
 
     if (block == NULL)
         return NULL;
@@ -109,7 +156,7 @@ static struct block *get_from_region(struct block_pool *pool, struct block_regio
     if (block != NULL)
         region->free = block->next;
     else
-        block = (struct block *)(region->memory + pool->block_bytes * region->carved++);
+        block = region_block(pool, region, region->carved++);
     if (region->used++ == 0)
         pool->idle_regions--;
     if (region->used == pool->blocks_per_region)
@@ -137,10 +184,10 @@ struct block *block_pool_get(struct block_pool *pool)
     block->next = NULL;
     block->pool = pool;
     block->parent = NULL;
-    block->data = (uint8_t *)(block + 1);
+    block->data = block_bytes_of(pool, block);
     block->begin = 0;
     block->end = 0;
-    block->capacity = (uint32_t)(pool->block_bytes - sizeof(*block));
+    block->capacity = (uint32_t)pool->capacity;
     block->kind = 0;
     block->slices = 0;
     return block;
@@ -169,7 +216,7 @@ static void return_to_pool(struct block *block)
         return;
     }
     pool->heap_blocks--;
-    memory_release(block, pool->block_bytes);
+    memory_release(block, heap_block_bytes(pool));
 }
 
 void block_release(struct block *block)
@@ -217,7 +264,7 @@ struct block *block_keep(struct block *block)
 
 size_t block_pool_bytes(const struct block_pool *pool)
 {
-    return pool->regions * pool->region_bytes + pool->heap_blocks * pool->block_bytes;
+    return pool->regions * pool->region_bytes + pool->heap_blocks * heap_block_bytes(pool);
 }
 
 size_t block_pool_blocks(const struct block_pool *pool)

@@ -1,4 +1,6 @@
-/* Block pool: blocks of one size, for received bytes and for output. Blocks are carved from regions. A region without
+/* Block pool: blocks of one size, for received bytes and for output. Blocks are carved from regions, each with its header
+ * before its bytes; or, in a pool of pages, with all headers at the region's beginning, so that the bytes of a block are
+ * whole pages: messages are powers of two, mostly. A region without
  * used blocks is freed if there is another one, so memory is returned after a burst. Above a limit, blocks come from
  * the heap and are counted. Not locked: a pool belongs to one thread (a loop's), except block_pool_bytes and
  * block_pool_blocks.
@@ -62,7 +64,8 @@ static inline size_t block_pinned_bytes(const struct block *block)
 
 struct block_pool {
     struct block_region *partial; /* regions with a free block */
-    size_t block_bytes;           /* header included */
+    size_t capacity;              /* bytes of a block, without its header */
+    size_t alignment;             /* of these bytes: a page, or 1: they follow the header */
     size_t region_bytes;
     unsigned blocks_per_region;
     unsigned idle_regions;           /* regions with all blocks free */
@@ -76,6 +79,11 @@ struct block_pool {
 /* block_bytes and region_bytes include the headers. block_bytes is a multiple of 16; at least one block must fit into a
  * region. limit_bytes: the most memory of all regions together; SIZE_MAX: no limit. */
 void block_pool_init(struct block_pool *pool, size_t block_bytes, size_t region_bytes, size_t limit_bytes);
+
+/* As block_pool_init, for a pool of pages. capacity: bytes of a block without its header, a multiple of BLOCK_PAGE_BYTES. A
+ * region loses up to a page for the alignment. */
+enum { BLOCK_PAGE_BYTES = 4096 };
+void block_pool_init_pages(struct block_pool *pool, size_t capacity, size_t region_bytes, size_t limit_bytes);
 
 /* Frees the regions. All blocks must have been released. */
 void block_pool_destroy(struct block_pool *pool);

@@ -34,6 +34,7 @@ class Metric:
     less_is_better: bool = True
     goal: float = None
     against: tuple = tuple(PEERS)
+    own: str = "jinduo"   # the side that is compared with the others
 
 
 @dataclass(frozen=True)
@@ -206,8 +207,8 @@ def judge(metric, runs, bound):
     result = {"field": metric.field, "label": metric.label, "goal": metric.goal,
               "figures": {side: statistics.median(run[metric.field] for run in figures) for side, figures in runs.items()},
               "ratios": {}}
-    if "jinduo" in runs:
-        result["ratios"] = {side: ratio(metric, runs["jinduo"], runs[side]) for side in metric.against if side in runs}
+    if metric.own in runs:
+        result["ratios"] = {side: ratio(metric, runs[metric.own], runs[side]) for side in metric.against if side in runs}
     if result["ratios"]:
         result["best"] = min(result["ratios"], key=result["ratios"].get)
         result["ratio"] = result["ratios"][result["best"]]

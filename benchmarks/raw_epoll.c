@@ -70,7 +70,7 @@ static bool echo(int fd, uint32_t events)
         ssize_t sent;
         if (received <= 0)
             return received < 0 && errno == EAGAIN;
-        sent = send_some(fd, buffer, (size_t)received);
+        sent = raw_server_discards ? received : send_some(fd, buffer, (size_t)received);
         if (sent < 0 || (sent < received && !keep_remainder(fd, buffer + sent, (size_t)(received - sent))))
             return false;
         /* A short read means that the socket is drained, but a FIN may have arrived in the same event. */

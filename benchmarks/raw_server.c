@@ -15,11 +15,13 @@ enum { EXIT_USAGE = 2, CONTINUE = -1 };
 static const char common_help[] =
     "  --listen=ENDPOINT   1.2.3.4:80, [::1]:80, *:80, unix:/path or unix:@name; port 0 selects a free port\n"
     "                      (default 127.0.0.1:8000)\n"
+    "  --discard           drop the bytes instead of sending them back\n"
     "  --spin              poll for events without sleeping\n"
     "  --help              print this text and exit\n\n"
     "SIGINT or SIGTERM ends the server. Exit status: 0 success, 1 failure, 2 wrong usage.\n";
 
 volatile sig_atomic_t raw_server_stopped;
+bool raw_server_discards;
 static const char *engine;
 
 static void on_signal(int number)
@@ -59,6 +61,7 @@ static int read_options(const struct raw_server *server, int argc, char **argv, 
 {
     const struct option options[] = { { "listen", required_argument, NULL, 'l' },
                                       { "spin", no_argument, NULL, 's' },
+                                      { "discard", no_argument, NULL, 'd' },
                                       { "help", no_argument, NULL, 'h' },
                                       server->option,
                                       { NULL, 0, NULL, 0 } };
@@ -75,6 +78,7 @@ static int read_options(const struct raw_server *server, int argc, char **argv, 
         if (option == 'l')
             listen = optarg;
         *spin |= option == 's';
+        raw_server_discards |= option == 'd';
         if (option == server->option.val && !server->take_option(optarg)) {
             fprintf(stderr, "%s: --%s '%s': must be %s; see %s --help\n", server->name, server->option.name, optarg,
                     server->allowed, server->name);

@@ -23,6 +23,9 @@ struct raw_server {
 /* Set by SIGINT and SIGTERM. */
 extern volatile sig_atomic_t raw_server_stopped;
 
+/* The option --discard: received bytes are dropped. */
+extern bool raw_server_discards;
+
 /* Prints the ready line: "listening on ENDPOINT engine=NAME threads=0". */
 void raw_server_ready(int listener);
 

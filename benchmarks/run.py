@@ -19,6 +19,7 @@ import sys
 from dataclasses import dataclass
 
 import engines
+import large
 import peers
 import plot
 from programs import Failure, Programs, Progress
@@ -286,17 +287,18 @@ def read_arguments():
                                      epilog=peers.BROADCAST_HELP)
     parser.add_argument("build", help=argparse.SUPPRESS)  # the build directory; ./dev passes it
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each side in a row (default 5)")
-    parser.add_argument("--seconds", type=float, help="duration of a measurement (default 2, with --engines 1)")
+    parser.add_argument("--seconds", type=float, help="duration of a measurement (default 2, with --engines and --large 1)")
     parser.add_argument("--only", metavar="PATTERN", help="only rows whose name matches PATTERN (with * and ?) or contains it; see --list")
     parser.add_argument("--engine", default="reactor", help="engine of jinduo's servers (default reactor)")
     parser.add_argument("--engines", action="store_true", help="other rows: compare the engines, and the servers written directly on epoll and io_uring")
     parser.add_argument("--peers", action="store_true", help="other rows: compare with libevent, libuv and Asio, as far as installed")
+    parser.add_argument("--large", action="store_true", help="other rows: messages of 4 KiB to 1 MiB, compared with all of these")
     parser.add_argument("--plot", metavar="FILE", help="draw the ratios into FILE (.svg, .png, .pdf); needs matplotlib")
     parser.add_argument("--json", metavar="FILE", help="also write all figures to FILE")
     parser.add_argument("--list", action="store_true", help="print the names of the rows and exit")
     arguments = parser.parse_args()
     if arguments.seconds is None:
-        arguments.seconds = engines.SECONDS if arguments.engines else 2
+        arguments.seconds = engines.SECONDS if arguments.engines or arguments.large else 2
     if arguments.rounds < 1 or arguments.seconds <= 0:
         parser.error(f"--rounds {arguments.rounds} and --seconds {arguments.seconds:g}: must be more than 0")
     return arguments
@@ -349,7 +351,8 @@ def prepare():
 
 def main():
     arguments = read_arguments()
-    rows = (peers.rows(arguments.engine) if arguments.peers else engines.rows() if arguments.engines
+    rows = (large.rows() if arguments.large else peers.rows(arguments.engine) if arguments.peers
+            else engines.rows() if arguments.engines
             else (*ROWS, *IDLE_ROWS.values()))
     rows = [row for row in rows if wanted(row.name, arguments.only)]
     if arguments.list or not rows:
@@ -364,7 +367,7 @@ def main():
     print_machine(facts)
     if arguments.engines:
         engines.print_missing(programs)
-    if arguments.peers:
+    if arguments.peers or arguments.large:
         rows = peers.possible(programs, rows)
         peers.print_missing(programs, rows)
     progress = Progress(sum(steps_of(programs, row, arguments) for row in rows))

@@ -1,5 +1,5 @@
-/* jd-echo: sends back every byte that it receives. Shows a message callback, and a server built with
- * examples/program.h. */
+/* jd-echo: sends back every byte that it receives, or drops it (--discard). Shows a message callback, and a server built
+ * with examples/program.h. */
 #include "examples/program.h"
 
 #include <stdio.h>
@@ -11,17 +11,25 @@ static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_times
         jd_tcp_connection_close(connection);
 }
 
+static void drop_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    jd_buffer_consume(input, SIZE_MAX);
+}
+
 static void print_help(void)
 {
     printf("Usage: jd-echo [OPTION]...\n"
-           "Sends back every byte that it receives, on each connection, until SIGINT or SIGTERM.\n\n%s",
+           "Sends back every byte that it receives, on each connection, until SIGINT or SIGTERM.\n\n"
+           "  --discard              drop the bytes instead\n"
+           "%s",
            program_common_help);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { PROGRAM_LONG_OPTIONS, { 0 } };
+    static const struct option options[] = { PROGRAM_LONG_OPTIONS, { "discard", no_argument, NULL, 'd' }, { 0 } };
     struct program program = { .name = "jd-echo", .server_options.name = "jd-echo" };
+    bool discards = false;
     int option;
 
     while ((option = program_next_option(&program, argc, argv, options)) != -1) {
@@ -29,9 +37,12 @@ int main(int argc, char **argv)
             print_help();
             return 0;
         }
-        program_option(&program, option, optarg);
+        if (option == 'd')
+            discards = true;
+        else
+            program_option(&program, option, optarg);
     }
     program_prepare(&program);
-    jd_tcp_server_set_message_callback(program.server, on_message, NULL);
+    jd_tcp_server_set_message_callback(program.server, discards ? drop_message : on_message, NULL);
     return program_serve(&program);
 }

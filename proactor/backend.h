@@ -78,6 +78,9 @@ struct completion {
      * nothing). Other sends may complete in between. If the first completion comes without more, it is the only one. */
     bool more;
 
+    /* OPCODE_RECEIVE_MULTISHOT: the next completion that is reported is of this operation, too, and has bytes. */
+    bool bytes_follow;
+
     /* OPCODE_RECEIVE_MULTISHOT with result > 0: the received bytes are begin to end of *block. The block is borrowed
      * until proactor_completed returns, unless the receiver keeps it as stream_received says
      * (net/engine/engine_events.h): if it took the block itself, it has set *block to NULL. */

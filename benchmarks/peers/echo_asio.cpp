@@ -1,5 +1,6 @@
 /* An echo server with Asio, as in its documentation: read some bytes, write all of them, read again. With the argument
- * "frames" it decodes length-prefixed frames, and sends the responses to the frames of one read in one write. */
+ * "frames" it decodes length-prefixed frames, and sends the responses to the frames of one read in one write. With
+ * "discard" it drops all bytes. The buffers are larger than in the documentation, as large as the others'. */
 #include "benchmarks/peers/server.h"
 
 #include <asio.hpp>
@@ -11,12 +12,12 @@
 
 using asio::ip::tcp;
 
-static bool cuts_frames;
+static bool cuts_frames, discards;
 
 class session : public std::enable_shared_from_this<session>
 {
   public:
-    explicit session(tcp::socket socket) : socket_(std::move(socket)), buffer_(cuts_frames ? 16384 : 8192)
+    explicit session(tcp::socket socket) : socket_(std::move(socket)), buffer_(65536)
     {
     }
 
@@ -38,6 +39,10 @@ class session : public std::enable_shared_from_this<session>
   private:
     void received(size_t length)
     {
+        if (discards) {
+            read();
+            return;
+        }
         if (!cuts_frames) {
             write(buffer_.data(), length);
             return;
@@ -88,6 +93,7 @@ int main(int argc, char **argv)
 
     std::signal(SIGPIPE, SIG_IGN);
     cuts_frames = word != nullptr && std::strcmp(word, "frames") == 0;
+    discards = word != nullptr && std::strcmp(word, "discard") == 0;
     accept(acceptor);
     context.run();
 }

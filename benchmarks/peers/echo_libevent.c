@@ -1,5 +1,6 @@
 /* An echo server with libevent's bufferevents, as in its documentation. With the argument "frames" it decodes
- * length-prefixed frames and writes a response to each; the bufferevent gathers the responses. */
+ * length-prefixed frames and writes a response to each; the bufferevent gathers the responses. With "discard" it drops all
+ * bytes. */
 #include "benchmarks/peers/server.h"
 
 #include <event2/buffer.h>
@@ -10,11 +11,16 @@
 #include <signal.h>
 #include <string.h>
 
-static int cuts_frames;
+static int cuts_frames, discards;
 
 static void on_read(struct bufferevent *connection, void *arg)
 {
-    evbuffer_add_buffer(bufferevent_get_output(connection), bufferevent_get_input(connection));
+    struct evbuffer *input = bufferevent_get_input(connection);
+
+    if (discards)
+        evbuffer_drain(input, evbuffer_get_length(input));
+    else
+        evbuffer_add_buffer(bufferevent_get_output(connection), input);
 }
 
 static void on_read_frames(struct bufferevent *connection, void *arg)
@@ -58,6 +64,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     fd = server_listen(argc, argv, &word);
     cuts_frames = word != NULL && strcmp(word, "frames") == 0;
+    discards = word != NULL && strcmp(word, "discard") == 0;
     if (base == NULL || evconnlistener_new(base, on_accept, NULL, LEV_OPT_CLOSE_ON_FREE, 0, fd) == NULL)
         return 1;
     return event_base_dispatch(base) < 0;

@@ -1,6 +1,6 @@
 /* An echo server with libuv. Received bytes are written at once (uv_try_write); only the rest of a short write is
  * copied and queued (uv_write). One buffer serves all reads. With the argument "frames" it decodes length-prefixed
- * frames, and sends the responses to the frames of one read in one write. */
+ * frames, and sends the responses to the frames of one read in one write. With "discard" it drops all bytes. */
 #include "benchmarks/peers/server.h"
 
 #include <signal.h>
@@ -24,7 +24,7 @@ struct write {
 static char buffer[BUFFER_BYTES];
 static unsigned char *answers;
 static size_t answers_room;
-static int cuts_frames;
+static int cuts_frames, discards;
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -91,7 +91,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
         uv_close((uv_handle_t *)stream, on_closed);
     else if (cuts_frames)
         answer_frames((struct connection *)stream, piece->base, (size_t)length);
-    else
+    else if (!discards)
         write_bytes(stream, piece->base, (size_t)length);
 }
 
@@ -121,6 +121,7 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     cuts_frames = word != NULL && strcmp(word, "frames") == 0;
+    discards = word != NULL && strcmp(word, "discard") == 0;
     uv_tcp_init(uv_default_loop(), &listener);
     if (uv_tcp_open(&listener, fd) < 0 || uv_listen((uv_stream_t *)&listener, BACKLOG, on_connection) < 0)
         return 1;

@@ -172,7 +172,9 @@ void stream_received(struct stream *stream, struct block **block)
     loop->delivery.answering = NULL;
     /* The input of this connection has been processed: flushing now sends the response while it is in the cache. An
      * engine that gathers its sends (!sends_at_once) gets the response at the turn's end, with those of other
-     * connections. */
+     * connections. With more input to be delivered at once, the responses to all of it leave in one send. */
+    if (loop->delivery.more)
+        return;
     if (loop->ops->sends_at_once)
         connection_flush(connection);
     if (taken != NULL)

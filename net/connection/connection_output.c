@@ -66,7 +66,7 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
     connection_touch(connection, TODO_FLUSH);
     if (queued_before == 0 && profile->has_timeouts)
         connection_start_write_timeout(connection);
-    if (queued >= connection_loop(connection)->flush.policy.bytes)
+    if (queued >= connection_loop(connection)->flush.policy.bytes && !connection_loop(connection)->delivery.more)
         connection_flush_early(connection);
     if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         connection_rise_above_watermark(connection);

@@ -47,6 +47,10 @@ struct block_pool *event_loop_slice_pool(jd_event_loop *loop);
 
 /* ---- a stream ---- */
 
+/* With true before stream_received: more bytes of the same stream are going to be delivered at once, so that the output of
+ * its callbacks waits for that of the next. With false after it. */
+void event_loop_delivers_more(jd_event_loop *loop, bool more);
+
 /* Delivers received bytes: (*block)->begin to end. The receiver may keep them (block_keep). If the block itself is
  * kept, *block is set to NULL; else it is the engine's again on return. Only from wait. User callbacks run inside and
  * may pause the stream. */

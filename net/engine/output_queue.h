@@ -45,7 +45,7 @@ struct output_pools {
 
 enum {
     OUTPUT_SMALL_BYTES = 512,
-    OUTPUT_LARGE_BYTES = 16 * 1024 - 16, /* 16 blocks and a header fit into a region of 256 KiB */
+    OUTPUT_LARGE_BYTES = 16 * 1024, /* of a block, without its header */
     OUTPUT_REFERENCE_BYTES = (sizeof(struct block) + sizeof(struct output_reference) + 15) / 16 * 16,
 
     /* Referenced memory up to this size is copied: a copy costs less than a reference, and many tiny references would

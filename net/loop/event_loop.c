@@ -11,12 +11,13 @@
 #include <jinduo/error.h>
 
 enum {
-    RECEIVE_BLOCK_BYTES = 64 * 1024 - 16, /* four blocks and a header fit into a region */
-    RECEIVE_REGION_BYTES = 256 * 1024,
+    RECEIVE_BLOCK_BYTES = 64 * 1024,                                     /* without its header */
+    RECEIVE_REGION_BYTES = 3 * RECEIVE_BLOCK_BYTES + 2 * BLOCK_PAGE_BYTES, /* three blocks, their headers, the alignment */
+    SMALL_RECEIVE_REGION_BYTES = 256 * 1024, /* event_loop_set_receive_blocks */
     RECEIVE_POOL_BYTES = 1024 * 1024,
     OUTPUT_SMALL_REGION_BYTES = 64 * 1024,
     OUTPUT_SMALL_POOL_BYTES = 8 * 1024 * 1024,
-    OUTPUT_LARGE_REGION_BYTES = 256 * 1024,
+    OUTPUT_LARGE_REGION_BYTES = 256 * 1024, /* 15 blocks */
     OUTPUT_LARGE_POOL_BYTES = 16 * 1024 * 1024,
     OUTPUT_REFERENCE_REGION_BYTES = 16 * 1024,
     OUTPUT_REFERENCE_POOL_BYTES = 8 * 1024 * 1024,
@@ -72,9 +73,10 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
             loop_services[i]->init(loop, first_generation);
     thread_mutex_init_recursive(&loop->handoff_lock); /* event_loop_begin_work may be nested */
     atomic_init(&loop->shared.memory_refs, 1);
-    block_pool_init(&loop->blocks.receive, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init_pages(&loop->blocks.receive, RECEIVE_BLOCK_BYTES, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     block_pool_init(&loop->blocks.output.small, OUTPUT_SMALL_BYTES, OUTPUT_SMALL_REGION_BYTES, OUTPUT_SMALL_POOL_BYTES);
-    block_pool_init(&loop->blocks.output.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES, OUTPUT_LARGE_POOL_BYTES);
+    block_pool_init_pages(&loop->blocks.output.large, OUTPUT_LARGE_BYTES, OUTPUT_LARGE_REGION_BYTES,
+                          OUTPUT_LARGE_POOL_BYTES);
     block_pool_init(&loop->blocks.output.references, OUTPUT_REFERENCE_BYTES, OUTPUT_REFERENCE_REGION_BYTES,
                     OUTPUT_REFERENCE_POOL_BYTES);
 }
@@ -126,7 +128,7 @@ free_loop:
 int event_loop_set_receive_blocks(jd_event_loop *loop, uint32_t block_bytes)
 {
     block_pool_destroy(&loop->blocks.receive);
-    block_pool_init(&loop->blocks.receive, block_bytes, RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
+    block_pool_init(&loop->blocks.receive, block_bytes, SMALL_RECEIVE_REGION_BYTES, RECEIVE_POOL_BYTES);
     return block_pool_prefault(&loop->blocks.receive);
 }
 

@@ -56,6 +56,11 @@ void event_loop_count_overflow(jd_event_loop *loop)
     counter_add(&loop->counters.queue_overflows, 1);
 }
 
+void event_loop_delivers_more(jd_event_loop *loop, bool more)
+{
+    loop->delivery.more = more;
+}
+
 struct block *event_loop_receive_block(jd_event_loop *loop)
 {
     return block_pool_get(&loop->blocks.receive);

@@ -31,11 +31,17 @@ static inline uint64_t reactor_token(enum reactor_token kind, uint64_t value)
     return (uint64_t)kind << TOKEN_KIND_SHIFT | value;
 }
 
+/* The most blocks that one receive fills: a region of the pool (event_loop.c), so that they come and go without an allocation. */
+enum { REACTOR_RECEIVE_BLOCKS = 3 };
+
 struct reactor {
     struct engine engine;
     struct poller poller;
     int wakeup;          /* an eventfd */
     struct block *block; /* for the next receive; NULL: to be taken from the pool */
+    jd_iovec receive_pieces[REACTOR_RECEIVE_BLOCKS]; /* of a receive into several blocks */
+    struct block *receive_blocks[REACTOR_RECEIVE_BLOCKS];
+    unsigned receive_count;
 
     /* Ready lists: streams and listeners that have used up their budget, or may have more to receive or accept although
      * no edge will report it. */

@@ -21,6 +21,7 @@ enum {
     STREAM_OUTPUT_FAILED = 2048,  /* nothing more can be sent: reported */
     STREAM_END_SEEN = 4096,       /* an edge has reported the peer's FIN, which may be behind bytes */
     STREAM_ERROR_SEEN = 8192,     /* an edge has reported an error, which may be behind bytes */
+    STREAM_MANY_BLOCKS = 16384,   /* the last receive filled a block: the next one may fill several */
 };
 
 /* A range of a file may use so many budgets (stream_send_next_budget). */
@@ -122,27 +123,99 @@ static bool stream_may_receive(const struct stream *stream)
     return !has_flag(stream, STREAM_PAUSED | STREAM_ENDED | STREAM_FAILED | STREAM_CLOSED);
 }
 
-/* Receives once and delivers. Returns the number of bytes, or 0 if nothing more can be received now. */
-static size_t stream_receive_once(struct reactor *reactor, struct stream *stream)
+/* What arrives together is received by one call and answered by one. Messages of two blocks and more would cost a call for
+ * each block else, and wake the peer for each. Returns the capacity of the blocks. */
+static size_t stream_take_blocks(struct reactor *reactor, const struct stream *stream)
 {
-    struct block *block = reactor->block != NULL ? reactor->block : event_loop_receive_block(stream->loop);
+    size_t budget = stream_budget(stream), capacity = reactor->block->capacity;
+    unsigned count = 1;
+
+    reactor->receive_blocks[0] = reactor->block;
+    while (count < REACTOR_RECEIVE_BLOCKS && capacity < budget) {
+        struct block *block = event_loop_receive_block(stream->loop);
+        if (block == NULL)
+            break;
+        capacity += block->capacity;
+        reactor->receive_blocks[count++] = block;
+    }
+    reactor->receive_count = count;
+    for (unsigned i = 0; i < count; i++)
+        reactor->receive_pieces[i] = (jd_iovec){ .data = reactor->receive_blocks[i]->data,
+                                                 .length = reactor->receive_blocks[i]->capacity };
+    return capacity;
+}
+
+/* Releases the blocks that have no bytes, first: so the pool's next block is one that is in the cache. Then delivers the
+ * bytes, block by block. */
+static void stream_deliver_blocks(struct reactor *reactor, struct stream *stream, ssize_t received)
+{
+    size_t left = received > 0 ? (size_t)received : 0;
+    struct block **blocks = reactor->receive_blocks;
+    size_t capacity = blocks[0]->capacity;
+
+    for (unsigned i = reactor->receive_count; i-- > 1 && left <= i * capacity;)
+        block_release(blocks[i]);
+    for (unsigned i = 0; left > 0; i++) {
+        size_t length = left < capacity ? left : capacity;
+
+        left -= length;
+        blocks[i]->begin = 0;
+        blocks[i]->end = (uint32_t)length;
+        event_loop_delivers_more(stream->loop, left > 0);
+        stream_received(stream, &blocks[i]);
+        event_loop_delivers_more(stream->loop, false);
+        if (i > 0 && blocks[i] != NULL)
+            block_release(blocks[i]);
+    }
+    reactor->block = blocks[0];
+}
+
+/* These two receive once and deliver. *capacity is set to the bytes that there was room for. is_first: nothing has been
+ * received since the event. */
+static ssize_t stream_receive_many(struct reactor *reactor, struct stream *stream, bool is_first, size_t *capacity)
+{
+    ssize_t received;
+
+    *capacity = stream_take_blocks(reactor, stream);
+    received = socket_receive_pieces(stream->socket, reactor->receive_pieces, (int)reactor->receive_count);
+    if (is_first && received >= 0 && (size_t)received < reactor->block->capacity)
+        clear_flag(stream, STREAM_MANY_BLOCKS);
+    stream_deliver_blocks(reactor, stream, received);
+    return received;
+}
+
+static ssize_t stream_receive_block(struct reactor *reactor, struct stream *stream, size_t *capacity)
+{
+    struct block *block = reactor->block;
+    ssize_t received = socket_receive(stream->socket, block->data, block->capacity);
+
+    *capacity = block->capacity;
+    if (received <= 0)
+        return received;
+    if ((size_t)received == block->capacity)
+        set_flag(stream, STREAM_MANY_BLOCKS);
+    block->begin = 0;
+    block->end = (uint32_t)received;
+    stream_received(stream, &reactor->block);
+    return received;
+}
+
+/* Receives once and delivers. Returns the number of bytes, or 0 if nothing more can be received now. */
+static size_t stream_receive_once(struct reactor *reactor, struct stream *stream, bool is_first)
+{
     ssize_t received;
     size_t capacity;
 
-    reactor->block = block;
-    if (block == NULL) {
+    if (reactor->block == NULL)
+        reactor->block = event_loop_receive_block(stream->loop);
+    if (reactor->block == NULL) {
         stream_fail(stream, JD_ENOMEM);
         return 0;
     }
-    capacity = block->capacity;
-    received = socket_receive(stream->socket, block->data, capacity);
-    if (received > 0) {
-        bool drained = (size_t)received < capacity && !has_flag(stream, STREAM_UNSURE);
-        block->begin = 0;
-        block->end = (uint32_t)received;
-        stream_received(stream, &reactor->block);
-        return drained ? 0 : (size_t)received;
-    }
+    received = has_flag(stream, STREAM_MANY_BLOCKS) ? stream_receive_many(reactor, stream, is_first, &capacity)
+                                                    : stream_receive_block(reactor, stream, &capacity);
+    if (received > 0)
+        return (size_t)received < capacity && !has_flag(stream, STREAM_UNSURE) ? 0 : (size_t)received;
     if (!has_flag(stream, STREAM_LOCAL))
         clear_flag(stream, STREAM_UNSURE);
     if (received == 0) {
@@ -161,7 +234,7 @@ static void stream_receive(struct reactor *reactor, struct stream *stream)
     size_t received = 0;
 
     while (stream_may_receive(stream)) {
-        size_t count = stream_receive_once(reactor, stream);
+        size_t count = stream_receive_once(reactor, stream, received == 0);
         if (count == 0)
             return;
         received += count;

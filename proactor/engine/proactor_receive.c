@@ -199,7 +199,8 @@ static void stream_report_failure(struct proactor_engine *proactor, struct strea
     proactor_fail(stream, error);
 }
 
-static void stream_deliver_or_defer(struct proactor_engine *proactor, struct stream *stream, struct block **block)
+static void stream_deliver_or_defer(struct proactor_engine *proactor, struct stream *stream, struct block **block,
+                                    bool bytes_follow)
 {
     if (has_flag(stream, STREAM_BUDGET_DEFERRED) ||
         budget_received_in_turn(proactor, stream) >= stream_budget(stream)) {
@@ -215,7 +216,11 @@ static void stream_deliver_or_defer(struct proactor_engine *proactor, struct str
     }
     budget_count_turns(proactor, stream);
     budget_count_received(proactor, stream, block_length(*block));
+    if (bytes_follow)
+        event_loop_delivers_more(stream->loop, true);
     stream_received(stream, block);
+    if (bytes_follow)
+        event_loop_delivers_more(stream->loop, false);
 }
 
 /* A stream that has waited and found no block waits with priority. A stream that has received since waits behind the
@@ -232,7 +237,7 @@ static void stream_report_received(struct proactor_engine *proactor, struct stre
                                    struct completion *completion)
 {
     if (completion->result > 0)
-        stream_deliver_or_defer(proactor, stream, completion->block);
+        stream_deliver_or_defer(proactor, stream, completion->block, completion->bytes_follow);
     else if (completion->result == 0 && has_flag(stream, STREAM_BUDGET_DEFERRED))
         set_flag(stream, STREAM_END_DEFERRED);
     else if (completion->result == 0)

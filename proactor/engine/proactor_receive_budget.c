@@ -64,7 +64,9 @@ static void deferred_deliver(struct proactor_engine *proactor, struct stream *st
     while (has_flag(stream, STREAM_BUDGET_DEFERRED) && !has_flag(stream, STREAM_FAILED) && delivered < budget) {
         struct block *block = deferred_take_first(stream);
         delivered += block_length(block);
+        event_loop_delivers_more(stream->loop, has_flag(stream, STREAM_BUDGET_DEFERRED) && delivered < budget);
         stream_received(stream, &block);
+        event_loop_delivers_more(stream->loop, false);
         if (block != NULL)
             block_release(block);
     }

@@ -3,7 +3,15 @@
 
 #include <errno.h>
 
-static unsigned uring_dispatch(struct io_uring_backend *uring, const struct io_uring_cqe *entry)
+/* Whether the next entry has bytes of the same receive. */
+static bool uring_bytes_follow(const struct io_uring_cqe *entry, const struct io_uring_cqe *next)
+{
+    return next != NULL && next->user_data == entry->user_data && next->flags & IORING_CQE_F_BUFFER && next->res > 0;
+}
+
+/* next: the entry behind it; NULL: none. */
+static unsigned uring_dispatch(struct io_uring_backend *uring, const struct io_uring_cqe *entry,
+                               const struct io_uring_cqe *next)
 {
     struct completion completion = {
         .token = uring_is_unsignaled(entry->user_data) ? uring_unsignaled_token(entry->user_data) : entry->user_data,
@@ -27,8 +35,10 @@ static unsigned uring_dispatch(struct io_uring_backend *uring, const struct io_u
         uring->wakeup_polled = completion.more;
         return 1;
     }
-    if (has_buffer)
+    if (has_buffer) {
         completion.block = uring_buffer_filled(uring, entry);
+        completion.bytes_follow = uring_bytes_follow(entry, next);
+    }
     proactor_completed(uring->backend.owner, &completion);
     if (has_buffer)
         uring_buffer_return(uring, entry);
@@ -43,7 +53,7 @@ unsigned uring_dispatch_all(struct io_uring_backend *uring, unsigned finished)
     uring_report_unsignaled(uring, finished, ready);
     for (unsigned i = 0; i < ready; i++) {
         const struct io_uring_cqe entry = *uring_completion_at(&uring->ring, i);
-        count += uring_dispatch(uring, &entry);
+        count += uring_dispatch(uring, &entry, i + 1 < ready ? uring_completion_at(&uring->ring, i + 1) : NULL);
     }
     io_uring_cq_advance(&uring->ring, ready);
     return count;

@@ -431,6 +431,37 @@ START_TEST(without_memory_nothing_is_kept_of_a_shown_part)
 }
 END_TEST
 
+/* ---- a pool of pages ---- */
+
+START_TEST(the_bytes_of_a_block_are_whole_pages_in_a_region_and_from_the_heap)
+{
+    enum { CAPACITY = 2 * BLOCK_PAGE_BYTES, IN_REGION = 3, BLOCKS = IN_REGION + 2, REGION = IN_REGION * CAPACITY + 8192 };
+    struct block *blocks[BLOCKS];
+    struct block_pool pages;
+    block_pool_init_pages(&pages, CAPACITY, REGION, REGION);
+
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < BLOCKS; i++) {
+            blocks[i] = block_pool_get(&pages);
+            ck_assert_ptr_nonnull(blocks[i]);
+            ck_assert_uint_eq(blocks[i]->capacity, CAPACITY);
+            ck_assert_uint_eq((uintptr_t)blocks[i]->data % BLOCK_PAGE_BYTES, 0);
+            memset(blocks[i]->data, i, CAPACITY);
+        }
+        ck_assert_uint_eq(pages.heap_blocks, BLOCKS - IN_REGION);
+        ck_assert_uint_eq(block_pool_bytes(&pages), jd_memory_in_use());
+        for (int i = 0; i < BLOCKS; i++) {
+            for (int k = 0; k < CAPACITY; k++)
+                if (blocks[i]->data[k] != i)
+                    ck_abort_msg("block %d, byte %d", i, k);
+            block_release(blocks[i]);
+        }
+    }
+
+    block_pool_destroy(&pages);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = tcase_create("block_pool");
@@ -450,6 +481,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, prefaulting_without_memory_fails_and_leaves_the_pool_usable);
     tcase_add_test(tests, without_memory_for_a_region_a_block_comes_from_the_heap);
     tcase_add_test(tests, without_any_memory_there_is_no_block_and_nothing_is_counted);
+    tcase_add_test(tests, the_bytes_of_a_block_are_whole_pages_in_a_region_and_from_the_heap);
     tcase_add_test(tests, keeping_a_whole_block_gives_that_block);
     tcase_add_test(tests, a_slice_shows_its_bytes_and_has_no_room_behind_them);
     tcase_add_test(tests, a_block_goes_back_when_its_holder_and_all_slices_have_in_any_order);

@@ -9,7 +9,7 @@ const char *const suite_name = "output_queue";
 
 enum {
     SMALL_ROOM = OUTPUT_SMALL_BYTES - sizeof(struct block),
-    LARGE_ROOM = OUTPUT_LARGE_BYTES - sizeof(struct block),
+    LARGE_ROOM = OUTPUT_LARGE_BYTES,
     MANY_PIECES = 64,
 };
 
@@ -21,7 +21,7 @@ static void set_up(void)
 {
     checking_memory_install();
     block_pool_init(&pools.small, OUTPUT_SMALL_BYTES, 4 * 1024, 8 * 1024);
-    block_pool_init(&pools.large, OUTPUT_LARGE_BYTES, 64 * 1024, 64 * 1024);
+    block_pool_init_pages(&pools.large, OUTPUT_LARGE_BYTES, 64 * 1024, 64 * 1024);
     block_pool_init(&pools.references, OUTPUT_REFERENCE_BYTES, 4 * 1024, 8 * 1024);
     queue = (struct output_queue){ 0 };
     for (size_t i = 0; i < sizeof(bytes); i++)
@@ -265,7 +265,7 @@ START_TEST(an_append_for_which_there_is_no_memory_adds_nothing_at_all)
     static uint8_t long_bytes[ADDED];
     ck_assert_int_eq(append(bytes, QUEUED), 0);
     /* No regions: each block is an allocation. */
-    block_pool_init(&pools.large, OUTPUT_LARGE_BYTES, 64 * 1024, 0);
+    block_pool_init_pages(&pools.large, OUTPUT_LARGE_BYTES, 64 * 1024, 0);
 
     checking_memory_fail_at(1 + (unsigned)_i);
     ck_assert_int_eq(append(long_bytes, ADDED), JD_ENOMEM);

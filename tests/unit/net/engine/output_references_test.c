@@ -27,7 +27,7 @@ static void set_up(void)
 {
     checking_memory_install();
     block_pool_init(&pools.small, OUTPUT_SMALL_BYTES, 4 * 1024, 8 * 1024);
-    block_pool_init(&pools.large, OUTPUT_LARGE_BYTES, 64 * 1024, 64 * 1024);
+    block_pool_init_pages(&pools.large, OUTPUT_LARGE_BYTES, 64 * 1024, 64 * 1024);
     block_pool_init(&pools.references, OUTPUT_REFERENCE_BYTES, 1024, 2 * 1024);
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(i * 31 + i / 251);
