@@ -16,7 +16,8 @@ struct block_region {
     unsigned char memory[] __attribute__((aligned(16)));
 };
 
-static void pool_init(struct block_pool *pool, size_t capacity, size_t alignment, size_t region_bytes, size_t limit_bytes)
+static void pool_init(struct block_pool *pool, size_t capacity, size_t alignment, size_t region_bytes,
+                      size_t limit_bytes)
 {
     size_t block_bytes = sizeof(struct block) + capacity;
     size_t room = region_bytes - sizeof(struct block_region) - (alignment - 1);

@@ -11,9 +11,10 @@
 #include <jinduo/error.h>
 
 enum {
-    RECEIVE_BLOCK_BYTES = 64 * 1024,                                     /* without its header */
-    RECEIVE_REGION_BYTES = 3 * RECEIVE_BLOCK_BYTES + 2 * BLOCK_PAGE_BYTES, /* three blocks, their headers, the alignment */
-    SMALL_RECEIVE_REGION_BYTES = 256 * 1024, /* event_loop_set_receive_blocks */
+    RECEIVE_BLOCK_BYTES = 64 * 1024, /* without its header */
+    RECEIVE_REGION_BYTES =
+        3 * RECEIVE_BLOCK_BYTES + 2 * BLOCK_PAGE_BYTES, /* three blocks, their headers, the alignment */
+    SMALL_RECEIVE_REGION_BYTES = 256 * 1024,            /* event_loop_set_receive_blocks */
     RECEIVE_POOL_BYTES = 1024 * 1024,
     OUTPUT_SMALL_REGION_BYTES = 64 * 1024,
     OUTPUT_SMALL_POOL_BYTES = 8 * 1024 * 1024,

@@ -37,8 +37,8 @@ enum { REACTOR_RECEIVE_BLOCKS = 3 };
 struct reactor {
     struct engine engine;
     struct poller poller;
-    int wakeup;          /* an eventfd */
-    struct block *block; /* for the next receive; NULL: to be taken from the pool */
+    int wakeup;                                      /* an eventfd */
+    struct block *block;                             /* for the next receive; NULL: to be taken from the pool */
     jd_iovec receive_pieces[REACTOR_RECEIVE_BLOCKS]; /* of a receive into several blocks */
     struct block *receive_blocks[REACTOR_RECEIVE_BLOCKS];
     unsigned receive_count;

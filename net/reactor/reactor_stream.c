@@ -140,8 +140,8 @@ static size_t stream_take_blocks(struct reactor *reactor, const struct stream *s
     }
     reactor->receive_count = count;
     for (unsigned i = 0; i < count; i++)
-        reactor->receive_pieces[i] = (jd_iovec){ .data = reactor->receive_blocks[i]->data,
-                                                 .length = reactor->receive_blocks[i]->capacity };
+        reactor->receive_pieces[i] =
+            (jd_iovec){ .data = reactor->receive_blocks[i]->data, .length = reactor->receive_blocks[i]->capacity };
     return capacity;
 }
 

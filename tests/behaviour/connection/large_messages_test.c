@@ -18,8 +18,8 @@ enum {
     BUFFER_BYTES = 2 * 1024 * KIB,
     WARM_UP = 4,
     ROUNDS = 8,
-    OLD_PIECE_BYTES = 4 * KIB,   /* "old_uring" receives into blocks of this size */
-    OLD_PIECES_AT_ONCE = 32,     /* Linux, io_uring/net.c: MULTISHOT_MAX_RETRY */
+    OLD_PIECE_BYTES = 4 * KIB, /* "old_uring" receives into blocks of this size */
+    OLD_PIECES_AT_ONCE = 32,   /* Linux, io_uring/net.c: MULTISHOT_MAX_RETRY */
     BLOCK_BYTES = 64 * KIB,
     REACTOR_RECEIVES_BYTES = 192 * KIB, /* at once */
 };

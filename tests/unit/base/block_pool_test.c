@@ -435,7 +435,12 @@ END_TEST
 
 START_TEST(the_bytes_of_a_block_are_whole_pages_in_a_region_and_from_the_heap)
 {
-    enum { CAPACITY = 2 * BLOCK_PAGE_BYTES, IN_REGION = 3, BLOCKS = IN_REGION + 2, REGION = IN_REGION * CAPACITY + 8192 };
+    enum {
+        CAPACITY = 2 * BLOCK_PAGE_BYTES,
+        IN_REGION = 3,
+        BLOCKS = IN_REGION + 2,
+        REGION = IN_REGION * CAPACITY + 8192
+    };
     struct block *blocks[BLOCKS];
     struct block_pool pages;
     block_pool_init_pages(&pages, CAPACITY, REGION, REGION);
