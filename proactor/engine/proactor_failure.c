@@ -55,6 +55,7 @@ void proactor_take_polled_error(struct proactor_engine *proactor, struct stream 
 
 void proactor_notice_end(struct stream *stream)
 {
-    if (has_flag(stream, STREAM_PAUSED) && !has_flag(stream, STREAM_ENDED | STREAM_OUTPUT_FAILED | STREAM_FAILED))
+    if (has_flag(stream, STREAM_END_SEEN) && has_flag(stream, STREAM_PAUSED) &&
+        !has_flag(stream, STREAM_ENDED | STREAM_OUTPUT_FAILED | STREAM_FAILED))
         stream_end_seen(stream);
 }

@@ -22,7 +22,7 @@ ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--load-balance", "--reuse-port", "--processes", "--busy-poll",
                   "--zero-copy", "--statistics", "--help"}
 FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
-OPTIONS = {ECHO: COMMON_OPTIONS, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
+OPTIONS = {ECHO: COMMON_OPTIONS | {"--discard"}, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
 
 FAILED, USAGE = 1, 2
