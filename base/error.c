@@ -43,6 +43,8 @@ static const char *jinduo_description(int error)
         return "the process is out of file descriptors";
     case JD_EPIPE:
         return "broken pipe";
+    case JD_EFORKED:
+        return "the loop was created before fork and belongs to the parent process";
     case JD_ENODATA:
         return "file shorter than the range to be sent";
     case JD_ERANGE:

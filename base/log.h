@@ -2,6 +2,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <jinduo/error.h>
 #include <jinduo/log.h>
 
 /* The maximum length of a message, with its final zero; longer messages are truncated. */
@@ -9,5 +10,8 @@ enum { LOG_MESSAGE_BYTES = 512 };
 
 /* Formats a message (printf(3)) and passes it to the sink if its level is enabled. Keeps errno. From any thread. */
 __attribute__((format(printf, 2, 3))) void log_message(jd_log_level level, const char *format, ...);
+
+/* Logs at the level error why an argument of the user is invalid: its name, its value, and what is allowed. Is JD_EINVAL. */
+#define log_invalid(...) (log_message(JD_LOG_ERROR, __VA_ARGS__), JD_EINVAL)
 
 #endif

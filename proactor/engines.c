@@ -6,6 +6,7 @@
 
 #include <jinduo/error.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,23 @@ static const struct engine_ops *engine_by_id(jd_engine id)
         if ((*ops)->id == id)
             return *ops;
     return NULL;
+}
+
+/* The names of all engines, separated by ", ". */
+static void engine_list_names(char *text, size_t size)
+{
+    size_t length = 0;
+
+    for (unsigned i = 0; i < ENGINE_NAMES && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, "%s%s", i > 0 ? ", " : "", engine_names[i]);
+}
+
+static int engine_unknown(const char *where, const char *name)
+{
+    char names[ENGINE_NAMES * 16];
+
+    engine_list_names(names, sizeof(names));
+    return log_invalid("%s: unknown engine '%s'; allowed: %s", where, name, names);
 }
 
 int jd_engine_parse(jd_engine *engine, const char *name)
@@ -98,11 +116,8 @@ static int engine_choose(jd_engine *engine)
 {
     const char *name = getenv("JINDUO_ENGINE");
 
-    if (*engine == JD_ENGINE_AUTO && name != NULL && *name != '\0' && jd_engine_parse(engine, name) < 0) {
-        log_message(JD_LOG_ERROR,
-                    "JINDUO_ENGINE: unknown engine '%s'; allowed: auto, reactor, proactor, io_uring, simulated", name);
-        return JD_EINVAL;
-    }
+    if (*engine == JD_ENGINE_AUTO && name != NULL && *name != '\0' && jd_engine_parse(engine, name) < 0)
+        return engine_unknown("JINDUO_ENGINE", name);
     if (*engine == JD_ENGINE_AUTO)
         *engine = JD_ENGINE_REACTOR;
     return 0;
@@ -142,7 +157,11 @@ int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *opti
     if (ops != NULL)
         return event_loop_create_on(loop, options, ops);
     result = jd_engine_available(engine, &reason);
-    if (result != JD_EINVAL)
+    if (result == JD_EINVAL) {
+        char number[16];
+        snprintf(number, sizeof(number), "%d", (int)engine);
+        engine_unknown("event loop: engine", number);
+    } else
         log_message(JD_LOG_ERROR, "%s: not available: %s", jd_engine_name(engine), reason);
     return result;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <jinduo/error.h>
+#include <sys/eventfd.h>
 
 static int lookup_fail(const char **reason, int error, const char *text)
 {
@@ -32,6 +33,18 @@ static int lookup_error(const char **reason, int result, int system_error)
     }
 }
 
+/* Without a descriptor, getaddrinfo reads neither files nor sockets and reports that there is no such name, or no answer.
+ * Returns JD_EMFILE, JD_ENFILE, or 0: there are descriptors. */
+static int descriptor_shortage(void)
+{
+    int probe = system_calls.eventfd(0, EFD_CLOEXEC);
+
+    if (probe < 0)
+        return errno == EMFILE || errno == ENFILE ? -errno : 0;
+    system_calls.close(probe);
+    return 0;
+}
+
 static unsigned keep_addresses(jd_endpoint *addresses, unsigned max, const struct addrinfo *found)
 {
     unsigned count = 0;
@@ -52,6 +65,7 @@ int name_lookup(const struct host_port *name, jd_endpoint *addresses, unsigned m
     struct addrinfo *found = NULL;
     int result = system_calls.getaddrinfo(name->host, name->port, &hints, &found);
     int system_error = errno;
+    int shortage;
 
     *count = 0;
     if (result == 0) {
@@ -59,5 +73,10 @@ int name_lookup(const struct host_port *name, jd_endpoint *addresses, unsigned m
         system_calls.freeaddrinfo(found);
         result = *count > 0 ? 0 : EAI_NODATA;
     }
-    return result == 0 ? 0 : lookup_error(reason, result, system_error);
+    if (result == 0)
+        return 0;
+    shortage = result != EAI_SYSTEM && result != EAI_MEMORY ? descriptor_shortage() : 0;
+    if (shortage < 0)
+        return lookup_fail(reason, shortage, jd_strerror(shortage));
+    return lookup_error(reason, result, system_error);
 }

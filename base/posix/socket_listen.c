@@ -1,6 +1,7 @@
 /* Listening sockets: opening, binding, closing. */
 #include "base/platform/socket.h"
 
+#include "base/log.h"
 #include "base/posix/socket_options.h"
 #include "base/posix/socket_path.h"
 #include "base/posix/system_calls.h"
@@ -109,7 +110,7 @@ int socket_listen(socket_handle *listener, const jd_endpoint *endpoint, const st
     int error;
 
     if (endpoint->length == 0)
-        return JD_EINVAL;
+        return log_invalid("listen: the endpoint is empty");
     error = listen_exactly(listener, endpoint, options, bound, path);
     if (!(endpoint->flags & ENDPOINT_ALL) || (error != -EAFNOSUPPORT && error != JD_EADDRNOTAVAIL))
         return error;

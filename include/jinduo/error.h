@@ -38,6 +38,7 @@ enum {
     JD_ECONNREFUSED = -ECONNREFUSED,
     JD_EALREADY = -EALREADY,   /* done or in progress already */
     JD_ECANCELED = -ECANCELED, /* cancelled, or the loop is being destroyed */
+    JD_EFORKED = -EOWNERDEAD,  /* the loop was created before fork(2): it belongs to the parent process */
 };
 
 /* Returns a description of error, such as "connection reset by peer": a static string, never NULL, for any value. A

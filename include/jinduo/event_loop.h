@@ -79,11 +79,12 @@ typedef struct jd_event_loop_options {
 /* Creates a loop. options are copied; NULL: all defaults. The loop belongs to the calling thread until a thread runs it,
  * from then on to the thread that first ran it.
  *
- * Returns 0; JD_EINVAL (an option out of range, an unknown engine, an invalid JINDUO_ENGINE); JD_ENOTSUP, JD_EPERM or
+ * Returns 0; JD_EINVAL (an option out of range, an unknown engine, an invalid JINDUO_ENGINE: the log says what is allowed);
+ * JD_ENOTSUP, JD_EPERM or
  * JD_ENOSYS (the engine is not available: the log and jd_engine_available give the reason); JD_ENOMEM; JD_EMFILE (no descriptor left, or already 255 loops in the process); JD_ENFILE.
  *
- * May be called from any thread. After fork(2) the loop belongs to the parent alone: the child must not use or destroy
- * it. */
+ * May be called from any thread. After fork(2) the loop belongs to the parent alone: in the child, running and destroying it
+ * return JD_EFORKED and do nothing; other calls are not allowed. */
 JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_options *options);
 
 /* Destroys what is left on the loop, then frees it; NULL is allowed. In this call
@@ -93,14 +94,15 @@ JD_API int jd_event_loop_create(jd_event_loop **loop, const jd_event_loop_option
  * - operations in flight (proactor.h) complete, with JD_ECANCELED unless they have another result;
  * - timers are cancelled, channels freed, watched signals restored.
  *
- * Returns 0; JD_EPERM in another thread than the loop's, JD_EBUSY inside one of the loop's callbacks: both change nothing.
+ * Returns 0; JD_EPERM in another thread than the loop's, JD_EBUSY inside one of the loop's callbacks, JD_EFORKED: these change
+ * nothing.
  * If the engine fails to wait for what the kernel still has in flight, its error is returned after a second: the loop and
  * its memory stay, and it may only be destroyed again. */
 JD_API int jd_event_loop_destroy(jd_event_loop *loop);
 
 /* Runs turns until jd_event_loop_quit. Returns 0; JD_EPERM in another thread than the loop's; JD_EBUSY inside one of the
- * loop's callbacks; or a negative error when the engine fails to wait. The first run of a loop
- * makes the calling thread the loop's. */
+ * loop's callbacks; JD_EFORKED in a child process of the one that created the loop; or a negative error when the engine fails
+ * to wait. The first run of a loop makes the calling thread the loop's. */
 JD_API int jd_event_loop_run(jd_event_loop *loop);
 
 /* Runs one turn, which waits at most timeout_ms milliseconds for something to do (negative: without limit). Returns the

@@ -51,6 +51,7 @@ typedef struct jd_tcp_client_options {
     size_t input_limit;
     size_t high_watermark;
     size_t low_watermark;
+    unsigned max_queued_files;
     jd_above_watermark above_watermark;
     uint32_t first_message_timeout_ms;
     uint32_t idle_timeout_ms;
@@ -75,10 +76,11 @@ typedef struct jd_connect_report {
      *   such as JD_EMFILE; JD_EAGAIN from a Unix-domain server whose queue is full. JD_ECONNREFUSED also when TCP connected
      *   a port with itself, which can happen when no socket listens there (RFC 9293, 3.5, simultaneous open).
      * - Of a name: JD_ENOENT (no such name), JD_EAGAIN (no answer now, or no thread), JD_ETIMEDOUT, JD_EPROTO (the name
-     *   service failed), JD_ENOMEM, or an error of the system.
-     * - JD_CONNECT_LOST: the connection's jd_tcp_connection_error, which may be 0. */
+     *   service failed), JD_EMFILE, JD_ENOMEM, or an error of the system.
+     * - JD_CONNECT_LOST: the connection's jd_tcp_connection_error; 0: an orderly end. */
     int error;
     const char *reason;     /* describes error, for names more exactly than jd_strerror; a static string */
+    const char *target;     /* the option connect as given; valid as long as the client */
     jd_endpoint endpoint;   /* the address; none if the name was not found */
     unsigned attempt;       /* the attempt's number, from 1, since start or the last connection that lasted */
     int64_t retry_after_ms; /* milliseconds until the next attempt; 0 for ADDRESS_FAILED; negative: none follows */
@@ -89,7 +91,8 @@ typedef struct jd_connect_report {
 typedef void (*jd_connect_callback)(jd_tcp_client *client, const jd_connect_report *report, void *arg);
 
 /* Creates a client on loop; it does not connect yet. options are copied. Returns 0; JD_EINVAL (no options; an option out of
- * range; connect is missing, or neither an endpoint nor a name with a port; bind is not an endpoint); JD_ENOMEM; JD_EPERM
+ * range; connect is missing, or neither an endpoint nor a name with a port; bind is not an endpoint: the log says what is
+ * allowed); JD_ENOMEM; JD_EPERM
  * (wrong thread); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's thread. */
 JD_API int jd_tcp_client_create(jd_tcp_client **client, jd_event_loop *loop, const jd_tcp_client_options *options);
 

@@ -78,6 +78,11 @@ typedef struct jd_tcp_server_options {
     size_t high_watermark; /* bytes; 0: 1 MiB, or output_limit if that is less */
     size_t low_watermark;  /* bytes; 0: a quarter of high_watermark */
 
+    /* Maximum of ranges of files queued on one connection, each of which keeps a file open (jd_tcp_connection_send_file); at
+     * more, send_file queues nothing and returns JD_ENOBUFS. Half of them count as output above the high watermark, until a
+     * quarter is left. 0: 16; at most 32767. */
+    unsigned max_queued_files;
+
     /* Whether reading pauses in between; default on a server: it pauses. With JD_ABOVE_WATERMARK_KEEP_READING only the
      * callbacks are invoked, and bytes that the message callback leaves are bounded by input_limit. */
     jd_above_watermark above_watermark;
@@ -111,7 +116,7 @@ typedef struct jd_tcp_server_options {
 typedef void (*jd_thread_init_callback)(jd_event_loop *loop, void *arg);
 
 /* Creates a server on loop; it does not listen yet. options are copied; NULL: all defaults. Returns 0; JD_EINVAL (an option
- * out of range or in conflict with another, as the log explains for watermarks, or listen is not an endpoint);
+ * out of range or in conflict with another, or listen is not an endpoint: the log says what is allowed);
  * JD_ENOMEM; JD_EPERM (wrong thread); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's thread. */
 JD_API int jd_tcp_server_create(jd_tcp_server **server, jd_event_loop *loop, const jd_tcp_server_options *options);
 

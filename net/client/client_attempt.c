@@ -62,6 +62,7 @@ static void client_fail_attempt(jd_tcp_client *client, int error, const char *re
         .event = JD_CONNECT_FAILED,
         .error = error,
         .reason = reason,
+        .target = client->target,
         .attempt = client->schedule.attempt,
     };
 
@@ -87,6 +88,7 @@ static bool client_fail_address(jd_tcp_client *client, int error)
         .error = error,
         .reason = jd_strerror(error),
         .endpoint = client->connector.endpoint,
+        .target = client->target,
         .attempt = client->schedule.attempt,
     };
 
@@ -259,7 +261,8 @@ static void client_report_lost(jd_tcp_client *client, int error)
     jd_connect_report report = {
         .event = JD_CONNECT_LOST,
         .error = error,
-        .reason = jd_strerror(error),
+        .reason = error < 0 ? jd_strerror(error) : "the connection was closed in good order",
+        .target = client->target,
         .endpoint = client->connector.endpoint,
         .attempt = schedule->attempt,
     };

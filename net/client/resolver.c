@@ -1,4 +1,5 @@
-/* The process's look-ups: two lists under one lock, and the threads that work on them. */
+/* The process's look-ups. Those of equal names share one query, which one thread puts to the system's name service. Two
+ * lists of queries, under one lock. */
 #include "net/client/resolver.h"
 
 #include "base/memory.h"
@@ -6,22 +7,43 @@
 #include "base/platform/thread.h"
 
 #include <jinduo/error.h>
+#include <string.h>
 
-/* Threads in the process: names are looked up in parallel, so that a name that times out does not delay the others. */
-enum { THREADS_MAX = 4 };
+enum {
+    /* Queries that are worked on and awaited: in parallel, so that a name that times out does not delay the others. */
+    ACTIVE_MAX = 4,
+
+    /* Threads, of which some may work on queries that nobody awaits any more: getaddrinfo(3) cannot be ended. */
+    THREADS_MAX = 16,
+};
 
 enum lookup_state {
-    LOOKUP_WAITING,   /* in the list waiting */
-    LOOKUP_RUNNING,   /* in the list running: a thread works on it */
+    LOOKUP_ASKING,    /* on the list of its query */
     LOOKUP_RETURNING, /* its task is in the loop's queue */
     LOOKUP_DONE,      /* done has been called, or is about to be */
 };
 
-/* Guards the following variables, and state and abandoned of every lookup. */
+/* A question to the name service, on one of the lists. */
+struct query {
+    struct query *next;
+    struct lookup *lookups; /* that await the answer; NULL: given up, a thread still works on it */
+    struct host_port name;
+};
+
+struct answer {
+    int error;
+    const char *reason;
+    unsigned count;
+    jd_endpoint addresses[RESOLVER_ADDRESSES_MAX];
+};
+
+/* Guards the following variables, all queries, and state, abandoned and next of every lookup. */
 static thread_mutex resolver_lock = THREAD_MUTEX_INITIALIZER;
-static struct lookup *waiting, **waiting_link = &waiting;
-static struct lookup *running;
-static unsigned threads, in_use;
+static struct query *waiting, **waiting_link = &waiting;
+static struct query *running;     /* one for each thread that works */
+static unsigned threads, working; /* threads in all; those that work on a query */
+static unsigned active;           /* running queries that are awaited */
+static unsigned in_use;           /* lookups, and queries that are given up */
 
 static void lookup_free(struct lookup *lookup)
 {
@@ -29,28 +51,83 @@ static void lookup_free(struct lookup *lookup)
     in_use--;
 }
 
-static void lookup_enqueue(struct lookup *lookup)
+/* ---- queries ---- */
+
+static void query_enqueue(struct query *query)
 {
-    lookup->state = LOOKUP_WAITING;
-    lookup->next = NULL;
-    *waiting_link = lookup;
-    waiting_link = &lookup->next;
+    query->next = NULL;
+    *waiting_link = query;
+    waiting_link = &query->next;
 }
 
-static void lookup_unlink(struct lookup **list, const struct lookup *lookup)
+static void query_unlink(struct query **list, const struct query *query)
 {
-    while (*list != lookup)
+    while (*list != query)
         list = &(*list)->next;
-    *list = lookup->next;
+    *list = query->next;
     if (waiting == NULL)
         waiting_link = &waiting;
-    else if (waiting_link == &lookup->next)
+    else if (waiting_link == &query->next)
         waiting_link = list;
+}
+
+static struct query *query_find(struct query *list, const struct host_port *name)
+{
+    while (list != NULL && (strcmp(list->name.host, name->host) != 0 || strcmp(list->name.port, name->port) != 0))
+        list = list->next;
+    return list;
+}
+
+/* Adds lookup to the query for its name. Returns 0 or JD_ENOMEM. */
+static int query_join(struct lookup *lookup)
+{
+    struct query *query = query_find(waiting, &lookup->name), *at_work = query_find(running, &lookup->name);
+
+    if (query == NULL && at_work == NULL) {
+        query = memory_allocate_zeroed(sizeof(*query));
+        if (query == NULL)
+            return JD_ENOMEM;
+        query->name = lookup->name;
+        query_enqueue(query);
+    }
+    if (query == NULL) {
+        query = at_work;
+        if (query->lookups == NULL) { /* awaited again */
+            in_use--;
+            active++;
+        }
+    }
+    lookup->query = query;
+    lookup->next = query->lookups;
+    query->lookups = lookup;
+    return 0;
+}
+
+/* Takes lookup off its query. Returns whether a thread may begin with another query. */
+static bool query_leave(struct lookup *lookup)
+{
+    struct query *query = lookup->query;
+    struct lookup **link = &query->lookups;
+    bool is_waiting = query_find(waiting, &query->name) == query;
+
+    while (*link != lookup)
+        link = &(*link)->next;
+    *link = lookup->next;
+    if (query->lookups != NULL)
+        return false;
+    if (is_waiting) {
+        query_unlink(&waiting, query);
+        memory_release(query, sizeof(*query));
+        return false;
+    }
+    in_use++;
+    active--;
+    return true;
 }
 
 /* ---- fork ---- */
 
-/* A child of fork(2) has the lists but not the threads: there, lookups that were running wait again. The handlers are
+/* A child of fork(2) has the lists but not the threads: there, queries that were running wait again. The handlers are
  * never removed, as the library is never unloaded: it is linked so that dlclose(3) keeps it, because its threads may be
  * running. */
 static void resolver_before_fork(void)
@@ -65,15 +142,17 @@ static void resolver_after_fork_in_parent(void)
 
 static void resolver_after_fork_in_child(void)
 {
-    struct lookup *lookup;
+    struct query *query;
 
-    threads = 0;
-    while ((lookup = running) != NULL) {
-        running = lookup->next;
-        if (lookup->abandoned)
-            lookup_free(lookup);
-        else
-            lookup_enqueue(lookup);
+    threads = working = active = 0;
+    while ((query = running) != NULL) {
+        running = query->next;
+        if (query->lookups != NULL) {
+            query_enqueue(query);
+        } else {
+            memory_release(query, sizeof(*query));
+            in_use--;
+        }
     }
     thread_mutex_unlock(&resolver_lock);
 }
@@ -87,40 +166,73 @@ static void resolver_register_fork_handlers(void)
 
 static void lookup_run_done(struct task_node *task);
 
-/* Returns a lookup to its loop, or frees an abandoned one. The lock is held during the push: the loop does not end
- * before its lookups are released, and releasing takes the lock. */
-static void lookup_return(struct lookup *lookup)
+/* Returns a lookup to its loop. The lock is held during the push: the loop does not end before its lookups are released,
+ * and releasing takes the lock. */
+static void lookup_return(struct lookup *lookup, const struct answer *answer)
 {
-    lookup_unlink(&running, lookup);
-    if (lookup->abandoned) {
-        lookup_free(lookup);
-        return;
-    }
+    lookup->error = answer->error;
+    lookup->reason = answer->reason;
+    lookup->count = answer->count;
+    memcpy(lookup->addresses, answer->addresses, answer->count * sizeof(answer->addresses[0]));
     lookup->state = LOOKUP_RETURNING;
     lookup->task.run = lookup_run_done;
     if (!event_loop_push(lookup->loop, &lookup->task))
         lookup_free(lookup);
 }
 
+static void query_end(struct query *query, const struct answer *answer)
+{
+    struct lookup *lookup = query->lookups;
+
+    query_unlink(&running, query);
+    if (lookup != NULL)
+        active--;
+    else
+        in_use--;
+    for (struct lookup *next; lookup != NULL; lookup = next) {
+        next = lookup->next;
+        lookup_return(lookup, answer);
+    }
+    memory_release(query, sizeof(*query));
+}
+
 static void *resolver_run_thread(void *arg)
 {
     thread_set_name("jd-resolver");
     thread_mutex_lock(&resolver_lock);
-    while (waiting != NULL) {
-        struct lookup *lookup = waiting;
-        lookup_unlink(&waiting, lookup);
-        lookup->state = LOOKUP_RUNNING;
-        lookup->next = running;
-        running = lookup;
+    while (waiting != NULL && active < ACTIVE_MAX) {
+        struct query *query = waiting;
+        struct host_port name = query->name;
+        struct answer answer;
+        query_unlink(&waiting, query);
+        query->next = running;
+        running = query;
+        working++;
+        active++;
         thread_mutex_unlock(&resolver_lock);
-        lookup->error =
-            name_lookup(&lookup->name, lookup->addresses, RESOLVER_ADDRESSES_MAX, &lookup->count, &lookup->reason);
+        answer.reason = NULL;
+        answer.error = name_lookup(&name, answer.addresses, RESOLVER_ADDRESSES_MAX, &answer.count, &answer.reason);
         thread_mutex_lock(&resolver_lock);
-        lookup_return(lookup);
+        working--;
+        query_end(query, &answer);
     }
     threads--;
     thread_mutex_unlock(&resolver_lock);
     return NULL;
+}
+
+/* Starts a thread if one more query may be worked on. Returns 0, or an error if there is no thread at all. */
+static int resolver_start_thread(void)
+{
+    unsigned beginning = threads - working; /* they take a query as soon as they get the lock */
+    int result = 0;
+
+    if (active + beginning < ACTIVE_MAX && threads < THREADS_MAX) {
+        /* Detached: joining could wait for a name service that does not answer. */
+        result = thread_start_detached(resolver_run_thread, NULL);
+        threads += result == 0;
+    }
+    return threads > 0 ? 0 : result;
 }
 
 /* ---- in the loop's thread ---- */
@@ -145,7 +257,7 @@ int lookup_start(struct lookup **out, jd_event_loop *loop, const struct host_por
 {
     static thread_once_flag once = THREAD_ONCE_INITIALIZER;
     struct lookup *lookup = memory_allocate_zeroed(sizeof(*lookup));
-    int result = 0;
+    int result;
 
     if (lookup == NULL)
         return JD_ENOMEM;
@@ -156,21 +268,16 @@ int lookup_start(struct lookup **out, jd_event_loop *loop, const struct host_por
     thread_once(&once, resolver_register_fork_handlers);
     thread_mutex_lock(&resolver_lock);
     in_use++;
-    lookup_enqueue(lookup);
-    if (threads < THREADS_MAX) {
-        /* Detached: joining could wait for a name service that does not answer. */
-        result = thread_start_detached(resolver_run_thread, NULL);
-        threads += result == 0;
+    result = query_join(lookup);
+    if (result == 0) {
+        result = waiting != NULL ? resolver_start_thread() : 0;
+        if (result < 0)
+            query_leave(lookup);
     }
-    /* If other threads exist, one of them serves this lookup later. */
-    if (threads > 0)
-        result = 0;
-    if (result < 0) {
-        lookup_unlink(&waiting, lookup);
+    if (result < 0)
         lookup_free(lookup);
-    } else {
+    else
         *out = lookup;
-    }
     thread_mutex_unlock(&resolver_lock);
     return result;
 }
@@ -179,11 +286,11 @@ void lookup_release(struct lookup *lookup)
 {
     thread_mutex_lock(&resolver_lock);
     switch ((enum lookup_state)lookup->state) {
-    case LOOKUP_WAITING:
-        lookup_unlink(&waiting, lookup);
+    case LOOKUP_ASKING:
+        if (query_leave(lookup) && waiting != NULL)
+            resolver_start_thread(); /* without one, the threads that work continue with what waits */
         lookup_free(lookup);
         break;
-    case LOOKUP_RUNNING:
     case LOOKUP_RETURNING:
         lookup->abandoned = true;
         break;

@@ -1,5 +1,6 @@
-/* Resolver: looks host names up outside the loop, because getaddrinfo(3) blocks. At most four threads of the process do
- * it; they exist only while lookups are pending. */
+/* Resolver: looks host names up outside the loop, because getaddrinfo(3) blocks. Threads of the process do it, which exist
+ * only while lookups are pending: at most four at a time that are awaited, and sixteen in all. Lookups of equal names at the
+ * same time are one question to the name service. */
 #ifndef NET_CLIENT_RESOLVER_H
 #define NET_CLIENT_RESOLVER_H
 
@@ -11,11 +12,12 @@ enum { RESOLVER_ADDRESSES_MAX = 16 };
 /* One name being looked up. Owned by the caller of lookup_start until lookup_release. */
 struct lookup {
     struct task_node task; /* returns the lookup to its loop */
-    struct lookup *next;   /* resolver.c */
+    struct lookup *next;   /* resolver.c, as are query, state and abandoned */
+    struct query *query;
     jd_event_loop *loop;
     struct host_port name;
-    int state;      /* resolver.c: enum lookup_state */
-    bool abandoned; /* released while a thread works on it, or its task is queued */
+    int state;      /* enum lookup_state */
+    bool abandoned; /* released while its task is queued */
 
     void (*done)(struct lookup *lookup); /* called in the loop's thread, from its task queue */
     void *arg;                           /* the caller's */
@@ -35,11 +37,11 @@ int lookup_start(struct lookup **lookup, jd_event_loop *loop, const struct host_
                  void (*done)(struct lookup *lookup), void *arg);
 
 /* Ends the caller's ownership: before done (which is then not called), inside done, or after it. In the loop's thread,
- * before the loop's queue closes. The memory is freed when no thread works on the lookup any more. */
+ * before the loop's queue closes. A query that nobody awaits any more does not delay others. */
 void lookup_release(struct lookup *lookup);
 
-/* Returns the number of lookups in the process that were started and whose memory has not been freed. From any thread;
- * for tests. */
+/* Returns the number of lookups in the process that were started and whose memory has not been freed, and of queries that
+ * are worked on although nobody awaits them. From any thread; for tests. */
 unsigned lookups_in_use(void);
 
 #endif

@@ -2,11 +2,14 @@
  * where a client is freed. */
 #include "net/client/tcp_client.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "net/connection/connection_callbacks.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <jinduo/error.h>
+#include <string.h>
 
 enum {
     CONNECT_TIMEOUT_MS = 10 * 1000,
@@ -18,24 +21,37 @@ static const uint64_t drain_max_ms = (uint64_t)1 << 46; /* 2 000 years: added to
 
 /* ---- creation ---- */
 
-static bool client_read_target(jd_tcp_client *client, const char *connect)
+static int client_read_target(jd_tcp_client *client, const char *name, const char *connect)
 {
     if (connect == NULL)
-        return false;
-    if (jd_endpoint_parse(&client->numeric, connect, NULL) < 0)
-        return host_port_parse(&client->name, connect) == 0;
-    return endpoint_sockaddr(&client->numeric)->sa_family == AF_UNIX ||
-           (jd_endpoint_port(&client->numeric) != 0 && !(client->numeric.flags & ENDPOINT_ALL));
+        return log_invalid("%s: the option connect is missing", name);
+    if (jd_endpoint_parse(&client->numeric, connect, NULL) < 0) {
+        if (host_port_parse(&client->name, connect) == 0)
+            return 0;
+        return log_invalid(
+            "%s: connect '%s': must be NAME:PORT or an endpoint, such as 127.0.0.1:80, [::1]:80 or unix:/path", name,
+            connect);
+    }
+    if (client->numeric.flags & ENDPOINT_ALL)
+        return log_invalid("%s: connect '%s': \"*\" is no address to connect to", name, connect);
+    if (endpoint_sockaddr(&client->numeric)->sa_family != AF_UNIX && jd_endpoint_port(&client->numeric) == 0)
+        return log_invalid("%s: connect '%s': port 0 is no port to connect to", name, connect);
+    return 0;
 }
 
-static bool client_read_local(jd_tcp_client *client, const char *bind)
+static int client_read_local(jd_tcp_client *client, const char *name, const char *bind)
 {
     jd_endpoint *local = &client->connector.local;
+    const char *reason;
 
     if (bind == NULL)
-        return true;
-    return jd_endpoint_parse(local, bind, NULL) == 0 && !(local->flags & ENDPOINT_ALL) &&
-           endpoint_sockaddr(local)->sa_family != AF_UNIX;
+        return 0;
+    if (jd_endpoint_parse(local, bind, &reason) < 0)
+        return log_invalid("%s: bind '%s': %s", name, bind, reason);
+    if (local->flags & ENDPOINT_ALL || endpoint_sockaddr(local)->sa_family == AF_UNIX)
+        return log_invalid("%s: bind '%s': must be an IP address with a port; port 0 lets the system choose", name,
+                           bind);
+    return 0;
 }
 
 static uint32_t or_default(uint32_t value, uint32_t default_value)
@@ -43,7 +59,7 @@ static uint32_t or_default(uint32_t value, uint32_t default_value)
     return value != 0 ? value : default_value;
 }
 
-static bool client_read_times(jd_tcp_client *client, const jd_tcp_client_options *options)
+static int client_read_times(jd_tcp_client *client, const char *name, const jd_tcp_client_options *options)
 {
     struct client_schedule *schedule = &client->schedule;
 
@@ -54,8 +70,14 @@ static bool client_read_times(jd_tcp_client *client, const jd_tcp_client_options
                                   schedule->initial_ms > RECONNECT_MAX_MS ? schedule->initial_ms : RECONNECT_MAX_MS);
     /* A seed that differs between clients is enough: their addresses in memory and creation times differ. */
     schedule->random = (uint64_t)(uintptr_t)client ^ (uint64_t)event_loop_clock(client->loop);
-    return client->connect_timeout_ms <= CONNECTION_TIMEOUT_MAX_MS && schedule->max_ms <= CONNECTION_TIMEOUT_MAX_MS &&
-           schedule->initial_ms <= schedule->max_ms;
+    if (connection_timeout_check(name, "connect_timeout_ms", client->connect_timeout_ms) < 0 ||
+        connection_timeout_check(name, "reconnect_initial_ms", schedule->initial_ms) < 0 ||
+        connection_timeout_check(name, "reconnect_max_ms", schedule->max_ms) < 0)
+        return JD_EINVAL;
+    if (schedule->initial_ms > schedule->max_ms)
+        return log_invalid("%s: reconnect_initial_ms %" PRIu32 " is above reconnect_max_ms %" PRIu32, name,
+                           schedule->initial_ms, schedule->max_ms);
+    return 0;
 }
 
 static void client_link(jd_tcp_client *client)
@@ -91,11 +113,25 @@ static int client_init(jd_tcp_client *client, const jd_tcp_client_options *optio
     client->connector.connected = client_connected;
     client->connector.options = connection_options.socket;
     client->connector.socket = SOCKET_NONE;
-    if (!client_read_target(client, options->connect) || !client_read_local(client, options->bind) ||
-        !client_read_times(client, options) || !connection_options_are_valid(name, &connection_options))
+    if (client_read_target(client, name, options->connect) < 0 || client_read_local(client, name, options->bind) < 0 ||
+        client_read_times(client, name, options) < 0 || connection_options_check(name, &connection_options) < 0)
         return JD_EINVAL;
+    client->target_bytes = strlen(options->connect) + 1;
+    client->target = memory_allocate(client->target_bytes);
     client->profile = connection_profile_create(&client->owner, name, &connection_options);
-    return client->profile != NULL ? 0 : JD_ENOMEM;
+    if (client->target == NULL || client->profile == NULL)
+        return JD_ENOMEM;
+    memcpy(client->target, options->connect, client->target_bytes);
+    return 0;
+}
+
+static void client_release_memory(jd_tcp_client *client)
+{
+    if (client->profile != NULL)
+        connection_profile_release(client->profile);
+    if (client->target != NULL)
+        memory_release(client->target, client->target_bytes);
+    memory_release(client, sizeof(*client));
 }
 
 int jd_tcp_client_create(jd_tcp_client **out, jd_event_loop *loop, const jd_tcp_client_options *options)
@@ -108,14 +144,14 @@ int jd_tcp_client_create(jd_tcp_client **out, jd_event_loop *loop, const jd_tcp_
     if (loop->destroying)
         return JD_ECANCELED;
     if (options == NULL)
-        return JD_EINVAL;
+        return log_invalid("client: there are no options; connect is required");
     client = memory_allocate_zeroed(sizeof(*client));
     if (client == NULL)
         return JD_ENOMEM;
     client->loop = loop;
     result = client_init(client, options);
     if (result < 0) {
-        memory_release(client, sizeof(*client));
+        client_release_memory(client);
         return result;
     }
     client_link(client);
@@ -214,8 +250,7 @@ static void client_free(jd_tcp_client *client)
     void *arg = client->destroyed_arg;
 
     client_unlink(client);
-    connection_profile_release(client->profile);
-    memory_release(client, sizeof(*client));
+    client_release_memory(client);
     if (destroyed != NULL)
         destroyed(arg);
 }

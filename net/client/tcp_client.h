@@ -39,6 +39,8 @@ struct jd_tcp_client {
     struct host_port name; /* the target, if numeric has length 0 */
     uint32_t connect_timeout_ms;
     bool reconnect;
+    char *target; /* the option connect, for reports */
+    size_t target_bytes;
 
     bool started;       /* from start to disconnect, or until no further attempt is made */
     bool disconnecting; /* from disconnect until nothing is in flight */

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/memory.h"
 #include "net/codec/codec.h"
 
@@ -83,10 +84,15 @@ int jd_delimiter_codec_create(jd_codec **out, const jd_delimiter_codec_options *
     delimiter = options->delimiter != NULL ? options->delimiter : "\n";
     delimiter_bytes = options->delimiter_bytes != 0 ? options->delimiter_bytes : strlen(delimiter);
     max = options->max_frame_bytes != 0 ? options->max_frame_bytes : FRAME_MAX_DEFAULT_BYTES;
-    if (delimiter_bytes == 0 || delimiter_bytes > JD_DELIMITER_MAX_BYTES || max < delimiter_bytes || max > SIZE_MAX / 2)
-        return JD_EINVAL;
     if (options->delimiter == NULL && options->delimiter_bytes > 1)
-        return JD_EINVAL;
+        return log_invalid("delimiter codec: delimiter_bytes %zu without a delimiter", delimiter_bytes);
+    if (delimiter_bytes == 0 || delimiter_bytes > JD_DELIMITER_MAX_BYTES)
+        return log_invalid("delimiter codec: delimiter of %zu bytes: must have 1 to %d", delimiter_bytes,
+                           JD_DELIMITER_MAX_BYTES);
+    if (max < delimiter_bytes || max > SIZE_MAX / 2)
+        return log_invalid(
+            "delimiter codec: max_frame_bytes %zu: must be from %zu, the length of the delimiter, to %zu", max,
+            delimiter_bytes, SIZE_MAX / 2);
     codec = memory_allocate_zeroed(sizeof(*codec));
     if (codec == NULL)
         return JD_ENOMEM;

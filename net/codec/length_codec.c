@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/memory.h"
 #include "net/codec/codec.h"
 
@@ -241,13 +242,21 @@ static int options_check(const jd_length_codec_options *options, unsigned field_
     size_t header = options->length_offset + (field_bytes == JD_LENGTH_VARINT ? 1 : field_bytes);
     bool width_is_known = (field_bytes >= 1 && field_bytes <= 4) || field_bytes == 8 || field_bytes == JD_LENGTH_VARINT;
 
-    if (!width_is_known || options->length_offset > LENGTH_OFFSET_MAX_BYTES)
-        return JD_EINVAL;
+    if (!width_is_known)
+        return log_invalid("length codec: length_bytes %u: must be 1, 2, 3, 4, 8 or JD_LENGTH_VARINT", field_bytes);
+    if (options->length_offset > LENGTH_OFFSET_MAX_BYTES)
+        return log_invalid("length codec: length_offset %zu: must be at most %d", (size_t)options->length_offset,
+                           LENGTH_OFFSET_MAX_BYTES);
     if (options->byte_order != JD_BIG_ENDIAN && options->byte_order != JD_LITTLE_ENDIAN)
-        return JD_EINVAL;
+        return log_invalid("length codec: byte_order %d is none of the values of jd_byte_order",
+                           (int)options->byte_order);
     if (max < header || max > SIZE_MAX / 2)
-        return JD_EINVAL;
-    return options->strip_bytes == JD_STRIP_HEADER || options->strip_bytes <= max ? 0 : JD_EINVAL;
+        return log_invalid("length codec: max_frame_bytes %zu: must be from %zu, the length of the header, to %zu", max,
+                           header, SIZE_MAX / 2);
+    if (options->strip_bytes != JD_STRIP_HEADER && options->strip_bytes > max)
+        return log_invalid("length codec: strip_bytes %zu is above max_frame_bytes %zu", (size_t)options->strip_bytes,
+                           max);
+    return 0;
 }
 
 int jd_length_codec_create(jd_codec **out, const jd_length_codec_options *options)

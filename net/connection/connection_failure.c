@@ -27,6 +27,7 @@ void stream_output_failed(struct stream *stream, int error)
     jd_event_loop *loop = stream->loop;
 
     counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->blocks.output));
+    connection_files_released(connection);
     if (connection_state(connection) < CONNECTION_BROKEN)
         connection_set_broken(connection, error);
     if (connection->flags & CONNECTION_DISCARDS_INPUT)

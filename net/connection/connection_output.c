@@ -6,7 +6,7 @@
 static size_t connection_queued_bytes(const jd_tcp_connection *connection)
 {
     return output_queue_bytes(&connection->stream.output) +
-           atomic_load_explicit(&connection->queued_remotely, memory_order_relaxed);
+           connection_reserved_bytes(atomic_load_explicit(&connection->reserved, memory_order_relaxed));
 }
 
 size_t jd_tcp_connection_queued_bytes(const jd_tcp_connection *connection)
@@ -26,7 +26,7 @@ static inline int connection_check_send(const jd_tcp_connection *connection, siz
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
-    queued += atomic_load_explicit(&connection->queued_remotely, memory_order_relaxed);
+    queued += connection_reserved_bytes(atomic_load_explicit(&connection->reserved, memory_order_relaxed));
     return queued <= limit && length <= limit - queued ? 0 : JD_ENOBUFS;
 }
 
@@ -55,6 +55,33 @@ void connection_sink_to_watermark(jd_tcp_connection *connection)
         connection_touch(connection, TODO_INPUT); /* the callback may have left input because of the watermark */
 }
 
+static unsigned connection_files(const jd_tcp_connection *connection)
+{
+    return connection_reserved_files(atomic_load_explicit(&connection->reserved, memory_order_relaxed));
+}
+
+/* Half of max_queued_files count as output above the high watermark, a quarter as output at the low one. */
+static bool connection_has_many_files(const jd_tcp_connection *connection)
+{
+    unsigned files = connection_files(connection);
+
+    return files > 0 && files >= (connection->profile->max_queued_files + 1) / 2;
+}
+
+static bool connection_is_at_low_watermark(const jd_tcp_connection *connection)
+{
+    return output_queue_bytes(&connection->stream.output) <= connection->profile->low_watermark &&
+           connection_files(connection) <= connection->profile->max_queued_files / 4;
+}
+
+void connection_files_released(jd_tcp_connection *connection)
+{
+    struct output_pools *pools = &connection_loop(connection)->blocks.output;
+
+    atomic_fetch_sub(&connection->reserved, pools->files_released * CONNECTION_RESERVED_FILE);
+    pools->files_released = 0;
+}
+
 /* Output of flush_bytes or more is sent at once, while the callback may still produce more. */
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length)
 {
@@ -68,7 +95,8 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
         connection_start_write_timeout(connection);
     if (queued >= connection_loop(connection)->flush.policy.bytes && !connection_loop(connection)->delivery.more)
         connection_flush_early(connection);
-    if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
+    if (!(connection->flags & CONNECTION_ABOVE_WATERMARK) &&
+        (output_queue_bytes(output) > profile->high_watermark || connection_has_many_files(connection)))
         connection_rise_above_watermark(connection);
 }
 
@@ -188,8 +216,9 @@ static void stream_count_sent(struct stream *stream, size_t length)
     counter_add(&stream->loop->counters.bytes_sent, length);
     connection->sent_ms = stream->loop->now_ms;
     connection->unacknowledged_note = 0;
-    if (connection->flags & CONNECTION_ABOVE_WATERMARK &&
-        output_queue_bytes(&stream->output) <= connection->profile->low_watermark)
+    if (stream->loop->blocks.output.files_released > 0)
+        connection_files_released(connection);
+    if (connection->flags & CONNECTION_ABOVE_WATERMARK && connection_is_at_low_watermark(connection))
         connection_sink_to_watermark(connection);
     if (output_queue_bytes(&stream->output) > 0)
         return;
@@ -226,12 +255,18 @@ int stream_begin_read(struct stream *stream, size_t most, jd_iovec *room)
 
 int stream_end_read(struct stream *stream, ssize_t count)
 {
-    return output_queue_end_read(&stream->output, &stream->loop->blocks.output, count);
+    int result = output_queue_end_read(&stream->output, &stream->loop->blocks.output, count);
+
+    connection_files_released(connection_of_stream(stream)); /* read to its end */
+    return result;
 }
 
 int stream_read_file(struct stream *stream, size_t most)
 {
-    return output_queue_read_file(&stream->output, &stream->loop->blocks.output, most);
+    int result = output_queue_read_file(&stream->output, &stream->loop->blocks.output, most);
+
+    connection_files_released(connection_of_stream(stream));
+    return result;
 }
 
 static void connection_report_above(jd_tcp_connection *connection)

@@ -5,6 +5,8 @@
 #include "net/codec/codec.h"
 #include "net/connection/tcp_connection.h"
 
+#include <inttypes.h>
+#include <jinduo/error.h>
 #include <stdio.h>
 
 enum {
@@ -14,6 +16,8 @@ enum {
     BUDGET_BYTES = 256 * 1024,
     HIGH_WATERMARK_BYTES = 1024 * 1024,
     LOW_WATERMARK_PARTS = 4, /* default: a quarter of the high one */
+    QUEUED_FILES = 16,
+    QUEUED_FILES_MAX = 32767, /* connection.reserved has 16 bits for them */
 };
 
 static size_t size_or_default(size_t value, size_t default_value)
@@ -21,7 +25,7 @@ static size_t size_or_default(size_t value, size_t default_value)
     return value != 0 ? value : default_value;
 }
 
-/* The timeouts combined by OR: 0 if none is set; below a power of two exactly if every timeout is. */
+/* The timeouts combined by OR: 0 if none is set. */
 static uint32_t options_timeout_bits(const struct connection_options *options)
 {
     return options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
@@ -38,37 +42,54 @@ static size_t options_high_watermark(const struct connection_options *options)
 }
 
 /* The log line names both values: one of them may be a default, which the caller does not see. */
-static bool watermarks_are_valid(const char *name, const struct connection_options *options)
+static int watermarks_check(const char *name, const struct connection_options *options)
 {
     size_t output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     size_t high_watermark = options_high_watermark(options);
 
     if (options->above_watermark != JD_ABOVE_WATERMARK_PAUSE_READING &&
-        options->above_watermark != JD_ABOVE_WATERMARK_KEEP_READING) {
-        log_message(JD_LOG_ERROR, "%s: above_watermark %d is none of the values of jd_above_watermark", name,
-                    (int)options->above_watermark);
-        return false;
-    }
-    if (high_watermark > output_limit) {
-        log_message(
-            JD_LOG_ERROR,
+        options->above_watermark != JD_ABOVE_WATERMARK_KEEP_READING)
+        return log_invalid("%s: above_watermark %d is none of the values of jd_above_watermark", name,
+                           (int)options->above_watermark);
+    if (high_watermark > output_limit)
+        return log_invalid(
             "%s: high_watermark of %zu bytes is above output_limit of %zu and would never be reached; it must be at "
             "most output_limit",
             name, high_watermark, output_limit);
-        return false;
-    }
-    if (options->low_watermark >= high_watermark) {
-        log_message(JD_LOG_ERROR, "%s: low_watermark of %zu bytes is not below high_watermark of %zu", name,
-                    options->low_watermark, high_watermark);
-        return false;
-    }
-    return true;
+    if (options->low_watermark >= high_watermark)
+        return log_invalid("%s: low_watermark of %zu bytes is not below high_watermark of %zu", name,
+                           options->low_watermark, high_watermark);
+    return 0;
 }
 
-bool connection_options_are_valid(const char *name, const struct connection_options *options)
+int connection_timeout_check(const char *name, const char *option, uint32_t value_ms)
 {
-    return options->socket.send_buffer_bytes >= 0 && options->socket.receive_buffer_bytes >= 0 &&
-           options_timeout_bits(options) <= CONNECTION_TIMEOUT_MAX_MS && watermarks_are_valid(name, options);
+    if (value_ms <= CONNECTION_TIMEOUT_MAX_MS)
+        return 0;
+    return log_invalid("%s: %s of %" PRIu32 " ms is too long; it must be at most %d (12 days)", name, option, value_ms,
+                       CONNECTION_TIMEOUT_MAX_MS);
+}
+
+static int buffer_check(const char *name, const char *option, int bytes)
+{
+    return bytes >= 0 ? 0
+                      : log_invalid("%s: %s of %d bytes is negative; 0 is the system's choice", name, option, bytes);
+}
+
+int connection_options_check(const char *name, const struct connection_options *options)
+{
+    if (buffer_check(name, "send_buffer_bytes", options->socket.send_buffer_bytes) < 0 ||
+        buffer_check(name, "receive_buffer_bytes", options->socket.receive_buffer_bytes) < 0 ||
+        connection_timeout_check(name, "first_message_timeout_ms", options->first_message_timeout_ms) < 0 ||
+        connection_timeout_check(name, "idle_timeout_ms", options->idle_timeout_ms) < 0 ||
+        connection_timeout_check(name, "read_timeout_ms", options->read_timeout_ms) < 0 ||
+        connection_timeout_check(name, "write_timeout_ms", options->write_timeout_ms) < 0 ||
+        connection_timeout_check(name, "heartbeat_ms", options->heartbeat_ms) < 0)
+        return JD_EINVAL;
+    if (options->max_queued_files > QUEUED_FILES_MAX)
+        return log_invalid("%s: max_queued_files %u is too many; it must be at most %d", name,
+                           options->max_queued_files, QUEUED_FILES_MAX);
+    return watermarks_check(name, options);
 }
 
 struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
@@ -86,6 +107,7 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
     profile->budget_bytes = size_or_default(options->budget_bytes, BUDGET_BYTES);
     profile->high_watermark = options_high_watermark(options);
     profile->low_watermark = size_or_default(options->low_watermark, profile->high_watermark / LOW_WATERMARK_PARTS);
+    profile->max_queued_files = options->max_queued_files != 0 ? options->max_queued_files : QUEUED_FILES;
     profile->reads_above_watermark = options->above_watermark == JD_ABOVE_WATERMARK_KEEP_READING;
     profile->allow_half_open = options->allow_half_open;
     profile->first_message_timeout_ms = options->first_message_timeout_ms;

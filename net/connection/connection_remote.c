@@ -1,5 +1,5 @@
 /* Sends and commands from threads other than the connection's loop thread. Each is a message to the loop that owns a
- * reference to the connection. Its bytes are reserved (queued_remotely) from the moment of the call. */
+ * reference to the connection. Its bytes are reserved from the moment of the call. */
 #include "base/memory.h"
 #include "net/connection/tcp_connection.h"
 
@@ -10,7 +10,7 @@ struct connection_message {
     struct task_node task;
     jd_tcp_connection *connection;
     enum connection_command command;
-    size_t reserved; /* bytes in queued_remotely */
+    size_t reserved; /* bytes of connection.reserved */
     size_t size;     /* of the message in bytes, to free it */
     union {
         struct output_reference reference;
@@ -74,12 +74,16 @@ static void message_queue_output(jd_tcp_connection *connection, const struct con
             connection_begin_close(connection, result);
         else
             connection_output_added(connection, before, length);
+        if (loop->blocks.output.files_released > 0) /* an empty range */
+            connection_files_released(connection);
     }
     if (result < 0) {
         counter_add(&loop->counters.bytes_queued, length);
         counter_add(&loop->counters.bytes_dropped, length);
     }
-    atomic_fetch_sub(&connection->queued_remotely, message->reserved);
+    atomic_fetch_sub(&connection->reserved, message->reserved);
+    if (result < 0 && is_reference)
+        connection_withdraw_file(connection, &message->reference);
     if (result < 0 && is_reference && message->reference.release != NULL)
         message->reference.release(message->reference.arg);
 }
@@ -130,7 +134,7 @@ static void message_withdraw(struct connection_message *message)
 {
     jd_tcp_connection *connection = message->connection;
 
-    atomic_fetch_sub(&connection->queued_remotely, message->reserved);
+    atomic_fetch_sub(&connection->reserved, message->reserved);
     message->command = COMMAND_FINISH;
     if (atomic_load(&connection->state) != CONNECTION_DISCONNECTING || message_push(message) < 0)
         message_free(message);
@@ -147,7 +151,7 @@ static int message_push_reserved(struct connection_message *message, size_t coun
     message->reserved = counted_bytes;
     /* This reserves, then reads the state; shutdown sets the state, then reads the reservations. Both are sequentially
      * consistent: so either the send is refused, or the FIN waits for its bytes. */
-    reserved = atomic_fetch_add(&connection->queued_remotely, counted_bytes);
+    reserved = connection_reserved_bytes(atomic_fetch_add(&connection->reserved, counted_bytes));
     if (atomic_load(&connection->state) != CONNECTION_CONNECTED)
         result = JD_ENOTCONN;
     else if (reserved + output_queue_bytes(&connection->stream.output) > limit - counted_bytes)
@@ -185,6 +189,7 @@ int connection_post_reference(jd_tcp_connection *connection, const struct output
                               size_t counted_bytes)
 {
     struct connection_message *message;
+    int result;
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
@@ -194,5 +199,31 @@ int connection_post_reference(jd_tcp_connection *connection, const struct output
     if (message == NULL)
         return JD_ENOMEM;
     message->reference = *reference;
-    return message_push_reserved(message, counted_bytes);
+    result = connection_reserve_file(connection, reference);
+    if (result < 0) {
+        message_free(message);
+        return result;
+    }
+    result = message_push_reserved(message, counted_bytes);
+    if (result < 0)
+        connection_withdraw_file(connection, reference);
+    return result;
+}
+
+/* ---- files ---- */
+
+int connection_reserve_file(jd_tcp_connection *connection, const struct output_reference *reference)
+{
+    if (reference->kind != OUTPUT_FILE ||
+        connection_reserved_files(atomic_fetch_add(&connection->reserved, CONNECTION_RESERVED_FILE)) <
+            connection->profile->max_queued_files)
+        return 0;
+    connection_withdraw_file(connection, reference);
+    return JD_ENOBUFS;
+}
+
+void connection_withdraw_file(jd_tcp_connection *connection, const struct output_reference *reference)
+{
+    if (reference->kind == OUTPUT_FILE)
+        atomic_fetch_sub(&connection->reserved, CONNECTION_RESERVED_FILE);
 }

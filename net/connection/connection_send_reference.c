@@ -16,9 +16,16 @@ static int connection_send_output_reference(jd_tcp_connection *connection, const
         return connection_post_reference(connection, reference, counted_bytes);
     result = connection_may_send(connection, counted_bytes);
     if (result == 0)
-        result = output_queue_append_reference(&connection->stream.output, &loop->blocks.output, reference);
-    if (result == 0 && reference->length > 0)
+        result = connection_reserve_file(connection, reference);
+    if (result < 0)
+        return result;
+    result = output_queue_append_reference(&connection->stream.output, &loop->blocks.output, reference);
+    if (result < 0)
+        connection_withdraw_file(connection, reference);
+    else if (reference->length > 0)
         connection_output_added(connection, before, reference->length);
+    if (loop->blocks.output.files_released > 0) /* an empty range */
+        connection_files_released(connection);
     return result;
 }
 

@@ -119,7 +119,7 @@ void connection_finish_output(jd_tcp_connection *connection)
         connection_loop(connection)->ops->stream->flush(&connection->stream);
         return;
     }
-    if (atomic_load(&connection->queued_remotely) > 0)
+    if (connection_reserved_bytes(atomic_load(&connection->reserved)) > 0)
         return;
     if (connection->flags & CONNECTION_PEER_ENDED) {
         connection_begin_close(connection, 0);
@@ -175,6 +175,7 @@ void stream_closed(struct stream *stream)
     jd_event_loop *loop = stream->loop;
 
     counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->blocks.output));
+    connection_files_released(connection_of_stream(stream));
     connection_touch(connection_of_stream(stream), TODO_DOWN);
 }
 

@@ -73,6 +73,7 @@ struct connection_profile {
     size_t input_limit;
     size_t budget_bytes;
     size_t high_watermark, low_watermark;
+    unsigned max_queued_files;
     bool allow_half_open;
     bool reads_above_watermark;
     bool has_timeouts; /* at least one of the following is not 0 */
@@ -89,6 +90,7 @@ struct connection_options {
     bool allow_half_open;
     size_t output_limit, input_limit, budget_bytes;
     size_t high_watermark, low_watermark;
+    unsigned max_queued_files;
     jd_above_watermark above_watermark; /* not the default: see CONNECTION_OPTIONS_OF */
     uint32_t first_message_timeout_ms, idle_timeout_ms, read_timeout_ms, write_timeout_ms, heartbeat_ms;
 };
@@ -104,6 +106,7 @@ struct connection_options {
         .allow_half_open = (options)->allow_half_open, .output_limit = (options)->output_limit,                        \
         .input_limit = (options)->input_limit, .budget_bytes = (options)->budget_bytes,                                \
         .high_watermark = (options)->high_watermark, .low_watermark = (options)->low_watermark,                        \
+        .max_queued_files = (options)->max_queued_files,                                                               \
         .above_watermark = (options)->above_watermark != JD_ABOVE_WATERMARK_DEFAULT ? (options)->above_watermark       \
                                                                                     : (default_above_watermark),       \
         .first_message_timeout_ms = (options)->first_message_timeout_ms,                                               \
@@ -113,9 +116,12 @@ struct connection_options {
 
 /* ---- connection_profile.c ---- */
 
-/* Whether options are within their limits and consistent with each other. name: of the server or client, for the log
- * line that explains what is wrong with watermarks. From any thread. */
-bool connection_options_are_valid(const char *name, const struct connection_options *options);
+/* Returns 0, or JD_EINVAL if an option is out of its limits or inconsistent with another: a log line says which, with the
+ * name of the server or client. From any thread. */
+int connection_options_check(const char *name, const struct connection_options *options);
+
+/* For other options in milliseconds: returns 0, or logs and returns JD_EINVAL. */
+int connection_timeout_check(const char *name, const char *option, uint32_t value_ms);
 
 /* Creates a profile with one reference, which the caller owns. name is copied, cut to 31 bytes. Returns NULL when there
  * is no memory. From any thread. */
@@ -180,9 +186,9 @@ struct jd_tcp_connection {
     struct slot_header slot;
     struct stream stream;
     struct connection_profile *profile;
-    jd_buffer *input;               /* bytes that callbacks left unconsumed; NULL: none */
-    jd_tcp_connection *next;        /* on the loop's list of touched connections, or of dead ones */
-    _Atomic size_t queued_remotely; /* bytes reserved by sends of other threads whose messages are still in flight */
+    jd_buffer *input;          /* bytes that callbacks left unconsumed; NULL: none */
+    jd_tcp_connection *next;   /* on the loop's list of touched connections, or of dead ones */
+    _Atomic uint64_t reserved; /* see connection_reserved_bytes */
     _Atomic uint8_t state;
     uint8_t todo;
     uint16_t flags;
@@ -226,6 +232,20 @@ static inline jd_tcp_connection *connection_of_stream(struct stream *stream)
 static inline jd_event_loop *connection_loop(const jd_tcp_connection *connection)
 {
     return connection->stream.loop;
+}
+
+/* connection.reserved: bytes of sends of other threads whose messages are still in flight; above them, the number of ranges
+ * of files that are queued or in flight. */
+#define CONNECTION_RESERVED_FILE ((uint64_t)1 << 48)
+
+static inline size_t connection_reserved_bytes(uint64_t reserved)
+{
+    return (size_t)(reserved & (CONNECTION_RESERVED_FILE - 1));
+}
+
+static inline unsigned connection_reserved_files(uint64_t reserved)
+{
+    return (unsigned)(reserved / CONNECTION_RESERVED_FILE);
 }
 
 static inline enum connection_state connection_state(const jd_tcp_connection *connection)
@@ -374,6 +394,9 @@ int connection_may_send(const jd_tcp_connection *connection, size_t length);
  * returns. From any thread that may use connection. */
 int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
 
+/* Ranges of files have left the output queue. */
+void connection_files_released(jd_tcp_connection *connection);
+
 /* Must follow each addition to the output queue: schedules the flush and checks the watermark. queued_before: the
  * queue's bytes before; length: the bytes added, those in files included. */
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length);
@@ -392,10 +415,16 @@ int connection_post_command(jd_tcp_connection *connection, enum connection_comma
 /* Queues a copy of the parts, length bytes in total. Returns what jd_tcp_connection_send returns. */
 int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
 
-/* Queues a reference (the struct is copied, the memory or file is not). counted_bytes: what it adds to queued_bytes.
+/* Queues a reference (the struct is copied, the memory or file is not). counted_bytes: what it adds to queued_bytes. A
+ * file counts for max_queued_files.
  * Returns what jd_tcp_connection_send returns; after an error release is not called. */
 int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference,
                               size_t counted_bytes);
+
+/* Counts a file that is about to be queued, for max_queued_files. Returns 0, also for other references, or JD_ENOBUFS: not
+ * counted. withdraw: it was not queued. From any thread that may use connection. */
+int connection_reserve_file(jd_tcp_connection *connection, const struct output_reference *reference);
+void connection_withdraw_file(jd_tcp_connection *connection, const struct output_reference *reference);
 
 /* tcp_connection.c, in the loop's thread: executes a command that is not a send. */
 void connection_execute_command(jd_tcp_connection *connection, enum connection_command command, uint32_t linger_ms);

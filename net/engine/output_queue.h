@@ -41,6 +41,9 @@ struct output_pools {
     /* Blocks of references that were sent or dropped. The loop invokes their release functions at the end of the
      * turn. */
     struct block_chain released;
+
+    /* Ranges of files that have left a queue since the reader of this count, who knows which queue, has set it to 0. */
+    unsigned files_released;
 };
 
 enum {

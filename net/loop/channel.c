@@ -1,5 +1,6 @@
 #include "net/engine/channel.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "net/loop/event_loop.h"
 
@@ -36,8 +37,12 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, jd_handle handle, u
     jd_channel *channel;
     int result;
 
-    if (handle < 0 || callback == NULL || !events_are_known(events))
-        return JD_EINVAL;
+    if (handle < 0)
+        return log_invalid("channel: the handle %d is none", (int)handle);
+    if (callback == NULL)
+        return log_invalid("channel: there is no callback");
+    if (!events_are_known(events))
+        return log_invalid("channel: events 0x%x has bits other than JD_READABLE, JD_WRITABLE and JD_EDGE", events);
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)

@@ -8,6 +8,7 @@
 #include "net/engine/channel.h"
 #include "net/loop/signal_watch.h"
 
+#include <inttypes.h>
 #include <jinduo/error.h>
 
 enum {
@@ -42,11 +43,34 @@ jd_event_loop *event_loop_current(void)
     return current_loop;
 }
 
+/* ---- fork ---- */
+
+/* A child of fork(2) shares the kernel's objects of the loop with its parent: a run would take the parent's events. */
+static _Atomic unsigned forks_so_far;
+
+static void count_fork_in_child(void)
+{
+    atomic_fetch_add(&forks_so_far, 1);
+}
+
+static void register_fork_handler(void)
+{
+    thread_at_fork(NULL, NULL, count_fork_in_child);
+}
+
+static bool loop_is_the_parents(const jd_event_loop *loop)
+{
+    return loop->forks != atomic_load_explicit(&forks_so_far, memory_order_relaxed);
+}
+
 /* ---- creation ---- */
 
 static int options_check(const jd_event_loop_options *options)
 {
-    return options->busy_poll_us <= BUSY_POLL_MAX_US ? 0 : JD_EINVAL;
+    if (options->busy_poll_us <= BUSY_POLL_MAX_US)
+        return 0;
+    return log_invalid("event loop: busy_poll_us %" PRIu32 ": must be at most %d (1 s)", options->busy_poll_us,
+                       BUSY_POLL_MAX_US);
 }
 
 static uint32_t or_default(uint32_t value, uint32_t default_value)
@@ -85,6 +109,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
 int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *options, const struct engine_ops *ops)
 {
     static const jd_event_loop_options defaults;
+    static thread_once_flag once = THREAD_ONCE_INITIALIZER;
     jd_event_loop *loop;
     uint32_t first_generation;
     int result;
@@ -97,6 +122,8 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
     loop = memory_allocate_zeroed(sizeof(*loop));
     if (loop == NULL)
         return JD_ENOMEM;
+    thread_once(&once, register_fork_handler);
+    loop->forks = atomic_load(&forks_so_far);
     result = loop_registry_allocate_index(loop, &first_generation);
     if (result < 0)
         goto free_loop;
@@ -173,7 +200,7 @@ bool event_loop_begin_work_locked(jd_event_loop *loop, bool *locked)
 static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
 {
     jd_event_loop *outer = current_loop;
-    int result = loop_enter(loop);
+    int result = loop_is_the_parents(loop) ? JD_EFORKED : loop_enter(loop);
 
     if (result < 0)
         return result;
@@ -322,6 +349,8 @@ int jd_event_loop_destroy(jd_event_loop *loop)
 
     if (loop == NULL)
         return 0;
+    if (loop_is_the_parents(loop))
+        return JD_EFORKED;
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->running)

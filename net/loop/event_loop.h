@@ -102,6 +102,7 @@ struct jd_event_loop {
     uint8_t index;               /* unique in the process; part of connection ids and timer ids */
     _Atomic bool has_run;
     bool running, runs_until_quit, destroying;
+    unsigned forks;   /* in the ancestry of the process that created the loop (event_loop.c) */
     jd_timestamp now; /* when the turn's wait ended */
     uint32_t now_ms;  /* the same in milliseconds, for the timeouts of connections; wraps around */
 

@@ -2,9 +2,11 @@
  * ended goes to its loop, for the report, and back to the pool by lock-free queues. */
 #include "net/pool/thread_pool.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/platform/thread.h"
 
+#include <inttypes.h>
 #include <jinduo/error.h>
 #include <stdio.h>
 
@@ -205,10 +207,13 @@ static int pool_create(jd_thread_pool **out, const jd_thread_pool_options *optio
 {
     uint32_t task_limit = options->task_limit != 0 ? options->task_limit : DEFAULT_TASKS;
     unsigned threads = options->threads != 0 ? options->threads : default_threads();
+    const char *name = options->name != NULL ? options->name : "pool";
     jd_thread_pool *pool;
 
-    if (threads > MAX_THREADS || task_limit > MAX_TASKS)
-        return JD_EINVAL;
+    if (threads > MAX_THREADS)
+        return log_invalid("%s: threads %u: must be at most %d", name, threads, MAX_THREADS);
+    if (task_limit > MAX_TASKS)
+        return log_invalid("%s: task_limit %" PRIu32 ": must be at most %d", name, task_limit, MAX_TASKS);
     pool = memory_allocate(sizeof(*pool) + task_limit * sizeof(pool->tasks[0]));
     if (pool == NULL)
         return JD_ENOMEM;
@@ -216,7 +221,7 @@ static int pool_create(jd_thread_pool **out, const jd_thread_pool_options *optio
                               .threads_wanted = threads,
                               .thread_init = options->thread_init,
                               .thread_init_arg = options->thread_init_arg };
-    snprintf(pool->name, sizeof(pool->name), "%s", options->name != NULL ? options->name : "pool");
+    snprintf(pool->name, sizeof(pool->name), "%s", name);
     pool->threads = memory_allocate(threads * sizeof(pool->threads[0]));
     if (pool->threads == NULL) {
         memory_release(pool, sizeof(*pool) + task_limit * sizeof(pool->tasks[0]));

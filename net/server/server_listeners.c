@@ -193,8 +193,10 @@ int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *asked, jd_end
 
     if (!event_loop_is_in_loop_thread(server->loop))
         return JD_EPERM;
-    if (asked->length == 0 || server->state > SERVER_STARTED)
-        return JD_EINVAL;
+    if (asked->length == 0)
+        return log_invalid("%s: listen: the endpoint is empty", server->profile->name);
+    if (server->state > SERVER_STARTED)
+        return log_invalid("%s: listen: the server is stopping or has been stopped", server->profile->name);
     endpoint = memory_allocate_zeroed(sizeof(*endpoint));
     if (endpoint == NULL)
         return JD_ENOMEM;

@@ -1,4 +1,5 @@
 /* A server's life: created, started, stopped, destroyed. */
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/platform/thread.h"
 #include "net/connection/connection_callbacks.h"
@@ -42,14 +43,20 @@ static void server_free(jd_tcp_server *server)
     memory_release(server, sizeof(*server));
 }
 
-static bool server_options_are_valid(const jd_tcp_server_options *options, const char *name,
-                                     const struct connection_options *connection_options, jd_endpoint *endpoint)
+static int server_options_check(const jd_tcp_server_options *options, const char *name,
+                                const struct connection_options *connection_options, jd_endpoint *endpoint)
 {
-    if (options->io_threads > IO_THREADS_MAX || options->load_balance > JD_LOAD_BALANCE_PEER_ADDRESS)
-        return false;
-    if (options->listen != NULL && jd_endpoint_parse(endpoint, options->listen, NULL) < 0)
-        return false;
-    return connection_options_are_valid(name, connection_options);
+    const char *reason;
+
+    if (options->io_threads > IO_THREADS_MAX)
+        return log_invalid("%s: io_threads %u is too many; it must be at most %d", name, options->io_threads,
+                           IO_THREADS_MAX);
+    if ((unsigned)options->load_balance > JD_LOAD_BALANCE_PEER_ADDRESS)
+        return log_invalid("%s: load_balance %d is none of the values of jd_load_balance", name,
+                           (int)options->load_balance);
+    if (options->listen != NULL && jd_endpoint_parse(endpoint, options->listen, &reason) < 0)
+        return log_invalid("%s: listen '%s': %s", name, options->listen, reason);
+    return connection_options_check(name, connection_options);
 }
 
 static void server_run_finish(struct task_node *task);
@@ -102,7 +109,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    if (!server_options_are_valid(options, name, &connection_options, &endpoint))
+    if (server_options_check(options, name, &connection_options, &endpoint) < 0)
         return JD_EINVAL;
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
@@ -222,7 +229,8 @@ int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
     if (server->state != SERVER_CREATED || atomic_load(&server->destroying))
         return JD_EALREADY;
     if (server->endpoints == NULL)
-        return JD_EINVAL;
+        return log_invalid("%s: start: there is no endpoint; set the option listen, or call jd_tcp_server_listen",
+                           server->profile->name);
     result = server_create_io_loops(server);
     if (result == 0)
         result = server_open_endpoints(server, &opened, failed);

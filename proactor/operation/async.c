@@ -1,4 +1,5 @@
 /* The jd_async functions of one part: accept, connect, receive, send, read, write, timeout, close. */
+#include "base/log.h"
 #include "proactor/operation/operation.h"
 
 #include <jinduo/error.h>
@@ -104,7 +105,9 @@ int jd_async_connect(jd_event_loop *loop, jd_operation *operation, const jd_endp
         .type = &connect_type, .handle = JD_HANDLE_NONE, .endpoint = endpoint, .handler = handler, .arg = arg
     };
 
-    return endpoint == NULL || endpoint->length == 0 ? JD_EINVAL : operation_begin(loop, operation, &wanted);
+    if (endpoint == NULL || endpoint->length == 0)
+        return log_invalid("jd_async_connect: the endpoint is empty");
+    return operation_begin(loop, operation, &wanted);
 }
 
 /* ---- receive, send, read, write ---- */

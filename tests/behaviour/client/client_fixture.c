@@ -22,6 +22,7 @@ static void on_connect(jd_tcp_client *client, const jd_connect_report *report, v
     if (report_count < REPORTS_MAX) {
         reports[report_count].report = *report;
         jd_endpoint_format(&report->endpoint, reports[report_count].endpoint, JD_ENDPOINT_TEXT_BYTES);
+        snprintf(reports[report_count].target, JD_ENDPOINT_TEXT_BYTES, "%s", report->target);
     }
     report_count++;
     if (use->on_connect != NULL && !test_is_over)

@@ -35,10 +35,11 @@ unsigned clients_down(void);
 /* Bytes that clients' message callbacks used up, and the first of them. */
 size_t client_bytes(void);
 
-/* The reports of the connect callbacks, in order; with the endpoint's text. */
+/* The reports of the connect callbacks, in order; with the endpoint's text, and a copy of the target. */
 struct noted_report {
     jd_connect_report report;
     char endpoint[JD_ENDPOINT_TEXT_BYTES];
+    char target[JD_ENDPOINT_TEXT_BYTES];
 };
 unsigned reports_noted(void);
 const struct noted_report *noted_report(unsigned index);

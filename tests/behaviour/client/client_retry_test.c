@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -133,6 +134,8 @@ START_TEST(a_client_finds_its_server_when_it_comes_back)
         PUMP_UNTIL(done_count == round && reports_noted() >= failed + 3);
         ck_assert_uint_eq(clients_down(), round);
         ck_assert_int_eq(noted_report(failed)->report.event, JD_CONNECT_LOST);
+        ck_assert_str_eq(noted_report(failed)->report.reason, "the connection was closed in good order");
+        ck_assert_str_eq(noted_report(failed)->target, endpoint);
         ck_assert_str_eq(noted_report(failed)->endpoint, endpoint);
         ck_assert_int_eq(noted_report(failed + 1)->report.event, JD_CONNECT_FAILED);
         ck_assert_int_eq(noted_report(failed + 1)->report.error, JD_ECONNREFUSED);
@@ -444,13 +447,16 @@ START_TEST(an_interrupted_connect_continues)
 }
 END_TEST
 
+/* By an address, and by a name, for which the system's name service has no descriptor either. */
 START_TEST(a_client_out_of_descriptors_says_so_and_tries_again)
 {
     struct rlimit limit, none;
+    char target[64];
     int lowest;
     serve(&(struct service){ .on_message = echo });
-    jd_tcp_client *client =
-        make_client(&(struct client_use){ .options = { .reconnect = true, .reconnect_initial_ms = 1 } });
+    snprintf(target, sizeof(target), "%s:%u", _i == 0 ? "127.0.0.1" : "localhost", jd_endpoint_port(server_endpoint()));
+    jd_tcp_client *client = make_client(
+        &(struct client_use){ .options = { .connect = target, .reconnect = true, .reconnect_initial_ms = 1 } });
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     lowest = fcntl(0, F_DUPFD, 0);
     close(lowest);
@@ -463,6 +469,8 @@ START_TEST(a_client_out_of_descriptors_says_so_and_tries_again)
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 
     ck_assert_int_eq(noted_report(2)->report.error, JD_EMFILE);
+    ck_assert_str_eq(noted_report(2)->report.reason, jd_strerror(JD_EMFILE));
+    ck_assert_str_eq(noted_report(2)->target, target);
     PUMP_UNTIL(connections_up() == 2);
 }
 END_TEST
@@ -534,6 +542,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_name_is_looked_up_anew_for_each_attempt);
     tcase_add_test(tests, a_unix_domain_server_whose_queue_is_full_is_tried_again);
     tcase_add_test(tests, an_interrupted_connect_continues);
-    tcase_add_test(tests, a_client_out_of_descriptors_says_so_and_tries_again);
+    tcase_add_loop_test(tests, a_client_out_of_descriptors_says_so_and_tries_again, 0, 2);
     tcase_add_test(tests, a_client_may_be_started_and_destroyed_while_another_thread_takes_the_loop_over);
 }

@@ -257,7 +257,7 @@ static void *send_from_afar(void *arg)
 START_TEST(references_sent_from_another_thread_are_released_in_the_loops_thread)
 {
     pthread_t thread;
-    serve(&(struct service){ .options.io_threads = 1, .on_up = keep });
+    serve(&(struct service){ .options = { .io_threads = 1, .max_queued_files = 1000 }, .on_up = keep });
     int client = client_connect();
     PUMP_UNTIL(kept != NULL);
 

@@ -30,7 +30,9 @@ static void send_mixed(jd_tcp_connection *connection, void *arg)
 
 START_TEST(sends_of_all_kinds_keep_their_order)
 {
-    serve(&(struct service){ .options.send_buffer_bytes = _i == 0 ? 0 : TINY_BUFFER_BYTES, .on_up = send_mixed });
+    serve(&(struct service){
+        .options = { .send_buffer_bytes = _i == 0 ? 0 : TINY_BUFFER_BYTES, .max_queued_files = 1000 },
+        .on_up = send_mixed });
 
     int client = _i == 0 ? client_connect() : client_connect_with_receive_buffer(TINY_BUFFER_BYTES);
 

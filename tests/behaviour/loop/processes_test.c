@@ -147,6 +147,51 @@ START_TEST(another_program_started_meanwhile_keeps_no_connection_open)
 }
 END_TEST
 
+/* ---- a loop in a child process ---- */
+
+static int refuse_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms)
+{
+    _exit(2);
+}
+
+#if JD_WITH_IO_URING
+static int refuse_enter(struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags,
+                        const void *argument, size_t argument_bytes)
+{
+    _exit(3);
+}
+#endif
+
+static void run_in_child(void)
+{
+    system_calls.epoll_wait = refuse_epoll_wait;
+#if JD_WITH_IO_URING
+    system_calls.io_uring_enter = refuse_enter;
+#endif
+    _exit(jd_event_loop_run(the_loop) == JD_EFORKED && jd_event_loop_run_once(the_loop, 0) == JD_EFORKED &&
+                  jd_event_loop_destroy(the_loop) == JD_EFORKED
+              ? 0
+              : 1);
+}
+
+START_TEST(a_loop_that_a_child_process_has_inherited_does_not_run_there)
+{
+    int status;
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+    client_send(client, "mine", 4);
+
+    pid_t child = fork();
+    if (child == 0)
+        run_in_child();
+
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+    client_expect(client, "mine", 4);
+}
+END_TEST
+
 /* ---- signals and waits: pitfall 12 ---- */
 
 static volatile sig_atomic_t alarms;
@@ -350,6 +395,7 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "processes");
 
     tcase_add_test(tests, the_address_of_a_killed_process_is_free_at_once_or_with_a_ring_soon);
+    tcase_add_test(tests, a_loop_that_a_child_process_has_inherited_does_not_run_there);
     tcase_add_loop_test(tests, sending_to_a_peer_that_is_gone_raises_no_signal, 0, GONE_PEERS_ENDPOINTS);
     tcase_add_test(tests, every_descriptor_of_the_library_is_closed_on_exec);
     tcase_add_test(tests, another_program_started_meanwhile_keeps_no_connection_open);

@@ -21,6 +21,8 @@ const char *const suite_name = "resolver";
 
 enum { THREADS = 4, LATE_MS = 10000 };
 
+enum { RESOLVER_THREADS_MAX = 16 };
+
 static const struct host_port name = { .host = "server.test", .port = "80" };
 static unsigned done_count;
 static struct lookup *last_done;
@@ -37,12 +39,22 @@ static void on_done_release(struct lookup *lookup)
     lookup_release(lookup);
 }
 
-static struct lookup *start(void (*done)(struct lookup *lookup))
+static struct lookup *start_named(const struct host_port *wanted, void (*done)(struct lookup *lookup))
 {
     struct lookup *lookup;
 
-    ck_assert_int_eq(lookup_start(&lookup, test_loop, &name, done, NULL), 0);
+    ck_assert_int_eq(lookup_start(&lookup, test_loop, wanted, done, NULL), 0);
     return lookup;
+}
+
+/* Of another name each time. */
+static struct lookup *start(void (*done)(struct lookup *lookup))
+{
+    static unsigned count;
+    struct host_port wanted = name;
+
+    snprintf(wanted.host, sizeof(wanted.host), "server%u.test", count++);
+    return start_named(&wanted, done);
 }
 
 static void wait_for_done(unsigned count)
@@ -183,6 +195,75 @@ START_TEST(a_few_threads_look_names_up_side_by_side_and_end)
         ck_assert_int_lt(waited_ms, LATE_MS);
         poll(NULL, 0, 1);
     }
+}
+END_TEST
+
+START_TEST(equal_names_are_one_question)
+{
+    enum { LOOKUPS = 100 };
+    const struct host_port other_port = { .host = "server.test", .port = "81" };
+    struct lookup *lookups[LOOKUPS];
+    name_service_block();
+    for (int i = 0; i < LOOKUPS; i++)
+        lookups[i] = start_named(&name, i % 2 == 0 ? on_done : on_done_release);
+    start_named(&other_port, on_done_release);
+    wait_for_waiting(2);
+    lookup_release(lookups[0]);
+    lookup_release(lookups[LOOKUPS - 1]);
+
+    name_service_unblock();
+    wait_for_done(LOOKUPS - 1);
+
+    ck_assert_uint_eq(name_service_lookups(), 2);
+    for (int i = 2; i < LOOKUPS; i += 2) {
+        ck_assert_int_eq(lookups[i]->error, 0);
+        ck_assert_str_eq(formatted(&lookups[i]->addresses[0]), "192.0.2.1:80");
+        lookup_release(lookups[i]);
+    }
+    ck_assert_uint_eq(lookups_in_use(), 0);
+}
+END_TEST
+
+/* The name service does not answer for them, and cannot be told that nobody waits. */
+START_TEST(names_that_are_given_up_do_not_stop_others_up_to_a_number_of_threads)
+{
+    name_service_block();
+    for (unsigned given_up = 0; given_up < RESOLVER_THREADS_MAX; given_up += THREADS) {
+        struct lookup *dead[THREADS];
+        for (int i = 0; i < THREADS; i++)
+            dead[i] = start(on_done);
+        wait_for_waiting(given_up + THREADS);
+        for (int i = 0; i < THREADS; i++)
+            lookup_release(dead[i]);
+    }
+    start(on_done_release);
+    ck_assert_uint_eq(resolver_threads(), RESOLVER_THREADS_MAX);
+    ck_assert_uint_eq(name_service_lookups(), RESOLVER_THREADS_MAX);
+
+    name_service_unblock();
+
+    wait_for_done(1);
+    wait_until_in_use(0);
+    ck_assert_uint_eq(done_count, 1);
+}
+END_TEST
+
+START_TEST(a_name_that_is_given_up_and_wanted_again_is_one_question)
+{
+    struct lookup *lookup;
+    name_service_block();
+    lookup = start_named(&name, on_done);
+    wait_for_waiting(1);
+    lookup_release(lookup);
+    ck_assert_uint_eq(lookups_in_use(), 1);
+
+    start_named(&name, on_done_release);
+    ck_assert_uint_eq(lookups_in_use(), 1);
+    name_service_unblock();
+
+    wait_for_done(1);
+    ck_assert_uint_eq(name_service_lookups(), 1);
+    wait_until_in_use(0);
 }
 END_TEST
 
@@ -360,6 +441,9 @@ void suite_add_tests(Suite *suite)
                         sizeof(failures) / sizeof(failures[0]));
     tcase_add_test(tests, an_answer_without_addresses_is_none);
     tcase_add_test(tests, a_few_threads_look_names_up_side_by_side_and_end);
+    tcase_add_test(tests, equal_names_are_one_question);
+    tcase_add_test(tests, names_that_are_given_up_do_not_stop_others_up_to_a_number_of_threads);
+    tcase_add_test(tests, a_name_that_is_given_up_and_wanted_again_is_one_question);
     tcase_add_test(tests, one_that_is_released_is_never_done);
     tcase_add_test(tests, the_last_to_wait_may_be_released_and_others_follow);
     tcase_add_test(tests, one_that_is_released_on_its_way_back_is_not_done);
