@@ -59,16 +59,12 @@ static struct block *region_block(const struct block_pool *pool, struct block_re
     return (struct block *)(region->memory + distance * index);
 }
 
-static uint8_t *block_bytes_of(const struct block_pool *pool, struct block *block)
+/* Its bytes, in a pool of pages. */
+static uint8_t *region_bytes(const struct block_pool *pool, struct block_region *region, unsigned index)
 {
-    struct block *first;
+    struct block *headers = (struct block *)region->memory;
 
-    if (pool->alignment == 1)
-        return (uint8_t *)(block + 1);
-    if (block->region == NULL)
-        return align(pool, block + 1);
-    first = (struct block *)block->region->memory;
-    return align(pool, first + pool->blocks_per_region) + pool->capacity * (size_t)(block - first);
+    return align(pool, headers + pool->blocks_per_region) + pool->capacity * index;
 }
 
 static void unlink_region(struct block_pool *pool, struct block_region *region)
@@ -145,6 +141,7 @@ static struct block *get_from_heap(struct block_pool *pool)
     if (block == NULL)
         return NULL;
     block->region = NULL;
+    block->data = align(pool, block + 1);
     pool->heap_blocks++;
     pool->overflow_count++;
     return block;
@@ -154,10 +151,13 @@ static struct block *get_from_region(struct block_pool *pool, struct block_regio
 {
     struct block *block = region->free;
 
-    if (block != NULL)
+    if (block != NULL) {
         region->free = block->next;
-    else
-        block = region_block(pool, region, region->carved++);
+    } else {
+        block = region_block(pool, region, region->carved);
+        block->data = pool->alignment > 1 ? region_bytes(pool, region, region->carved) : (uint8_t *)(block + 1);
+        region->carved++;
+    }
     if (region->used++ == 0)
         pool->idle_regions--;
     if (region->used == pool->blocks_per_region)
@@ -185,7 +185,8 @@ struct block *block_pool_get(struct block_pool *pool)
     block->next = NULL;
     block->pool = pool;
     block->parent = NULL;
-    block->data = block_bytes_of(pool, block);
+    if (pool->alignment == 1)
+        block->data = (uint8_t *)(block + 1); /* a slice was shown elsewhere */
     block->begin = 0;
     block->end = 0;
     block->capacity = (uint32_t)pool->capacity;

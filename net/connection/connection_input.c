@@ -173,9 +173,7 @@ void stream_received(struct stream *stream, struct block **block)
     /* The input of this connection has been processed: flushing now sends the response while it is in the cache. An
      * engine that gathers its sends (!sends_at_once) gets the response at the turn's end, with those of other
      * connections. With more input to be delivered at once, the responses to all of it leave in one send. */
-    if (loop->delivery.more)
-        return;
-    if (loop->ops->sends_at_once)
+    if (loop->delivery.flushes)
         connection_flush(connection);
     if (taken != NULL)
         connection_return_borrowed(connection, taken);

@@ -19,20 +19,43 @@ bool jd_tcp_connection_is_above_watermark(const jd_tcp_connection *connection)
     return (connection->flags & CONNECTION_ABOVE_WATERMARK) != 0;
 }
 
-/* queued: the output queue's bytes, which the caller has read. */
-static inline int connection_check_send(const jd_tcp_connection *connection, size_t queued, size_t length)
+static inline int connection_check_limit(const jd_tcp_connection *connection, size_t queued, size_t length)
 {
     size_t limit = connection->profile->output_limit;
 
-    if (connection_state(connection) != CONNECTION_CONNECTED)
-        return JD_ENOTCONN;
     queued += connection_reserved_bytes(atomic_load_explicit(&connection->reserved, memory_order_relaxed));
     return queued <= limit && length <= limit - queued ? 0 : JD_ENOBUFS;
 }
 
-int connection_may_send(const jd_tcp_connection *connection, size_t length)
+/* Whether length more bytes are within output_limit; false: perhaps not. Nearly always no file is queued, and reserved is a
+ * number of bytes. queued: the output queue's bytes, which the caller has read. */
+static inline bool connection_has_room(const jd_tcp_connection *connection, size_t queued, size_t length)
+{
+    size_t limit = connection->profile->output_limit;
+    size_t at_most = queued + (size_t)atomic_load_explicit(&connection->reserved, memory_order_relaxed);
+
+    return at_most <= limit && length <= limit - at_most;
+}
+
+static inline int connection_check_send(const jd_tcp_connection *connection, size_t queued, size_t length)
+{
+    if (connection_state(connection) != CONNECTION_CONNECTED)
+        return JD_ENOTCONN;
+    return connection_has_room(connection, queued, length) ? 0 : connection_check_limit(connection, queued, length);
+}
+
+/* Not inlined: the registers that it needs would be saved for each message. */
+__attribute__((noinline)) static int connection_refuse_send(const jd_tcp_connection *connection, size_t length)
 {
     return connection_check_send(connection, output_queue_bytes(&connection->stream.output), length);
+}
+
+int connection_may_send(const jd_tcp_connection *connection, size_t length)
+{
+    if (connection_state(connection) == CONNECTION_CONNECTED &&
+        connection_has_room(connection, output_queue_bytes(&connection->stream.output), length))
+        return 0;
+    return connection_refuse_send(connection, length);
 }
 
 static void connection_rise_above_watermark(jd_tcp_connection *connection)
@@ -61,17 +84,18 @@ static unsigned connection_files(const jd_tcp_connection *connection)
 }
 
 /* Half of max_queued_files count as output above the high watermark, a quarter as output at the low one. */
-static bool connection_has_many_files(const jd_tcp_connection *connection)
+void connection_file_added(jd_tcp_connection *connection)
 {
-    unsigned files = connection_files(connection);
-
-    return files > 0 && files >= (connection->profile->max_queued_files + 1) / 2;
+    if (connection_files(connection) >= (connection->profile->max_queued_files + 1) / 2 &&
+        !(connection->flags & CONNECTION_ABOVE_WATERMARK))
+        connection_rise_above_watermark(connection);
 }
 
-static bool connection_is_at_low_watermark(const jd_tcp_connection *connection)
+static void connection_check_low_watermark(jd_tcp_connection *connection)
 {
-    return output_queue_bytes(&connection->stream.output) <= connection->profile->low_watermark &&
-           connection_files(connection) <= connection->profile->max_queued_files / 4;
+    if (output_queue_bytes(&connection->stream.output) <= connection->profile->low_watermark &&
+        connection_files(connection) <= connection->profile->max_queued_files / 4)
+        connection_sink_to_watermark(connection);
 }
 
 void connection_files_released(jd_tcp_connection *connection)
@@ -95,8 +119,7 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
         connection_start_write_timeout(connection);
     if (queued >= connection_loop(connection)->flush.policy.bytes && !connection_loop(connection)->delivery.more)
         connection_flush_early(connection);
-    if (!(connection->flags & CONNECTION_ABOVE_WATERMARK) &&
-        (output_queue_bytes(output) > profile->high_watermark || connection_has_many_files(connection)))
+    if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         connection_rise_above_watermark(connection);
 }
 
@@ -209,7 +232,7 @@ bool stream_needs_sent_report(const struct stream *stream)
 }
 
 /* The bytes have left the queue. */
-static void stream_count_sent(struct stream *stream, size_t length)
+static inline void stream_count_sent(struct stream *stream, size_t length)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
@@ -218,8 +241,8 @@ static void stream_count_sent(struct stream *stream, size_t length)
     connection->unacknowledged_note = 0;
     if (stream->loop->blocks.output.files_released > 0)
         connection_files_released(connection);
-    if (connection->flags & CONNECTION_ABOVE_WATERMARK && connection_is_at_low_watermark(connection))
-        connection_sink_to_watermark(connection);
+    if (connection->flags & CONNECTION_ABOVE_WATERMARK)
+        connection_check_low_watermark(connection);
     if (output_queue_bytes(&stream->output) > 0)
         return;
     if (connection_state(connection) == CONNECTION_DISCONNECTING)

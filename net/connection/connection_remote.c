@@ -76,6 +76,8 @@ static void message_queue_output(jd_tcp_connection *connection, const struct con
             connection_output_added(connection, before, length);
         if (loop->blocks.output.files_released > 0) /* an empty range */
             connection_files_released(connection);
+        if (is_reference && result == 0 && message->reference.kind == OUTPUT_FILE)
+            connection_file_added(connection);
     }
     if (result < 0) {
         counter_add(&loop->counters.bytes_queued, length);

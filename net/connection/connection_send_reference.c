@@ -26,6 +26,8 @@ static int connection_send_output_reference(jd_tcp_connection *connection, const
         connection_output_added(connection, before, reference->length);
     if (loop->blocks.output.files_released > 0) /* an empty range */
         connection_files_released(connection);
+    if (result == 0 && reference->kind == OUTPUT_FILE)
+        connection_file_added(connection);
     return result;
 }
 

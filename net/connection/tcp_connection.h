@@ -234,7 +234,7 @@ static inline jd_event_loop *connection_loop(const jd_tcp_connection *connection
     return connection->stream.loop;
 }
 
-/* connection.reserved: bytes of sends of other threads whose messages are still in flight; above them, the number of ranges
+/* connection.reserved: bytes of sends of other threads whose messages are still in flight; above them the number of ranges
  * of files that are queued or in flight. */
 #define CONNECTION_RESERVED_FILE ((uint64_t)1 << 48)
 
@@ -394,7 +394,8 @@ int connection_may_send(const jd_tcp_connection *connection, size_t length);
  * returns. From any thread that may use connection. */
 int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
 
-/* Ranges of files have left the output queue. */
+/* A range of a file has been added to the output queue, besides connection_output_added; ranges have left it. */
+void connection_file_added(jd_tcp_connection *connection);
 void connection_files_released(jd_tcp_connection *connection);
 
 /* Must follow each addition to the output queue: schedules the flush and checks the watermark. queued_before: the

@@ -122,8 +122,12 @@ void output_queue_copy_first(struct output_queue *queue, struct output_pools *po
 
 void output_release_block(struct output_pools *pools, struct block *block)
 {
+    if (block->kind == OUTPUT_BYTES) {
+        block_release(block);
+        return;
+    }
     pools->files_released += block->kind == OUTPUT_FILE;
-    if (block->kind != OUTPUT_BYTES && output_reference_of(block)->release != NULL)
+    if (output_reference_of(block)->release != NULL)
         block_chain_append(&pools->released, block);
     else
         block_release(block);

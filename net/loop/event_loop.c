@@ -83,6 +83,7 @@ static void loop_init(jd_event_loop *loop, const jd_event_loop_options *options,
 {
     loop->ops = ops;
     loop->options = *options;
+    loop->delivery.flushes = ops->sends_at_once;
     loop->busy_poll.span_ns = (int64_t)options->busy_poll_us * NS_PER_US;
     loop->flush.policy = (struct flush_policy){
         .bytes = or_default(options->flush_bytes, FLUSH_BYTES),

@@ -53,6 +53,7 @@ struct loop_delivery {
     jd_buffer view;  /* the message callback's view of a borrowed receive block */
     bool view_taken; /* the output queue has taken the block over */
     bool more;       /* more input of the same connection follows at once: flush behind it */
+    bool flushes;    /* output is flushed behind the input that it answers: the engine sends at once, and not more */
     /* The connection whose input is being processed, and the length of that input: a response is often as long. */
     jd_tcp_connection *answering;
     size_t arrived_bytes;

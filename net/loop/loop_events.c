@@ -59,6 +59,7 @@ void event_loop_count_overflow(jd_event_loop *loop)
 void event_loop_delivers_more(jd_event_loop *loop, bool more)
 {
     loop->delivery.more = more;
+    loop->delivery.flushes = loop->ops->sends_at_once && !more;
 }
 
 struct block *event_loop_receive_block(jd_event_loop *loop)

@@ -124,24 +124,25 @@ static bool stream_may_receive(const struct stream *stream)
 }
 
 /* What arrives together is received by one call and answered by one. Messages of two blocks and more would cost a call for
- * each block else, and wake the peer for each. Returns the capacity of the blocks. */
+ * each block else, and wake the peer for each. Returns the capacity of the blocks; 0: there is no memory. */
 static size_t stream_take_blocks(struct reactor *reactor, const struct stream *stream)
 {
-    size_t budget = stream_budget(stream), capacity = reactor->block->capacity;
-    unsigned count = 1;
+    size_t budget = stream_budget(stream), capacity = 0;
+    struct block *block = reactor->block;
+    unsigned count = 0;
 
-    reactor->receive_blocks[0] = reactor->block;
-    while (count < REACTOR_RECEIVE_BLOCKS && capacity < budget) {
-        struct block *block = event_loop_receive_block(stream->loop);
+    while (count < REACTOR_RECEIVE_BLOCKS && (count == 0 || capacity < budget)) {
+        if (block == NULL)
+            block = event_loop_receive_block(stream->loop);
         if (block == NULL)
             break;
+        reactor->receive_blocks[count] = block;
+        reactor->receive_pieces[count] = (jd_iovec){ .data = block->data, .length = block->capacity };
         capacity += block->capacity;
-        reactor->receive_blocks[count++] = block;
+        block = NULL;
+        count++;
     }
     reactor->receive_count = count;
-    for (unsigned i = 0; i < count; i++)
-        reactor->receive_pieces[i] =
-            (jd_iovec){ .data = reactor->receive_blocks[i]->data, .length = reactor->receive_blocks[i]->capacity };
     return capacity;
 }
 
@@ -170,52 +171,9 @@ static void stream_deliver_blocks(struct reactor *reactor, struct stream *stream
     reactor->block = blocks[0];
 }
 
-/* These two receive once and deliver. *capacity is set to the bytes that there was room for. is_first: nothing has been
- * received since the event. */
-static ssize_t stream_receive_many(struct reactor *reactor, struct stream *stream, bool is_first, size_t *capacity)
+/* A receive has found no bytes. */
+__attribute__((noinline)) static void stream_receive_nothing(struct stream *stream, ssize_t received)
 {
-    ssize_t received;
-
-    *capacity = stream_take_blocks(reactor, stream);
-    received = socket_receive_pieces(stream->socket, reactor->receive_pieces, (int)reactor->receive_count);
-    if (is_first && received >= 0 && (size_t)received < reactor->block->capacity)
-        clear_flag(stream, STREAM_MANY_BLOCKS);
-    stream_deliver_blocks(reactor, stream, received);
-    return received;
-}
-
-static ssize_t stream_receive_block(struct reactor *reactor, struct stream *stream, size_t *capacity)
-{
-    struct block *block = reactor->block;
-    ssize_t received = socket_receive(stream->socket, block->data, block->capacity);
-
-    *capacity = block->capacity;
-    if (received <= 0)
-        return received;
-    if ((size_t)received == block->capacity)
-        set_flag(stream, STREAM_MANY_BLOCKS);
-    block->begin = 0;
-    block->end = (uint32_t)received;
-    stream_received(stream, &reactor->block);
-    return received;
-}
-
-/* Receives once and delivers. Returns the number of bytes, or 0 if nothing more can be received now. */
-static size_t stream_receive_once(struct reactor *reactor, struct stream *stream, bool is_first)
-{
-    ssize_t received;
-    size_t capacity;
-
-    if (reactor->block == NULL)
-        reactor->block = event_loop_receive_block(stream->loop);
-    if (reactor->block == NULL) {
-        stream_fail(stream, JD_ENOMEM);
-        return 0;
-    }
-    received = has_flag(stream, STREAM_MANY_BLOCKS) ? stream_receive_many(reactor, stream, is_first, &capacity)
-                                                    : stream_receive_block(reactor, stream, &capacity);
-    if (received > 0)
-        return (size_t)received < capacity && !has_flag(stream, STREAM_UNSURE) ? 0 : (size_t)received;
     if (!has_flag(stream, STREAM_LOCAL))
         clear_flag(stream, STREAM_UNSURE);
     if (received == 0) {
@@ -224,21 +182,69 @@ static size_t stream_receive_once(struct reactor *reactor, struct stream *stream
     } else if (received != JD_EAGAIN) {
         stream_fail(stream, (int)received);
     }
+}
+
+/* Receives once into several blocks. is_first: nothing has been received since the event. */
+/* Not inlined: the registers that it needs would be saved for each message. */
+__attribute__((noinline)) static size_t stream_receive_many(struct reactor *reactor, struct stream *stream,
+                                                            bool is_first)
+{
+    size_t capacity = stream_take_blocks(reactor, stream);
+    ssize_t received;
+
+    if (capacity == 0) {
+        stream_fail(stream, JD_ENOMEM);
+        return 0;
+    }
+    received = socket_receive_pieces(stream->socket, reactor->receive_pieces, (int)reactor->receive_count);
+    if (is_first && received >= 0 && (size_t)received < reactor->receive_blocks[0]->capacity)
+        clear_flag(stream, STREAM_MANY_BLOCKS);
+    stream_deliver_blocks(reactor, stream, received);
+    if (received > 0)
+        return (size_t)received < capacity && !has_flag(stream, STREAM_UNSURE) ? 0 : (size_t)received;
+    stream_receive_nothing(stream, received);
     return 0;
+}
+
+/* Receives once and delivers. Returns the number of bytes, or 0 if nothing more can be received now. */
+static size_t stream_receive_once(struct reactor *reactor, struct stream *stream)
+{
+    struct block *block = reactor->block != NULL ? reactor->block : event_loop_receive_block(stream->loop);
+    ssize_t received;
+    size_t capacity;
+
+    reactor->block = block;
+    if (block == NULL) {
+        stream_fail(stream, JD_ENOMEM);
+        return 0;
+    }
+    capacity = block->capacity;
+    received = socket_receive(stream->socket, block->data, capacity);
+    if (received <= 0) {
+        stream_receive_nothing(stream, received);
+        return 0;
+    }
+    block->begin = 0;
+    block->end = (uint32_t)received;
+    stream_received(stream, &reactor->block);
+    if ((size_t)received < capacity)
+        return has_flag(stream, STREAM_UNSURE) ? (size_t)received : 0;
+    set_flag(stream, STREAM_MANY_BLOCKS);
+    return (size_t)received;
 }
 
 /* Receives until the kernel has no more, or until the budget is used up: then the stream waits on the ready list. */
 static void stream_receive(struct reactor *reactor, struct stream *stream)
 {
-    size_t budget = stream_budget(stream);
     size_t received = 0;
 
     while (stream_may_receive(stream)) {
-        size_t count = stream_receive_once(reactor, stream, received == 0);
+        size_t count = has_flag(stream, STREAM_MANY_BLOCKS) ? stream_receive_many(reactor, stream, received == 0)
+                                                            : stream_receive_once(reactor, stream);
         if (count == 0)
             return;
         received += count;
-        if (received >= budget) {
+        if (received >= stream_budget(stream)) {
             stream_put_on_ready_list(stream, STREAM_MAY_RECEIVE);
             return;
         }
