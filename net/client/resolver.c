@@ -103,16 +103,23 @@ static int query_join(struct lookup *lookup)
     return 0;
 }
 
+static void lookup_unlink(struct lookup **list, const struct lookup *lookup)
+{
+    for (; *list != NULL; list = &(*list)->next) {
+        if (*list == lookup) {
+            *list = lookup->next;
+            return;
+        }
+    }
+}
+
 /* Takes lookup off its query. Returns whether a thread may begin with another query. */
 static bool query_leave(struct lookup *lookup)
 {
     struct query *query = lookup->query;
-    struct lookup **link = &query->lookups;
     bool is_waiting = query_find(waiting, &query->name) == query;
 
-    while (*link != lookup)
-        link = &(*link)->next;
-    *link = lookup->next;
+    lookup_unlink(&query->lookups, lookup);
     if (query->lookups != NULL)
         return false;
     if (is_waiting) {
