@@ -702,8 +702,7 @@ START_TEST(a_client_of_the_library_gets_the_answer_to_a_refused_upload)
     linger_ms = 0;
     serve(&(struct service){ .on_message = refuse_input });
 
-    start_client(&(struct client_use){
-        .options.output_limit = sizeof(zeros), .options.high_watermark = sizeof(zeros), .on_up = upload, .arg = &_i });
+    start_client(&(struct client_use){ .on_up = upload, .arg = &_i });
 
     PUMP_UNTIL(clients_down() == 1);
     ck_assert_uint_eq(client_bytes(), REFUSAL_BYTES);
