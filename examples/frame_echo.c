@@ -41,6 +41,15 @@ static void print_help(void)
         FRAME_POOL_CONNECTIONS, program_common_help);
 }
 
+static size_t field_bytes(const jd_length_codec_options *options)
+{
+    enum { DEFAULT_BYTES = 4 };
+
+    if (options->length_bytes == JD_LENGTH_VARINT)
+        return 1;
+    return options->length_bytes != 0 ? options->length_bytes : DEFAULT_BYTES;
+}
+
 static unsigned header_bytes(const struct program *program, const char *value)
 {
     static const struct {
@@ -94,9 +103,12 @@ int main(int argc, char **argv)
             program_option(&program, option, optarg);
         }
     }
-    if (jd_length_codec_create(&echo.codec, &codec_options) < 0)
+    if (codec_options.max_frame_bytes != 0 && codec_options.max_frame_bytes < field_bytes(&codec_options))
         program_usage_error(&program, "--max-frame '%zu': must not be shorter than the length field",
                             codec_options.max_frame_bytes);
+    status = jd_length_codec_create(&echo.codec, &codec_options);
+    if (status < 0)
+        program_fail(&program, "codec", status);
     if (pool_threads > 0)
         program.server_options.max_connections = FRAME_POOL_CONNECTIONS;
     program_prepare(&program);
