@@ -78,9 +78,10 @@ typedef struct jd_tcp_server_options {
     size_t high_watermark; /* bytes; 0: 1 MiB, or output_limit if that is less */
     size_t low_watermark;  /* bytes; 0: a quarter of high_watermark */
 
-    /* Maximum of ranges of files queued on one connection, each of which keeps a file open (jd_tcp_connection_send_file); at
-     * more, send_file queues nothing and returns JD_ENOBUFS. Half of them count as output above the high watermark, until a
-     * quarter is left. 0: 16; at most 32767. */
+    /* Maximum of ranges of files queued on one connection (jd_tcp_connection_send_file); at more, send_file queues nothing and
+     * returns JD_ENOBUFS. Half of them count as output above the high watermark, until a quarter is left, however few bytes are
+     * queued. A range that has been sent no longer counts, although its file stays open until release, at the end of the turn.
+     * 0: 16; at most 32767. */
     unsigned max_queued_files;
 
     /* Whether reading pauses in between; default on a server: it pauses. With JD_ABOVE_WATERMARK_KEEP_READING only the

@@ -134,9 +134,9 @@ static bool query_leave(struct lookup *lookup)
 
 /* ---- fork ---- */
 
-/* A child of fork(2) has the lists but not the threads: there, queries that were running wait again. The handlers are
- * never removed, as the library is never unloaded: it is linked so that dlclose(3) keeps it, because its threads may be
- * running. */
+/* A child of fork(2) has the lists, but neither the threads nor the loops, which belong to the parent (JD_EFORKED): its
+ * lookups are done without an answer. The handlers are never removed, as the library is never unloaded: it is linked so that
+ * dlclose(3) keeps it, because its threads may be running. */
 static void resolver_before_fork(void)
 {
     thread_mutex_lock(&resolver_lock);
@@ -147,20 +147,25 @@ static void resolver_after_fork_in_parent(void)
     thread_mutex_unlock(&resolver_lock);
 }
 
-static void resolver_after_fork_in_child(void)
+static void queries_abandon(struct query **list)
 {
     struct query *query;
 
-    threads = working = active = 0;
-    while ((query = running) != NULL) {
-        running = query->next;
-        if (query->lookups != NULL) {
-            query_enqueue(query);
-        } else {
-            memory_release(query, sizeof(*query));
-            in_use--;
-        }
+    while ((query = *list) != NULL) {
+        *list = query->next;
+        in_use -= query->lookups == NULL;
+        for (struct lookup *lookup = query->lookups; lookup != NULL; lookup = lookup->next)
+            lookup->state = LOOKUP_DONE;
+        memory_release(query, sizeof(*query));
     }
+}
+
+static void resolver_after_fork_in_child(void)
+{
+    threads = working = active = 0;
+    queries_abandon(&running);
+    queries_abandon(&waiting);
+    waiting_link = &waiting;
     thread_mutex_unlock(&resolver_lock);
 }
 

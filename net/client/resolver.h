@@ -37,7 +37,8 @@ int lookup_start(struct lookup **lookup, jd_event_loop *loop, const struct host_
                  void (*done)(struct lookup *lookup), void *arg);
 
 /* Ends the caller's ownership: before done (which is then not called), inside done, or after it. In the loop's thread,
- * before the loop's queue closes. A query that nobody awaits any more does not delay others. */
+ * before the loop's queue closes. A query that nobody awaits any more
+ * delays others only if it occupies one of the last of sixteen threads. */
 void lookup_release(struct lookup *lookup);
 
 /* Returns the number of lookups in the process that were started and whose memory has not been freed, and of queries that

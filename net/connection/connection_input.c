@@ -52,10 +52,8 @@ bool connection_append_input(jd_tcp_connection *connection, const void *data, si
 
 void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length)
 {
-    if (length == 0 || connection_state(connection) >= CONNECTION_CLOSING ||
-        !connection_append_input(connection, data, length))
-        return;
-    connection_check_input_limit(connection);
+    if (length > 0 && connection_state(connection) < CONNECTION_CLOSING)
+        connection_append_input(connection, data, length);
 }
 
 /* ---- messages ---- */
@@ -234,6 +232,8 @@ void connection_deliver_deferred(jd_tcp_connection *connection)
         else
             connection_invoke_message(connection, connection->input);
         connection_drop_empty_input(connection);
+        if (connection->input != NULL && connection->profile->codec == NULL)
+            connection_check_input_limit(connection);
     }
     if (connection_end_pause_for_turn(connection) || !connection_may_deliver(connection))
         return;

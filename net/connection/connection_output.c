@@ -86,12 +86,14 @@ static unsigned connection_files(const jd_tcp_connection *connection)
 /* Half of max_queued_files count as output above the high watermark, a quarter as output at the low one. */
 void connection_file_added(jd_tcp_connection *connection)
 {
-    if (connection_files(connection) >= (connection->profile->max_queued_files + 1) / 2 &&
+    /* The flush may have sent the file, or have failed. */
+    if (connection_state(connection) < CONNECTION_BROKEN && output_queue_bytes(&connection->stream.output) > 0 &&
+        connection_files(connection) >= (connection->profile->max_queued_files + 1) / 2 &&
         !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         connection_rise_above_watermark(connection);
 }
 
-static void connection_check_low_watermark(jd_tcp_connection *connection)
+void connection_check_low_watermark(jd_tcp_connection *connection)
 {
     if (output_queue_bytes(&connection->stream.output) <= connection->profile->low_watermark &&
         connection_files(connection) <= connection->profile->max_queued_files / 4)

@@ -44,6 +44,11 @@ static void message_free(struct connection_message *message)
     jd_tcp_connection_unref(connection);
 }
 
+static bool message_is_file(const struct connection_message *message)
+{
+    return message->command == COMMAND_SEND_REFERENCE && message->reference.kind == OUTPUT_FILE;
+}
+
 static int message_append_bytes(jd_tcp_connection *connection, const struct connection_message *message)
 {
     jd_iovec part = { .data = (void *)(uintptr_t)message->data, .length = message->reserved };
@@ -84,8 +89,8 @@ static void message_queue_output(jd_tcp_connection *connection, const struct con
         counter_add(&loop->counters.bytes_dropped, length);
     }
     atomic_fetch_sub(&connection->reserved, message->reserved);
-    if (result < 0 && is_reference)
-        connection_withdraw_file(connection, &message->reference);
+    if (result < 0 && message_is_file(message))
+        atomic_fetch_sub(&connection->reserved, CONNECTION_RESERVED_FILE);
     if (result < 0 && is_reference && message->reference.release != NULL)
         message->reference.release(message->reference.arg);
 }
@@ -131,35 +136,50 @@ int connection_post_command(jd_tcp_connection *connection, enum connection_comma
 }
 
 /* Cancels the reservation, and frees the message. A shutdown that saw the reservation may wait for these bytes, which
- * will never come: then the message is sent as COMMAND_FINISH instead, so that the loop checks again. */
+ * will never come, or a pause for the files: then the message is sent as COMMAND_FINISH instead, so that the loop checks
+ * again. */
 static void message_withdraw(struct connection_message *message)
 {
     jd_tcp_connection *connection = message->connection;
+    uint64_t file = message_is_file(message) ? CONNECTION_RESERVED_FILE : 0;
 
-    atomic_fetch_sub(&connection->reserved, message->reserved);
+    atomic_fetch_sub(&connection->reserved, message->reserved + file);
     message->command = COMMAND_FINISH;
     if (atomic_load(&connection->state) != CONNECTION_DISCONNECTING || message_push(message) < 0)
         message_free(message);
+}
+
+/* What is refused is never counted, not even for a moment: the loop may look at the count only once. */
+int connection_reserve(jd_tcp_connection *connection, size_t queued_bytes, size_t counted_bytes, bool is_file)
+{
+    const struct connection_profile *profile = connection->profile;
+    uint64_t reserved = atomic_load(&connection->reserved);
+
+    do {
+        size_t bytes = queued_bytes + connection_reserved_bytes(reserved);
+        if (bytes > profile->output_limit || counted_bytes > profile->output_limit - bytes ||
+            (is_file && connection_reserved_files(reserved) >= profile->max_queued_files))
+            return JD_ENOBUFS;
+    } while (!atomic_compare_exchange_weak(&connection->reserved, &reserved,
+                                           reserved + counted_bytes + (is_file ? CONNECTION_RESERVED_FILE : 0)));
+    return 0;
 }
 
 /* Reserves counted_bytes and queues the message, which it owns from here on. */
 static int message_push_reserved(struct connection_message *message, size_t counted_bytes)
 {
     jd_tcp_connection *connection = message->connection;
-    size_t limit = connection->profile->output_limit;
-    size_t reserved;
-    int result;
+    size_t queued = output_queue_bytes(&connection->stream.output);
+    int result = connection_reserve(connection, queued, counted_bytes, message_is_file(message));
 
+    if (result < 0) {
+        message_free(message);
+        return result;
+    }
     message->reserved = counted_bytes;
     /* This reserves, then reads the state; shutdown sets the state, then reads the reservations. Both are sequentially
      * consistent: so either the send is refused, or the FIN waits for its bytes. */
-    reserved = connection_reserved_bytes(atomic_fetch_add(&connection->reserved, counted_bytes));
-    if (atomic_load(&connection->state) != CONNECTION_CONNECTED)
-        result = JD_ENOTCONN;
-    else if (reserved + output_queue_bytes(&connection->stream.output) > limit - counted_bytes)
-        result = JD_ENOBUFS;
-    else
-        result = message_push(message);
+    result = atomic_load(&connection->state) != CONNECTION_CONNECTED ? JD_ENOTCONN : message_push(message);
     if (result < 0)
         message_withdraw(message);
     return result;
@@ -191,7 +211,6 @@ int connection_post_reference(jd_tcp_connection *connection, const struct output
                               size_t counted_bytes)
 {
     struct connection_message *message;
-    int result;
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
@@ -201,31 +220,5 @@ int connection_post_reference(jd_tcp_connection *connection, const struct output
     if (message == NULL)
         return JD_ENOMEM;
     message->reference = *reference;
-    result = connection_reserve_file(connection, reference);
-    if (result < 0) {
-        message_free(message);
-        return result;
-    }
-    result = message_push_reserved(message, counted_bytes);
-    if (result < 0)
-        connection_withdraw_file(connection, reference);
-    return result;
-}
-
-/* ---- files ---- */
-
-int connection_reserve_file(jd_tcp_connection *connection, const struct output_reference *reference)
-{
-    if (reference->kind != OUTPUT_FILE ||
-        connection_reserved_files(atomic_fetch_add(&connection->reserved, CONNECTION_RESERVED_FILE)) <
-            connection->profile->max_queued_files)
-        return 0;
-    connection_withdraw_file(connection, reference);
-    return JD_ENOBUFS;
-}
-
-void connection_withdraw_file(jd_tcp_connection *connection, const struct output_reference *reference)
-{
-    if (reference->kind == OUTPUT_FILE)
-        atomic_fetch_sub(&connection->reserved, CONNECTION_RESERVED_FILE);
+    return message_push_reserved(message, counted_bytes);
 }

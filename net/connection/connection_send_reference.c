@@ -10,23 +10,24 @@ static int connection_send_output_reference(jd_tcp_connection *connection, const
     jd_event_loop *loop = connection_loop(connection);
     size_t counted_bytes = output_counts_for(reference->kind, reference->length);
     size_t before = output_queue_bytes(&connection->stream.output);
+    bool is_file = reference->kind == OUTPUT_FILE;
     int result;
 
     if (!event_loop_is_in_loop_thread(loop))
         return connection_post_reference(connection, reference, counted_bytes);
     result = connection_may_send(connection, counted_bytes);
-    if (result == 0)
-        result = connection_reserve_file(connection, reference);
+    if (result == 0 && is_file)
+        result = connection_reserve(connection, 0, 0, true);
     if (result < 0)
         return result;
     result = output_queue_append_reference(&connection->stream.output, &loop->blocks.output, reference);
     if (result < 0)
-        connection_withdraw_file(connection, reference);
+        loop->blocks.output.files_released += is_file; /* it leaves as it came */
     else if (reference->length > 0)
         connection_output_added(connection, before, reference->length);
     if (loop->blocks.output.files_released > 0) /* an empty range */
         connection_files_released(connection);
-    if (result == 0 && reference->kind == OUTPUT_FILE)
+    if (result == 0 && is_file)
         connection_file_added(connection);
     return result;
 }

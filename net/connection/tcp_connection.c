@@ -229,6 +229,8 @@ void connection_execute_command(jd_tcp_connection *connection, enum connection_c
     case COMMAND_SHUTDOWN:
     case COMMAND_FINISH:
         connection_touch(connection, TODO_FINISH);
+        if (connection->flags & CONNECTION_ABOVE_WATERMARK)
+            connection_check_low_watermark(connection);
         break;
     case COMMAND_CLOSE_AFTER_OUTPUT:
         connection_close_after_output(connection, linger_ms);

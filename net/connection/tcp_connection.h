@@ -120,7 +120,7 @@ struct connection_options {
  * name of the server or client. From any thread. */
 int connection_options_check(const char *name, const struct connection_options *options);
 
-/* For other options in milliseconds: returns 0, or logs and returns JD_EINVAL. */
+/* Checks an option in milliseconds: returns 0, or logs and returns JD_EINVAL. */
 int connection_timeout_check(const char *name, const char *option, uint32_t value_ms);
 
 /* Creates a profile with one reference, which the caller owns. name is copied, cut to 31 bytes. Returns NULL when there
@@ -360,8 +360,8 @@ bool connection_end_is_deferred(const jd_tcp_connection *connection);
 /* Copies bytes behind the unconsumed input. Returns false when there is no memory: then the connection is closing. */
 bool connection_append_input(jd_tcp_connection *connection, const void *data, size_t length);
 
-/* Copies bytes that arrived while reading is paused, or before input that is due again was delivered. More than
- * input_limit bytes close the connection. */
+/* Copies bytes that arrived while reading is paused, or before input that is due again was delivered. They count for
+ * input_limit when a callback has seen them: an engine delivers a bounded number of bytes after a pause. */
 void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length);
 
 /* Frees the input buffer if it is empty. */
@@ -372,7 +372,8 @@ void connection_drop_empty_input(jd_tcp_connection *connection);
 void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
 
 /* Output has left the queue, or was dropped: reports the fall to the low watermark, and ends the pause above it. */
-void connection_sink_to_watermark(jd_tcp_connection *connection); /* connection_output.c */
+void connection_sink_to_watermark(jd_tcp_connection *connection);   /* connection_output.c */
+void connection_check_low_watermark(jd_tcp_connection *connection); /* does that if bytes and files are few enough */
 
 /* Drops the input from now on, until the peer's FIN. */
 void connection_discard_input(jd_tcp_connection *connection);
@@ -422,10 +423,10 @@ int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, i
 int connection_post_reference(jd_tcp_connection *connection, const struct output_reference *reference,
                               size_t counted_bytes);
 
-/* Counts a file that is about to be queued, for max_queued_files. Returns 0, also for other references, or JD_ENOBUFS: not
- * counted. withdraw: it was not queued. From any thread that may use connection. */
-int connection_reserve_file(jd_tcp_connection *connection, const struct output_reference *reference);
-void connection_withdraw_file(jd_tcp_connection *connection, const struct output_reference *reference);
+/* Adds counted_bytes to connection.reserved, and a file that is about to be queued. Returns 0; or JD_ENOBUFS beyond
+ * max_queued_files, or beyond output_limit together with queued_bytes: nothing was added. From any thread that may use
+ * connection. */
+int connection_reserve(jd_tcp_connection *connection, size_t queued_bytes, size_t counted_bytes, bool is_file);
 
 /* tcp_connection.c, in the loop's thread: executes a command that is not a send. */
 void connection_execute_command(jd_tcp_connection *connection, enum connection_command command, uint32_t linger_ms);

@@ -184,8 +184,8 @@ __attribute__((noinline)) static void stream_receive_nothing(struct stream *stre
     }
 }
 
-/* Receives once into several blocks. is_first: nothing has been received since the event. */
-/* Not inlined: the registers that it needs would be saved for each message. */
+/* Receives once into several blocks. is_first: nothing has been received since the event. Not inlined: the registers that it
+ * needs would be saved for each message. */
 __attribute__((noinline)) static size_t stream_receive_many(struct reactor *reactor, struct stream *stream,
                                                             bool is_first)
 {

@@ -256,6 +256,26 @@ START_TEST(the_blocks_of_one_receive_obey_what_the_callback_of_the_first_asks_fo
 }
 END_TEST
 
+/* Bytes that no callback has seen yet are not what callbacks have left. */
+START_TEST(what_arrives_with_the_bytes_at_which_a_callback_pauses_does_not_count_for_input_limit)
+{
+    enum { MESSAGES = 6, BYTES = 262144 };
+    jd_tcp_server_options options = with_room;
+    consumed = 0;
+    manner = PAUSES;
+    options.input_limit = BLOCK_BYTES;
+    serve(&(struct service){ .options = options, .on_message = misbehave });
+    int client = connect_with_room();
+
+    for (size_t i = 0; i < MESSAGES; i++) {
+        send_whole(client, i * BYTES, BYTES);
+        PUMP_UNTIL(consumed == (i + 1) * BYTES || connections_down() > 0);
+    }
+
+    ck_assert_uint_eq(connections_down(), 0);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "large messages");
@@ -263,5 +283,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, begin_to_count, end_to_count);
     tcase_add_loop_test(tests, a_message_of_several_blocks_costs_one_receive_and_one_send, 0, SIZES);
     tcase_add_loop_test(tests, a_relay_sends_on_in_one_send_what_arrives_together, 0, SIZES);
+    tcase_add_test(tests, what_arrives_with_the_bytes_at_which_a_callback_pauses_does_not_count_for_input_limit);
     tcase_add_loop_test(tests, the_blocks_of_one_receive_obey_what_the_callback_of_the_first_asks_for, 0, MANNERS);
 }

@@ -155,6 +155,38 @@ START_TEST(sends_of_other_threads_count_from_the_moment_of_the_call)
 }
 END_TEST
 
+static void *ask_for_too_many(void *connection)
+{
+    for (int i = 0; i < 2000; i++)
+        jd_tcp_connection_send_file(connection, pattern_file, 0, 1, NULL, NULL);
+    jd_tcp_connection_unref(connection);
+    return NULL;
+}
+
+static pthread_t asking;
+static jd_tcp_connection *asked;
+
+static void begin_to_ask(jd_tcp_connection *connection, void *arg)
+{
+    asked = connection;
+    ck_assert_int_eq(pthread_create(&asking, NULL, ask_for_too_many, jd_tcp_connection_ref(connection)), 0);
+}
+
+/* A refused send must not be counted even for a moment: the loop may look just then, and never again. */
+START_TEST(refused_sends_of_another_thread_keep_no_connection_above_the_watermark)
+{
+    serve(&(struct service){ .options.max_queued_files = 1, .on_up = begin_to_ask });
+    int client = client_connect_up();
+
+    ck_assert_int_eq(pthread_join(asking, NULL), 0);
+    pump_until_quiet();
+
+    ck_assert(!jd_tcp_connection_is_above_watermark(asked));
+    client_send(client, "still read", 10);
+    PUMP_UNTIL(bytes_received() == 10);
+}
+END_TEST
+
 static void answer_fully(jd_tcp_connection *connection, void *arg)
 {
     for (int i = 0; i < DEFAULT_FILES; i++)
@@ -183,5 +215,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, beyond_the_limit_send_file_fails_whole_and_when_files_are_sent_it_succeeds_again);
     tcase_add_test(tests, an_empty_range_of_a_file_is_not_queued);
     tcase_add_test(tests, sends_of_other_threads_count_from_the_moment_of_the_call);
+    tcase_add_test(tests, refused_sends_of_another_thread_keep_no_connection_above_the_watermark);
     tcase_add_test(tests, files_that_are_dropped_no_longer_count);
 }
