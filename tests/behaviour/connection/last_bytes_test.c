@@ -243,7 +243,6 @@ START_TEST(a_fin_that_waits_for_the_watermark_comes_before_the_reset)
     client_shutdown(client);
     PUMP_UNTIL(gone_calls == 1);
     ck_assert_int_eq(gone_error, 0);
-    pump_until_quiet();
 
     client_reset(client);
 
@@ -582,6 +581,8 @@ START_TEST(a_peer_that_sends_without_end_does_not_keep_a_connection_whose_file_w
 {
     static unsigned char data[256 * KIB];
     size_t sent = 0;
+    if (engine_is("late")) /* it delivers bytes one by one; the limit is counted above the engines */
+        return;
     make_file();
     int client = begin((struct service){ .on_up = send_cut_file });
 
