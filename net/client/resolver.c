@@ -117,9 +117,12 @@ static void lookup_unlink(struct lookup **list, const struct lookup *lookup)
 static bool query_leave(struct lookup *lookup)
 {
     struct query *query = lookup->query;
-    bool is_waiting = query_find(waiting, &query->name) == query;
+    bool is_waiting;
 
+    if (query == NULL)
+        return false;
     lookup_unlink(&query->lookups, lookup);
+    is_waiting = query_find(waiting, &query->name) == query;
     if (query->lookups != NULL)
         return false;
     if (is_waiting) {
