@@ -1,0 +1,124 @@
+#include "tests/chaos/traffic.h"
+
+#include "tests/chaos/random.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const protocol_names[PROTOCOLS] = { "bytes", "discard", "frames", "varint", "lines", "files" };
+const uint64_t file_bytes[FILES] = { 0, 100, 150000, 3000000 };
+
+enum { FRAME_MAX_BYTES = 16 * 1024 * 1024, LINE_MAX_BYTES = 1024, REQUEST_MAX_BYTES = 4096, INVALID_ONE_IN = 30 };
+
+uint8_t file_byte(unsigned number, uint64_t offset)
+{
+    enum { PRIME = 251 };
+
+    return (uint8_t)((offset + number) % PRIME);
+}
+
+/* Mostly short lengths, sometimes up to max. */
+static size_t some_length(uint64_t *random, size_t max)
+{
+    static const size_t bounds[] = { 4, 64, 64, 1500, 1500, 16384, SIZE_MAX };
+    size_t bound = bounds[chaos_below(random, sizeof(bounds) / sizeof(bounds[0]))];
+
+    return (size_t)chaos_below(random, (bound < max ? bound : max) + 1);
+}
+
+static void fill(uint64_t *random, uint8_t *buffer, size_t length)
+{
+    memset(buffer, (int)chaos_random(random) & 0xff, length);
+    for (size_t i = 0; i < length; i += 1 + (size_t)chaos_below(random, 64))
+        buffer[i] = (uint8_t)chaos_random(random);
+}
+
+size_t traffic_header(enum protocol protocol, uint32_t length, uint8_t *buffer)
+{
+    size_t bytes = 0;
+
+    if (protocol == PROTOCOL_VARINT) {
+        for (; length >= 0x80; length >>= 7)
+            buffer[bytes++] = (uint8_t)(length | 0x80);
+        buffer[bytes++] = (uint8_t)length;
+        return bytes;
+    }
+    for (; bytes < sizeof(length); bytes++)
+        buffer[bytes] = (uint8_t)(length >> (8 * (sizeof(length) - 1 - bytes)));
+    return bytes;
+}
+
+static size_t frame(enum protocol protocol, uint64_t *random, uint8_t *buffer)
+{
+    enum { HEADER_MAX_BYTES = 10 };
+    size_t length = some_length(random, MESSAGE_MAX_BYTES - HEADER_MAX_BYTES), header;
+
+    if (chaos_below(random, INVALID_ONE_IN) == 0) { /* an impossible length field, of bytes that are mostly large */
+        fill(random, buffer, HEADER_MAX_BYTES);
+        memset(buffer, 0xff, (size_t)chaos_below(random, HEADER_MAX_BYTES + 1));
+        return HEADER_MAX_BYTES;
+    }
+    header = traffic_header(protocol, (uint32_t)length, buffer);
+    fill(random, buffer + header, length);
+    return header + length;
+}
+
+static size_t line(uint64_t *random, uint8_t *buffer)
+{
+    static const char *const commands[] = { "/nick abc\n", "/nick !!\r\n", "/quit\n", "/\n", "\n", "\r\n" };
+    size_t length;
+
+    if (chaos_below(random, 4) == 0)
+        return (size_t)snprintf((char *)buffer, MESSAGE_MAX_BYTES, "%s",
+                                commands[chaos_below(random, sizeof(commands) / sizeof(commands[0]))]);
+    length = (size_t)chaos_below(random, chaos_below(random, INVALID_ONE_IN) == 0 ? 2 * LINE_MAX_BYTES : 80);
+    fill(random, buffer, length);
+    buffer[length] = '\n';
+    return length + 1;
+}
+
+static size_t request(uint64_t *random, uint8_t *buffer)
+{
+    static const char *const strange[] = { "../0\n", "\n", "/etc/passwd\n", "no such file\n", "0\r\n", ".\n" };
+
+    if (chaos_below(random, 4) == 0)
+        return (size_t)snprintf((char *)buffer, MESSAGE_MAX_BYTES, "%s",
+                                strange[chaos_below(random, sizeof(strange) / sizeof(strange[0]))]);
+    if (chaos_below(random, INVALID_ONE_IN) == 0) {
+        fill(random, buffer, 2 * REQUEST_MAX_BYTES);
+        return 2 * REQUEST_MAX_BYTES;
+    }
+    return (size_t)snprintf((char *)buffer, MESSAGE_MAX_BYTES, "%u\n", (unsigned)chaos_below(random, FILES));
+}
+
+size_t traffic_message(enum protocol protocol, uint64_t *random, uint8_t *buffer)
+{
+    size_t length;
+
+    switch (protocol) {
+    case PROTOCOL_FRAMES:
+    case PROTOCOL_VARINT:
+        return frame(protocol, random, buffer);
+    case PROTOCOL_LINES:
+        return line(random, buffer);
+    case PROTOCOL_FILES:
+        return request(random, buffer);
+    default:
+        length = some_length(random, MESSAGE_MAX_BYTES - 1) + 1;
+        fill(random, buffer, length);
+        return length;
+    }
+}
+
+size_t traffic_announcement(enum protocol protocol, uint64_t *random, uint8_t *buffer)
+{
+    /* Just allowed, just not, and far beyond. */
+    static const uint32_t lengths[] = { FRAME_MAX_BYTES - 10, FRAME_MAX_BYTES, UINT32_MAX };
+    enum { FOLLOWING = 10 };
+    size_t header = 0;
+
+    if (protocol == PROTOCOL_FRAMES || protocol == PROTOCOL_VARINT)
+        header = traffic_header(protocol, lengths[chaos_below(random, sizeof(lengths) / sizeof(lengths[0]))], buffer);
+    memset(buffer + header, 'a', FOLLOWING);
+    return header + FOLLOWING;
+}
