@@ -97,11 +97,13 @@ static int parse_ipv6(jd_endpoint *endpoint, char *host, in_port_t port, const c
 {
     struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = port };
     char *scope = strchr(host, '%');
+    uint32_t number = 0;
 
     if (scope != NULL) {
         *scope++ = '\0';
-        if (parse_scope(scope, &address.sin6_scope_id, reason) < 0)
+        if (parse_scope(scope, &number, reason) < 0)
             return JD_EINVAL;
+        address.sin6_scope_id = number;
     }
     if (inet_pton(AF_INET6, host, &address.sin6_addr) != 1)
         return parse_fail(reason, "not an IPv6 address between the brackets");
@@ -233,7 +235,7 @@ static void format_ipv6(const jd_endpoint *endpoint, char text[JD_ENDPOINT_TEXT_
     memcpy(&address, endpoint->address.bytes, sizeof(address));
     inet_ntop(AF_INET6, &address.sin6_addr, host, sizeof(host));
     if (address.sin6_scope_id != 0 && if_indextoname(address.sin6_scope_id, scope) == NULL)
-        snprintf(scope, sizeof(scope), "%u", address.sin6_scope_id);
+        snprintf(scope, sizeof(scope), "%u", (unsigned)address.sin6_scope_id);
     snprintf(text, JD_ENDPOINT_TEXT_BYTES, "[%s%s%s]:%u", host, scope[0] != '\0' ? "%" : "", scope,
              ntohs(address.sin6_port));
 }
@@ -330,15 +332,15 @@ void peer_address_from_sockaddr(struct peer_address *peer, const struct sockaddr
     struct sockaddr_in6 ipv6;
 
     *peer = (struct peer_address){ .family = AF_UNSPEC };
-    if (length >= sizeof(ipv4) && address->sa_family == AF_INET) {
+    if ((size_t)length >= sizeof(ipv4) && address->sa_family == AF_INET) {
         memcpy(&ipv4, address, sizeof(ipv4));
         *peer = (struct peer_address){ .family = AF_INET, .port = ntohs(ipv4.sin_port) };
         memcpy(peer->bytes, &ipv4.sin_addr, sizeof(ipv4.sin_addr));
-    } else if (length >= sizeof(ipv6) && address->sa_family == AF_INET6) {
+    } else if ((size_t)length >= sizeof(ipv6) && address->sa_family == AF_INET6) {
         memcpy(&ipv6, address, sizeof(ipv6));
         *peer = (struct peer_address){ .family = AF_INET6, .port = ntohs(ipv6.sin6_port), .scope = ipv6.sin6_scope_id };
         memcpy(peer->bytes, &ipv6.sin6_addr, sizeof(ipv6.sin6_addr));
-    } else if (length >= UNIX_PATH_OFFSET && address->sa_family == AF_UNIX) {
+    } else if ((size_t)length >= UNIX_PATH_OFFSET && address->sa_family == AF_UNIX) {
         peer->family = AF_UNIX;
     }
 }

@@ -1,18 +1,7 @@
+#include "base/platform/error_text.h"
+
 #include <jinduo/error.h>
-
 #include <limits.h>
-#include <string.h>
-
-/* strerror(3) is not thread-safe. glibc's strerrordesc_np returns a static English text, or NULL for an unknown number.
- * In other libraries (musl) strerror itself returns a static text. */
-static const char *system_description(int number)
-{
-#ifdef __GLIBC__
-    return strerrordesc_np(number);
-#else
-    return strerror(number);
-#endif
-}
 
 static const char *jinduo_description(int error)
 {
@@ -88,6 +77,6 @@ const char *jd_strerror(int error)
     const char *text = jinduo_description(negative);
 
     if (text == NULL && negative != INT_MIN)
-        text = system_description(-negative);
+        text = error_text(-negative);
     return text != NULL ? text : "unknown error";
 }

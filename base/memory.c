@@ -9,10 +9,17 @@
 
 /* Functions of jemalloc (mallocx(3)). Weak symbols: NULL without jemalloc in the process, so that it need not be
  * linked. Declared here, because jemalloc's header may not be installed. */
+#ifdef _WIN32
+static void *(*const mallocx)(size_t size,
+                              int flags); /* NULL: weak symbols without a definition are no part of PE files */
+static void *(*const rallocx)(void *block, size_t size, int flags);
+static void (*const sdallocx)(void *block, size_t size, int flags);
+#else
 #define WEAK __attribute__((weak, visibility("default")))
 WEAK extern void *mallocx(size_t size, int flags);
 WEAK extern void *rallocx(void *block, size_t size, int flags);
 WEAK extern void sdallocx(void *block, size_t size, int flags);
+#endif
 enum { JEMALLOC_ZERO = 0x40 }; /* MALLOCX_ZERO */
 
 static bool have_jemalloc(void)

@@ -1,6 +1,7 @@
 #include "base/ring_buffer.h"
 
 #include "base/memory.h"
+#include "base/platform/byte_search.h"
 
 #include <assert.h>
 #include <jinduo/error.h>
@@ -301,7 +302,7 @@ static ptrdiff_t ring_find_in_piece(const jd_buffer *buffer, const void *needle,
     if (from >= end)
         return JD_ENOENT;
     piece = buffer->data + ((buffer->head + from) & buffer->mask);
-    found = memmem(piece, end - from, needle, length);
+    found = byte_search(piece, end - from, needle, length);
     return found != NULL ? (ptrdiff_t)from + (found - piece) : JD_ENOENT;
 }
 

@@ -1,5 +1,5 @@
 /* Shows how one server runs in several processes: the parent forks the children, forwards SIGINT and SIGTERM to them as
- * PROGRAM_FORKED_SIGNAL, and waits for them.
+ * program_forked_signal, and waits for them.
  *
  * The children ignore SIGINT and SIGTERM. A terminal or a service manager sends these to every process of a group, so a
  * child would receive two signals: its own and the forwarded one. The second would end it without draining. */
@@ -12,6 +12,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+const int program_forked_signal = SIGUSR1;
 
 struct family {
     const struct program *program;
@@ -33,7 +35,7 @@ static sigset_t signals_of(const int *numbers, size_t count)
 
 void program_unblock_forked_signal(void)
 {
-    const int numbers[] = { PROGRAM_FORKED_SIGNAL };
+    const int numbers[] = { program_forked_signal };
     sigset_t set = signals_of(numbers, 1);
 
     sigprocmask(SIG_UNBLOCK, &set, NULL);
@@ -45,7 +47,7 @@ static void become_child(struct program *program, pid_t parent)
     sigset_t set = signals_of(numbers, sizeof(numbers) / sizeof(numbers[0]));
 
     /* If the parent dies, the kernel sends this signal, so the child shuts down gracefully too (prctl(2)). */
-    prctl(PR_SET_PDEATHSIG, PROGRAM_FORKED_SIGNAL);
+    prctl(PR_SET_PDEATHSIG, program_forked_signal);
     if (getppid() != parent)
         exit(PROGRAM_FAILED);
     signal(SIGINT, SIG_IGN);
@@ -58,7 +60,7 @@ static void signal_children(const struct family *family)
 {
     for (unsigned i = 0; i < family->count; i++)
         if (family->children[i] != 0)
-            kill(family->children[i], PROGRAM_FORKED_SIGNAL);
+            kill(family->children[i], program_forked_signal);
 }
 
 static void record_exit(struct family *family, pid_t child, int status)
@@ -92,7 +94,7 @@ static void wait_for_children(struct family *family, const sigset_t *signals)
 
 void program_fork(struct program *program)
 {
-    const int numbers[] = { SIGINT, SIGTERM, SIGCHLD, PROGRAM_FORKED_SIGNAL };
+    const int numbers[] = { SIGINT, SIGTERM, SIGCHLD, program_forked_signal };
     sigset_t signals = signals_of(numbers, sizeof(numbers) / sizeof(numbers[0]));
     struct family family = { .program = program, .children = calloc(program->processes, sizeof(pid_t)) };
     pid_t parent = getpid();

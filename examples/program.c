@@ -42,16 +42,16 @@ void program_usage_error(const struct program *program, const char *format, ...)
     exit(PROGRAM_USAGE);
 }
 
-unsigned long program_number(const struct program *program, const char *option, const char *value, unsigned long least,
-                             unsigned long most)
+unsigned long long program_number(const struct program *program, const char *option, const char *value,
+                                  unsigned long long least, unsigned long long most)
 {
     char *end;
-    unsigned long number;
+    unsigned long long number;
 
     errno = 0;
-    number = strtoul(value, &end, 10);
+    number = strtoull(value, &end, 10);
     if (end == value || *end != '\0' || errno != 0 || strchr(value, '-') != NULL || number < least || number > most)
-        program_usage_error(program, "%s '%s': must be a whole number from %lu to %lu", option, value, least, most);
+        program_usage_error(program, "%s '%s': must be a whole number from %llu to %llu", option, value, least, most);
     return number;
 }
 
@@ -243,7 +243,7 @@ static void on_signal(int signal_number, void *arg)
 static void watch_signals(struct program *program)
 {
     if (program->forked) {
-        jd_event_loop_watch_signal(program->loop, PROGRAM_FORKED_SIGNAL, on_signal, program);
+        jd_event_loop_watch_signal(program->loop, program_forked_signal, on_signal, program);
         program_unblock_forked_signal();
         return;
     }

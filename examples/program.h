@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <jinduo/jinduo.h>
+#include <stdio.h>
 
 enum {
     PROGRAM_FAILED = 1,     /* exit status: a system or library call failed */
@@ -68,12 +69,19 @@ int program_next_option(const struct program *program, int argc, char **argv, co
 void program_option(struct program *program, int option, const char *value);
 
 /* Returns value as a whole number from least to most. Exits with an error line if it is not one. */
-unsigned long program_number(const struct program *program, const char *option, const char *value, unsigned long least,
-                             unsigned long most);
+unsigned long long program_number(const struct program *program, const char *option, const char *value,
+                                  unsigned long long least, unsigned long long most);
+
+/* The formats that the compiler checks: C11's, also where the system's own differ (mingw's <stdio.h>). */
+#ifdef __MINGW_PRINTF_FORMAT
+#define PROGRAM_PRINTF __MINGW_PRINTF_FORMAT
+#else
+#define PROGRAM_PRINTF printf
+#endif
 
 /* Prints "NAME: message; see NAME --help" and exits with PROGRAM_USAGE. */
-__attribute__((noreturn, format(printf, 2, 3))) void program_usage_error(const struct program *program,
-                                                                         const char *format, ...);
+__attribute__((noreturn, format(PROGRAM_PRINTF, 2, 3))) void program_usage_error(const struct program *program,
+                                                                                 const char *format, ...);
 
 /* Creates the loop, and adds the default endpoint if none was given. With --processes this forks and returns in each
  * child, so the program must not have started a thread before. */
@@ -96,14 +104,14 @@ int program_serve(struct program *program);
 void program_stop(struct program *program);
 
 /* The signal by which the parent stops its children (processes.c). */
-#define PROGRAM_FORKED_SIGNAL SIGUSR1
+extern const int program_forked_signal;
 
 /* Forks program->processes children and returns in each of them. It does not return in the parent, which forwards
  * signals to the children and exits after the last of them. Call before the program has a loop or a thread: fork(2)
  * copies only the calling thread. */
 void program_fork(struct program *program);
 
-/* Unblocks PROGRAM_FORKED_SIGNAL, which program_fork blocks; call once the loop watches for it. */
+/* Unblocks program_forked_signal, which program_fork blocks; call once the loop watches for it. */
 void program_unblock_forked_signal(void);
 
 #endif

@@ -54,7 +54,7 @@ enum { BACKEND_MEMORY_BYTES = 56 };
 struct operation_request {
     enum backend_opcode opcode;
     uint64_t token;          /* below 2^63; unique among the operations in flight */
-    int fd;                  /* a socket or a file */
+    socket_handle fd;        /* a socket or a file */
     uint32_t poll_events;    /* OPCODE_POLL: of operation_readiness; READY_ERROR and READY_HANGUP are always reported */
     const jd_iovec *buffers; /* receive, send, read, write */
     int buffer_count;
@@ -119,7 +119,7 @@ struct backend_ops {
     int (*submit)(struct backend *backend, const struct operation_request *request);
 
     /* Cancels the operation with this token on fd: it completes soon. Does nothing if it is not in flight. Cannot fail. */
-    void (*cancel)(struct backend *backend, int fd, uint64_t token);
+    void (*cancel)(struct backend *backend, socket_handle fd, uint64_t token);
 
     /* Submits pending requests to the kernel now instead of with the next wait. */
     void (*push)(struct backend *backend);

@@ -111,7 +111,7 @@ int jd_engine_available(jd_engine engine, const char **reason)
 
 /* ---- the choice ---- */
 
-/* JD_ENGINE_AUTO: the environment decides; by default it is the Reactor. */
+/* JD_ENGINE_AUTO: the environment decides; by default it is the first engine of this build. */
 static int engine_choose(jd_engine *engine)
 {
     const char *name = getenv("JINDUO_ENGINE");
@@ -119,7 +119,7 @@ static int engine_choose(jd_engine *engine)
     if (*engine == JD_ENGINE_AUTO && name != NULL && *name != '\0' && jd_engine_parse(engine, name) < 0)
         return engine_unknown("JINDUO_ENGINE", name);
     if (*engine == JD_ENGINE_AUTO)
-        *engine = JD_ENGINE_REACTOR;
+        *engine = engines_compiled_in[0] != NULL ? engines_compiled_in[0]->id : JD_ENGINE_REACTOR;
     return 0;
 }
 

@@ -3,11 +3,13 @@
 #include "net/client/tcp_client.h"
 #include "net/connection/tcp_connection.h"
 #include "net/engine/listen_socket.h"
-#include "net/reactor/reactor.h"
 #include "net/server/server.h"
-#include "proactor/channels/proactor_channels.h"
 #include "proactor/engine/proactor_engine.h"
 #include "proactor/engines.h"
+
+#if JD_WITH_EPOLL
+#include "net/reactor/reactor.h"
+#include "proactor/channels/proactor_channels.h"
 
 #include <poll.h>
 #include <sys/epoll.h>
@@ -18,13 +20,15 @@ _Static_assert(READY_INPUT == POLLIN && READY_ERROR == POLLERR && READY_HANGUP =
                "operation_readiness must have the bits of poll(2)");
 _Static_assert(POLLIN == (int)EPOLLIN && POLLERR == (int)EPOLLERR && POLLHUP == (int)EPOLLHUP,
                "epoll(7) must have the bits of poll(2)");
+#endif
 
-/* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). */
-#define PROACTOR_ENGINE(backend_name, engine_id, unflushed)                                                            \
+/* Defines the engine NAME_engine over the backend NAME_backend (struct backend_ops). channels: NULL if the backend's
+ * system has none. */
+#define PROACTOR_ENGINE(backend_name, engine_id, unflushed, channels)                                                  \
     extern const struct backend_ops backend_name##_backend;                                                            \
     static int backend_name##_create(struct engine **engine, jd_event_loop *loop)                                      \
     {                                                                                                                  \
-        return proactor_create(engine, loop, &backend_name##_engine, &backend_name##_backend, &epoll_channels);        \
+        return proactor_create(engine, loop, &backend_name##_engine, &backend_name##_backend, channels);               \
     }                                                                                                                  \
     static int backend_name##_available(const char **reason)                                                           \
     {                                                                                                                  \
@@ -62,17 +66,23 @@ _Static_assert(POLLIN == (int)EPOLLIN && POLLERR == (int)EPOLLERR && POLLHUP == 
  * wait: submitting them earlier costs a system call, and their completions end that wait at once. The
  * number is close to that of the blocks to receive into meanwhile: with many more, receives would end for want of
  * blocks. */
-PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 128);
+PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 128, &epoll_channels);
 #endif
 
-PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0);
+#if JD_WITH_EPOLL
+PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0, &epoll_channels);
+#endif
 
 const struct engine_ops *const engines_compiled_in[] = {
+#if JD_WITH_EPOLL
     &reactor_engine,
+#endif
 #if JD_WITH_IO_URING
     &io_uring_engine,
 #endif
+#if JD_WITH_EPOLL
     &simulated_engine,
+#endif
     NULL,
 };
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Checks includes and symbols against the table "Who may use whom" in docs/architecture.md.
 
-Four checks in each layer of the table:
+Five checks in each layer of the table:
   - #include "…": the header is in the includer's layer, or the includer's row names the header's layer;
   - #include <…>: only C11 headers, <jinduo/…>, and the headers that the row's last cell adds; likewise, with a build
     directory, functions of the system: those of C11, those that the last cell adds, and those behind base/platform/;
   - with a build directory: each symbol that one object needs and another defines. An internal symbol belongs to the layer of
     the header that declares it, a public symbol to the layer of the object that defines it;
   - with a build directory: a layer defines the symbols that its headers declare, or its row names the layers that define them.
-    Otherwise a layer could call a higher layer by declaring the function itself.
+    Otherwise a layer could call a higher layer by declaring the function itself;
+  - macros that name an operating system, such as _WIN32: only in base/ and include/jinduo/platform.h.
 
 The table's cells hold tokens between backticks. `folder/` is a layer: the files below the folder that no more specific row
 covers. A path, or a path with * for one component and ** for several, is a set of files. Any other token is a symbol.
@@ -32,6 +33,8 @@ HEADING = "## Who may use whom"
 FOLDERS = ("include/jinduo", "base", "net", "proactor", "examples")
 PUBLIC = "include/jinduo/"
 PLATFORM = "base/platform/"
+SYSTEM_MACROS = frozenset(("_WIN32", "_WIN64", "__linux__", "__unix__", "__APPLE__", "__MINGW32__", "__MINGW64__", "_MSC_VER"))
+SYSTEM_MACRO_PLACES = ("base/", "include/jinduo/platform.h")
 C11_HEADERS = frozenset(f"{name}.h" for name in (
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
     "stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype").split())
@@ -267,6 +270,7 @@ class Checker:
                 errors.append(f"{path}:1: no row of {PAGE} covers this file")
             else:
                 errors += self._check_includes(source, row)
+            errors += self._check_system_macros(source)
         if self.objects:
             errors += self._check_symbols()
         return errors
@@ -297,6 +301,13 @@ class Checker:
             elif row.system_headers is not None and system not in row.system_headers:
                 yield (f"{where}: includes the system's <{system}>; the row {row.name} ({PAGE}:{row.line}) allows "
                        f"{self._system_headers(row)} only")
+
+    @staticmethod
+    def _check_system_macros(source):
+        if not source.path.startswith(SYSTEM_MACRO_PLACES):
+            for name in sorted(SYSTEM_MACROS & source.mentions.keys()):
+                yield (f"{source.path}:{source.mentions[name]}: {name}: what differs between operating systems belongs in base/ or "
+                       "include/jinduo/platform.h")
 
     def _check_symbols(self):
         headers = collections.defaultdict(list)

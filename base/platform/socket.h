@@ -6,6 +6,8 @@
 
 #include "base/endpoint.h"
 
+#include <sys/types.h>
+#ifndef _WIN32
 #include <sys/uio.h>
 
 /* Arrays of jd_iovec are passed to the system's calls without conversion. */
@@ -20,8 +22,12 @@ static inline struct iovec *socket_iovec(const jd_iovec *buffers)
     return (struct iovec *)(uintptr_t)buffers;
 }
 
+#endif
+
+/* A socket or a file. On Windows only the lower 32 bits of a handle are significant: it may be truncated and sign-extended
+ * ("Interprocess Communication Between 32-bit and 64-bit Applications" in its documentation). */
 typedef int socket_handle;
-enum { SOCKET_NONE = -1 };
+enum { SOCKET_NONE = JD_SOCKET_NONE };
 
 struct socket_options {
     unsigned backlog; /* of listen(2); 0: as large as the system allows */
@@ -105,7 +111,7 @@ ssize_t socket_send_more(socket_handle handle, const jd_iovec *pieces, int count
 
 /* Sends size bytes at offset of a file. Returns the bytes that the kernel took, 0 at the end of the file, or a negative
  * error: JD_EINVAL or JD_ENOSYS if this kind of file must be read and sent instead (sendfile(2)). */
-ssize_t socket_send_file(socket_handle handle, int fd, int64_t offset, size_t size);
+ssize_t socket_send_file(socket_handle handle, jd_file file, int64_t offset, size_t size);
 
 /* Half-closes the socket: the kernel sends FIN after the data that it has taken. */
 int socket_shutdown_write(socket_handle handle);

@@ -14,7 +14,7 @@ static bool is_readable(int fd)
     return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != O_WRONLY;
 }
 
-int file_check_range(int fd, int64_t offset, uint64_t *length)
+int file_check_range(jd_file fd, int64_t offset, uint64_t *length)
 {
     struct stat status;
     uint64_t left;
@@ -31,7 +31,7 @@ int file_check_range(int fd, int64_t offset, uint64_t *length)
     return *length <= left ? 0 : JD_ERANGE;
 }
 
-ssize_t file_read(int fd, void *data, size_t size, int64_t offset)
+ssize_t file_read(jd_file fd, void *data, size_t size, int64_t offset)
 {
     ssize_t count;
 
@@ -41,7 +41,12 @@ ssize_t file_read(int fd, void *data, size_t size, int64_t offset)
     return count < 0 ? -errno : count;
 }
 
-void file_close(int fd)
+void file_close(jd_file fd)
 {
     close(fd);
+}
+
+void handle_close(jd_handle handle)
+{
+    system_calls.close(handle);
 }

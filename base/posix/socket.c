@@ -273,7 +273,7 @@ ssize_t socket_send_more(socket_handle handle, const jd_iovec *pieces, int count
     return send_pieces(handle, pieces, count, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
 }
 
-ssize_t socket_send_file(socket_handle handle, int fd, int64_t offset, size_t size)
+ssize_t socket_send_file(socket_handle handle, jd_file fd, int64_t offset, size_t size)
 {
     struct pipe_signal before;
     off_t position = offset;

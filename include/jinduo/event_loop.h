@@ -21,7 +21,7 @@ JD_BEGIN_DECLS
 
 /* How a loop gets its events. See docs/engines.md. */
 typedef enum jd_engine {
-    JD_ENGINE_AUTO,      /* what the environment variable JINDUO_ENGINE names; the Reactor if it is not set */
+    JD_ENGINE_AUTO,      /* what the environment variable JINDUO_ENGINE names; else the Reactor */
     JD_ENGINE_REACTOR,   /* readiness: edge-triggered epoll (epoll(7)) */
     JD_ENGINE_PROACTOR,  /* the first of the following that is available; the log names it once for each process */
     JD_ENGINE_IO_URING,  /* completions by io_uring (io_uring(7)); Linux 6.1 or later */

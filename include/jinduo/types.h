@@ -2,6 +2,7 @@
 #ifndef JINDUO_TYPES_H
 #define JINDUO_TYPES_H
 
+#include <jinduo/platform.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,23 +15,8 @@
 #define JD_END_DECLS
 #endif
 
-/* Marks the functions that the shared library exports; it exports nothing else. */
-#if defined(__GNUC__)
-#define JD_API __attribute__((visibility("default")))
-#else
-#define JD_API
-#endif
-
 /* Nanoseconds on the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC). Only differences are meaningful. */
 typedef int64_t jd_timestamp;
-
-/* An operating system's socket; its open file; and a type for either. On POSIX systems each is a file descriptor. */
-typedef int jd_socket;
-typedef int jd_file;
-typedef int jd_handle;
-
-/* No handle, no socket. */
-enum { JD_HANDLE_NONE = -1, JD_SOCKET_NONE = -1 };
 
 /* A range of memory: one buffer of a gathered send or a scattered receive. On POSIX systems it has the layout of struct
  * iovec (readv(2)). */

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/platform/byte_search.h"
 #include "net/codec/codec.h"
 
 #include <jinduo/delimiter_codec.h>
@@ -29,7 +30,7 @@ static int delimiter_decode(const jd_codec *base, const uint8_t *data, size_t le
     size_t size = codec->delimiter_bytes;
     /* A delimiter may begin in the last bytes that were searched. */
     size_t from = *searched >= size ? *searched - (size - 1) : 0;
-    const uint8_t *found = from < length ? memmem(data + from, length - from, codec->delimiter, size) : NULL;
+    const uint8_t *found = from < length ? byte_search(data + from, length - from, codec->delimiter, size) : NULL;
 
     if (found == NULL) {
         *searched = length;

@@ -79,5 +79,5 @@ int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int
 
 void jd_release_close_fd(void *descriptor)
 {
-    file_close((int)(intptr_t)descriptor);
+    file_close((jd_file)(intptr_t)descriptor);
 }

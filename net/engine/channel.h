@@ -9,7 +9,7 @@ struct jd_channel {
     jd_channel *next, *previous; /* in the loop's list of channels; next also in its list of dead channels */
     jd_channel_callback callback;
     void *arg;
-    int fd;
+    jd_handle fd;
     unsigned events;
     void *engine_data; /* engine's */
     bool watched;      /* engine_ops.watch has succeeded before: the next call changes the events */

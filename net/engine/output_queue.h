@@ -29,7 +29,7 @@ struct output_reference {
         const uint8_t *data;
         int64_t offset; /* in the file */
     };
-    int fd;
+    jd_file fd;
     enum output_kind kind;
 };
 

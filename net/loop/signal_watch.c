@@ -1,11 +1,11 @@
 /* Signals as callbacks on a loop. The signal handler sets the signal's bit in the loop that watches it, and wakes the
  * loop; both are safe in a signal handler (signal-safety(7)). */
 #include "net/loop/signal_watch.h"
+#include "base/platform/signal_catch.h"
 #include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
 #include <jinduo/error.h>
-#include <signal.h>
 
 enum { SIGNALS = 64 };
 
@@ -13,7 +13,7 @@ static struct watched_signal {
     _Atomic(jd_event_loop *) loop; /* read by the handler */
     jd_signal_callback callback;
     void *arg;
-    struct sigaction before;
+    signal_before before;
 } watched[SIGNALS];
 
 static thread_mutex watch_lock = THREAD_MUTEX_INITIALIZER;
@@ -38,19 +38,18 @@ static void on_signal(int number)
 
 static int begin_watch(jd_event_loop *loop, int number)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    int result;
 
-    sigfillset(&action.sa_mask);
     atomic_store(&watched[number].loop, loop);
-    if (sigaction(number, &action, &watched[number].before) == 0)
-        return 0;
-    atomic_store(&watched[number].loop, NULL);
-    return -errno;
+    result = signal_catch(number, on_signal, &watched[number].before);
+    if (result < 0)
+        atomic_store(&watched[number].loop, NULL);
+    return result;
 }
 
 static void end_watch(int number)
 {
-    sigaction(number, &watched[number].before, NULL);
+    signal_release(number, &watched[number].before);
     atomic_store(&watched[number].loop, NULL);
     watched[number].callback = NULL;
     while (atomic_load(&handlers) > 0)

@@ -95,7 +95,7 @@ static inline int proactor_submit(struct proactor_engine *proactor, const struct
     return proactor->backend->ops->submit(proactor->backend, request);
 }
 
-static inline void proactor_cancel(struct proactor_engine *proactor, int fd, uint64_t token)
+static inline void proactor_cancel(struct proactor_engine *proactor, jd_handle fd, uint64_t token)
 {
     proactor->backend->ops->cancel(proactor->backend, fd, token);
 }

@@ -32,7 +32,7 @@ static int stream_submit_file_read(struct stream *stream)
     struct operation_request request = {
         .opcode = OPCODE_READ,
         .token = stream_completion_token(stream, COMPLETES_FILE),
-        .fd = file->fd,
+        .fd = (socket_handle)file->fd,
         .offset = (uint64_t)file->offset,
         .buffers = &room,
         .buffer_count = 1,

@@ -10,7 +10,12 @@ int jd_socket_listen(jd_socket *listener, const jd_endpoint *endpoint, jd_endpoi
 {
     static const struct socket_options defaults;
 
-    return socket_listen(listener, endpoint, &defaults, bound, NULL);
+    socket_handle opened;
+    int result = socket_listen(&opened, endpoint, &defaults, bound, NULL);
+
+    if (result == 0)
+        *listener = opened;
+    return result;
 }
 
 /* ---- accept, connect ---- */
@@ -32,7 +37,7 @@ static const struct operation_type accept_multishot_type = {
 static int operation_begin_on_handle(jd_event_loop *loop, jd_operation *memory, const struct operation_type *type,
                                      jd_handle handle, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = type, .handle = handle, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = type, .handle = (socket_handle)handle, .handler = handler, .arg = arg };
 
     return handle < 0 ? JD_EINVAL : operation_begin(loop, memory, &wanted);
 }
@@ -88,7 +93,7 @@ static void connect_cancel(struct operation *operation)
 {
     struct backend *backend = operations_of(operation->loop)->backend;
 
-    backend->ops->cancel(backend, (int)operation->result, operation_token(operation));
+    backend->ops->cancel(backend, (socket_handle)operation->result, operation_token(operation));
 }
 
 static const struct operation_type connect_type = {
@@ -150,7 +155,7 @@ int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_socket soc
                      uint32_t timeout_ms, jd_completion_handler handler, void *arg)
 {
     struct operation wanted = {
-        .type = &receive_type, .handle = socket, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
+        .type = &receive_type, .handle = (socket_handle)socket, .timeout_ms = timeout_ms, .handler = handler, .arg = arg
     };
 
     return operation_begin_buffer(loop, operation, &wanted, data, size);
@@ -159,7 +164,9 @@ int jd_async_receive(jd_event_loop *loop, jd_operation *operation, jd_socket soc
 int jd_async_receive_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const jd_iovec *buffers,
                              int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &receive_type, .handle = socket, .handler = handler, .arg = arg };
+    struct operation wanted = {
+        .type = &receive_type, .handle = (socket_handle)socket, .handler = handler, .arg = arg
+    };
 
     return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
@@ -173,7 +180,7 @@ int jd_async_receive_multishot(jd_event_loop *loop, jd_operation *operation, jd_
 int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const void *data, size_t length,
                   jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &send_type, .handle = socket, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &send_type, .handle = (socket_handle)socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
@@ -181,7 +188,7 @@ int jd_async_send(jd_event_loop *loop, jd_operation *operation, jd_socket socket
 int jd_async_send_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const jd_iovec *buffers,
                           int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &send_type, .handle = socket, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &send_type, .handle = (socket_handle)socket, .handler = handler, .arg = arg };
 
     return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
@@ -199,7 +206,7 @@ static int operation_begin_on_file(jd_event_loop *loop, jd_operation *operation,
 int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_file file, uint64_t offset, void *data, size_t size,
                   jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &read_type, .handle = file, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &read_type, .handle = (socket_handle)file, .handler = handler, .arg = arg };
 
     return operation_begin_on_file(loop, operation, &wanted, offset, data, size);
 }
@@ -207,7 +214,7 @@ int jd_async_read(jd_event_loop *loop, jd_operation *operation, jd_file file, ui
 int jd_async_write(jd_event_loop *loop, jd_operation *operation, jd_file file, uint64_t offset, const void *data,
                    size_t length, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &write_type, .handle = file, .handler = handler, .arg = arg };
+    struct operation wanted = { .type = &write_type, .handle = (socket_handle)file, .handler = handler, .arg = arg };
 
     return operation_begin_on_file(loop, operation, &wanted, offset, data, length);
 }

@@ -49,7 +49,9 @@ static const struct operation_type write_all_type = {
 int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_socket socket, void *data, size_t length,
                           jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &read_exactly_type, .handle = socket, .handler = handler, .arg = arg };
+    struct operation wanted = {
+        .type = &read_exactly_type, .handle = (socket_handle)socket, .handler = handler, .arg = arg
+    };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
@@ -57,7 +59,9 @@ int jd_async_read_exactly(jd_event_loop *loop, jd_operation *operation, jd_socke
 int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const void *data, size_t length,
                        jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &write_all_type, .handle = socket, .handler = handler, .arg = arg };
+    struct operation wanted = {
+        .type = &write_all_type, .handle = (socket_handle)socket, .handler = handler, .arg = arg
+    };
 
     return operation_begin_buffer(loop, operation, &wanted, data, length);
 }
@@ -65,7 +69,9 @@ int jd_async_write_all(jd_event_loop *loop, jd_operation *operation, jd_socket s
 int jd_async_write_all_buffers(jd_event_loop *loop, jd_operation *operation, jd_socket socket, const jd_iovec *buffers,
                                int count, jd_completion_handler handler, void *arg)
 {
-    struct operation wanted = { .type = &write_all_type, .handle = socket, .handler = handler, .arg = arg };
+    struct operation wanted = {
+        .type = &write_all_type, .handle = (socket_handle)socket, .handler = handler, .arg = arg
+    };
 
     return operation_begin_buffers(loop, operation, &wanted, buffers, count);
 }
@@ -132,9 +138,12 @@ int jd_async_read_until(jd_event_loop *loop, jd_operation *operation, jd_socket 
                         const void *delimiter, size_t delimiter_length, size_t limit, jd_completion_handler handler,
                         void *arg)
 {
-    struct operation wanted = {
-        .type = &read_until_type, .handle = socket, .buffer = buffer, .limit = limit, .handler = handler, .arg = arg
-    };
+    struct operation wanted = { .type = &read_until_type,
+                                .handle = (socket_handle)socket,
+                                .buffer = buffer,
+                                .limit = limit,
+                                .handler = handler,
+                                .arg = arg };
 
     if (socket < 0 || buffer == NULL || delimiter == NULL)
         return JD_EINVAL;

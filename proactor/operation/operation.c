@@ -3,6 +3,8 @@
  * into, or for its report, it is on a list too. */
 #include "proactor/operation/operation.h"
 
+#include "base/platform/file.h"
+
 #include <jinduo/error.h>
 #include <string.h>
 
@@ -70,7 +72,7 @@ static void operation_invoke_handler(struct operation *operation, bool more, int
 static void operation_report_last(struct operations *operations, struct operation *operation)
 {
     uint8_t none = CANCEL_NONE;
-    jd_handle handle = operation->handle;
+    socket_handle handle = operation->handle;
 
     if (!atomic_compare_exchange_strong(&operation->cancel_state, &none, CANCEL_TOO_LATE) &&
         event_loop_accepts_tasks(operation->loop)) {
@@ -80,7 +82,7 @@ static void operation_report_last(struct operations *operations, struct operatio
     operations_remove(operations, operation);
     /* Not earlier: from here on the number may belong to another descriptor. */
     if (operation->type == &operation_close_type && operation->result == 0)
-        socket_close(handle);
+        handle_close(handle);
     operation_set_state(operation, OPERATION_IDLE);
     operation_invoke_handler(operation, false, operation->result);
     operation_close_if_unused(operations, handle); /* the handler may have freed the operation */

@@ -80,7 +80,7 @@ struct operation {
     const void *data;
     jd_timer_id timer;
     uint32_t timeout_ms;
-    jd_handle handle;
+    socket_handle handle;
     uint8_t buffer_count; /* 0: single_buffer */
     uint8_t delimiter_length;
     uint8_t delimiter[JD_DELIMITER_MAX_BYTES];
@@ -184,7 +184,7 @@ static inline void operation_set_state(struct operation *operation, enum operati
 }
 
 /* The hash bucket of the operations on handle. */
-static inline struct operation **operations_bucket(struct operations *operations, jd_handle handle)
+static inline struct operation **operations_bucket(struct operations *operations, socket_handle handle)
 {
     return &operations->on_handle[(unsigned)handle % OPERATION_BUCKETS];
 }
@@ -196,24 +196,24 @@ void operation_append_finished(struct operations *operations, struct operation *
 void operation_leave_receive_waiters(struct operations *operations, struct operation *operation);
 
 /* Cancels the operations on handle that have not finished, except a close. Returns how many. */
-unsigned operations_cancel_on(struct operations *operations, jd_handle handle);
+unsigned operations_cancel_on(struct operations *operations, socket_handle handle);
 
 /* ---- closing a handle (operation_close.c) ---- */
 
 extern const struct operation_type operation_close_type;
 
 /* The slow paths of the two functions below: some handle is being closed. */
-bool operation_has_close(struct operations *operations, jd_handle handle);
-void operation_try_close(struct operations *operations, jd_handle handle);
+bool operation_has_close(struct operations *operations, socket_handle handle);
+void operation_try_close(struct operations *operations, socket_handle handle);
 
 /* Whether a close of handle is in flight. */
-static inline bool operation_is_closing(struct operations *operations, jd_handle handle)
+static inline bool operation_is_closing(struct operations *operations, socket_handle handle)
 {
     return operations->closing > 0 && operation_has_close(operations, handle);
 }
 
 /* Finishes the close of handle, if there is one and no other operation on handle is left. */
-static inline void operation_close_if_unused(struct operations *operations, jd_handle handle)
+static inline void operation_close_if_unused(struct operations *operations, socket_handle handle)
 {
     if (operations->closing > 0)
         operation_try_close(operations, handle);

@@ -57,7 +57,7 @@ int jd_operation_cancel(jd_operation *memory)
 }
 
 /* A cancel may remove the operation from its bucket, so the next one is read first. */
-unsigned operations_cancel_on(struct operations *operations, jd_handle handle)
+unsigned operations_cancel_on(struct operations *operations, socket_handle handle)
 {
     struct operation *operation = *operations_bucket(operations, handle);
     unsigned count = 0;
@@ -81,7 +81,7 @@ int jd_async_cancel_all(jd_event_loop *loop, jd_handle handle)
         return JD_ENOTSUP;
     if (!jd_event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
-    return handle < 0 ? 0 : (int)operations_cancel_on(operations, handle);
+    return handle < 0 ? 0 : (int)operations_cancel_on(operations, (socket_handle)handle);
 }
 
 /* The task queue is closed and empty: a pending cancel will never arrive, so its operation is reported without it. */

@@ -3,7 +3,7 @@
 #include "proactor/operation/operation.h"
 
 /* The close of handle, or NULL; *is_used: whether there are other operations on handle. */
-static struct operation *operations_find_close(struct operations *operations, jd_handle handle, bool *is_used)
+static struct operation *operations_find_close(struct operations *operations, socket_handle handle, bool *is_used)
 {
     struct operation *close = NULL;
 
@@ -20,14 +20,14 @@ static struct operation *operations_find_close(struct operations *operations, jd
     return close;
 }
 
-bool operation_has_close(struct operations *operations, jd_handle handle)
+bool operation_has_close(struct operations *operations, socket_handle handle)
 {
     bool is_used;
 
     return operations_find_close(operations, handle, &is_used) != NULL;
 }
 
-void operation_try_close(struct operations *operations, jd_handle handle)
+void operation_try_close(struct operations *operations, socket_handle handle)
 {
     bool is_used;
     struct operation *close = operations_find_close(operations, handle, &is_used);

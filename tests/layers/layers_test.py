@@ -283,6 +283,15 @@ def a_POSIX_function_behind_a_platform_header_is_allowed():
                                "int loop_close(void);\nint loop_close(void) { return clock_close(); }\n"}))
 
 
+@tap.test
+def a_macro_of_an_operating_system_is_allowed_only_where_systems_differ():
+    code = "#ifdef _WIN32\n#endif\n/* __linux__ */\n"
+    expect(errors_of(appended={"net/loop/loop.c": code}),
+           "net/loop/loop.c:11: _WIN32: what differs between operating systems belongs in base/ or include/jinduo/platform.h")
+    expect(errors_of(appended={"base/brick.c": code, "base/platform/clock.h": code}))
+    expect(errors_of(changes={"include/jinduo/platform.h": code}))
+
+
 # ---- symbols ----
 
 @tap.test

@@ -1,0 +1,132 @@
+#include "base/windows/error_code.h"
+
+#include <jinduo/error.h>
+#include <stddef.h>
+
+#include <winsock2.h>
+
+struct code {
+    uint32_t code;
+    int error;
+};
+
+/* WSAGetLastError and GetLastError; a socket's codes are from 10000 on. */
+static const struct code codes[] = {
+    { ERROR_FILE_NOT_FOUND, JD_ENOENT },
+    { ERROR_PATH_NOT_FOUND, JD_ENOENT },
+    { ERROR_TOO_MANY_OPEN_FILES, JD_EMFILE },
+    { ERROR_ACCESS_DENIED, JD_EACCES },
+    { ERROR_INVALID_HANDLE, -EBADF },
+    { ERROR_NOT_ENOUGH_MEMORY, JD_ENOMEM },
+    { ERROR_OUTOFMEMORY, JD_ENOMEM },
+    { ERROR_HANDLE_EOF, JD_ENODATA },
+    { ERROR_HANDLE_DISK_FULL, -ENOSPC },
+    { ERROR_DISK_FULL, -ENOSPC },
+    { ERROR_NOT_SUPPORTED, JD_ENOTSUP },
+    { ERROR_NETNAME_DELETED, JD_ECONNRESET },
+    { ERROR_INVALID_PARAMETER, JD_EINVAL },
+    { ERROR_BROKEN_PIPE, JD_EPIPE },
+    { ERROR_SEM_TIMEOUT, JD_ETIMEDOUT },
+    { ERROR_BUSY, JD_EBUSY },
+    { ERROR_OPERATION_ABORTED, JD_ECANCELED },
+    { ERROR_NOT_FOUND, JD_ENOENT },
+    { ERROR_CONNECTION_REFUSED, JD_ECONNREFUSED },
+    { ERROR_NETWORK_UNREACHABLE, -ENETUNREACH },
+    { ERROR_HOST_UNREACHABLE, -EHOSTUNREACH },
+    { ERROR_PORT_UNREACHABLE, JD_ECONNREFUSED },
+    { ERROR_CONNECTION_ABORTED, JD_ECONNABORTED },
+    { ERROR_NO_SYSTEM_RESOURCES, JD_ENOBUFS },
+    { WSAEINTR, JD_EINTR },
+    { WSAEBADF, -EBADF },
+    { WSAEACCES, JD_EACCES },
+    { WSAEFAULT, -EFAULT },
+    { WSAEINVAL, JD_EINVAL },
+    { WSAEMFILE, JD_EMFILE },
+    { WSAEWOULDBLOCK, JD_EAGAIN },
+    { WSAEINPROGRESS, -EINPROGRESS },
+    { WSAEALREADY, JD_EALREADY },
+    { WSAENOTSOCK, -ENOTSOCK },
+    { WSAEDESTADDRREQ, -EDESTADDRREQ },
+    { WSAEMSGSIZE, JD_EMSGSIZE },
+    { WSAEPROTOTYPE, -EPROTOTYPE },
+    { WSAENOPROTOOPT, -ENOPROTOOPT },
+    { WSAEPROTONOSUPPORT, -EPROTONOSUPPORT },
+    { WSAEOPNOTSUPP, -EOPNOTSUPP },
+    { WSAEAFNOSUPPORT, -EAFNOSUPPORT },
+    { WSAEADDRINUSE, JD_EADDRINUSE },
+    { WSAEADDRNOTAVAIL, JD_EADDRNOTAVAIL },
+    { WSAENETDOWN, -ENETDOWN },
+    { WSAENETUNREACH, -ENETUNREACH },
+    { WSAENETRESET, -ENETRESET },
+    { WSAECONNABORTED, JD_ECONNABORTED },
+    { WSAECONNRESET, JD_ECONNRESET },
+    { WSAENOBUFS, JD_ENOBUFS },
+    { WSAEISCONN, -EISCONN },
+    { WSAENOTCONN, JD_ENOTCONN },
+    { WSAESHUTDOWN, JD_EPIPE },
+    { WSAETIMEDOUT, JD_ETIMEDOUT },
+    { WSAECONNREFUSED, JD_ECONNREFUSED },
+    { WSAEHOSTDOWN, -EHOSTUNREACH },
+    { WSAEHOSTUNREACH, -EHOSTUNREACH },
+};
+
+/* NTSTATUS values ([MS-ERREF], 2.3.1). Some have no name in <winsock2.h>, so all are written as numbers. */
+static const struct code statuses[] = {
+    { 0xC000000D, JD_EINVAL },        /* STATUS_INVALID_PARAMETER */
+    { 0xC0000008, -EBADF },           /* STATUS_INVALID_HANDLE */
+    { 0xC0000011, JD_ENODATA },       /* STATUS_END_OF_FILE: of a read, see the backend */
+    { 0xC0000017, JD_ENOMEM },        /* STATUS_NO_MEMORY */
+    { 0xC0000022, JD_EACCES },        /* STATUS_ACCESS_DENIED */
+    { 0xC000007F, -ENOSPC },          /* STATUS_DISK_FULL */
+    { 0xC000009A, JD_ENOBUFS },       /* STATUS_INSUFFICIENT_RESOURCES */
+    { 0xC00000B5, JD_ETIMEDOUT },     /* STATUS_IO_TIMEOUT */
+    { 0xC00000BB, JD_ENOTSUP },       /* STATUS_NOT_SUPPORTED */
+    { 0xC00000C4, -ENETRESET },       /* STATUS_UNEXPECTED_NETWORK_ERROR */
+    { 0xC00000C9, JD_ECONNRESET },    /* STATUS_NETWORK_NAME_DELETED */
+    { 0xC0000120, JD_ECANCELED },     /* STATUS_CANCELLED */
+    { 0xC0000140, JD_ENOTCONN },      /* STATUS_INVALID_CONNECTION: also a shut-down socket */
+    { 0xC000013B, JD_ECONNRESET },    /* STATUS_LOCAL_DISCONNECT */
+    { 0xC000013C, JD_ECONNRESET },    /* STATUS_REMOTE_DISCONNECT */
+    { 0xC000013D, JD_ENOBUFS },       /* STATUS_REMOTE_RESOURCES */
+    { 0xC0000141, JD_EADDRNOTAVAIL }, /* STATUS_INVALID_ADDRESS */
+    { 0xC000014B, JD_EPIPE },         /* STATUS_PIPE_BROKEN */
+    { 0xC0000203, -ENETUNREACH },     /* STATUS_USER_SESSION_DELETED */
+    { 0xC0000207, JD_EADDRNOTAVAIL }, /* STATUS_INVALID_ADDRESS_COMPONENT */
+    { 0xC0000208, -ENETUNREACH },     /* STATUS_TOO_MANY_NAMES */
+    { 0xC000020A, JD_EADDRINUSE },    /* STATUS_ADDRESS_ALREADY_EXISTS */
+    { 0xC000020B, JD_EADDRNOTAVAIL }, /* STATUS_ADDRESS_CLOSED */
+    { 0xC000020C, JD_ECONNRESET },    /* STATUS_CONNECTION_DISCONNECTED */
+    { 0xC000020D, JD_ECONNRESET },    /* STATUS_CONNECTION_RESET */
+    { 0xC0000236, JD_ECONNREFUSED },  /* STATUS_CONNECTION_REFUSED */
+    { 0xC0000237, JD_ENOTCONN },      /* STATUS_GRACEFUL_DISCONNECT */
+    { 0xC000023B, -EISCONN },         /* STATUS_CONNECTION_ACTIVE */
+    { 0xC000023A, JD_ENOTCONN },      /* STATUS_CONNECTION_INVALID */
+    { 0xC000023C, -ENETUNREACH },     /* STATUS_NETWORK_UNREACHABLE */
+    { 0xC000023D, -EHOSTUNREACH },    /* STATUS_HOST_UNREACHABLE */
+    { 0xC000023E, -ENETUNREACH },     /* STATUS_PROTOCOL_UNREACHABLE */
+    { 0xC000023F, JD_ECONNREFUSED },  /* STATUS_PORT_UNREACHABLE */
+    { 0xC0000240, JD_ECANCELED },     /* STATUS_REQUEST_ABORTED */
+    { 0xC0000241, JD_ECONNABORTED },  /* STATUS_CONNECTION_ABORTED */
+    { 0x8000000A, JD_ECANCELED },     /* STATUS_HANDLES_CLOSED: the socket was closed under the operation */
+};
+
+static int code_find(const struct code *table, size_t count, uint32_t code)
+{
+    for (size_t i = 0; i < count; i++)
+        if (table[i].code == code)
+            return table[i].error;
+    return JD_EPROTO;
+}
+
+int error_from_code(unsigned long code)
+{
+    return code_find(codes, sizeof(codes) / sizeof(codes[0]), (uint32_t)code);
+}
+
+/* The two highest bits are the severity: 0 and 1 are success ([MS-ERREF], 2.3). */
+int error_from_status(uint32_t status)
+{
+    if (status >> 30 < 2)
+        return 0;
+    return code_find(statuses, sizeof(statuses) / sizeof(statuses[0]), status);
+}

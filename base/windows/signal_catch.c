@@ -1,0 +1,62 @@
+#include "base/platform/signal_catch.h"
+
+#include <jinduo/error.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <windows.h>
+
+static _Atomic(void (*)(int)) handlers[NSIG];
+static unsigned caught; /* how many signals have a handler */
+
+static int signal_of_event(DWORD event)
+{
+    switch (event) {
+    case CTRL_C_EVENT:
+        return SIGINT;
+    case CTRL_BREAK_EVENT:
+        return SIGBREAK;
+    default: /* CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT */
+        return SIGTERM;
+    }
+}
+
+/* In a thread of the system's. When it returns after one of the events that end the process, the process ends at once: so
+ * it waits, and the process ends when main returns, or some seconds later (HandlerRoutine). */
+static BOOL WINAPI on_event(DWORD event)
+{
+    int number = signal_of_event(event);
+    void (*handler)(int) = atomic_load(&handlers[number]);
+
+    if (handler == NULL)
+        return FALSE;
+    handler(number);
+    if (number == SIGTERM)
+        Sleep(INFINITE);
+    return TRUE;
+}
+
+static bool is_catchable(int number)
+{
+    return number == SIGINT || number == SIGBREAK || number == SIGTERM;
+}
+
+int signal_catch(int number, void (*handler)(int number), signal_before *before)
+{
+    if (!is_catchable(number))
+        return JD_EINVAL;
+    atomic_store(&handlers[number], handler);
+    if (caught == 0 && !SetConsoleCtrlHandler(on_event, TRUE)) {
+        atomic_store(&handlers[number], NULL);
+        return JD_ENOMEM;
+    }
+    caught++;
+    *before = number;
+    return 0;
+}
+
+void signal_release(int number, const signal_before *before)
+{
+    atomic_store(&handlers[number], NULL);
+    if (--caught == 0)
+        SetConsoleCtrlHandler(on_event, FALSE);
+}
