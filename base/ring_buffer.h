@@ -17,8 +17,11 @@ struct jd_buffer {
     size_t head, tail; /* free-running, not masked, so that full differs from empty: tail - head bytes are readable */
     size_t reserved;   /* room after tail, as promised by jd_buffer_reserve */
     size_t searched;   /* bytes after head that a codec has already searched */
-    const void *searched_by; /* that codec */
-    struct block *borrowed;  /* the block of a view; NULL: a ring */
+    union {
+        const void *searched_by; /* that codec, if the buffer is not a connection's */
+        size_t needed; /* a connection's: bytes after head that its codec needs for the first frame; 0: not known */
+    };
+    struct block *borrowed; /* the block of a view; NULL: a ring */
 };
 
 /* Makes an empty buffer in the caller's memory. */

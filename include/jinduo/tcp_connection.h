@@ -16,6 +16,7 @@
 #define JINDUO_TCP_CONNECTION_H
 
 #include <jinduo/buffer.h>
+#include <jinduo/codec.h>
 #include <jinduo/endpoint.h>
 #include <jinduo/shared.h>
 #include <jinduo/types.h>
@@ -171,6 +172,63 @@ JD_API int jd_tcp_connection_resume_reading(jd_tcp_connection *connection);
  * callback is invoked with the bytes that are left, if any. While reading is paused they wait for resume. Nothing is delivered
  * after the half-close callback. Returns 0; JD_ENOTCONN (closing or closed); JD_EPERM (wrong thread). Must be called in the loop's thread. */
 JD_API int jd_tcp_connection_deliver_again(jd_tcp_connection *connection);
+
+/* ---- settings of one connection ----
+ *
+ * The functions that follow change, for one connection, what its server or client has set for all: from any callback, for the
+ * rest of the connection's life or until they are called again. A connection that uses one of them needs about 400 bytes more.
+ *
+ * Return 0; JD_ENOMEM: nothing has changed; JD_ENOTCONN (down); JD_EPERM (wrong thread). Must be called in the loop's
+ * thread. */
+
+/* Sets the codec and the frame callback with its argument; codec NULL: input is delivered to the message callback, as it is.
+ * The change takes effect behind the frame, or the bytes consumed, of the callback that makes it: what has arrived behind goes
+ * to the new codec or message callback in the same turn. So does input that callbacks have left, if the call comes from
+ * elsewhere. The codec must outlive the connection, or its replacement here. input_limit rises to the codec's maximum frame +
+ * 64 KiB, if it is less. */
+JD_API int jd_tcp_connection_set_codec(jd_tcp_connection *connection, const jd_codec *codec, jd_frame_callback callback,
+                                       void *arg);
+
+/* Set a callback and its argument; NULL: none. A new message callback gets what the present one leaves, in the same turn. A
+ * half-close callback allows half-open for this connection (allow_half_open), and NULL ends that. */
+JD_API int jd_tcp_connection_set_connection_callback(jd_tcp_connection *connection, jd_connection_callback callback,
+                                                     void *arg);
+JD_API int jd_tcp_connection_set_message_callback(jd_tcp_connection *connection, jd_message_callback callback,
+                                                  void *arg);
+JD_API int jd_tcp_connection_set_frame_error_callback(jd_tcp_connection *connection, jd_frame_error_callback callback,
+                                                      void *arg);
+JD_API int jd_tcp_connection_set_write_complete_callback(jd_tcp_connection *connection,
+                                                         jd_write_complete_callback callback, void *arg);
+JD_API int jd_tcp_connection_set_high_watermark_callback(jd_tcp_connection *connection, jd_watermark_callback callback,
+                                                         void *arg);
+JD_API int jd_tcp_connection_set_low_watermark_callback(jd_tcp_connection *connection, jd_watermark_callback callback,
+                                                        void *arg);
+JD_API int jd_tcp_connection_set_heartbeat_callback(jd_tcp_connection *connection, jd_heartbeat_callback callback,
+                                                    void *arg);
+JD_API int jd_tcp_connection_set_half_close_callback(jd_tcp_connection *connection, jd_half_close_callback callback,
+                                                     void *arg);
+JD_API int jd_tcp_connection_set_peer_gone_callback(jd_tcp_connection *connection, jd_peer_gone_callback callback,
+                                                    void *arg);
+
+/* Milliseconds, as the options of these names (jd_tcp_server_options). 0: none. */
+typedef struct jd_connection_timeouts {
+    /* For the next frame or bytes consumed: those of later turns, if a message or frame callback sets it. Over when that has
+     * come: set it again for each that is to be awaited. */
+    uint32_t first_message_ms;
+    uint32_t idle_ms;
+    uint32_t read_ms;
+    uint32_t write_ms;
+    uint32_t heartbeat_ms;
+} jd_connection_timeouts;
+
+/* Sets all timeouts. They count from this call on. Also returns JD_EINVAL if one is above 2^30 - 1 (12 days). */
+JD_API int jd_tcp_connection_set_timeouts(jd_tcp_connection *connection, const jd_connection_timeouts *timeouts);
+
+/* Sets both watermarks in bytes, and whether reading pauses in between; 0 and JD_ABOVE_WATERMARK_DEFAULT: as the server or
+ * client. If the output that is queued is now above the high one, or no longer above, that takes effect as if it had risen or
+ * fallen now. Also returns JD_EINVAL unless low < high <= output_limit. */
+JD_API int jd_tcp_connection_set_watermarks(jd_tcp_connection *connection, size_t high, size_t low,
+                                            jd_above_watermark above);
 
 /* Returns whether the connection is up and not closing: true from the up callback on, also after a shutdown and while input
  * of a broken connection is still delivered; false once it closes, and in the down callback. May be called from a thread with a reference. */

@@ -16,15 +16,14 @@ struct delimiter_codec {
 };
 
 /* Returns JD_EMSGSIZE, with its reason: length bytes without a delimiter, or a frame of length bytes. */
-static int delimiter_fail(const struct delimiter_codec *codec, size_t length, struct frame *frame)
+static int delimiter_fail(const struct delimiter_codec *codec, size_t length, jd_frame *frame)
 {
-    frame->claimed = length;
+    frame->claimed_bytes = length;
     frame->reason = "no delimiter within the longest frame";
     return JD_EMSGSIZE;
 }
 
-static int delimiter_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched,
-                            struct frame *frame)
+static int delimiter_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, jd_frame *frame)
 {
     const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
     size_t size = codec->delimiter_bytes;
@@ -34,16 +33,16 @@ static int delimiter_decode(const jd_codec *base, const uint8_t *data, size_t le
 
     if (found == NULL) {
         *searched = length;
-        frame->needed = length + 1;
+        frame->needed_bytes = length + 1;
         return length < base->max_frame_bytes ? 0 : delimiter_fail(codec, length, frame);
     }
     frame->data = data;
     frame->length = (size_t)(found - data);
-    frame->whole = frame->length + size;
-    if (frame->whole > base->max_frame_bytes)
-        return delimiter_fail(codec, frame->whole, frame);
+    frame->frame_bytes = frame->length + size;
+    if (frame->frame_bytes > base->max_frame_bytes)
+        return delimiter_fail(codec, frame->frame_bytes, frame);
     if (codec->keep_delimiter)
-        frame->length = frame->whole;
+        frame->length = frame->frame_bytes;
     else if (codec->strip_carriage_return && frame->length > 0 && data[frame->length - 1] == '\r')
         frame->length--;
     return 1;
@@ -61,7 +60,7 @@ static size_t delimiter_missing(const jd_codec *base, const uint8_t *data, size_
     return last != NULL ? (size_t)(last - more) + 1 : looked_at;
 }
 
-static int delimiter_encode(const jd_codec *base, size_t length, struct frame_addition *addition)
+static int delimiter_encode(const jd_codec *base, struct frame_addition *addition, const void *data, size_t length)
 {
     const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
 

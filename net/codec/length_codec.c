@@ -66,16 +66,16 @@ static uint64_t read_field(const struct length_codec *codec, const uint8_t *data
     return value;
 }
 
-static int length_fail(struct frame *frame, int error, uint64_t claimed, const char *reason)
+static int length_fail(jd_frame *frame, int error, uint64_t claimed, const char *reason)
 {
-    frame->claimed = claimed;
+    frame->claimed_bytes = claimed;
     frame->reason = reason;
     return error;
 }
 
-/* Sets frame->whole = header + value + adjustment, checked for overflow and for the maximum. Returns 0 or a negative
+/* Sets frame->frame_bytes = header + value + adjustment, checked for overflow and for the maximum. Returns 0 or a negative
  * error. */
-static int compute_whole(const struct length_codec *codec, uint64_t value, size_t header, struct frame *frame)
+static int compute_whole(const struct length_codec *codec, uint64_t value, size_t header, jd_frame *frame)
 {
     size_t max = codec->codec.max_frame_bytes;
     uint64_t body = value + (uint64_t)codec->adjustment;
@@ -87,24 +87,24 @@ static int compute_whole(const struct length_codec *codec, uint64_t value, size_
     if (header > max || body > max - header)
         return length_fail(frame, JD_EMSGSIZE, body <= UINT64_MAX - header ? header + body : UINT64_MAX,
                            "frame too long");
-    frame->whole = header + (size_t)body;
+    frame->frame_bytes = header + (size_t)body;
     return 0;
 }
 
-/* Decodes the header. Returns its length in bytes, and sets frame->whole; 0 if it is incomplete; or a negative
+/* Decodes the header. Returns its length in bytes, and sets frame->frame_bytes; 0 if it is incomplete; or a negative
  * error. */
-static int read_header(const struct length_codec *codec, const uint8_t *data, size_t length, struct frame *frame)
+static int read_header(const struct length_codec *codec, const uint8_t *data, size_t length, jd_frame *frame)
 {
     size_t field_bytes = codec->field_bytes;
     uint64_t value;
     int result;
 
-    frame->needed = codec->offset + (field_bytes == JD_LENGTH_VARINT ? 1 : field_bytes);
-    if (length < frame->needed)
+    frame->needed_bytes = codec->offset + (field_bytes == JD_LENGTH_VARINT ? 1 : field_bytes);
+    if (length < frame->needed_bytes)
         return 0;
     if (field_bytes == JD_LENGTH_VARINT) {
         int varint_bytes = read_varint(data + codec->offset, length - codec->offset, &value);
-        frame->needed = length + 1;
+        frame->needed_bytes = length + 1;
         if (varint_bytes < 0)
             return length_fail(frame, JD_EPROTO, UINT64_MAX, "varint length too long (at most 10 bytes, 64 bits)");
         if (varint_bytes == 0)
@@ -117,8 +117,7 @@ static int read_header(const struct length_codec *codec, const uint8_t *data, si
     return result < 0 ? result : (int)(codec->offset + field_bytes);
 }
 
-static int length_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched,
-                         struct frame *frame)
+static int length_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, jd_frame *frame)
 {
     const struct length_codec *codec = (const struct length_codec *)base;
     int header = read_header(codec, data, length, frame);
@@ -127,27 +126,27 @@ static int length_decode(const jd_codec *base, const uint8_t *data, size_t lengt
     if (header <= 0)
         return header;
     strip = codec->strip_bytes == JD_STRIP_HEADER ? (size_t)header : codec->strip_bytes;
-    if (strip > frame->whole)
-        return length_fail(frame, JD_EPROTO, frame->whole, "frame shorter than the bytes to strip");
-    if (length < frame->whole) {
-        frame->needed = frame->whole;
+    if (strip > frame->frame_bytes)
+        return length_fail(frame, JD_EPROTO, frame->frame_bytes, "frame shorter than the bytes to strip");
+    if (length < frame->frame_bytes) {
+        frame->needed_bytes = frame->frame_bytes;
         return 0;
     }
     frame->data = data + strip;
-    frame->length = frame->whole - strip;
+    frame->length = frame->frame_bytes - strip;
     return 1;
 }
 
 static size_t length_missing(const jd_codec *base, const uint8_t *data, size_t length, const uint8_t *more,
                              size_t more_length)
 {
-    struct frame frame;
+    jd_frame frame;
     size_t searched = 0;
 
     /* A complete or an invalid frame misses no bytes. */
     if (length_decode(base, data, length, &searched, &frame) != 0)
         return 0;
-    return frame.needed - length < more_length ? frame.needed - length : more_length;
+    return frame.needed_bytes - length < more_length ? frame.needed_bytes - length : more_length;
 }
 
 static size_t write_varint(uint8_t *field, uint64_t value)
@@ -180,7 +179,7 @@ static bool fits_field(const struct length_codec *codec, uint64_t value)
     return codec->field_bytes >= 8 || value >> (8 * codec->field_bytes) == 0;
 }
 
-static int length_encode(const jd_codec *base, size_t length, struct frame_addition *addition)
+static int length_encode(const jd_codec *base, struct frame_addition *addition, const void *data, size_t length)
 {
     const struct length_codec *codec = (const struct length_codec *)base;
     size_t max = codec->codec.max_frame_bytes;
@@ -210,8 +209,7 @@ static bool is_common(const struct length_codec *codec)
 }
 
 /* An incomplete or invalid frame is left to length_decode. */
-static int common_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched,
-                         struct frame *frame)
+static int common_decode(const jd_codec *base, const uint8_t *data, size_t length, size_t *searched, jd_frame *frame)
 {
     enum { HEADER = sizeof(uint32_t) };
     uint32_t body;
@@ -223,11 +221,11 @@ static int common_decode(const jd_codec *base, const uint8_t *data, size_t lengt
         return length_decode(base, data, length, searched, frame);
     frame->data = data + HEADER;
     frame->length = body;
-    frame->whole = HEADER + (size_t)body;
+    frame->frame_bytes = HEADER + (size_t)body;
     return 1;
 }
 
-static int common_encode(const jd_codec *base, size_t length, struct frame_addition *addition)
+static int common_encode(const jd_codec *base, struct frame_addition *addition, const void *data, size_t length)
 {
     if (length > base->max_frame_bytes - sizeof(uint32_t) || length > UINT32_MAX)
         return JD_EMSGSIZE;

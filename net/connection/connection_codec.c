@@ -7,12 +7,12 @@
 #include <inttypes.h>
 #include <jinduo/error.h>
 
-static void connection_refuse_frame(jd_tcp_connection *connection, int result, const struct frame *frame)
+static void connection_refuse_frame(jd_tcp_connection *connection, int result, const jd_frame *frame)
 {
     const struct connection_profile *profile = connection->profile;
     const jd_frame_error error = {
         .error = result,
-        .claimed_bytes = frame->claimed,
+        .claimed_bytes = frame->claimed_bytes,
         .limit_bytes = profile->codec->max_frame_bytes,
         .reason = frame->reason,
     };
@@ -28,27 +28,36 @@ static void connection_refuse_frame(jd_tcp_connection *connection, int result, c
         profile->on_frame_error(connection, &error, profile->on_frame_error_arg);
 }
 
+/* What is known of an incomplete frame. */
+struct decoding {
+    size_t searched;
+    size_t needed; /* 0: not known */
+};
+
 /* Decodes and delivers frames until one is incomplete or input may no longer be delivered. Returns the bytes
  * consumed. */
 static size_t connection_decode_frames(jd_tcp_connection *connection, const uint8_t *data, size_t length,
-                                       size_t *searched)
+                                       struct decoding *decoding)
 {
     jd_event_loop *loop = connection_loop(connection);
     size_t used = 0;
+    jd_frame frame;
 
+    frame.connection = connection;
     while (used < length && connection_may_deliver(connection)) {
         const struct connection_profile *profile = connection->profile;
-        const jd_codec *codec = profile->codec;
-        struct frame frame;
-        int result = codec->decode(codec, data + used, length - used, searched, &frame);
-        if (result == 0)
+        const jd_codec *codec = profile->decoder;
+        int result = codec->decode(codec, data + used, length - used, &decoding->searched, &frame);
+        if (result == 0) {
+            decoding->needed = frame.needed_bytes;
             break;
+        }
         if (result < 0) {
             connection_refuse_frame(connection, result, &frame);
             break;
         }
-        *searched = 0;
-        used += frame.whole;
+        decoding->searched = 0;
+        used += frame.frame_bytes;
         flush_before_callback(loop);
         if (profile->on_frame != NULL)
             profile->on_frame(connection, frame.data, frame.length, loop->now, profile->on_frame_arg);
@@ -58,22 +67,45 @@ static size_t connection_decode_frames(jd_tcp_connection *connection, const uint
     return used;
 }
 
+static void connection_note_decoding(jd_tcp_connection *connection, const struct decoding *decoding)
+{
+    connection->input->searched = decoding->searched;
+    connection->input->needed = decoding->needed;
+}
+
 void connection_decode_input(jd_tcp_connection *connection)
 {
     jd_buffer *input = connection->input;
     size_t length = jd_buffer_readable(input);
     const uint8_t *data = jd_buffer_peek(input, length);
-    size_t searched = input->searched;
+    struct decoding decoding = { .searched = input->searched };
     size_t used;
 
     if (data == NULL) {
         connection_begin_close(connection, JD_ENOMEM);
         return;
     }
-    used = connection_decode_frames(connection, data, length, &searched);
+    used = connection_decode_frames(connection, data, length, &decoding);
     jd_buffer_consume(input, used);
-    input->searched = searched;
+    connection_note_decoding(connection, &decoding);
     connection_drop_empty_input(connection);
+}
+
+/* How many of the bytes at more belong to the frame of which the input holds the beginning, head; as far as that is known. */
+static size_t connection_missing(const jd_tcp_connection *connection, const uint8_t *head, const uint8_t *more,
+                                 size_t more_length)
+{
+    const jd_codec *codec = connection->profile->codec;
+    size_t pending = jd_buffer_readable(connection->input);
+    size_t needed = connection->input->needed;
+
+    if (codec->missing != NULL)
+        return codec->missing(codec, head, pending, more, more_length);
+    if (needed == 0)
+        return more_length;
+    if (needed <= pending) /* the input was deferred: it is decoded first */
+        return 0;
+    return needed - pending < more_length ? needed - pending : more_length;
 }
 
 /* The input holds the beginning of a frame: only the bytes that it lacks are copied to it. Returns the bytes
@@ -82,11 +114,10 @@ static size_t connection_complete_pending_frame(jd_tcp_connection *connection, c
 {
     size_t used = 0;
 
-    while (used < length && connection->input != NULL && connection_may_deliver(connection)) {
-        const jd_codec *codec = connection->profile->codec;
-        size_t pending = jd_buffer_readable(connection->input);
-        const uint8_t *head = jd_buffer_peek(connection->input, pending);
-        size_t missing = head != NULL ? codec->missing(codec, head, pending, data + used, length - used) : 0;
+    while (used < length && connection->input != NULL && connection->profile->codec != NULL &&
+           connection_may_deliver(connection)) {
+        const uint8_t *head = jd_buffer_peek(connection->input, jd_buffer_readable(connection->input));
+        size_t missing = head != NULL ? connection_missing(connection, head, data + used, length - used) : 0;
         if (head == NULL) {
             connection_begin_close(connection, JD_ENOMEM);
             break;
@@ -96,27 +127,59 @@ static size_t connection_complete_pending_frame(jd_tcp_connection *connection, c
         used += missing;
         connection_decode_input(connection);
     }
+    /* A callback has ended the framing: what is left goes to the message callback. */
+    if (connection->input != NULL && connection->profile->codec == NULL && connection_may_deliver(connection)) {
+        connection_append_input(connection, data + used, length - used);
+        connection_touch(connection, TODO_INPUT);
+        used = length;
+    }
     return used;
 }
 
-void connection_deliver_frames(jd_tcp_connection *connection, const struct block *block)
+void connection_deliver_frames(jd_tcp_connection *connection, struct block *block)
 {
     const uint8_t *data = block->data + block->begin;
     size_t length = block_length(block);
     size_t used = connection->input != NULL ? connection_complete_pending_frame(connection, data, length) : 0;
-    size_t searched = 0;
+    struct decoding decoding;
 
+    decoding.searched = 0; /* needed is set where it is used: if a frame is incomplete */
     if (used < length && connection_may_deliver(connection))
-        used += connection_decode_frames(connection, data + used, length - used, &searched);
+        used += connection_decode_frames(connection, data + used, length - used, &decoding);
     if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
         return;
-    if (!connection_may_deliver(connection))
+    if (!connection_may_deliver(connection)) {
         connection_defer_input(connection, data + used, length - used);
-    else if (connection_append_input(connection, data + used, length - used))
-        connection->input->searched = searched;
+    } else if (connection->profile->codec == NULL) {
+        block->begin += (uint32_t)used;
+        connection_deliver_rest(connection, block);
+    } else if (connection_append_input(connection, data + used, length - used)) {
+        connection_note_decoding(connection, &decoding);
+    }
 }
 
 /* ---- sending ---- */
+
+int jd_codec_sendv(const jd_codec *codec, jd_tcp_connection *connection, const jd_iovec *parts, int count)
+{
+    struct frame_parts frame;
+    int result = frame_parts_make(&frame, codec, parts, count);
+
+    if (result < 0)
+        return result;
+    result = connection_send_parts(connection, frame.parts, frame.count, frame.length);
+    frame_parts_release(&frame);
+    return result;
+}
+
+/* Not inlined: most frames are of other codecs. */
+__attribute__((noinline)) static int codec_send_by_program(const jd_codec *codec, jd_tcp_connection *connection,
+                                                           const void *data, size_t length)
+{
+    const jd_iovec part = { .data = (void *)(uintptr_t)data, .length = length };
+
+    return jd_codec_sendv(codec, connection, &part, 1);
+}
 
 int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length)
 {
@@ -124,5 +187,7 @@ int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const vo
     jd_iovec parts[FRAME_PARTS];
     int count = codec_parts(codec, data, length, &addition, parts);
 
-    return count < 0 ? count : connection_send_parts(connection, parts, count, length + addition.length);
+    if (count >= 0)
+        return connection_send_parts(connection, parts, count, length + addition.length);
+    return count != FRAME_BY_PROGRAM ? count : codec_send_by_program(addition.codec, connection, data, length);
 }

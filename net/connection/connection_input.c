@@ -71,22 +71,64 @@ static void connection_invoke_message(jd_tcp_connection *connection, jd_buffer *
         connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
 }
 
+/* Whether a callback that is delivering the connection's input has changed the codec or the message callback. */
+static bool connection_has_switched(const jd_tcp_connection *connection)
+{
+    const jd_event_loop *loop = connection_loop(connection);
+
+    return loop->delivery.switched_at == atomic_load_explicit(&loop->counters.bytes_received, memory_order_relaxed);
+}
+
+void connection_note_switch(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (connection->input != NULL)
+        connection->input->searched = connection->input->needed = 0;
+    if (loop->delivery.redelivering == connection ||
+        (loop->delivery.answering == connection && connection->input == NULL))
+        loop->delivery.switched_at = atomic_load_explicit(&loop->counters.bytes_received, memory_order_relaxed);
+    else if (connection->input != NULL)
+        connection_touch(connection, TODO_INPUT);
+}
+
+/* The bytes that the callback left in the view go to those that it has set. Returns false if they must be kept: the callback
+ * has changed nothing, has paused reading, or has written to the view. Not inlined, as few callbacks leave bytes. */
+__attribute__((noinline)) static bool connection_pass_leftovers_on(jd_tcp_connection *connection, jd_buffer *view)
+{
+    struct block *block = view->borrowed;
+
+    if (block == NULL || !connection_has_switched(connection) || !connection_may_deliver(connection))
+        return false;
+    block->begin = block->end - (uint32_t)jd_buffer_readable(view);
+    ring_buffer_clear(view);
+    connection_deliver_rest(connection, block);
+    return true;
+}
+
 /* The callback has returned: moves the bytes that it left in the view to the connection's own buffer. */
-static void connection_keep_leftovers(jd_tcp_connection *connection, jd_buffer *view)
+__attribute__((always_inline)) static inline void connection_keep_leftovers(jd_tcp_connection *connection,
+                                                                            jd_buffer *view)
 {
     int result;
 
     if (jd_buffer_readable(view) > 0 && connection_state(connection) < CONNECTION_CLOSING) {
+        if (connection_pass_leftovers_on(connection, view))
+            return;
         result = jd_buffer_create(&connection->input);
         if (result == 0)
             result = ring_buffer_move(connection->input, view);
         if (result < 0)
             connection_begin_close(connection, result);
+        else if (connection_has_switched(connection))
+            connection_touch(connection, TODO_INPUT);
     }
     ring_buffer_clear(view);
 }
 
-static void connection_deliver_message(jd_tcp_connection *connection, struct block *block)
+/* Inlined also where it is not called for each message. */
+__attribute__((always_inline)) static inline void connection_deliver_message(jd_tcp_connection *connection,
+                                                                             struct block *block)
 {
     jd_buffer *view = &connection_loop(connection)->delivery.view;
 
@@ -100,6 +142,27 @@ static void connection_deliver_message(jd_tcp_connection *connection, struct blo
     connection_drop_empty_input(connection);
     if (connection->input != NULL)
         connection_check_input_limit(connection);
+}
+
+/* The loop is here, and not in the callers, so that a callback that changes the codec with each message needs no more of the
+ * stack than another. */
+void connection_deliver_rest(jd_tcp_connection *connection, struct block *block)
+{
+    struct loop_delivery *delivery = &connection_loop(connection)->delivery;
+
+    delivery->rest = true;
+    if (delivery->redelivering == connection)
+        return;
+    delivery->redelivering = connection;
+    while (delivery->rest) {
+        delivery->rest = false;
+        delivery->switched_at = 0;
+        if (connection->profile->codec != NULL)
+            connection_deliver_frames(connection, block);
+        else
+            connection_deliver_message(connection, block);
+    }
+    delivery->redelivering = NULL;
 }
 
 /* ---- reports from the engine ---- */
@@ -220,6 +283,23 @@ static bool connection_end_pause_for_turn(jd_tcp_connection *connection)
     return true;
 }
 
+/* Delivers the input that is left. A callback may change what is to get the rest. */
+static void connection_deliver_input(jd_tcp_connection *connection)
+{
+    struct loop_delivery *delivery = &connection_loop(connection)->delivery;
+
+    delivery->redelivering = connection;
+    do {
+        delivery->switched_at = 0;
+        if (connection->profile->codec != NULL)
+            connection_decode_input(connection);
+        else
+            connection_invoke_message(connection, connection->input);
+        connection_drop_empty_input(connection);
+    } while (connection_has_switched(connection) && connection->input != NULL && connection_may_deliver(connection));
+    delivery->redelivering = NULL;
+}
+
 void connection_deliver_deferred(jd_tcp_connection *connection)
 {
     if (connection_end_pause_for_turn(connection))
@@ -227,11 +307,7 @@ void connection_deliver_deferred(jd_tcp_connection *connection)
     /* Behind the peer's FIN the user expects no more messages. */
     if (connection_may_deliver(connection) && connection->input != NULL &&
         !(connection->flags & CONNECTION_PEER_ENDED)) {
-        if (connection->profile->codec != NULL)
-            connection_decode_input(connection);
-        else
-            connection_invoke_message(connection, connection->input);
-        connection_drop_empty_input(connection);
+        connection_deliver_input(connection);
         if (connection->input != NULL && connection->profile->codec == NULL)
             connection_check_input_limit(connection);
     }

@@ -58,14 +58,19 @@ int connection_may_send(const jd_tcp_connection *connection, size_t length)
     return connection_refuse_send(connection, length);
 }
 
-static void connection_rise_above_watermark(jd_tcp_connection *connection)
+static void connection_pause_by_output(jd_tcp_connection *connection)
 {
-    connection->flags |= CONNECTION_ABOVE_WATERMARK;
-    connection_touch(connection, TODO_WATERMARK);
     if (connection->profile->reads_above_watermark || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
     connection->flags |= CONNECTION_PAUSED_BY_OUTPUT;
     connection_loop(connection)->ops->stream->pause(&connection->stream);
+}
+
+static void connection_rise_above_watermark(jd_tcp_connection *connection)
+{
+    connection->flags |= CONNECTION_ABOVE_WATERMARK;
+    connection_touch(connection, TODO_WATERMARK);
+    connection_pause_by_output(connection);
 }
 
 void connection_sink_to_watermark(jd_tcp_connection *connection)
@@ -98,6 +103,27 @@ void connection_check_low_watermark(jd_tcp_connection *connection)
     if (output_queue_bytes(&connection->stream.output) <= connection->profile->low_watermark &&
         connection_files(connection) <= connection->profile->max_queued_files / 4)
         connection_sink_to_watermark(connection);
+}
+
+void connection_apply_watermarks(jd_tcp_connection *connection)
+{
+    size_t queued = output_queue_bytes(&connection->stream.output);
+    bool was_above = connection->flags & CONNECTION_ABOVE_WATERMARK;
+
+    if (connection_state(connection) >= CONNECTION_BROKEN)
+        return;
+    if (was_above)
+        connection_check_low_watermark(connection);
+    else if (queued > connection->profile->high_watermark)
+        connection_rise_above_watermark(connection);
+    if (!(connection->flags & CONNECTION_ABOVE_WATERMARK))
+        return;
+    if (!was_above) /* an engine may have left a send without a report: now one is awaited (stream_needs_sent_report) */
+        connection_touch(connection, TODO_FLUSH);
+    else if (!connection->profile->reads_above_watermark)
+        connection_pause_by_output(connection);
+    else if (connection->flags & CONNECTION_PAUSED_BY_OUTPUT)
+        connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
 }
 
 void connection_files_released(jd_tcp_connection *connection)

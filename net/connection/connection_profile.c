@@ -15,7 +15,6 @@ enum {
     INPUT_BEYOND_FRAME_BYTES = 64 * 1024,
     BUDGET_BYTES = 256 * 1024,
     HIGH_WATERMARK_BYTES = 1024 * 1024,
-    LOW_WATERMARK_PARTS = 4, /* default: a quarter of the high one */
     QUEUED_FILES = 16,
     QUEUED_FILES_MAX = 32767, /* connection.reserved has 16 bits for them */
 };
@@ -101,6 +100,7 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
         return NULL;
     atomic_init(&profile->references, 1);
     profile->owner = owner;
+    profile->decoder = &no_codec;
     snprintf(profile->name, sizeof(profile->name), "%s", name);
     profile->output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
     profile->input_limit = size_or_default(options->input_limit, INPUT_LIMIT_BYTES);
@@ -121,8 +121,13 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
 
 void connection_profile_release(struct connection_profile *profile)
 {
-    if (atomic_fetch_sub_explicit(&profile->references, 1, memory_order_acq_rel) == 1)
+    struct connection_profile *base;
+
+    for (; profile != NULL && atomic_fetch_sub_explicit(&profile->references, 1, memory_order_acq_rel) == 1;
+         profile = base) {
+        base = profile->base;
         memory_release(profile, sizeof(*profile));
+    }
 }
 
 void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
@@ -131,6 +136,7 @@ void connection_profile_set_codec(struct connection_profile *profile, const jd_c
     size_t least_bytes = codec != NULL ? codec->max_frame_bytes + INPUT_BEYOND_FRAME_BYTES : 0;
 
     profile->codec = codec;
+    profile->decoder = codec != NULL ? codec : &no_codec;
     profile->on_frame = callback;
     profile->on_frame_arg = arg;
     if (profile->input_limit < least_bytes)

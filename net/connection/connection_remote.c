@@ -152,7 +152,7 @@ static void message_withdraw(struct connection_message *message)
 /* What is refused is never counted, not even for a moment: the loop may look at the count only once. */
 int connection_reserve(jd_tcp_connection *connection, size_t queued_bytes, size_t counted_bytes, bool is_file)
 {
-    const struct connection_profile *profile = connection->profile;
+    const struct connection_profile *profile = connection_profile_of(connection);
     uint64_t reserved = atomic_load(&connection->reserved);
 
     do {
@@ -194,7 +194,7 @@ int connection_post_send(jd_tcp_connection *connection, const jd_iovec *parts, i
         return JD_ENOTCONN;
     if (length == 0)
         return 0;
-    if (length > connection->profile->output_limit)
+    if (length > connection_profile_of(connection)->output_limit)
         return JD_ENOBUFS;
     message = message_create(connection, COMMAND_SEND, length);
     if (message == NULL)
@@ -214,7 +214,7 @@ int connection_post_reference(jd_tcp_connection *connection, const struct output
 
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
-    if (counted_bytes > connection->profile->output_limit)
+    if (counted_bytes > connection_profile_of(connection)->output_limit)
         return JD_ENOBUFS;
     message = message_create(connection, COMMAND_SEND_REFERENCE, sizeof(*reference));
     if (message == NULL)

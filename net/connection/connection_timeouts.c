@@ -188,13 +188,47 @@ void connection_check_timeouts(jd_tcp_connection *connection)
         connection_start_timer(connection, min_ms(remaining, recheck_max_ms));
 }
 
+static void connection_await_message(jd_tcp_connection *connection)
+{
+    if (connection_state(connection) >= CONNECTION_BROKEN || connection->flags & CONNECTION_DISCARDS_INPUT)
+        return;
+    connection->up_ms = (uint32_t)clock_ms(connection);
+    connection->flags |= CONNECTION_AWAITS_FIRST_MESSAGE;
+}
+
+void connection_await_next(jd_tcp_connection *connection)
+{
+    connection->profile->awaits_next = false;
+    connection_await_message(connection);
+    connection_check_timeouts(connection);
+}
+
+/* A message whose callback asks for the next one to be awaited must not count as the next: so the wait begins at the turn's
+ * end. */
+static void connection_start_first_message_timeout(jd_tcp_connection *connection)
+{
+    struct connection_profile *profile = connection->profile;
+    bool awaits = profile->first_message_timeout_ms > 0, later = connection_is_delivering(connection);
+
+    connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
+    if (profile->base != NULL)
+        profile->awaits_next = awaits && later;
+    if (awaits && later)
+        connection_touch(connection, TODO_FINISH);
+    else if (awaits)
+        connection_await_message(connection);
+}
+
+/* By the clock: a change of timeouts may come long after the turn's beginning. */
 void connection_start_timeouts(jd_tcp_connection *connection)
 {
-    connection->up_ms = now_ms(connection);
-    connection->received_ms = now_ms(connection);
-    connection->sent_ms = now_ms(connection);
-    if (connection->profile->first_message_timeout_ms > 0)
-        connection->flags |= CONNECTION_AWAITS_FIRST_MESSAGE;
+    uint32_t now = (uint32_t)clock_ms(connection);
+
+    connection->received_ms = now;
+    connection->sent_ms = now;
+    if (connection_state(connection) < CONNECTION_BROKEN)
+        connection->unacknowledged_note = 0;
+    connection_start_first_message_timeout(connection);
     connection_check_timeouts(connection);
 }
 
@@ -229,4 +263,12 @@ void connection_start_write_timeout(jd_tcp_connection *connection)
     now = clock_ms(connection);
     connection->sent_ms = (uint32_t)now;
     connection_start_timer_by(connection, now + write_ms + 1);
+}
+
+void connection_start_heartbeat(jd_tcp_connection *connection)
+{
+    uint32_t heartbeat_ms = connection->profile->heartbeat_ms;
+
+    if (heartbeat_ms > 0 && connection->profile->on_heartbeat != NULL)
+        connection_start_timer_by(connection, clock_ms(connection) + heartbeat_ms + 1);
 }

@@ -109,6 +109,8 @@ bool connection_begin_disconnecting(jd_tcp_connection *connection, enum connecti
  * other threads, whose sends have been accepted. */
 void connection_finish_output(jd_tcp_connection *connection)
 {
+    if (connection->profile->awaits_next)
+        connection_await_next(connection);
     if (connection_state(connection) < CONNECTION_CLOSING && connection->flags & CONNECTION_DISCARDS_INPUT)
         connection_discard_input(connection);
     if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)

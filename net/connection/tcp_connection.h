@@ -7,6 +7,7 @@
  * - connection_remote.c: commands and sends from other threads
  * - flush.c: output handed to the engine; the turn's end
  * - connection_profile.c: what the connections of one server or client share
+ * - connection_settings.c: what one connection has of its own instead
  * - connection_timeouts.c, connection_reference.c, connection_id.c, connection_service.c
  *
  * Terms:
@@ -43,6 +44,11 @@ struct connection_owner {
  * Callbacks and codec are set while the server or client is not started. */
 struct connection_profile {
     _Atomic uint32_t references;
+
+    /* The record that this one was copied from, for one connection that has settings of its own
+     * (connection_settings.c); it owns a reference. NULL: of a server or client. */
+    struct connection_profile *base;
+
     struct connection_owner *owner; /* must not be dereferenced after gone */
     char name[32];
 
@@ -62,7 +68,8 @@ struct connection_profile {
     void *on_low_watermark_arg;
     jd_heartbeat_callback on_heartbeat;
     void *on_heartbeat_arg;
-    const jd_codec *codec;
+    const jd_codec *codec;   /* NULL: none */
+    const jd_codec *decoder; /* codec, or no_codec */
     jd_frame_callback on_frame;
     void *on_frame_arg;
     jd_frame_error_callback on_frame_error;
@@ -77,6 +84,7 @@ struct connection_profile {
     bool allow_half_open;
     bool reads_above_watermark;
     bool has_timeouts; /* at least one of the following is not 0 */
+    bool awaits_next;  /* one connection's own: first_message_timeout_ms begins at the turn's end */
     uint32_t first_message_timeout_ms;
     uint32_t idle_timeout_ms;
     uint32_t read_timeout_ms;
@@ -115,6 +123,8 @@ struct connection_options {
     }
 
 /* ---- connection_profile.c ---- */
+
+enum { LOW_WATERMARK_PARTS = 4 }; /* the default low watermark is a quarter of the high one */
 
 /* Returns 0, or JD_EINVAL if an option is out of its limits or inconsistent with another: a log line says which, with the
  * name of the server or client. From any thread. */
@@ -185,10 +195,10 @@ enum {
 struct jd_tcp_connection {
     struct slot_header slot;
     struct stream stream;
-    struct connection_profile *profile;
-    jd_buffer *input;          /* bytes that callbacks left unconsumed; NULL: none */
-    jd_tcp_connection *next;   /* on the loop's list of touched connections, or of dead ones */
-    _Atomic uint64_t reserved; /* see connection_reserved_bytes */
+    struct connection_profile *profile; /* in other threads: connection_profile_of */
+    jd_buffer *input;                   /* bytes that callbacks left unconsumed; NULL: none */
+    jd_tcp_connection *next;            /* on the loop's list of touched connections, or of dead ones */
+    _Atomic uint64_t reserved;          /* see connection_reserved_bytes */
     _Atomic uint8_t state;
     uint8_t todo;
     uint16_t flags;
@@ -227,6 +237,12 @@ _Static_assert(sizeof(jd_tcp_connection) <= 184, "jd_tcp_connection must not exc
 static inline jd_tcp_connection *connection_of_stream(struct stream *stream)
 {
     return (jd_tcp_connection *)((char *)stream - offsetof(jd_tcp_connection, stream));
+}
+
+/* The profile, read in a thread that need not be the loop's. */
+static inline const struct connection_profile *connection_profile_of(const jd_tcp_connection *connection)
+{
+    return __atomic_load_n(&connection->profile, __ATOMIC_ACQUIRE);
 }
 
 static inline jd_event_loop *connection_loop(const jd_tcp_connection *connection)
@@ -333,8 +349,14 @@ unsigned settle_connections(jd_event_loop *loop);
 /* Timeouts are below 12 days: 2^30 ms and half of that again fit the signed difference of two 32-bit times. */
 enum { CONNECTION_TIMEOUT_MAX_MS = (1 << 30) - 1 };
 
-/* The connection has come up: starts the timer for the timeouts of its profile. */
+/* The connection has come up, or has got other timeouts: starts the timer for the timeouts of its profile. */
 void connection_start_timeouts(jd_tcp_connection *connection);
+
+/* awaits_next is set: the messages of this turn are over. */
+void connection_await_next(jd_tcp_connection *connection);
+
+/* There may be a heartbeat callback now. */
+void connection_start_heartbeat(jd_tcp_connection *connection);
 
 /* The timer has expired: closes with JD_ETIMEDOUT, or invokes the heartbeat callback, and starts the timer again. */
 void connection_check_timeouts(jd_tcp_connection *connection);
@@ -346,6 +368,14 @@ void connection_start_linger(jd_tcp_connection *connection);
 void connection_start_write_timeout(jd_tcp_connection *connection);
 
 /* ---- connection_input.c ---- */
+
+/* Whether a callback is delivering the connection's input. */
+static inline bool connection_is_delivering(const jd_tcp_connection *connection)
+{
+    const struct loop_delivery *delivery = &connection_loop(connection)->delivery;
+
+    return delivery->answering == connection || delivery->redelivering == connection;
+}
 
 /* Whether input may be delivered to the user now: not closing, not paused and not discarded. */
 static inline bool connection_may_deliver(const jd_tcp_connection *connection)
@@ -364,6 +394,12 @@ bool connection_append_input(jd_tcp_connection *connection, const void *data, si
  * input_limit when a callback has seen them: an engine delivers a bounded number of bytes after a pause. */
 void connection_defer_input(jd_tcp_connection *connection, const void *data, size_t length);
 
+/* Delivers block to the codec or the message callback that a callback of this delivery has set. */
+void connection_deliver_rest(jd_tcp_connection *connection, struct block *block);
+
+/* The codec or message callback has been changed: the input that is left goes to the new one, in this turn. */
+void connection_note_switch(jd_tcp_connection *connection);
+
 /* Frees the input buffer if it is empty. */
 void connection_drop_empty_input(jd_tcp_connection *connection);
 
@@ -381,7 +417,7 @@ void connection_discard_input(jd_tcp_connection *connection);
 /* ---- connection_codec.c ---- */
 
 /* Decodes the frames in block and delivers them; an incomplete frame is copied to the connection's input. */
-void connection_deliver_frames(jd_tcp_connection *connection, const struct block *block);
+void connection_deliver_frames(jd_tcp_connection *connection, struct block *block);
 
 /* Decodes and delivers the frames in the connection's input, which must not be NULL. */
 void connection_decode_input(jd_tcp_connection *connection);
@@ -394,6 +430,9 @@ int connection_may_send(const jd_tcp_connection *connection, size_t length);
 /* Copies the parts (length bytes in total) into the output queue, all or nothing. Returns what jd_tcp_connection_send
  * returns. From any thread that may use connection. */
 int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length);
+
+/* The watermarks have been changed. */
+void connection_apply_watermarks(jd_tcp_connection *connection);
 
 /* A range of a file has been added to the output queue, besides connection_output_added; ranges have left it. */
 void connection_file_added(jd_tcp_connection *connection);

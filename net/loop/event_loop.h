@@ -57,6 +57,14 @@ struct loop_delivery {
     /* The connection whose input is being processed, and the length of that input: a response is often as long. */
     jd_tcp_connection *answering;
     size_t arrived_bytes;
+
+    /* The connection whose input is being delivered once more: at the turn's end, or because a callback has changed what gets
+     * the rest of it. */
+    jd_tcp_connection *redelivering;
+    bool rest; /* there is a rest */
+    /* When a callback that was delivering changed its connection's codec or message callback: the counter of received bytes at
+     * that time, or 0. */
+    uint64_t switched_at;
 };
 
 /* Used by net/connection/. */

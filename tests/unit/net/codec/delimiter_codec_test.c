@@ -156,7 +156,7 @@ END_TEST
 static size_t fill_by_missing(const jd_codec *codec, const uint8_t *stream, size_t length, size_t pending)
 {
     size_t searched = 0;
-    struct frame frame;
+    jd_frame frame;
 
     while (codec->decode(codec, stream, pending, &searched, &frame) == 0 && pending < length) {
         size_t missing = codec->missing(codec, stream, pending, stream + pending, length - pending);
@@ -172,11 +172,11 @@ START_TEST(what_a_split_frame_misses_is_asked_for_and_never_a_byte_of_the_next)
     jd_codec *codec = codec_with(&picture->options);
     const uint8_t *stream = (const uint8_t *)picture->arriving;
     size_t length = strlen(picture->arriving), searched = 0;
-    struct frame frame;
+    jd_frame frame;
     ck_assert_int_eq(codec->decode(codec, stream, length, &searched, &frame), 1);
 
-    for (size_t cut = 1; cut < frame.whole; cut++)
-        ck_assert_uint_eq(fill_by_missing(codec, stream, length, cut), frame.whole);
+    for (size_t cut = 1; cut < frame.frame_bytes; cut++)
+        ck_assert_uint_eq(fill_by_missing(codec, stream, length, cut), frame.frame_bytes);
 
     jd_codec_destroy(codec);
 }
@@ -301,12 +301,12 @@ END_TEST
 START_TEST(a_refusal_says_how_much_arrived_and_why)
 {
     jd_codec *codec = codec_with(&ten_bytes);
-    struct frame frame;
+    jd_frame frame;
     size_t searched = 0;
 
     ck_assert_int_eq(codec->decode(codec, (const uint8_t *)"123456789012", 12, &searched, &frame), JD_EMSGSIZE);
 
-    ck_assert_uint_eq(frame.claimed, 12);
+    ck_assert_uint_eq(frame.claimed_bytes, 12);
     ck_assert_str_eq(frame.reason, "no delimiter within the longest frame");
     jd_codec_destroy(codec);
 }
@@ -332,7 +332,7 @@ START_TEST(bytes_once_searched_are_not_looked_at_again_but_for_half_a_delimiter)
     static const char delimiter[] = "||||";
     jd_codec *codec = codec_of(delimiter);
     static uint8_t line[READS * READ_BYTES];
-    struct frame frame;
+    jd_frame frame;
     size_t searched = 0;
 
     for (size_t length = READ_BYTES; length <= sizeof(line); length += READ_BYTES) {

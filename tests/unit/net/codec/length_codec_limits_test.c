@@ -181,12 +181,12 @@ END_TEST
 START_TEST(a_refusal_says_what_was_claimed_and_why)
 {
     jd_codec *codec = length_codec_with(&four_bytes);
-    struct frame frame;
+    jd_frame frame;
     size_t searched = 0;
 
     ck_assert_int_eq(codec->decode(codec, (const uint8_t *)"\xff\xff\xff\xff", 4, &searched, &frame), JD_EMSGSIZE);
 
-    ck_assert_uint_eq(frame.claimed, (uint64_t)UINT32_MAX + 4);
+    ck_assert_uint_eq(frame.claimed_bytes, (uint64_t)UINT32_MAX + 4);
     ck_assert_str_eq(frame.reason, "frame too long");
     jd_codec_destroy(codec);
 }
@@ -334,7 +334,7 @@ static void make_both(jd_codec *codecs[2], jd_byte_order order, size_t max)
 
 static void compare_decoding(jd_codec *const codecs[2], const uint8_t *data, size_t length)
 {
-    struct frame frames[2] = { { 0 } };
+    jd_frame frames[2] = { { 0 } };
     size_t searched = 0;
     int results[2];
 
@@ -344,11 +344,11 @@ static void compare_decoding(jd_codec *const codecs[2], const uint8_t *data, siz
     if (results[0] == 1) {
         ck_assert_ptr_eq(frames[0].data, frames[1].data);
         ck_assert_uint_eq(frames[0].length, frames[1].length);
-        ck_assert_uint_eq(frames[0].whole, frames[1].whole);
+        ck_assert_uint_eq(frames[0].frame_bytes, frames[1].frame_bytes);
     } else if (results[0] == 0) {
-        ck_assert_uint_eq(frames[0].needed, frames[1].needed);
+        ck_assert_uint_eq(frames[0].needed_bytes, frames[1].needed_bytes);
     } else {
-        ck_assert_uint_eq(frames[0].claimed, frames[1].claimed);
+        ck_assert_uint_eq(frames[0].claimed_bytes, frames[1].claimed_bytes);
         ck_assert_str_eq(frames[0].reason, frames[1].reason);
     }
 }
@@ -359,7 +359,7 @@ static void compare_encoding(jd_codec *const codecs[2], size_t length)
     int results[2];
 
     for (int i = 0; i < 2; i++)
-        results[i] = codecs[i]->encode(codecs[i], length, &additions[i]);
+        results[i] = codecs[i]->encode(codecs[i], &additions[i], NULL, length);
     ck_assert_int_eq(results[0], results[1]);
     if (results[0] < 0)
         return;
