@@ -123,13 +123,13 @@ static size_t decode_bytes(struct progress *progress, const uint8_t *data, size_
     progress->result = 0;
     while (used < length) {
         uint8_t *copy = fuzz_copy(data + used, length - used);
-        struct frame frame = { 0 };
+        jd_frame frame = { 0 };
 
         progress->result = codec->decode(codec, copy, length - used, searched, &frame);
         if (progress->result == 1)
-            check_frame(progress, frame.data, frame.length, frame.whole);
+            check_frame(progress, frame.data, frame.length, frame.frame_bytes);
         else if (progress->result == 0)
-            REQUIRE(frame.needed > length - used);
+            REQUIRE(frame.needed_bytes > length - used);
         else
             REQUIRE(frame.reason != NULL);
         free(copy);
@@ -137,7 +137,7 @@ static size_t decode_bytes(struct progress *progress, const uint8_t *data, size_
             break;
         progress->result = 0;
         *searched = 0;
-        used += frame.whole;
+        used += frame.frame_bytes;
     }
     return used;
 }
