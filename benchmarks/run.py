@@ -43,6 +43,7 @@ class Row:
     server: str = "jd-echo"
     server_options: tuple = ()
     raw_options: tuple = ()
+    beside: tuple | None = None   # options of a second run of the server, which stands in the place of raw
     messages_floor: float = 0.97
     cpu_floor: float = 1 / 1.05
     rule: str = "one"      # one: messages/s decides if both servers are busy, else CPU; both: if both are busy, messages/s
@@ -63,6 +64,9 @@ ROWS = (
       for size, text in ((64, "64 B"), (4096, "4 KiB")) for connections in (1, 50, 500)),
     Row("frames 60 B x 50, depth 16", frame_load(16), server="jd-frame-echo", messages_floor=0.85, cpu_floor=0.85),
     Row("frames 60 B x 50, depth 64", frame_load(64), server="jd-frame-echo", messages_floor=0.75, cpu_floor=0.75),
+    # The same codec written with jd_codec_create, in the column jinduo, and the library's own, in the column raw.
+    Row("frames 60 B x 50, depth 64, own codec", frame_load(64), server="jd-frame-echo", server_options=("--own-codec",),
+        beside=(), messages_floor=0.9, cpu_floor=0.9),
     Row("connect, message, close", echo_load("connect", 64, 16), cpu_floor=0.97),
     *(Row(f"busy poll 64 B x {connections}", echo_load("ping-pong", 64, connections), messages_floor=0.85,
           server_options=("--busy-poll", "200"), raw_options=("--spin",), rule="messages") for connections in (1, 4)),
@@ -84,9 +88,12 @@ def measure_once(programs, name, options, row, seconds):
 
 def sides_of(programs, row, engine):
     """The program and options of each side; without jinduo's programs only raw is measured."""
+    common = ("--threads", "0", "--engine", engine)
     sides = {"raw": ("raw-epoll", row.raw_options)}
     if programs.has(row.server):
-        sides["jinduo"] = (row.server, ("--threads", "0", "--engine", engine, *row.server_options))
+        sides["jinduo"] = (row.server, (*common, *row.server_options))
+        if row.beside is not None:
+            sides["raw"] = (row.server, (*common, *row.beside))
     return sides
 
 

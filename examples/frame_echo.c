@@ -1,11 +1,12 @@
-/* jd-frame-echo: sends back each length-prefixed frame. Shows a length codec, and frames handled either in the loop or
- * by a thread pool (frame_pool.h). */
+/* jd-frame-echo: sends back each length-prefixed frame. Shows a length codec, the same as a codec of the program's own
+ * functions, and frames handled either in the loop or by a thread pool (frame_pool.h). */
 #include "examples/frame_pool.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTION_HEADER_BYTES = 1, OPTION_LITTLE_ENDIAN, OPTION_MAX_FRAME, OPTION_WORK_US, OPTION_POOL };
+enum { OPTION_HEADER_BYTES = 1, OPTION_LITTLE_ENDIAN, OPTION_MAX_FRAME, OPTION_WORK_US, OPTION_POOL, OPTION_OWN_CODEC };
 
 enum { WORK_MAX_US = 1000000, POOL_MAX = 1024 };
 
@@ -25,6 +26,47 @@ static void on_frame(jd_tcp_connection *connection, const void *data, size_t len
         jd_tcp_connection_close(connection);
 }
 
+/* ---- a codec of the program's own: a length of four bytes, big-endian, which is stripped ---- */
+
+enum { HEADER = sizeof(uint32_t) };
+
+static int decode(void *arg, const uint8_t *data, size_t length, size_t *searched, jd_frame *frame)
+{
+    uint32_t body;
+
+    if (length < HEADER) {
+        frame->needed_bytes = HEADER;
+        return 0;
+    }
+    memcpy(&body, data, HEADER);
+    frame->frame_bytes = HEADER + (size_t)ntohl(body);
+    if (length < frame->frame_bytes) {
+        frame->needed_bytes = frame->frame_bytes;
+        return 0;
+    }
+    frame->data = data + HEADER;
+    frame->length = frame->frame_bytes - HEADER;
+    return 1;
+}
+
+static int encode(void *arg, const jd_iovec *parts, int count, size_t length, jd_frame_addition *addition)
+{
+    uint32_t body = htonl((uint32_t)length);
+
+    if (length > UINT32_MAX)
+        return JD_EMSGSIZE;
+    memcpy(addition->header, &body, HEADER);
+    addition->header_bytes = HEADER;
+    return 0;
+}
+
+static int codec_create(jd_codec **codec, const jd_length_codec_options *options, bool is_own)
+{
+    const jd_codec_options own = { .decode = decode, .encode = encode, .max_frame_bytes = options->max_frame_bytes };
+
+    return is_own ? jd_codec_create(codec, &own) : jd_length_codec_create(codec, options);
+}
+
 static void print_help(void)
 {
     printf(
@@ -34,6 +76,7 @@ static void print_help(void)
         "      --header-bytes N      bytes of the length field: 1, 2, 3, 4, 8 or varint (default 4)\n"
         "      --little-endian       byte order of the length field (default: big-endian)\n"
         "      --max-frame BYTES     maximum length of a frame, length field included (default 16777216)\n"
+        "      --own-codec           decode and encode by functions of this program (jd_codec_create); 4 bytes, big-endian\n"
         "      --work-us US          CPU time spent on each frame, in microseconds, 0 to 1000000 (default 0)\n"
         "      --pool N              threads of a pool that does this work instead of the loops, 0 to 1024; with a "
         "pool at\n"
@@ -70,6 +113,7 @@ int main(int argc, char **argv)
                                              { "little-endian", no_argument, NULL, OPTION_LITTLE_ENDIAN },
                                              { "max-frame", required_argument, NULL, OPTION_MAX_FRAME },
                                              { "work-us", required_argument, NULL, OPTION_WORK_US },
+                                             { "own-codec", no_argument, NULL, OPTION_OWN_CODEC },
                                              { "pool", required_argument, NULL, OPTION_POOL },
                                              { 0 } };
     struct program program = { .name = "jd-frame-echo", .server_options.name = "jd-frame-echo" };
@@ -77,6 +121,7 @@ int main(int argc, char **argv)
     struct frame_echo echo = { 0 };
     struct frame_pool *pool = NULL;
     unsigned pool_threads = 0;
+    bool own_codec = false;
     int option, status;
 
     while ((option = program_next_option(&program, argc, argv, options)) != -1) {
@@ -93,6 +138,9 @@ int main(int argc, char **argv)
         case OPTION_MAX_FRAME:
             codec_options.max_frame_bytes = program_number(&program, "--max-frame", optarg, 1, SIZE_MAX / 2);
             break;
+        case OPTION_OWN_CODEC:
+            own_codec = true;
+            break;
         case OPTION_WORK_US:
             echo.work_us = (uint32_t)program_number(&program, "--work-us", optarg, 0, WORK_MAX_US);
             break;
@@ -103,10 +151,12 @@ int main(int argc, char **argv)
             program_option(&program, option, optarg);
         }
     }
+    if (own_codec && (codec_options.length_bytes != 0 || codec_options.byte_order != JD_BIG_ENDIAN))
+        program_usage_error(&program, "--own-codec: must not be combined with --header-bytes or --little-endian");
     if (codec_options.max_frame_bytes != 0 && codec_options.max_frame_bytes < field_bytes(&codec_options))
         program_usage_error(&program, "--max-frame '%zu': must not be shorter than the length field",
                             codec_options.max_frame_bytes);
-    status = jd_length_codec_create(&echo.codec, &codec_options);
+    status = codec_create(&echo.codec, &codec_options, own_codec);
     if (status < 0)
         program_fail(&program, "codec", status);
     if (pool_threads > 0)

@@ -60,6 +60,7 @@ FRAMES = {
     "varint": ("--header-bytes", "varint"),
     "max-frame": ("--max-frame", "65536"),
     "pool": ("--pool", "2", "--work-us", "20"),
+    "own-codec": ("--own-codec",),
 }
 SERVERS = {
     "jd-echo": ("bytes", LISTEN | THREADS | {"discard": ("--discard",)}),

@@ -176,9 +176,19 @@ int jd_codec_sendv(const jd_codec *codec, jd_tcp_connection *connection, const j
 __attribute__((noinline)) static int codec_send_by_program(const jd_codec *codec, jd_tcp_connection *connection,
                                                            const void *data, size_t length)
 {
-    const jd_iovec part = { .data = (void *)(uintptr_t)data, .length = length };
+    const jd_iovec message = { .data = (void *)(uintptr_t)data, .length = length };
+    jd_frame_addition addition;
+    jd_iovec parts[FRAME_PARTS];
+    int result = program_codec_encode(codec, &message, 1, length, &addition), count = 0;
 
-    return jd_codec_sendv(codec, connection, &part, 1);
+    if (result < 0)
+        return result;
+    parts[count++] = (jd_iovec){ .data = addition.header, .length = addition.header_bytes };
+    parts[count++] = message;
+    if (addition.trailer_bytes > 0)
+        parts[count++] = (jd_iovec){ .data = addition.trailer, .length = addition.trailer_bytes };
+    return connection_send_parts(connection, parts, count,
+                                 addition.header_bytes + length + addition.trailer_bytes);
 }
 
 int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length)

@@ -21,7 +21,7 @@ ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
 COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--load-balance", "--reuse-port", "--processes", "--busy-poll",
                   "--zero-copy", "--statistics", "--help"}
-FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool"}
+FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool", "--own-codec"}
 OPTIONS = {ECHO: COMMON_OPTIONS | {"--discard"}, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
 
@@ -141,6 +141,8 @@ FRAME_BAD_INPUT = (
     (["--work-us", "1000001"], "'1000001'", "must be a whole number from 0 to 1000000"),
     (["--pool", "1025"], "'1025'", "must be a whole number from 0 to 1024"),
     (["--pool", "-1"], "'-1'", "must be a whole number from 0 to 1024"),
+    (["--own-codec", "--header-bytes", "2"], "--own-codec", "must not be combined"),
+    (["--own-codec", "--little-endian"], "--own-codec", "must not be combined"),
     (["--max-frame", "3"], "'3'", "must not be shorter than the length field"),
     (["--max-frame", "7", "--header-bytes", "8"], "'7'", "must not be shorter than the length field"),
 )
