@@ -12,6 +12,7 @@
 #define JINDUO_BUFFER_H
 
 #include <jinduo/types.h>
+#include <stdarg.h>
 
 JD_BEGIN_DECLS
 
@@ -46,6 +47,12 @@ JD_API size_t jd_buffer_consume(jd_buffer *buffer, size_t length);
  * is added. */
 JD_API int jd_buffer_append(jd_buffer *buffer, const void *data, size_t length);
 JD_API int jd_buffer_prepend(jd_buffer *buffer, const void *data, size_t length);
+
+/* Append the text that printf(3) makes of format and its arguments, without the zero at its end; the second function takes a list
+ * of arguments. Return 0; JD_EINVAL if printf fails, for an argument that cannot be converted for example; JD_ENOMEM. After an
+ * error the bytes of the buffer are unchanged. */
+JD_API int jd_buffer_append_format(jd_buffer *buffer, const char *format, ...) JD_PRINTF(2, 3);
+JD_API int jd_buffer_append_format_list(jd_buffer *buffer, const char *format, va_list arguments) JD_PRINTF(2, 0);
 
 /* Reserves length bytes of contiguous room at the end. Write to it, then add the bytes written with jd_buffer_commit.
  * Returns the room; NULL when there is no memory; never NULL for a length of 0. The reservation ends with the next call

@@ -84,6 +84,15 @@ typedef uint64_t jd_connection_id;
  * connection that closes before its loop takes them drops them; one without memory for them closes with JD_ENOMEM. */
 JD_API int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length);
 
+/* As jd_tcp_connection_send, for bytes in count parts, in their order: all bytes of all parts are queued, or none. A part of 0
+ * bytes is allowed. Also returns JD_EINVAL if count is negative. */
+JD_API int jd_tcp_connection_sendv(jd_tcp_connection *connection, const jd_iovec *parts, int count);
+
+/* Returns whether a send of length bytes would be taken now: the connection is up, not shut down, closing or broken, and the
+ * bytes are within output_limit. In the loop's thread a send that follows at once fails only for want of memory; elsewhere it may
+ * come too late. May be called from a thread with a reference. */
+JD_API bool jd_tcp_connection_can_send(const jd_tcp_connection *connection, size_t length);
+
 /* Queues all bytes of buffer, as jd_tcp_connection_send, and empties it. A well-filled receive block of a message callback
  * is queued without a copy. After an error buffer is unchanged. */
 JD_API int jd_tcp_connection_send_buffer(jd_tcp_connection *connection, jd_buffer *buffer);

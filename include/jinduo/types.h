@@ -15,6 +15,14 @@
 #define JD_END_DECLS
 #endif
 
+/* Lets the compiler check the arguments of a function as those of printf(3): the numbers of the text and of the first argument
+ * (0: a list). */
+#if defined(__GNUC__)
+#define JD_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define JD_PRINTF(text, first)
+#endif
+
 /* Nanoseconds on the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC). Only differences are meaningful. */
 typedef int64_t jd_timestamp;
 

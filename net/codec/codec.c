@@ -100,18 +100,31 @@ static void frame_parts_enclose(struct frame_parts *frame, const jd_iovec *parts
     frame_parts_add(frame, frame->added.trailer, frame->added.trailer_bytes);
 }
 
+/* Sets what is added to the message. Returns 0 or a negative error; *by_program: whether it is added, not inserted. */
+static int frame_parts_encode(struct frame_parts *frame, const jd_codec *codec, const jd_iovec *parts, int count,
+                              size_t length, bool *by_program)
+{
+    int result;
+
+    *by_program = false;
+    if (codec == NULL) {
+        frame->inserted.at = length;
+        frame->inserted.length = 0;
+        return 0;
+    }
+    result = codec->encode(codec, &frame->inserted, NULL, length);
+    *by_program = result == FRAME_BY_PROGRAM;
+    return *by_program ? program_codec_encode(codec, parts, count, length, &frame->added) : result;
+}
+
 int frame_parts_make(struct frame_parts *frame, const jd_codec *codec, const jd_iovec *parts, int count)
 {
     size_t length;
     int result = parts_length(parts, count, &length);
     bool by_program;
 
-    if (result < 0)
-        return result;
-    result = codec->encode(codec, &frame->inserted, NULL, length);
-    by_program = result == FRAME_BY_PROGRAM;
-    if (by_program)
-        result = program_codec_encode(codec, parts, count, length, &frame->added);
+    if (result == 0)
+        result = frame_parts_encode(frame, codec, parts, count, length, &by_program);
     if (result < 0)
         return result;
     frame->room = count + FRAME_PARTS - 1;

@@ -80,7 +80,8 @@ struct frame_parts {
     size_t length; /* bytes of all parts */
 };
 
-/* Makes a frame of the message in count parts. Returns 0: frame_parts_release must follow; or a negative error. Any codec. */
+/* Makes a frame of the message in count parts; without a codec (NULL) of the message alone. Parts of no bytes are left out.
+ * Returns 0: frame_parts_release must follow; or a negative error. Any codec. */
 int frame_parts_make(struct frame_parts *frame, const jd_codec *codec, const jd_iovec *parts, int count);
 void frame_parts_release(struct frame_parts *frame);
 

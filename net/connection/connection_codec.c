@@ -187,8 +187,7 @@ __attribute__((noinline)) static int codec_send_by_program(const jd_codec *codec
     parts[count++] = message;
     if (addition.trailer_bytes > 0)
         parts[count++] = (jd_iovec){ .data = addition.trailer, .length = addition.trailer_bytes };
-    return connection_send_parts(connection, parts, count,
-                                 addition.header_bytes + length + addition.trailer_bytes);
+    return connection_send_parts(connection, parts, count, addition.header_bytes + length + addition.trailer_bytes);
 }
 
 int jd_codec_send(const jd_codec *codec, jd_tcp_connection *connection, const void *data, size_t length)

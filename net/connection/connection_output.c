@@ -1,4 +1,5 @@
 /* Output of a connection: appended to the output queue here, handed to the engine by flush.c. */
+#include "net/codec/codec.h"
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
@@ -188,6 +189,26 @@ int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size
     jd_iovec part = { .data = (void *)(uintptr_t)data, .length = length };
 
     return connection_send_parts(connection, &part, 1, length);
+}
+
+int jd_tcp_connection_sendv(jd_tcp_connection *connection, const jd_iovec *parts, int count)
+{
+    struct frame_parts message;
+    int result = frame_parts_make(&message, NULL, parts, count);
+
+    if (result < 0)
+        return result == JD_EMSGSIZE ? JD_ENOBUFS : result;
+    result = connection_send_parts(connection, message.parts, message.count, message.length);
+    frame_parts_release(&message);
+    return result;
+}
+
+bool jd_tcp_connection_can_send(const jd_tcp_connection *connection, size_t length)
+{
+    size_t limit = connection_profile_of(connection)->output_limit;
+    size_t queued = connection_queued_bytes(connection);
+
+    return connection_state(connection) == CONNECTION_CONNECTED && queued <= limit && length <= limit - queued;
 }
 
 /* Whether the output queue may take the borrowed receive block instead of a copy of its bytes.
