@@ -80,3 +80,58 @@ const char *jd_strerror(int error)
         text = error_text(-negative);
     return text != NULL ? text : "unknown error";
 }
+
+enum jd_error_class jd_error_class(int error)
+{
+    switch (error > 0 ? -error : error) {
+    case JD_OK:
+        return JD_ERROR_NONE;
+    case JD_ECONNRESET:
+    case JD_EPIPE:
+    case JD_ECONNABORTED:
+    case JD_EPROTO:
+    case JD_EMSGSIZE:
+    case -ENETRESET:
+        return JD_ERROR_PEER;
+    case JD_EAGAIN:
+    case JD_EINTR:
+    case JD_EBUSY:
+    case JD_EADDRINUSE:
+    case JD_ECONNREFUSED:
+    case -EINPROGRESS:
+    case -ENETDOWN:
+    case -ENETUNREACH:
+#ifdef EHOSTDOWN /* not on Windows */
+    case -EHOSTDOWN:
+#endif
+    case -EHOSTUNREACH:
+        return JD_ERROR_RETRY;
+    case JD_ENOMEM:
+    case JD_ENOBUFS:
+    case JD_EMFILE:
+    case JD_ENFILE:
+    case -ENOSPC:
+#ifdef EDQUOT /* not on Windows */
+    case -EDQUOT:
+#endif
+        return JD_ERROR_RESOURCE;
+    case JD_EINVAL:
+    case JD_EPERM:
+    case JD_EALREADY:
+    case JD_ERANGE:
+    case JD_ENOTSUP:
+    case JD_EFORKED:
+    case -EBADF:
+    case -EFAULT:
+    case -ENOTSOCK:
+    case -EISCONN:
+        return JD_ERROR_MISUSE;
+    case JD_ETIMEDOUT:
+        return JD_ERROR_TIMEOUT;
+    case JD_ENOTCONN:
+    case JD_ECANCELED:
+        return JD_ERROR_ENDED;
+    default:
+        return JD_ERROR_OTHER;
+    }
+}

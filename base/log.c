@@ -53,6 +53,11 @@ void jd_log_set_level(jd_log_level level)
     atomic_store_explicit(&lowest_level, (int)level, memory_order_relaxed);
 }
 
+bool log_is_enabled(jd_log_level level)
+{
+    return (int)level >= atomic_load_explicit(&lowest_level, memory_order_relaxed);
+}
+
 void log_message(jd_log_level level, const char *format, ...)
 {
     char message[LOG_MESSAGE_BYTES];
@@ -61,7 +66,7 @@ void log_message(jd_log_level level, const char *format, ...)
     void *sink_arg;
     va_list arguments;
 
-    if ((int)level < atomic_load_explicit(&lowest_level, memory_order_relaxed))
+    if (!log_is_enabled(level))
         return;
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);

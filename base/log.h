@@ -15,6 +15,10 @@ enum { LOG_MESSAGE_BYTES = 512 };
 #define LOG_FORMAT printf
 #endif
 
+/* Whether messages of the level are passed to the sink: to be asked before a message that is costly to build. From any
+ * thread. */
+bool log_is_enabled(jd_log_level level);
+
 /* Formats a message (printf(3)) and passes it to the sink if its level is enabled. Keeps errno. From any thread. */
 __attribute__((format(LOG_FORMAT, 2, 3))) void log_message(jd_log_level level, const char *format, ...);
 

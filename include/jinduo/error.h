@@ -45,5 +45,23 @@ enum {
  * positive errno value gives the same text as its negation. May be called from any thread. */
 JD_API const char *jd_strerror(int error);
 
+/* What an error means for the program: who has to do something about it. */
+enum jd_error_class {
+    JD_ERROR_NONE,  /* 0: no error */
+    JD_ERROR_PEER,  /* the peer, or the network, has ended the connection, or the peer has violated the protocol */
+    JD_ERROR_RETRY, /* not possible now; the same call may succeed later: refused, unreachable, in use, interrupted */
+    JD_ERROR_RESOURCE, /* out of memory, descriptors, threads or disk space, or a limit is reached */
+    JD_ERROR_MISUSE,   /* a mistake in the program: an invalid argument, a wrong thread, an object in the wrong state */
+    JD_ERROR_TIMEOUT,  /* a timeout has expired */
+    JD_ERROR_ENDED, /* ended on this side: a connection that is closing, a cancelled operation, a loop being destroyed */
+    JD_ERROR_OTHER, /* the rest: not found, not permitted, not supported by the system, a file's error, an unknown number */
+    JD_ERROR_CLASSES, /* their number */
+};
+
+/* Returns the class of error: one for every value. It is that of the usual meaning: JD_EMSGSIZE, for one, is a frame of the
+ * peer that is too long (JD_ERROR_PEER), although jd_codec_send returns it for one of the program. A positive errno value has
+ * the class of its negation. May be called from any thread. */
+JD_API enum jd_error_class jd_error_class(int error);
+
 JD_END_DECLS
 #endif

@@ -240,6 +240,16 @@ typedef struct jd_event_loop_statistics {
     uint64_t closed_out_of_memory;
     uint64_t closed_otherwise; /* other errors of the network or the system: see jd_tcp_connection_error */
 
+    /* Errors by their class (jd_error_class): with which connections were closed, clients could not connect, and accepting
+     * stopped. */
+    uint64_t errors_by_peer;      /* JD_ERROR_PEER */
+    uint64_t errors_to_retry;     /* JD_ERROR_RETRY */
+    uint64_t errors_of_resources; /* JD_ERROR_RESOURCE */
+    uint64_t errors_of_misuse;    /* JD_ERROR_MISUSE */
+    uint64_t errors_of_timeouts;  /* JD_ERROR_TIMEOUT */
+    uint64_t errors_of_ends;      /* JD_ERROR_ENDED */
+    uint64_t errors_otherwise;    /* JD_ERROR_OTHER */
+
     uint64_t block_overflows;  /* receive or output blocks taken from the heap, because the pool was exhausted */
     uint64_t pool_blocks;      /* now: blocks of the loop's pools, heap blocks included */
     uint64_t pool_blocks_used; /* now: of these, blocks that hold bytes or are about to */

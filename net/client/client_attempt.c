@@ -36,6 +36,12 @@ static bool client_report(jd_tcp_client *client, const jd_connect_report *report
     return !client->disconnecting && !client->destroy_begun;
 }
 
+static void client_count_failed(jd_tcp_client *client, int error)
+{
+    counter_add(&client->loop->counters.connects_failed, 1);
+    counters_add_error(&client->loop->counters, error);
+}
+
 /* ---- an attempt ---- */
 
 /* With reconnect, starts the wait for the next attempt and returns its length in milliseconds; otherwise the client is
@@ -68,7 +74,7 @@ static void client_fail_attempt(jd_tcp_client *client, int error, const char *re
 
     if (endpoint != NULL)
         report.endpoint = *endpoint;
-    counter_add(&client->loop->counters.connects_failed, 1);
+    client_count_failed(client, error);
     client_release_lookup(client);
     report.retry_after_ms = client_schedule_retry(client);
     client_report(client, &report);
@@ -96,7 +102,7 @@ static bool client_fail_address(jd_tcp_client *client, int error)
         client_fail_attempt(client, error, report.reason, &report.endpoint);
         return false;
     }
-    counter_add(&client->loop->counters.connects_failed, 1);
+    client_count_failed(client, error);
     return client_report(client, &report);
 }
 

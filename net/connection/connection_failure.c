@@ -1,6 +1,7 @@
 /* The end of a connection that is broken, while input is left. Output fails first: the queue is dropped, further sends are
  * refused. The input that has arrived is delivered, then the connection goes down with the first error. While reading is
  * paused, the peer-gone callback reports what has happened. */
+#include "base/log.h"
 #include "net/connection/tcp_connection.h"
 
 #include <jinduo/error.h>
@@ -54,6 +55,37 @@ void connection_fail(jd_tcp_connection *connection, int error)
         connection_touch(connection, TODO_INPUT); /* the FIN first, unless reading is paused */
     else if (connection->flags & CONNECTION_DISCARDS_INPUT || !connection_end_is_deferred(connection))
         connection_begin_close(connection, 0);
+}
+
+/* The peer, timeouts and the program end connections every day; a lack of memory, or an error of the system, should be
+ * known to whoever runs the server. */
+static jd_log_level connection_error_level(int error)
+{
+    enum jd_error_class kind = jd_error_class(error);
+
+    return kind == JD_ERROR_RESOURCE || kind == JD_ERROR_MISUSE || kind == JD_ERROR_OTHER ? JD_LOG_WARNING
+                                                                                          : JD_LOG_INFO;
+}
+
+/* The other reasons have log lines of their own. */
+static bool connection_reason_is_untold(enum close_reason reason)
+{
+    return reason == CLOSED_BY_RESET || reason == CLOSED_NO_MEMORY || reason == CLOSED_OTHERWISE;
+}
+
+void connection_report_error(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    jd_log_level level = connection_error_level(connection->error);
+    char peer[JD_ENDPOINT_TEXT_BYTES];
+
+    counters_add_error(&loop->counters, connection->error);
+    if (connection->error == 0 || !connection_reason_is_untold((enum close_reason)connection->close_reason) ||
+        !log_is_enabled(level) || !loop_may_log(loop))
+        return;
+    connection_peer_text(connection, peer);
+    log_message(level, "%s: %s: connection closed: %s", connection->profile->name, peer,
+                jd_strerror(connection->error));
 }
 
 void stream_end_seen(struct stream *stream)

@@ -195,6 +195,7 @@ void connection_invoke_down(jd_tcp_connection *connection)
     if (connection->flags & CONNECTION_UP) {
         counter_add(&loop->counters.connections_closed, 1);
         counter_add(&loop->counters.closed[connection->close_reason], 1);
+        connection_report_error(connection);
         owner->up_changed(owner, connection, -1);
         if (profile->on_connection != NULL)
             profile->on_connection(connection, profile->on_connection_arg);
@@ -278,7 +279,7 @@ int jd_tcp_connection_close_after_output(jd_tcp_connection *connection, uint32_t
 {
     enum { LINGER_DEFAULT_MS = 5000 };
 
-    if (linger_ms > CONNECTION_TIMEOUT_MAX_MS)
+    if (connection_timeout_check("close_after_output", "linger_ms", linger_ms) < 0)
         return JD_EINVAL;
     return connection_give_command(connection, COMMAND_CLOSE_AFTER_OUTPUT,
                                    linger_ms > 0 ? linger_ms : LINGER_DEFAULT_MS);

@@ -329,6 +329,9 @@ int connection_first_error(const jd_tcp_connection *connection);
 /* Nothing more can be sent or received (FAILED): closes now, or when the input has been delivered. */
 void connection_fail(jd_tcp_connection *connection, int error);
 
+/* The connection goes down: counts its error, if any, and logs it unless its reason has a log line of its own. */
+void connection_report_error(jd_tcp_connection *connection);
+
 /* ---- flush.c ---- */
 
 /* Touches connection: adds todo (TODO_ bits) to the work for the turn's end. Ignored when the connection is down. */

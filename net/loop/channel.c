@@ -21,6 +21,13 @@ static void link_channel(jd_channel *channel)
     loop->channels.first = channel;
 }
 
+static int events_check(unsigned events)
+{
+    return events_are_known(events)
+               ? 0
+               : log_invalid("channel: events 0x%x has bits other than JD_READABLE, JD_WRITABLE and JD_EDGE", events);
+}
+
 static void unlink_channel(jd_channel *channel)
 {
     if (channel->previous != NULL)
@@ -41,8 +48,8 @@ int jd_channel_create(jd_channel **out, jd_event_loop *loop, jd_handle handle, u
         return log_invalid("channel: the handle %d is none", (int)handle);
     if (callback == NULL)
         return log_invalid("channel: there is no callback");
-    if (!events_are_known(events))
-        return log_invalid("channel: events 0x%x has bits other than JD_READABLE, JD_WRITABLE and JD_EDGE", events);
+    if (events_check(events) < 0)
+        return JD_EINVAL;
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)
@@ -73,7 +80,7 @@ int jd_channel_set_events(jd_channel *channel, unsigned events)
     unsigned before = channel->events;
     int result;
 
-    if (!events_are_known(events))
+    if (events_check(events) < 0)
         return JD_EINVAL;
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;

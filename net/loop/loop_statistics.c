@@ -26,6 +26,7 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
 
 #define READ(name)                .name = read_counter(&counters->name)
 #define READ_CLOSED(name, reason) .name = read_counter(&counters->closed[reason])
+#define READ_ERRORS(name, class)  .name = read_counter(&counters->errors[class])
     *statistics = (jd_event_loop_statistics){
         READ(turns),
         READ(idle_turns),
@@ -59,11 +60,19 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ_CLOSED(closed_by_input_limit, CLOSED_INPUT_LIMIT),
         READ_CLOSED(closed_out_of_memory, CLOSED_NO_MEMORY),
         READ_CLOSED(closed_otherwise, CLOSED_OTHERWISE),
+        READ_ERRORS(errors_by_peer, JD_ERROR_PEER),
+        READ_ERRORS(errors_to_retry, JD_ERROR_RETRY),
+        READ_ERRORS(errors_of_resources, JD_ERROR_RESOURCE),
+        READ_ERRORS(errors_of_misuse, JD_ERROR_MISUSE),
+        READ_ERRORS(errors_of_timeouts, JD_ERROR_TIMEOUT),
+        READ_ERRORS(errors_of_ends, JD_ERROR_ENDED),
+        READ_ERRORS(errors_otherwise, JD_ERROR_OTHER),
         .connection_bytes = atomic_load_explicit(&loop->connections.map.bytes, memory_order_relaxed),
         .wakeups_sent = atomic_load_explicit(&loop->shared.wakeups_sent, memory_order_relaxed),
     };
 #undef READ
 #undef READ_CLOSED
+#undef READ_ERRORS
     statistics->connections_open = counter_difference(statistics->connections_opened, statistics->connections_closed);
     statistics->bytes_queued =
         counter_difference(read_counter(&counters->bytes_queued), statistics->bytes_sent + statistics->bytes_dropped);

@@ -2,6 +2,7 @@
 #ifndef NET_LOOP_LOOP_STATISTICS_H
 #define NET_LOOP_LOOP_STATISTICS_H
 
+#include <jinduo/error.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -40,6 +41,14 @@ struct loop_counters {
     loop_counter connections_accepted, connections_refused;
     loop_counter connects_failed;
     loop_counter closed[CLOSE_REASONS];
+    loop_counter errors[JD_ERROR_CLASSES]; /* of connections, attempts to connect, and accepting */
 };
+
+/* Counts an error by its class. 0: none. */
+static inline void counters_add_error(struct loop_counters *counters, int error)
+{
+    if (error < 0)
+        counter_add(&counters->errors[jd_error_class(error)], 1);
+}
 
 #endif

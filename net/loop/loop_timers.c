@@ -3,8 +3,10 @@
 #include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 
+#include <inttypes.h>
 #include <jinduo/error.h>
 
 enum { NS_PER_MS = 1000000 };
@@ -228,7 +230,7 @@ int jd_event_loop_run_after(jd_event_loop *loop, uint64_t delay_ms, jd_task func
 int jd_event_loop_run_every(jd_event_loop *loop, uint64_t interval_ms, jd_task function, void *arg, jd_timer_id *id)
 {
     if (interval_ms == 0 || interval_ms > delay_max_ms)
-        return JD_EINVAL;
+        return log_invalid("run_every: interval_ms %" PRIu64 ": must be from 1 to %" PRIu64, interval_ms, delay_max_ms);
     return timer_start_or_post(loop, after_ms(loop, interval_ms), interval_ms, function, arg, id);
 }
 

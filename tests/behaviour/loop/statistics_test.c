@@ -159,32 +159,47 @@ static void end_out_of_memory(void)
     end_by_receiving(ENOMEM);
 }
 
-static void end_otherwise(void)
+static void end_by_network(void)
 {
     end_by_receiving(EHOSTUNREACH);
 }
 
+static void end_by_system(void)
+{
+    end_by_receiving(EIO);
+}
+
 #define REASON(name) offsetof(jd_event_loop_statistics, name)
 
+/* log: what is logged at least as a warning; NULL: nothing. */
 static const struct {
     void (*end)(void);
-    size_t reason;
+    size_t reason, error;
+    const char *log;
 } ends[] = {
-    { end_by_peer, REASON(closed_by_peer) },
-    { end_by_close, REASON(closed_locally) },
-    { end_by_shutdown, REASON(closed_locally) },
-    { end_by_stop, REASON(closed_locally) },
-    { end_by_reset, REASON(closed_by_reset) },
-    { end_by_first_message_timeout, REASON(closed_by_first_message_timeout) },
-    { end_by_idle_timeout, REASON(closed_by_idle_timeout) },
-    { end_by_read_timeout, REASON(closed_by_read_timeout) },
-    { end_by_write_timeout, REASON(closed_by_write_timeout) },
-    { end_by_frame_error, REASON(closed_by_frame_error) },
-    { end_by_drain_deadline, REASON(closed_by_drain_deadline) },
-    { end_by_input_limit, REASON(closed_by_input_limit) },
-    { end_out_of_memory, REASON(closed_out_of_memory) },
-    { end_otherwise, REASON(closed_otherwise) },
+    { end_by_peer, REASON(closed_by_peer), 0, NULL },
+    { end_by_close, REASON(closed_locally), 0, NULL },
+    { end_by_shutdown, REASON(closed_locally), 0, NULL },
+    { end_by_stop, REASON(closed_locally), 0, NULL },
+    { end_by_reset, REASON(closed_by_reset), REASON(errors_by_peer), NULL },
+    { end_by_first_message_timeout, REASON(closed_by_first_message_timeout), REASON(errors_of_timeouts), NULL },
+    { end_by_idle_timeout, REASON(closed_by_idle_timeout), REASON(errors_of_timeouts), NULL },
+    { end_by_read_timeout, REASON(closed_by_read_timeout), REASON(errors_of_timeouts), NULL },
+    { end_by_write_timeout, REASON(closed_by_write_timeout), REASON(errors_of_timeouts), NULL },
+    { end_by_frame_error, REASON(closed_by_frame_error), REASON(errors_by_peer), "the limit is 100" },
+    { end_by_drain_deadline, REASON(closed_by_drain_deadline), 0, NULL },
+    { end_by_input_limit, REASON(closed_by_input_limit), REASON(errors_of_resources), "the limit is 3" },
+    { end_out_of_memory, REASON(closed_out_of_memory), REASON(errors_of_resources),
+      ": connection closed: out of memory" },
+    { end_by_network, REASON(closed_otherwise), REASON(errors_to_retry), NULL },
+    { end_by_system, REASON(closed_otherwise), REASON(errors_otherwise), ": connection closed: Input/output error" },
 };
+
+static uint64_t all_errors(const jd_event_loop_statistics *now)
+{
+    return now->errors_by_peer + now->errors_to_retry + now->errors_of_resources + now->errors_of_misuse +
+           now->errors_of_timeouts + now->errors_of_ends + now->errors_otherwise;
+}
 
 static uint64_t all_reasons(const jd_event_loop_statistics *now)
 {
@@ -205,6 +220,12 @@ START_TEST(each_connection_that_closes_is_counted_by_its_reason)
     now = statistics();
     ck_assert_uint_eq(*(const uint64_t *)((const char *)&now + ends[_i].reason), 1);
     ck_assert_uint_eq(all_reasons(&now), 1);
+    if (ends[_i].error != 0)
+        ck_assert_uint_eq(*(const uint64_t *)((const char *)&now + ends[_i].error), 1);
+    ck_assert_uint_eq(all_errors(&now), ends[_i].error != 0);
+    if (ends[_i].log != NULL)
+        ck_assert_msg(was_logged(ends[_i].log), "%s", logged());
+    ck_assert_uint_eq(log_messages(), ends[_i].log != NULL);
     ck_assert_uint_eq(now.connections_accepted, 1);
     ck_assert_uint_eq(now.connections_closed, 1);
     ck_assert_uint_eq(now.connections_open, 0);
