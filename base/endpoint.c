@@ -13,6 +13,7 @@ enum {
 };
 
 static const char unix_prefix[] = "unix:";
+static const char not_ipv4[] = "not an IPv4 address (host names are not looked up)";
 
 /* A path may fill sun_path, with its final zero after it (unix(7)). */
 _Static_assert(sizeof(struct sockaddr_un) + 1 <= sizeof((jd_endpoint){ 0 }.address), "jd_endpoint is too small");
@@ -87,7 +88,7 @@ static int parse_ipv4(jd_endpoint *endpoint, const char *host, in_port_t port, c
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = port };
 
     if (inet_pton(AF_INET, host, &address.sin_addr) != 1)
-        return parse_fail(reason, "not an IPv4 address (host names are not looked up)");
+        return parse_fail(reason, not_ipv4);
     endpoint_set_address(endpoint, &address, sizeof(address), 0);
     return 0;
 }
@@ -196,11 +197,18 @@ int jd_endpoint_parse(jd_endpoint *endpoint, const char *text, const char **reas
     return parse_ip(endpoint, text, reason);
 }
 
+/* A name that ends in a number is an IPv4 address with a mistake (RFC 1123, 2.1: the last part of a name is
+ * alphabetic). */
 static bool is_host_name(const char *host, size_t length)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
+    size_t digits = 0, end = length > 0 && host[length - 1] == '.' ? length - 1 : length;
 
-    return length > 0 && length < HOST_NAME_BYTES && strspn(host, allowed) == length;
+    if (end == 0 || length >= HOST_NAME_BYTES || strspn(host, allowed) != length)
+        return false;
+    while (digits < end && host[end - digits - 1] >= '0' && host[end - digits - 1] <= '9')
+        digits++;
+    return digits == 0 || (digits < end && host[end - digits - 1] != '.');
 }
 
 int host_port_parse(struct host_port *parsed, const char *text)
@@ -209,12 +217,39 @@ int host_port_parse(struct host_port *parsed, const char *text)
     size_t length = colon != NULL ? (size_t)(colon - text) : 0;
     in_port_t port;
 
-    if (!is_host_name(text, length) || parse_port(colon + 1, &port, &ignored) < 0 || port == 0)
+    if (!is_host_name(text, length) || parse_port(colon + 1, &port, &ignored) < 0)
         return JD_EINVAL;
     memcpy(parsed->host, text, length);
     parsed->host[length] = '\0';
-    snprintf(parsed->port, sizeof(parsed->port), "%u", ntohs(port));
+    host_port_set_port(parsed, ntohs(port));
     return 0;
+}
+
+void host_port_set_port(struct host_port *name, uint16_t port)
+{
+    snprintf(name->port, sizeof(name->port), "%u", port);
+}
+
+int endpoint_or_name_parse(jd_endpoint *endpoint, struct host_port *name, const char *text, const char **reason)
+{
+    if (jd_endpoint_parse(endpoint, text, reason) == 0)
+        return 0;
+    endpoint->length = 0;
+    if (text != NULL && host_port_parse(name, text) == 0)
+        return 0;
+    if (*reason == not_ipv4)
+        *reason = "neither an IPv4 address nor a host name";
+    return JD_EINVAL;
+}
+
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+               "the port of an IP address is not at one place");
+
+void endpoint_set_port(jd_endpoint *endpoint, uint16_t port)
+{
+    in_port_t ordered = htons(port);
+
+    memcpy(endpoint->address.bytes + offsetof(struct sockaddr_in, sin_port), &ordered, sizeof(ordered));
 }
 
 static void format_ipv4(const jd_endpoint *endpoint, char text[JD_ENDPOINT_TEXT_BYTES])

@@ -29,9 +29,18 @@ struct host_port {
     char port[6]; /* decimal */
 };
 
-/* Parses "example.org:80": a name of letters, digits, "-", "." and "_", and a port from 1 to 65535. Returns 0 or
- * JD_EINVAL. */
+/* Parses "example.org:80": a name of letters, digits, "-", "." and "_", whose last part is no number, and a port. Returns
+ * 0 or JD_EINVAL. */
 int host_port_parse(struct host_port *parsed, const char *text);
+
+void host_port_set_port(struct host_port *name, uint16_t port);
+
+/* Parses an endpoint as jd_endpoint_parse, else a name: then endpoint->length is 0. Returns 0; or JD_EINVAL and
+ * *reason. */
+int endpoint_or_name_parse(jd_endpoint *endpoint, struct host_port *name, const char *text, const char **reason);
+
+/* Sets the port, in host byte order, of an IP endpoint. */
+void endpoint_set_port(jd_endpoint *endpoint, uint16_t port);
 
 static inline const struct sockaddr *endpoint_sockaddr(const jd_endpoint *endpoint)
 {

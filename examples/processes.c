@@ -1,7 +1,7 @@
 /* Shows how one server runs in several processes: the parent forks the children, forwards SIGINT and SIGTERM to them as
  * program_forked_signal, and waits for them.
  *
- * The children ignore SIGINT and SIGTERM. A terminal or a service manager sends these to every process of a group, so a
+ * The children block SIGINT and SIGTERM. A terminal or a service manager sends these to every process of a group, so a
  * child would receive two signals: its own and the forwarded one. The second would end it without draining. */
 #include "examples/program.h"
 
@@ -43,15 +43,13 @@ void program_unblock_forked_signal(void)
 
 static void become_child(struct program *program, pid_t parent)
 {
-    const int numbers[] = { SIGINT, SIGTERM, SIGCHLD };
-    sigset_t set = signals_of(numbers, sizeof(numbers) / sizeof(numbers[0]));
+    const int numbers[] = { SIGCHLD };
+    sigset_t set = signals_of(numbers, 1);
 
     /* If the parent dies, the kernel sends this signal, so the child shuts down gracefully too (prctl(2)). */
     prctl(PR_SET_PDEATHSIG, program_forked_signal);
     if (getppid() != parent)
         exit(PROGRAM_FAILED);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_IGN);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
     program->forked = true;
 }

@@ -213,16 +213,11 @@ void program_prepare(struct program *program)
         program_fail(program, "cannot add an endpoint to the server", result);
 }
 
-static void on_drained(void *arg)
-{
-    jd_event_loop_quit(arg);
-}
-
 void program_stop(struct program *program)
 {
     if (program->server == NULL)
         return; /* a second signal has already ended the loop */
-    if (jd_tcp_server_stop(program->server, DRAIN_MS, on_drained, program->loop) < 0)
+    if (jd_tcp_server_stop(program->server, DRAIN_MS, NULL, NULL) < 0)
         jd_event_loop_quit(program->loop);
 }
 
@@ -240,15 +235,16 @@ static void on_signal(int signal_number, void *arg)
     program->stopping = true;
 }
 
+/* Only what jd_tcp_server_run does not do: finish before the server drains, and the signal of a child process. */
 static void watch_signals(struct program *program)
 {
     if (program->forked) {
         jd_event_loop_watch_signal(program->loop, program_forked_signal, on_signal, program);
         program_unblock_forked_signal();
-        return;
+    } else if (program->finish != NULL) {
+        jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program);
+        jd_event_loop_watch_signal(program->loop, SIGTERM, on_signal, program);
     }
-    jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program);
-    jd_event_loop_watch_signal(program->loop, SIGTERM, on_signal, program);
 }
 
 void program_print_ready(const struct program *program, const jd_endpoint *endpoint)
@@ -259,6 +255,15 @@ void program_print_ready(const struct program *program, const jd_endpoint *endpo
     printf("listening on %s engine=%s threads=%u\n", text, jd_engine_name(jd_event_loop_engine(program->loop)),
            program->server_options.io_threads);
     fflush(stdout);
+}
+
+static void print_all_ready(void *arg)
+{
+    const struct program *program = arg;
+    jd_endpoint endpoint;
+
+    for (size_t i = 0; jd_tcp_server_endpoint(program->server, i, &endpoint) == 0; i++)
+        program_print_ready(program, &endpoint);
 }
 
 static void print_statistics(const struct program *program)
@@ -275,18 +280,19 @@ static void print_statistics(const struct program *program)
 int program_serve(struct program *program)
 {
     char text[JD_ENDPOINT_TEXT_BYTES];
-    jd_endpoint failed = { 0 }, endpoint;
+    jd_endpoint failed = { 0 };
     int result;
 
-    watch_signals(program);
     result = jd_tcp_server_start(program->server, &failed);
     if (result < 0) {
         jd_endpoint_format(&failed, text, sizeof(text));
         program_fail(program, failed.length > 0 ? text : "cannot start the server", result);
     }
-    for (size_t i = 0; jd_tcp_server_endpoint(program->server, i, &endpoint) == 0; i++)
-        program_print_ready(program, &endpoint);
-    result = jd_event_loop_run(program->loop);
+    watch_signals(program);
+    /* In the loop, when the signals are watched: who reads the line may send one. */
+    result = jd_event_loop_queue_in_loop(program->loop, print_all_ready, program);
+    if (result == 0)
+        result = jd_tcp_server_run(program->server, DRAIN_MS);
     program->server = NULL;
     if (program->prints_statistics)
         print_statistics(program);

@@ -1,5 +1,4 @@
 #include <jinduo/jinduo.h>
-#include <stdio.h>
 
 static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
 {
@@ -18,12 +17,8 @@ int main(int argc, char **argv)
         error = jd_tcp_server_create(&server, loop, &options);
     if (error == 0) {
         jd_tcp_server_set_message_callback(server, on_message, NULL);
-        error = jd_tcp_server_start(server, NULL);
+        error = jd_tcp_server_run(server, 5000); /* until SIGINT or SIGTERM, then drains for at most 5 s */
     }
-    if (error == 0)
-        error = jd_event_loop_run(loop); /* until something calls jd_event_loop_quit */
-    if (error < 0)
-        fprintf(stderr, "%s: %s\n", options.listen, jd_strerror(error));
     jd_event_loop_destroy(loop); /* and its servers */
     return error < 0;
 }

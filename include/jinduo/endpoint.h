@@ -28,8 +28,10 @@ typedef struct jd_endpoint {
  *   unix:@name        abstract Unix-domain socket (Linux), a name of at most 107 bytes
  *
  * The port is a decimal number from 0 to 65535; when listening, 0 lets the system choose one. Host names are not looked
- * up. Returns 0, or JD_EINVAL: *endpoint is then unchanged, and *reason (reason may be NULL) is a static string such as
- * "port out of range (0 to 65535)". May be called from any thread. */
+ * up here: see jd_tcp_server_listen_text and jd_tcp_client_options.
+ *
+ * Returns 0, or JD_EINVAL: *endpoint is then unchanged, and *reason (reason may be NULL) is a static string such as "port out
+ * of range (0 to 65535)". May be called from any thread. */
 JD_API int jd_endpoint_parse(jd_endpoint *endpoint, const char *text, const char **reason);
 
 /* Writes the endpoint's text, in the form that jd_endpoint_parse accepts, to text: at most size bytes, always ended by a

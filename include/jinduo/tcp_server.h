@@ -21,7 +21,7 @@ typedef enum jd_load_balance {
 /* All members zero: the defaults. Strings are copied. */
 typedef struct jd_tcp_server_options {
     const char *name;   /* in log messages and io threads' names; NULL: "server" */
-    const char *listen; /* an endpoint's text (jd_endpoint_parse); NULL: none, use jd_tcp_server_listen */
+    const char *listen; /* as for jd_tcp_server_listen_text, which is called with it; NULL: none */
 
     /* 0: connections live on the server's loop. 1 to 128: the server creates so many io loops, each with a thread and the
      * engine and options of its own loop; its own loop only accepts and hands the connections over to them. */
@@ -116,6 +116,9 @@ typedef struct jd_tcp_server_options {
 /* Reports that an io thread has started. Invoked in that thread, before its loop runs. */
 typedef void (*jd_thread_init_callback)(jd_event_loop *loop, void *arg);
 
+/* Reports that an io thread is about to end. Invoked in that thread, when its loop runs no more. */
+typedef void (*jd_thread_exit_callback)(jd_event_loop *loop, void *arg);
+
 /* Creates a server on loop; it does not listen yet. options are copied; NULL: all defaults. Returns 0; JD_EINVAL (an option
  * out of range or in conflict with another, or listen is not an endpoint: the log says what is allowed);
  * JD_ENOMEM; JD_EPERM (wrong thread); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's thread. */
@@ -129,7 +132,7 @@ JD_API void jd_tcp_server_destroy(jd_tcp_server *server, jd_done_callback done, 
 
 /* Set the callbacks, each with its own argument; NULL: none. Without a message callback (and codec) received bytes are
  * discarded. With io_threads callbacks are invoked in several threads at once, those of one connection always in the same
- * thread. Must be called in the loop's thread, before jd_tcp_server_start. */
+ * thread. Must be called in the loop's thread, while the server is not started. */
 JD_API void jd_tcp_server_set_connection_callback(jd_tcp_server *server, jd_connection_callback callback, void *arg);
 JD_API void jd_tcp_server_set_message_callback(jd_tcp_server *server, jd_message_callback callback, void *arg);
 JD_API void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_write_complete_callback callback,
@@ -145,12 +148,21 @@ JD_API void jd_tcp_server_set_peer_gone_callback(jd_tcp_server *server, jd_peer_
  *   wait for the server's own loop, which is inside jd_tcp_server_start.
  * - Without io threads it is invoked once for the server's loop, inside jd_tcp_server_start, if that succeeds.
  *
- * Must be called in the loop's thread, before jd_tcp_server_start. */
+ * Must be called in the loop's thread, while the server is not started. */
 JD_API void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_init_callback callback, void *arg);
+
+/* Sets the callback that ends what the thread-init callback has begun, when the server stops. The server's connections are
+ * down, and the loop still takes calls: timers are cancelled, channels and clients destroyed here. Invoked as often as the
+ * thread-init callback (also without one):
+ * - with io threads once in each, before the server has stopped;
+ * - without io threads once for the server's loop, inside it, just before done of jd_tcp_server_stop.
+ *
+ * It must not wait for the server's own loop. Must be called in the loop's thread, while the server is not started. */
+JD_API void jd_tcp_server_set_thread_exit_callback(jd_tcp_server *server, jd_thread_exit_callback callback, void *arg);
 
 /* Sets a codec: input is cut into frames, and the frame callback replaces the message callback. The frame-error callback
  * reports invalid frames; those close the connection in any case. The codec must outlive the server's connections; servers
- * and threads may share it. Must be called in the loop's thread, before jd_tcp_server_start. */
+ * and threads may share it. Must be called in the loop's thread, while the server is not started. */
 JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback,
                                     void *arg);
 JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_frame_error_callback callback, void *arg);
@@ -162,16 +174,36 @@ JD_API void jd_tcp_server_set_frame_error_callback(jd_tcp_server *server, jd_fra
  * A Unix-domain path whose server is gone is taken over; when this server stops it removes the path if the path is still
  * its own. A lock on the path's directory (flock(2)) admits one server at a time: start may wait half a second for it.
  *
- * Returns 0; JD_EINVAL (no endpoint, or the server was stopped: it cannot be started again); JD_EPERM (wrong thread);
+ * Returns 0; JD_EINVAL (no endpoint, or the server is stopping); JD_EPERM (wrong thread);
  * JD_ENOMEM; if the server is started also the errors of socket(2), bind(2) and listen(2), such as JD_EADDRINUSE and
  * JD_EACCES. Must be called in the loop's thread. */
 JD_API int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *endpoint, jd_endpoint *bound);
 
-/* Listens on all endpoints, starts the io threads, then accepts: all of it or nothing. Returns 0; JD_EPERM (wrong thread);
- * JD_EALREADY (it was started or stopped before, or is being destroyed); JD_EINVAL (no endpoint); the errors of
- * jd_tcp_server_listen and jd_event_loop_create; JD_EAGAIN (a thread could not be created). After an error about an
- * endpoint, *failed (failed may be NULL) is that endpoint. After an error it may be called again. Must be called in the
- * loop's thread. */
+/* As jd_tcp_server_listen, by text: an endpoint (jd_endpoint_parse), or a host name with a port, such as "localhost:80". A
+ * name consists of letters, digits, "-", "." and "_".
+ *
+ * Each start looks the name up (getaddrinfo(3)), which BLOCKS, for seconds if the name service is slow: so does this call if
+ * the server is started. It listens on all addresses of the name, at most 16, but leaves out those that are not addresses of
+ * this host, unless there is no other. All have the same port: port 0 lets the system choose one that is free at each. The
+ * addresses count as endpoints of their own (jd_tcp_server_endpoint) from the start on; before it the name counts as none.
+ *
+ * Returns 0; JD_EINVAL (text is neither, or the server is stopping: the log says why); JD_EPERM (wrong thread); JD_ENOMEM; if
+ * the server is started also the errors of jd_tcp_server_listen and of the look-up: JD_ENOENT (no address is known), JD_EAGAIN
+ * (no answer now), JD_EPROTO (the name service failed). The log names the host, the address and the reason. Must be called in
+ * the loop's thread. */
+JD_API int jd_tcp_server_listen_text(jd_tcp_server *server, const char *text);
+
+/* Listens on all endpoints, starts the io threads, then accepts: all of it or nothing. Host names are looked up first: see
+ * jd_tcp_server_listen_text.
+ *
+ * A server that has stopped (done of jd_tcp_server_stop is invoked) may be started again, also in that callback. It has the
+ * same endpoints, and where the system chose the port, the same port, unless another socket has it by then (JD_EADDRINUSE).
+ * Options and callbacks stay, and so does paused accepting; the io threads are new; the statistics go on.
+ *
+ * Returns 0; JD_EPERM (wrong thread); JD_EALREADY (it is started, stopping or being destroyed); JD_EINVAL (no endpoint);
+ * the errors of jd_tcp_server_listen, jd_tcp_server_listen_text and jd_event_loop_create; JD_EAGAIN (a thread could not be
+ * created). After an error about an endpoint, *failed (failed may be NULL) is that endpoint; it is unchanged after others.
+ * After an error it may be called again. Must be called in the loop's thread. */
 JD_API int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed);
 
 /* Stop accepting (pause) and start again (resume). While paused the kernel queues connections, up to backlog; their peers
@@ -200,6 +232,26 @@ JD_API int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_
  * invoked); JD_ENOMEM, JD_ECANCELED (the loop is being destroyed): nothing changes. Allowed in every callback. May be called
  * from any thread while the server exists. */
 JD_API int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg);
+
+/* A server's whole service in one call. It
+ * - starts the server, unless it is started; a failed start is logged with its endpoint and the reason;
+ * - runs the server's loop, with everything else that is on it;
+ * - at SIGINT or SIGTERM stops the server, as jd_tcp_server_stop with drain_ms (milliseconds; 0: at once); a signal during
+ *   a drain ends the drain at once;
+ * - returns when the server has stopped.
+ *
+ * It also returns when something else has stopped or destroyed the server (jd_tcp_server_stop and jd_tcp_server_destroy in a
+ * callback or another thread), and, with the server as it is, after jd_event_loop_quit. The process's handlers of both
+ * signals are replaced meanwhile (jd_event_loop_watch_signal); a signal that the loop watches already keeps its callback.
+ *
+ * Returns 0; JD_EPERM (wrong thread); JD_EBUSY (inside one of the loop's callbacks, or another loop watches one of the
+ * signals); JD_EFORKED (in a child process of the loop's); the errors of jd_tcp_server_start; or an error of
+ * jd_event_loop_run. After an error the server is as it was, or, if the loop failed, started. Must be called in the loop's
+ * thread, outside its callbacks. */
+JD_API int jd_tcp_server_run(jd_tcp_server *server, uint64_t drain_ms);
+
+/* Returns the loop that the server was created on. May be called from any thread while the server exists. */
+JD_API jd_event_loop *jd_tcp_server_loop(const jd_tcp_server *server);
 
 /* Returns the number of connections whose callback reported up and not yet down. May be called from any thread while the
  * server exists. */

@@ -26,7 +26,7 @@ static int client_read_target(jd_tcp_client *client, const char *name, const cha
     if (connect == NULL)
         return log_invalid("%s: the option connect is missing", name);
     if (jd_endpoint_parse(&client->numeric, connect, NULL) < 0) {
-        if (host_port_parse(&client->name, connect) == 0)
+        if (host_port_parse(&client->name, connect) == 0 && strcmp(client->name.port, "0") != 0)
             return 0;
         return log_invalid(
             "%s: connect '%s': must be NAME:PORT or an endpoint, such as 127.0.0.1:80, [::1]:80 or unix:/path", name,

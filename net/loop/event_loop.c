@@ -58,7 +58,7 @@ static void register_fork_handler(void)
     thread_at_fork(NULL, NULL, count_fork_in_child);
 }
 
-static bool loop_is_the_parents(const jd_event_loop *loop)
+bool event_loop_is_the_parents(const jd_event_loop *loop)
 {
     return loop->forks != atomic_load_explicit(&forks_so_far, memory_order_relaxed);
 }
@@ -201,7 +201,7 @@ bool event_loop_begin_work_locked(jd_event_loop *loop, bool *locked)
 static int run_turns(jd_event_loop *loop, int64_t timeout_ns, bool until_quit)
 {
     jd_event_loop *outer = current_loop;
-    int result = loop_is_the_parents(loop) ? JD_EFORKED : loop_enter(loop);
+    int result = event_loop_is_the_parents(loop) ? JD_EFORKED : loop_enter(loop);
 
     if (result < 0)
         return result;
@@ -350,7 +350,7 @@ int jd_event_loop_destroy(jd_event_loop *loop)
 
     if (loop == NULL)
         return 0;
-    if (loop_is_the_parents(loop))
+    if (event_loop_is_the_parents(loop))
         return JD_EFORKED;
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;

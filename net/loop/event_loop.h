@@ -138,6 +138,9 @@ struct jd_event_loop {
  * thread. */
 int event_loop_create_on(jd_event_loop **loop, const jd_event_loop_options *options, const struct engine_ops *ops);
 
+/* Whether the process is a child, by fork(2), of the one that created the loop. From any thread. */
+bool event_loop_is_the_parents(const jd_event_loop *loop);
+
 /* Whether the calling thread is the loop's thread. From any thread, as long as the loop's memory exists. */
 static inline bool event_loop_is_in_loop_thread(const jd_event_loop *loop)
 {

@@ -51,6 +51,8 @@ static void *run_thread(void *arg)
     if (thread->result < 0)
         return NULL;
     run_until_stopped(loop, group);
+    if (group->setup.on_exit != NULL)
+        group->setup.on_exit(loop, group->setup.on_exit_arg);
     jd_event_loop_destroy(loop);
     return NULL;
 }

@@ -14,6 +14,8 @@ struct loop_threads_setup {
     const struct engine_ops *ops;
     jd_thread_init_callback on_init; /* invoked in each thread before its loop runs; may be NULL */
     void *on_init_arg;
+    jd_thread_exit_callback on_exit; /* invoked in each thread after its loop has run; may be NULL */
+    void *on_exit_arg;
 };
 
 struct loop_thread {

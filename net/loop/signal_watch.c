@@ -1,6 +1,7 @@
 /* Signals as callbacks on a loop. The signal handler sets the signal's bit in the loop that watches it, and wakes the
  * loop; both are safe in a signal handler (signal-safety(7)). */
 #include "net/loop/signal_watch.h"
+#include "base/log.h"
 #include "base/platform/signal_catch.h"
 #include "base/platform/thread.h"
 #include "net/loop/event_loop.h"
@@ -44,7 +45,7 @@ static int begin_watch(jd_event_loop *loop, int number)
     result = signal_catch(number, on_signal, &watched[number].before);
     if (result < 0)
         atomic_store(&watched[number].loop, NULL);
-    return result;
+    return result == JD_EINVAL ? log_invalid("watch_signal: signal_number %d cannot be caught", number) : result;
 }
 
 static void end_watch(int number)
@@ -62,7 +63,7 @@ int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callba
     int result = 0;
 
     if (number <= 0 || number >= SIGNALS)
-        return JD_EINVAL;
+        return log_invalid("watch_signal: signal_number %d: must be from 1 to %d", number, SIGNALS - 1);
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)
@@ -96,6 +97,11 @@ unsigned loop_signals_run(jd_event_loop *loop)
             watched[number].callback(number, watched[number].arg);
     }
     return count;
+}
+
+jd_signal_callback loop_signal_callback(const jd_event_loop *loop, int number)
+{
+    return atomic_load(&watched[number].loop) == loop ? watched[number].callback : NULL;
 }
 
 void loop_signals_unwatch_all(jd_event_loop *loop)

@@ -1,11 +1,14 @@
 /* The internals of a server, shared by the files of net/server/.
  *
  * - tcp_server.c: life, from create to destroy
- * - server_listeners.c: endpoints, listening sockets, pausing and resuming accept
+ * - server_start.c: start
+ * - server_endpoints.c: addresses and host names to listen on
+ * - server_listeners.c: listening sockets, pausing and resuming accept
  * - server_balance.c: which loop an accepted connection lives on
  * - server_admission.c: the limit on connections (max_connections)
  * - server_visit.c: jd_tcp_server_for_each
  * - server_statistics.c: counts and statistics over all loops
+ * - server_run.c: jd_tcp_server_run
  *
  * The server's base loop is the loop that it was created on. Its io loops, if io_threads > 0, have a thread each.
  *
@@ -23,18 +26,27 @@
 extern const struct loop_service server_service;
 
 enum server_state {
-    SERVER_CREATED,
+    SERVER_CREATED, /* not started, or stopped again */
     SERVER_STARTED,
     SERVER_STOPPING,
-    SERVER_FINISHING, /* no reference is left; the stop callback is running */
-    SERVER_STOPPED,
+    SERVER_STOPPED, /* and about to be freed */
 };
 
-/* An endpoint to listen on. */
+/* An entry of the list of endpoints: an address to listen on; or a host name, behind which the addresses follow that the
+ * last start has found for it. */
 struct server_endpoint {
     struct server_endpoint *next;
-    jd_endpoint asked;
-    jd_endpoint bound; /* length 0: not open */
+    jd_endpoint asked;      /* after a start with the port that was bound, for the next one; of a name: none */
+    jd_endpoint bound;      /* length 0: never open, or a name */
+    struct host_port *name; /* NULL: an address */
+    bool is_of_name;        /* an address of the name before it */
+};
+
+/* What a start has opened, or why it has failed. */
+struct start_attempt {
+    struct server_listener *opened;
+    jd_endpoint failed; /* length 0: no endpoint */
+    bool is_logged;     /* the failure is in the log already, with the host's name */
 };
 
 /* A listening socket on one of the server's loops. Each opening makes a new record, as the engine may own the previous
@@ -82,17 +94,26 @@ struct server_admission {
     struct handover *waiting, **waiting_link;
 };
 
+/* A jd_tcp_server_run in progress: of its caller. */
+struct server_run {
+    jd_tcp_server *server;
+    uint64_t drain_ms;
+    bool ended; /* the server has stopped, and may have been freed */
+};
+
 struct jd_tcp_server {
     jd_event_loop *loop;
     jd_tcp_server *next, *previous; /* in the loop's list of servers */
     struct connection_owner owner;  /* of the server's connections */
     struct connection_profile *profile;
     struct socket_options socket_options;
-    struct server_endpoint *endpoints, **endpoints_link;
+    struct server_endpoint *endpoints;
     unsigned io_threads;
     jd_load_balance load_balance;
     jd_thread_init_callback on_thread_init;
     void *on_thread_init_arg;
+    jd_thread_exit_callback on_thread_exit;
+    void *on_thread_exit_arg;
     struct server_loop base_loop;
     struct loop_threads *threads; /* NULL: no io threads, not yet, or ended; changed under threads_lock */
     struct server_loop *io_loops; /* one per io thread */
@@ -101,6 +122,8 @@ struct jd_tcp_server {
     struct server_admission admission;
     _Atomic bool accepting_paused; /* by the user */
     enum server_state state;
+    bool serves;             /* from a start to the end of the service: on_thread_exit is due */
+    struct server_run *run;  /* NULL: none */
     jd_timer_id drain_timer; /* 0: not started */
     jd_done_callback stopped, destroyed;
     void *stopped_arg, *destroyed_arg;
@@ -108,7 +131,7 @@ struct jd_tcp_server {
     bool destroy_begun;      /* and has reached the base loop's thread */
     struct task_node finish, destroy;
     _Atomic unsigned pending_commands;         /* tasks of other threads' calls, queued on the base loop */
-    jd_event_loop_statistics ended_statistics; /* totals of the io loops after their threads have ended */
+    jd_event_loop_statistics ended_statistics; /* totals of the io loops whose threads have ended */
     /* Connections that are up. Only the base loop's thread writes the first, with plain stores. */
     loop_counter connections_on_base_loop;
     _Atomic size_t connections_on_io_loops;
@@ -129,11 +152,42 @@ bool server_ref(jd_tcp_server *server);
 /* Gives a reference back; the last one queues the task that finishes the server. From any thread. */
 void server_unref(jd_tcp_server *server);
 
+/* Stops the server if it is started. If it drains already, the drain ends at once. */
+void server_stop_or_end_drain(jd_tcp_server *server, uint64_t drain_ms);
+
+void server_loop_init(struct server_loop *slot, jd_tcp_server *server);
+
 /* Whether the io loops have listening sockets of their own. From any thread. */
 static inline bool server_listens_on_io_loops(const jd_tcp_server *server)
 {
     return server->socket_options.reuse_port && server->io_threads > 0;
 }
+
+/* ---- server_start.c ---- */
+
+/* jd_tcp_server_start. attempt must be zero; after an error, failed and is_logged are set. */
+int server_start(jd_tcp_server *server, struct start_attempt *attempt);
+
+/* Ends the io threads, if there are any. */
+void server_free_threads(jd_tcp_server *server);
+
+/* ---- server_endpoints.c ---- */
+
+/* Opens all endpoints, after looking up host names, which blocks. After an error attempt->opened is what was opened
+ * before. */
+int server_open_endpoints(jd_tcp_server *server, struct start_attempt *attempt);
+
+/* All endpoints are open: a port that the system has chosen is kept for the next start. */
+void server_keep_bound(jd_tcp_server *server);
+
+/* Nothing is open: the start has failed. */
+void server_forget_bound(jd_tcp_server *server);
+
+void server_free_endpoints(jd_tcp_server *server);
+
+/* Parses the text of an endpoint, or of a host name with a port (endpoint->length is 0). Returns 0, or logs and returns
+ * JD_EINVAL. */
+int server_listen_parse(const char *server_name, const char *text, jd_endpoint *endpoint, struct host_port *name);
 
 /* ---- server_listeners.c ---- */
 
@@ -161,8 +215,6 @@ void server_loop_queue_update(struct server_loop *slot);
 
 /* The task of struct server_loop's update. */
 void server_loop_run_update(struct task_node *task);
-
-void server_free_endpoints(jd_tcp_server *server);
 
 /* ---- server_balance.c ---- */
 
@@ -202,6 +254,9 @@ bool server_admission_is_full(struct server_loop *slot);
 /* An admitted connection is gone: admits the first that waits, if any. From any thread. */
 void server_admission_release(jd_tcp_server *server);
 
+/* Connections may wait again. */
+void server_admission_open(jd_tcp_server *server);
+
 /* Closes the connections that wait; none is admitted to wait any more. */
 void server_admission_close(jd_tcp_server *server);
 
@@ -210,8 +265,13 @@ void server_admission_close(jd_tcp_server *server);
 /* struct connection_owner, up_changed. In the thread of the connection's loop. */
 void server_connection_up_changed(struct connection_owner *owner, jd_tcp_connection *connection, int change);
 
-/* Detaches the io threads, which are about to end: the caller owns them, and their loops' totals are kept in
+/* Detaches the io threads, which are about to end: the caller owns them, and their loops' totals are added to
  * ended_statistics. Returns NULL if there are none. */
 struct loop_threads *server_detach_threads(jd_tcp_server *server);
+
+/* ---- server_run.c ---- */
+
+/* The server has stopped: jd_tcp_server_run, if it is in progress, returns. */
+void server_end_run(jd_tcp_server *server);
 
 #endif

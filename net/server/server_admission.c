@@ -89,6 +89,15 @@ bool server_admission_is_full(struct server_loop *slot)
     return is_full;
 }
 
+void server_admission_open(jd_tcp_server *server)
+{
+    struct server_admission *admission = &server->admission;
+
+    thread_mutex_lock(&admission->lock);
+    admission->closed = false;
+    thread_mutex_unlock(&admission->lock);
+}
+
 void server_admission_close(jd_tcp_server *server)
 {
     struct server_admission *admission = &server->admission;

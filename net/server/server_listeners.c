@@ -1,4 +1,4 @@
-/* The endpoints of a server, its listening sockets, and whether they accept. */
+/* The listening sockets of a server, and whether they accept. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/server/server.h"
@@ -25,6 +25,7 @@ void listener_out_of_resources(struct listener *base, int error)
         return;
     listener->starving = true;
     counter_add(&base->loop->counters.accept_pauses, 1);
+    counters_add_error(&base->loop->counters, error);
     /* Near the limit of descriptors, accepting may pause and resume with each connection: log it at most every 10 s. */
     if (listener->starvation_logged_at != 0 && now - listener->starvation_logged_at < log_again_after_ns)
         return;
@@ -135,7 +136,7 @@ void server_abandon_listeners(struct server_listener *opened)
     }
 }
 
-/* ---- endpoints ---- */
+/* ---- an endpoint's listeners ---- */
 
 /* The number of io loops that listen on the endpoint; 0: the base loop does. With reuse_port, each io loop has a socket
  * and the kernel spreads the connections. For Unix-domain sockets there is no such thing (socket(7), SO_REUSEPORT:
@@ -162,75 +163,6 @@ int server_open_endpoint(jd_tcp_server *server, struct server_endpoint *endpoint
         endpoint->bound = listener->listener.bound;
         where = &endpoint->bound; /* the other sockets share the port that the system picked for the first */
     }
-    return 0;
-}
-
-void server_free_endpoints(jd_tcp_server *server)
-{
-    while (server->endpoints != NULL) {
-        struct server_endpoint *endpoint = server->endpoints;
-        server->endpoints = endpoint->next;
-        memory_release(endpoint, sizeof(*endpoint));
-    }
-}
-
-static int endpoint_listen_now(jd_tcp_server *server, struct server_endpoint *endpoint)
-{
-    struct server_listener *opened = NULL;
-    int result = server_open_endpoint(server, endpoint, &opened);
-
-    if (result < 0)
-        server_abandon_listeners(opened);
-    else
-        server_begin_listening(opened);
-    return result;
-}
-
-int jd_tcp_server_listen(jd_tcp_server *server, const jd_endpoint *asked, jd_endpoint *bound)
-{
-    struct server_endpoint *endpoint;
-    int result;
-
-    if (!event_loop_is_in_loop_thread(server->loop))
-        return JD_EPERM;
-    if (asked->length == 0)
-        return log_invalid("%s: listen: the endpoint is empty", server->profile->name);
-    if (server->state > SERVER_STARTED)
-        return log_invalid("%s: listen: the server is stopping or has been stopped", server->profile->name);
-    endpoint = memory_allocate_zeroed(sizeof(*endpoint));
-    if (endpoint == NULL)
-        return JD_ENOMEM;
-    endpoint->asked = *asked;
-    result = server->state == SERVER_STARTED ? endpoint_listen_now(server, endpoint) : 0;
-    if (result < 0) {
-        memory_release(endpoint, sizeof(*endpoint));
-        return result;
-    }
-    *server->endpoints_link = endpoint;
-    server->endpoints_link = &endpoint->next;
-    if (bound != NULL)
-        *bound = endpoint->bound;
-    return 0;
-}
-
-size_t jd_tcp_server_endpoint_count(const jd_tcp_server *server)
-{
-    size_t count = 0;
-
-    for (struct server_endpoint *endpoint = server->endpoints; endpoint != NULL; endpoint = endpoint->next)
-        count++;
-    return count;
-}
-
-int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_endpoint *out)
-{
-    struct server_endpoint *endpoint = server->endpoints;
-
-    while (endpoint != NULL && index-- > 0)
-        endpoint = endpoint->next;
-    if (endpoint == NULL)
-        return JD_ENOENT;
-    *out = endpoint->bound.length > 0 ? endpoint->bound : endpoint->asked;
     return 0;
 }
 

@@ -28,19 +28,13 @@ static void statistics_add(jd_event_loop_statistics *sum, const jd_event_loop_st
         to[i] += from[i];
 }
 
-/* Under threads_lock, which keeps the io loops in existence. */
-static void statistics_collect(const jd_tcp_server *server, jd_event_loop_statistics *statistics)
+/* Adds the counts of the io loops, if there are any. Under threads_lock, which keeps them in existence. */
+static void statistics_add_io_loops(const jd_tcp_server *server, jd_event_loop_statistics *statistics)
 {
     jd_event_loop_statistics one;
 
-    /* The base loop only accepts for this server. */
-    jd_event_loop_get_statistics(server->loop, &one);
-    *statistics = (jd_event_loop_statistics){
-        .accept_pauses = one.accept_pauses,
-        .connections_accepted = one.connections_accepted,
-        .connections_refused = one.connections_refused,
-        .connections_failed = one.connections_failed,
-    };
+    if (server->threads == NULL)
+        return;
     for (unsigned i = 0; i < server->io_threads; i++) {
         jd_event_loop_get_statistics(server->io_loops[i].loop, &one);
         statistics_add(statistics, &one);
@@ -49,16 +43,22 @@ static void statistics_collect(const jd_tcp_server *server, jd_event_loop_statis
 
 void jd_tcp_server_get_statistics(jd_tcp_server *server, jd_event_loop_statistics *statistics)
 {
+    jd_event_loop_statistics base;
+
+    jd_event_loop_get_statistics(server->loop, &base);
     if (server->io_threads == 0) {
-        jd_event_loop_get_statistics(server->loop, statistics);
+        *statistics = base;
         return;
     }
     thread_mutex_lock(&server->threads_lock);
-    if (server->threads != NULL)
-        statistics_collect(server, statistics);
-    else
-        *statistics = server->ended_statistics;
+    *statistics = server->ended_statistics;
+    statistics_add_io_loops(server, statistics);
     thread_mutex_unlock(&server->threads_lock);
+    /* The base loop only accepts for this server. */
+    statistics->accept_pauses += base.accept_pauses;
+    statistics->connections_accepted += base.connections_accepted;
+    statistics->connections_refused += base.connections_refused;
+    statistics->connections_failed += base.connections_failed;
 }
 
 /* Clears the values that describe the present: the loops they describe are about to end. */
@@ -80,7 +80,7 @@ struct loop_threads *server_detach_threads(jd_tcp_server *server)
     if (threads == NULL)
         return NULL;
     thread_mutex_lock(&server->threads_lock);
-    statistics_collect(server, &server->ended_statistics);
+    statistics_add_io_loops(server, &server->ended_statistics);
     statistics_clear_gauges(&server->ended_statistics);
     server->threads = NULL;
     thread_mutex_unlock(&server->threads_lock);

@@ -1,4 +1,4 @@
-/* A server's life: created, started, stopped, destroyed. */
+/* A server's life: created, stopped, destroyed. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/platform/thread.h"
@@ -44,9 +44,10 @@ static void server_free(jd_tcp_server *server)
 }
 
 static int server_options_check(const jd_tcp_server_options *options, const char *name,
-                                const struct connection_options *connection_options, jd_endpoint *endpoint)
+                                const struct connection_options *connection_options)
 {
-    const char *reason;
+    jd_endpoint endpoint;
+    struct host_port host;
 
     if (options->io_threads > IO_THREADS_MAX)
         return log_invalid("%s: io_threads %u is too many; it must be at most %d", name, options->io_threads,
@@ -54,8 +55,8 @@ static int server_options_check(const jd_tcp_server_options *options, const char
     if ((unsigned)options->load_balance > JD_LOAD_BALANCE_PEER_ADDRESS)
         return log_invalid("%s: load_balance %d is none of the values of jd_load_balance", name,
                            (int)options->load_balance);
-    if (options->listen != NULL && jd_endpoint_parse(endpoint, options->listen, &reason) < 0)
-        return log_invalid("%s: listen '%s': %s", name, options->listen, reason);
+    if (options->listen != NULL && server_listen_parse(name, options->listen, &endpoint, &host) < 0)
+        return JD_EINVAL;
     return connection_options_check(name, connection_options);
 }
 
@@ -63,7 +64,7 @@ static void server_run_finish(struct task_node *task);
 static void server_loop_run_drain(struct task_node *task);
 static void server_loop_run_close(struct task_node *task);
 
-static void server_loop_init(struct server_loop *slot, jd_tcp_server *server)
+void server_loop_init(struct server_loop *slot, jd_tcp_server *server)
 {
     slot->server = server;
     slot->update.run = server_loop_run_update;
@@ -75,7 +76,6 @@ static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp
                         const struct connection_options *connection_options)
 {
     server->loop = loop;
-    server->endpoints_link = &server->endpoints;
     server->io_threads = options->io_threads;
     server->load_balance = options->load_balance;
     server->finish.run = server_run_finish;
@@ -97,7 +97,6 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
     static const jd_tcp_server_options defaults;
     struct connection_options connection_options;
     jd_tcp_server *server;
-    jd_endpoint endpoint = { 0 };
     const char *name;
     int result;
 
@@ -109,7 +108,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         return JD_EPERM;
     if (loop->destroying)
         return JD_ECANCELED;
-    if (server_options_check(options, name, &connection_options, &endpoint) < 0)
+    if (server_options_check(options, name, &connection_options) < 0)
         return JD_EINVAL;
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
@@ -121,7 +120,7 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         return JD_ENOMEM;
     }
     server_init(server, loop, options, &connection_options);
-    result = endpoint.length > 0 ? jd_tcp_server_listen(server, &endpoint, NULL) : 0;
+    result = options->listen != NULL ? jd_tcp_server_listen_text(server, options->listen) : 0;
     if (result < 0) {
         server_free(server);
         return result;
@@ -147,107 +146,16 @@ void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_ini
     server->on_thread_init_arg = arg;
 }
 
-/* ---- start ---- */
-
-static void server_free_threads(jd_tcp_server *server)
+void jd_tcp_server_set_thread_exit_callback(jd_tcp_server *server, jd_thread_exit_callback callback, void *arg)
 {
-    struct loop_threads *threads = server_detach_threads(server);
-
-    if (threads != NULL)
-        loop_threads_stop(threads);
-    memory_release(server->io_loops, server->io_threads * sizeof(*server->io_loops));
-    server->io_loops = NULL;
+    assert(server->state == SERVER_CREATED && event_loop_is_in_loop_thread(server->loop));
+    server->on_thread_exit = callback;
+    server->on_thread_exit_arg = arg;
 }
 
-static int server_create_io_loops(jd_tcp_server *server)
+jd_event_loop *jd_tcp_server_loop(const jd_tcp_server *server)
 {
-    if (server->io_threads == 0)
-        return 0;
-    server->io_loops = memory_allocate_zeroed(server->io_threads * sizeof(*server->io_loops));
-    if (server->io_loops == NULL)
-        return JD_ENOMEM;
-    for (unsigned i = 0; i < server->io_threads; i++)
-        server_loop_init(&server->io_loops[i], server);
-    return 0;
-}
-
-static int server_start_threads(jd_tcp_server *server)
-{
-    const struct loop_threads_setup setup = {
-        .name = server->profile->name,
-        .options = &server->loop->options,
-        .ops = server->loop->ops,
-        .on_init = server->on_thread_init,
-        .on_init_arg = server->on_thread_init_arg,
-    };
-    struct loop_threads *threads;
-    int result;
-
-    if (server->io_threads == 0)
-        return 0;
-    result = loop_threads_start(&threads, server->io_threads, &setup);
-    if (result < 0)
-        return result;
-    for (unsigned i = 0; i < server->io_threads; i++)
-        server->io_loops[i].loop = threads->threads[i].loop;
-    thread_mutex_lock(&server->threads_lock);
-    server->threads = threads;
-    thread_mutex_unlock(&server->threads_lock);
-    return 0;
-}
-
-static int server_open_endpoints(jd_tcp_server *server, struct server_listener **opened, jd_endpoint *failed)
-{
-    for (struct server_endpoint *endpoint = server->endpoints; endpoint != NULL; endpoint = endpoint->next) {
-        int result = server_open_endpoint(server, endpoint, opened);
-        if (result < 0 && failed != NULL)
-            *failed = endpoint->asked;
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
-static void server_undo_start(jd_tcp_server *server, struct server_listener *opened)
-{
-    server_abandon_listeners(opened);
-    for (struct server_endpoint *endpoint = server->endpoints; endpoint != NULL; endpoint = endpoint->next)
-        endpoint->bound.length = 0;
-    server_free_threads(server);
-}
-
-/* Accepting begins when nothing can fail any more. A listener that has not accepted is closed at once on every engine,
- * so that after an error the same endpoints are free for another start. */
-int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed)
-{
-    struct server_listener *opened = NULL;
-    bool accepting = !atomic_load(&server->accepting_paused);
-    int result;
-
-    if (!event_loop_is_in_loop_thread(server->loop))
-        return JD_EPERM;
-    if (server->state != SERVER_CREATED || atomic_load(&server->destroying))
-        return JD_EALREADY;
-    if (server->endpoints == NULL)
-        return log_invalid("%s: start: there is no endpoint; set the option listen, or call jd_tcp_server_listen",
-                           server->profile->name);
-    result = server_create_io_loops(server);
-    if (result == 0)
-        result = server_open_endpoints(server, &opened, failed);
-    if (result == 0)
-        result = server_start_threads(server);
-    if (result < 0) {
-        server_undo_start(server, opened);
-        return result;
-    }
-    server->state = SERVER_STARTED;
-    server->base_loop.accepting = accepting;
-    for (unsigned i = 0; i < server->io_threads; i++)
-        server->io_loops[i].accepting = accepting;
-    if (server->io_threads == 0 && server->on_thread_init != NULL)
-        server->on_thread_init(server->loop, server->on_thread_init_arg);
-    server_begin_listening(opened);
-    return 0;
+    return server->loop;
 }
 
 /* ---- stop and destroy ---- */
@@ -329,6 +237,28 @@ static int server_stop_in_loop(jd_tcp_server *server, uint64_t drain_ms, jd_done
     return 0;
 }
 
+static void server_end_drain(jd_tcp_server *server)
+{
+    if (server->drain_timer == 0)
+        return;
+    jd_event_loop_cancel_timer(server->loop, server->drain_timer);
+    server_drain_expired(server);
+}
+
+/* Without memory for the timer, the server stops without a drain. */
+static int server_stop_surely(jd_tcp_server *server, uint64_t drain_ms, jd_done_callback done, void *arg)
+{
+    int result = server_stop_in_loop(server, drain_ms, done, arg);
+
+    return result == JD_ENOMEM ? server_stop_in_loop(server, 0, done, arg) : result;
+}
+
+void server_stop_or_end_drain(jd_tcp_server *server, uint64_t drain_ms)
+{
+    if (server_stop_surely(server, drain_ms, NULL, NULL) < 0)
+        server_end_drain(server);
+}
+
 /* A stop from another thread, perhaps from a callback in an io thread. */
 struct stop_task {
     struct task_node task;
@@ -345,10 +275,8 @@ static void stop_task_run(struct task_node *task)
 
     memory_release(task, sizeof(stop));
     atomic_fetch_sub(&stop.server->pending_commands, 1);
-    result = server_stop_in_loop(stop.server, stop.drain_ms, stop.done, stop.arg);
-    /* The call has returned 0 already. Without memory for the timer, the server stops without a drain. */
-    if (result == JD_ENOMEM)
-        result = server_stop_in_loop(stop.server, 0, stop.done, stop.arg);
+    /* The call has returned 0 already. */
+    result = server_stop_surely(stop.server, stop.drain_ms, stop.done, stop.arg);
     /* The server is stopping already or was never started: done comes at once. */
     if (result < 0 && stop.done != NULL)
         stop.done(stop.arg);
@@ -377,22 +305,41 @@ int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_callbac
     return JD_ECANCELED;
 }
 
-static void server_run_finish(struct task_node *task)
+/* Everything of the service has ended. A server that is not being destroyed is as it was before its start. */
+static void server_end_service(jd_tcp_server *server)
 {
-    jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
-    jd_done_callback stopped = server->stopped, destroyed;
-    void *destroyed_arg;
+    bool served = server->serves;
 
     if (server->drain_timer != 0)
         jd_event_loop_cancel_timer(server->loop, server->drain_timer);
     server->drain_timer = 0;
-    server->stopped = NULL;
+    server->serves = false;
     server_free_threads(server);
-    server->state = SERVER_FINISHING;
+    if (served && server->io_threads == 0 && server->on_thread_exit != NULL)
+        server->on_thread_exit(server->loop, server->on_thread_exit_arg);
+    if (server->destroy_begun) {
+        server->state = SERVER_STOPPED;
+    } else {
+        server->state = SERVER_CREATED;
+        atomic_store(&server->refs, 1);
+    }
+    server_end_run(server);
+}
+
+static void server_run_finish(struct task_node *task)
+{
+    jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
+    jd_done_callback stopped = server->stopped, destroyed;
+    bool is_last;
+    void *destroyed_arg;
+
+    if (server->state == SERVER_STOPPING)
+        server_end_service(server);
+    is_last = server->state == SERVER_STOPPED;
+    server->stopped = NULL;
     if (stopped != NULL)
-        stopped(server->stopped_arg);
-    server->state = SERVER_STOPPED;
-    if (!server->destroy_begun)
+        stopped(server->stopped_arg); /* may start the server again, or destroy it */
+    if (!is_last)
         return;
     /* Commands that io threads queued before they ended are behind this task: run them before the server is freed. */
     if (atomic_load(&server->pending_commands) > 0) {
@@ -415,11 +362,8 @@ static void server_destroy_in_loop(jd_tcp_server *server)
     } else if (server->state == SERVER_CREATED) {
         server->state = SERVER_STOPPING;
         server_unref(server);
-    } else if (server->state == SERVER_STOPPED) {
-        event_loop_push(server->loop, &server->finish);
-    } else if (server->drain_timer != 0) {
-        jd_event_loop_cancel_timer(server->loop, server->drain_timer);
-        server_drain_expired(server);
+    } else {
+        server_end_drain(server);
     }
 }
 

@@ -259,6 +259,14 @@ static void on_thread_init(jd_event_loop *loop, void *arg)
         service->on_thread_init(loop, service->arg);
 }
 
+static void on_thread_exit(jd_event_loop *loop, void *arg)
+{
+    const struct service *service = arg;
+
+    if (service->on_thread_exit != NULL && !test_is_over)
+        service->on_thread_exit(loop, service->arg);
+}
+
 static void set_callbacks(jd_tcp_server *server, struct service *service)
 {
     jd_tcp_server_set_connection_callback(server, on_connection, service);
@@ -269,6 +277,7 @@ static void set_callbacks(jd_tcp_server *server, struct service *service)
     jd_tcp_server_set_low_watermark_callback(server, service->on_low_watermark, service->arg);
     jd_tcp_server_set_heartbeat_callback(server, service->on_heartbeat, service->arg);
     jd_tcp_server_set_thread_init_callback(server, on_thread_init, service);
+    jd_tcp_server_set_thread_exit_callback(server, on_thread_exit, service);
     /* Only if the test wants it: it would be invoked after each send. */
     if (service->on_write_complete != NULL)
         jd_tcp_server_set_write_complete_callback(server, on_write_complete, service);

@@ -118,6 +118,7 @@ struct service {
     jd_watermark_callback on_high_watermark, on_low_watermark; /* these and the next are not recorded */
     jd_heartbeat_callback on_heartbeat;
     jd_thread_init_callback on_thread_init;
+    jd_thread_exit_callback on_thread_exit;
     const jd_codec *codec;
     jd_frame_callback on_frame;
     jd_frame_error_callback on_frame_error;

@@ -65,7 +65,7 @@ START_TEST(destroying_a_server_closes_its_connections_then_says_that_it_is_done)
 }
 END_TEST
 
-START_TEST(a_stopped_server_refuses_connections_and_does_not_start_again)
+START_TEST(a_stopped_server_refuses_connections_and_a_stopping_one_does_not_start)
 {
     jd_tcp_server *server = serve(&(struct service){ .options.listen = own_tcp_endpoint(0), .on_message = echo });
     ck_assert(!is_refused(server_endpoint()));
@@ -74,9 +74,11 @@ START_TEST(a_stopped_server_refuses_connections_and_does_not_start_again)
 
     ck_assert(is_refused(server_endpoint()));
     ck_assert_uint_eq(done_count, 0);
+    ck_assert_int_eq(jd_tcp_server_start(server, NULL), JD_EALREADY);
+    ck_assert_int_eq(jd_tcp_server_listen(server, server_endpoint(), NULL), JD_EINVAL);
+    ck_assert_msg(was_logged("test: listen: the server is stopping"), "%s", logged());
     PUMP_UNTIL(done_count == 1);
     ck_assert_int_eq(jd_tcp_server_stop(server, 0, note_done, NULL), JD_EALREADY);
-    ck_assert_int_eq(jd_tcp_server_start(server, NULL), JD_EALREADY);
     ck_assert_uint_eq(jd_tcp_server_connection_count(server), 0);
 }
 END_TEST
@@ -423,7 +425,7 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "stopping");
 
     tcase_add_loop_test(tests, destroying_a_server_closes_its_connections_then_says_that_it_is_done, 0, 3);
-    tcase_add_test(tests, a_stopped_server_refuses_connections_and_does_not_start_again);
+    tcase_add_test(tests, a_stopped_server_refuses_connections_and_a_stopping_one_does_not_start);
     tcase_add_test(tests, a_server_never_started_can_be_destroyed);
     tcase_add_loop_test(tests, connections_waiting_to_be_accepted_end_with_the_server, 0, 4);
     tcase_add_test(tests, the_stop_callback_may_destroy_the_server);

@@ -5,6 +5,7 @@
 #include <jinduo/error.h>
 #include <jinduo/jinduo.h>
 #include <jinduo/proactor.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +42,9 @@ static const struct {
     jd_tcp_server_options options;
     const char *message;
 } refused_servers[] = {
-    { { .listen = "localhost:8000" },
-      "test: listen 'localhost:8000': not an IPv4 address (host names are not looked up)" },
+    { { .listen = "local host:8000" }, "test: listen 'local host:8000': neither an IPv4 address nor a host name" },
+    { { .listen = "1.2.3.256:80" }, "test: listen '1.2.3.256:80': neither an IPv4 address nor a host name" },
+    { { .listen = "localhost:99999" }, "test: listen 'localhost:99999': port out of range (0 to 65535)" },
     { { .listen = "8000" }, "test: listen '8000': port is missing" },
     { { .listen = ":8000" }, "test: listen ':8000': address is missing (\"*\" stands for all)" },
     { { .listen = "127.0.0.1:99999" }, "test: listen '127.0.0.1:99999': port out of range (0 to 65535)" },
@@ -95,6 +97,9 @@ START_TEST(a_start_without_an_endpoint_and_an_empty_endpoint)
     expect_explained(jd_tcp_server_start(server, NULL),
                      "none: start: there is no endpoint; set the option listen, or call jd_tcp_server_listen");
     expect_explained(jd_tcp_server_listen(server, &empty, NULL), "none: listen: the endpoint is empty");
+    expect_explained(jd_tcp_server_listen_text(server, ""), "none: listen '': endpoint is empty");
+    expect_explained(jd_tcp_server_listen_text(server, NULL), "none: listen '': endpoint is empty");
+    expect_explained(jd_tcp_server_listen_text(server, "[::1:80"), "none: listen '[::1:80': the bracket is not closed");
 
     jd_tcp_server_destroy(server, NULL, NULL);
 }
@@ -218,6 +223,43 @@ START_TEST(an_argument_of_a_channel)
                      "channel: there is no callback");
     expect_explained(jd_channel_create(&channel, test_loop, 0, 1u << 10, on_channel, NULL),
                      "channel: events 0x400 has bits other than JD_READABLE, JD_WRITABLE and JD_EDGE");
+    ck_assert_int_eq(jd_channel_create(&channel, test_loop, 0, 0, on_channel, NULL), 0);
+    expect_explained(jd_channel_set_events(channel, 1u << 10),
+                     "channel: events 0x400 has bits other than JD_READABLE, JD_WRITABLE and JD_EDGE");
+    jd_channel_destroy(channel);
+}
+END_TEST
+
+static void never_signal(int number, void *arg)
+{
+}
+
+START_TEST(a_signal_that_is_none)
+{
+    static const int numbers[] = { -1, 0, 64 };
+    static const char *const messages_of[] = {
+        "watch_signal: signal_number -1: must be from 1 to 63",
+        "watch_signal: signal_number 0: must be from 1 to 63",
+        "watch_signal: signal_number 64: must be from 1 to 63",
+    };
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        expect_explained(jd_event_loop_watch_signal(test_loop, numbers[i], never_signal, NULL), messages_of[i]);
+    expect_explained(jd_event_loop_watch_signal(test_loop, SIGKILL, never_signal, NULL),
+                     "watch_signal: signal_number 9 cannot be caught");
+}
+END_TEST
+
+static void never_run(void *arg)
+{
+}
+
+START_TEST(an_interval_of_a_timer)
+{
+    expect_explained(jd_event_loop_run_every(test_loop, 0, never_run, NULL, NULL),
+                     "run_every: interval_ms 0: must be from 1 to 70368744177664");
+    expect_explained(jd_event_loop_run_every(test_loop, UINT64_MAX, never_run, NULL, NULL),
+                     "run_every: interval_ms 18446744073709551615: must be from 1 to 70368744177664");
 }
 END_TEST
 
@@ -272,6 +314,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, an_option_of_a_length_codec);
     tcase_add_test(tests, an_option_of_a_delimiter_codec);
     tcase_add_test(tests, an_argument_of_a_channel);
+    tcase_add_test(tests, a_signal_that_is_none);
+    tcase_add_test(tests, an_interval_of_a_timer);
     tcase_add_test(tests, an_option_of_a_thread_pool);
     tcase_add_test(tests, an_option_of_a_loop);
     tcase_add_test(tests, a_connect_to_nowhere);
