@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *const suite_name = "refusals";
 
@@ -223,10 +224,14 @@ START_TEST(an_argument_of_a_channel)
                      "channel: there is no callback");
     expect_explained(jd_channel_create(&channel, test_loop, 0, 1u << 10, on_channel, NULL),
                      "channel: events 0x400 has bits other than JD_READABLE, JD_WRITABLE and JD_EDGE");
-    ck_assert_int_eq(jd_channel_create(&channel, test_loop, 0, 0, on_channel, NULL), 0);
+    int pipes[2];
+    ck_assert_int_eq(pipe(pipes), 0);
+    ck_assert_int_eq(jd_channel_create(&channel, test_loop, pipes[0], 0, on_channel, NULL), 0);
     expect_explained(jd_channel_set_events(channel, 1u << 10),
                      "channel: events 0x400 has bits other than JD_READABLE, JD_WRITABLE and JD_EDGE");
     jd_channel_destroy(channel);
+    close(pipes[0]);
+    close(pipes[1]);
 }
 END_TEST
 
