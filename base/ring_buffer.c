@@ -112,7 +112,15 @@ void ring_buffer_clear(jd_buffer *buffer)
 {
     if (buffer->borrowed == NULL)
         memory_release(buffer->data, ring_capacity(buffer));
-    ring_buffer_init(buffer);
+    /* All members but the counts of the buffer's owner. */
+    buffer->data = NULL;
+    buffer->mask = SIZE_MAX;
+    buffer->head = 0;
+    buffer->tail = 0;
+    buffer->reserved = 0;
+    buffer->searched = 0;
+    buffer->searched_by = NULL;
+    buffer->borrowed = NULL;
 }
 
 void ring_buffer_view(jd_buffer *buffer, struct block *block)

@@ -22,6 +22,8 @@ struct jd_buffer {
         size_t needed; /* a connection's: bytes after head that its codec needs for the first frame; 0: not known */
     };
     struct block *borrowed; /* the block of a view; NULL: a ring */
+    size_t counted;         /* these two are of net/connection/connection_totals.c; 0 in other buffers */
+    uint32_t counted_at;
 };
 
 /* Makes an empty buffer in the caller's memory. */

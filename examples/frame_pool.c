@@ -1,8 +1,7 @@
 /* Shows how to handle frames in a thread pool: responses in order (a strand for each connection), back-pressure
- * (reading pauses at FRAME_POOL_FRAMES frames), and a shutdown that waits for the frames in the pool. */
+ * (reading pauses at FRAME_POOL_FRAMES frames), and connections whose end waits for the frames in the pool. */
 #include "examples/frame_pool.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,12 +9,9 @@
 enum { STEPS = 1000 }; /* additions between two readings of the clock: about a microsecond */
 
 struct frame_pool {
-    struct program *program;
     const jd_codec *codec;
     jd_thread_pool *threads;
     uint32_t work_us;
-    atomic_bool finishing; /* shutdown has started: no more frames are read */
-    atomic_size_t pending; /* what the shutdown waits for: frames in the pool, and finish itself */
 };
 
 /* The context of a connection. The strand keeps its responses in order. */
@@ -46,17 +42,6 @@ void frame_work(uint32_t work_us)
     } while ((now.tv_sec - start.tv_sec) * 1000000 + (now.tv_nsec - start.tv_nsec) / 1000 < (long)work_us);
 }
 
-static void stop_program(void *arg)
-{
-    program_stop(arg);
-}
-
-static void pending_done(struct frame_pool *pool)
-{
-    if (atomic_fetch_sub(&pool->pending, 1) == 1 && atomic_load(&pool->finishing))
-        jd_event_loop_queue_in_loop(pool->program->loop, stop_program, pool->program);
-}
-
 /* Runs in a thread of the pool: uses only the request. */
 static void handle_frame(void *arg)
 {
@@ -71,7 +56,8 @@ static void send_response(jd_tcp_connection *connection, const struct request *r
 
     if (jd_codec_send(request->pool->codec, connection, request->data, request->length) == JD_ENOBUFS)
         jd_tcp_connection_close(connection);
-    if (work->frames-- == FRAME_POOL_FRAMES && !atomic_load(&request->pool->finishing))
+    jd_tcp_connection_answered(connection);
+    if (work->frames-- == FRAME_POOL_FRAMES)
         jd_tcp_connection_resume_reading(connection);
 }
 
@@ -83,7 +69,6 @@ static void on_handled(int error, void *arg)
 
     if (connection != NULL)
         send_response(connection, request);
-    pending_done(request->pool);
     free(request);
 }
 
@@ -101,13 +86,15 @@ static void on_frame(jd_tcp_connection *connection, const void *data, size_t len
     request->connection = jd_tcp_connection_id(connection);
     request->length = length;
     memcpy(request->data, data, length);
-    atomic_fetch_add(&pool->pending, 1);
     if (jd_strand_submit(work->strand, handle_frame, request, jd_tcp_connection_loop(connection), on_handled, request) <
         0) {
         jd_tcp_connection_close(connection);
-        pending_done(pool);
         free(request);
-    } else if (++work->frames == FRAME_POOL_FRAMES)
+        return;
+    }
+    /* A peer that sends its FIN now still gets the response, and so does one whose server stops. */
+    jd_tcp_connection_expect(connection);
+    if (++work->frames == FRAME_POOL_FRAMES)
         jd_tcp_connection_pause_reading(connection);
 }
 
@@ -133,30 +120,6 @@ static void on_connection(jd_tcp_connection *connection, void *arg)
         return;
     }
     jd_tcp_connection_set_context(connection, work, destroy_connection_work);
-    if (atomic_load(&pool->finishing))
-        jd_tcp_connection_pause_reading(connection);
-}
-
-static void pause_reading(jd_tcp_connection *connection, void *arg)
-{
-    jd_tcp_connection_pause_reading(connection);
-}
-
-static void on_all_paused(void *arg)
-{
-    pending_done(arg);
-}
-
-/* jd_tcp_server_stop closes connections without queued output; it does not know of frames that are still in the pool.
- * So the program first pauses reading on all connections, and stops the server when the last response has been sent. */
-static void finish(struct program *program)
-{
-    struct frame_pool *pool = program->extension;
-
-    atomic_fetch_add(&pool->pending, 1);
-    atomic_store(&pool->finishing, true);
-    if (jd_tcp_server_for_each(program->server, pause_reading, NULL, on_all_paused, pool) < 0)
-        pending_done(pool);
 }
 
 static void release(struct program *program)
@@ -174,11 +137,9 @@ struct frame_pool *frame_pool_create(struct program *program, const jd_codec *co
 
     if (result < 0)
         program_fail(program, "cannot create the thread pool", result);
-    pool->program = program;
     pool->codec = codec;
     pool->work_us = work_us;
     program->extension = pool;
-    program->finish = finish;
     program->release = release;
     jd_tcp_server_set_connection_callback(program->server, on_connection, pool);
     jd_tcp_server_set_codec(program->server, codec, on_frame, pool);

@@ -228,8 +228,6 @@ static void on_signal(int signal_number, void *arg)
 
     if (program->stopping)
         jd_event_loop_quit(program->loop);
-    else if (program->finish != NULL)
-        program->finish(program);
     else
         program_stop(program);
     program->stopping = true;

@@ -25,10 +25,8 @@ struct program {
     jd_event_loop *loop;
     jd_tcp_server *server;
 
-    /* Called at the first signal, if not NULL: completes the program's pending work, then calls program_stop. */
-    void (*finish)(struct program *program);
     void (*release)(struct program *program); /* if not NULL, called before the loop is destroyed */
-    void *extension;                          /* finish's and release's own data */
+    void *extension;                          /* release's own data */
     bool stopping;
     bool prints_statistics; /* print the loop's counters at exit */
 };

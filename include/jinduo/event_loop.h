@@ -235,7 +235,7 @@ typedef struct jd_event_loop_statistics {
     uint64_t closed_by_read_timeout;
     uint64_t closed_by_write_timeout;
     uint64_t closed_by_frame_error;    /* an invalid frame */
-    uint64_t closed_by_drain_deadline; /* not drained within drain_ms of jd_tcp_server_stop */
+    uint64_t closed_by_drain_deadline; /* not ended within drain_ms of jd_tcp_server_stop, or max_age_drain_ms */
     uint64_t closed_by_input_limit;
     uint64_t closed_out_of_memory;
     uint64_t closed_otherwise; /* other errors of the network or the system: see jd_tcp_connection_error */

@@ -73,14 +73,19 @@ typedef enum jd_above_watermark {
 /* Reports that nothing was sent for heartbeat_ms: send a keep-alive message here. */
 typedef void (*jd_heartbeat_callback)(jd_tcp_connection *connection, void *arg);
 
+/* Reports that the connection has reached max_age_ms and should end: once. Let the peer finish what it has begun, and tell it,
+ * if the protocol can, to send nothing new (HTTP: "Connection: close"; HTTP/2: GOAWAY). Then shut the connection down. After
+ * max_age_drain_ms it is closed. */
+typedef void (*jd_asked_to_end_callback)(jd_tcp_connection *connection, void *arg);
+
 /* Identifies a connection within the process: loop (8 bits), slot (24), generation (32). Never 0. */
 typedef uint64_t jd_connection_id;
 
 /* Queues a copy of length bytes of data for sending, behind all earlier output: all of the bytes or none. They are sent at
  * the end of the turn or earlier (flush_bytes in jd_event_loop_options). A length of 0 queues nothing.
  *
- * Returns 0; JD_ENOTCONN after a shutdown or close, and once the connection is known to be broken; JD_ENOBUFS if more than output_limit bytes would be queued; JD_ENOMEM.
- * May be called from a thread with a reference. From another thread than the loop's, the bytes travel to the loop: a
+ * Returns 0; JD_ENOTCONN after a shutdown or close, and once the connection is known to be broken; JD_ENOBUFS if more than
+ * output_limit bytes would be queued on the connection, or total_output_limit on all of its server; JD_ENOMEM. May be called from a thread with a reference. From another thread than the loop's, the bytes travel to the loop: a
  * connection that closes before its loop takes them drops them; one without memory for them closes with JD_ENOMEM. */
 JD_API int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length);
 
@@ -133,8 +138,8 @@ JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const
  * delivered: the peer cannot get what was announced. Bytes that change before they are sent, or soon after, may be sent in either state. The loop's thread blocks
  * while the disk reads parts that are not in memory.
  *
- * Also returns JD_ENOBUFS if max_queued_files ranges are queued; JD_EINVAL (not a regular file that is open for reading, or a negative offset); JD_ERANGE (the file is
- * shorter); or an error of fstat(2), such as -EBADF. */
+ * Also returns JD_ENOBUFS if max_queued_files ranges are queued; JD_EINVAL (not a regular file that is open for reading, or a
+ * negative offset); JD_ERANGE (the file is shorter); or an error of fstat(2), such as -EBADF. */
 JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int64_t offset, uint64_t length,
                                        jd_release release, void *arg);
 
@@ -154,14 +159,28 @@ JD_API int jd_tcp_connection_shutdown(jd_tcp_connection *connection);
 JD_API int jd_tcp_connection_close(jd_tcp_connection *connection);
 
 /* Sends queued output, then FIN, drops input from now on, and closes when the peer has ended its side too, at the latest
- * linger_ms (0: 5000) after the FIN. Dropped input does not count for idle_timeout_ms. For an answer to a request that is not read to its end, a refused upload for example:
- * closing at once would reset the connection, and the peer would lose the answer (RFC 9112, 9.6). A later send returns
+ * linger_ms (0: 5000) after the FIN. Dropped input does not count for idle_timeout_ms. For an answer to a request that is not
+ * read to its end, a refused upload for example: closing at once would reset the connection, and the peer would lose the answer (RFC 9112, 9.6). A later send returns
  * JD_ENOTCONN. Returns 0; JD_ENOTCONN if it is broken or closing already; JD_EINVAL (linger_ms above 12 days); JD_ENOMEM.
  * May be called from a thread with a reference, also after jd_tcp_connection_shutdown. */
 JD_API int jd_tcp_connection_close_after_output(jd_tcp_connection *connection, uint32_t linger_ms);
 
 /* As jd_tcp_connection_close, but drops all queued output and ends TCP with RST (socket(7), SO_LINGER 0). */
 JD_API int jd_tcp_connection_reset(jd_tcp_connection *connection);
+
+/* Promise an answer (expect) and report that it has been sent or will not be (answered): for requests that other threads work
+ * on. Each call of answered must follow one of expect. While answers are owed
+ * - the peer's FIN does not end sending: the connection stays up, and closes when the last one has been sent;
+ * - jd_tcp_server_stop with drain_ms lets the connection live until then, at the latest to the end of drain_ms. Further input
+ *   is dropped.
+ *
+ * Without such a deadline idle_timeout_ms bounds the wait. A shutdown or close by the program does not wait.
+ *
+ * expect returns 0; JD_ENOTCONN after a shutdown or close, once the connection is broken, and when its end no longer waits;
+ * JD_ENOBUFS if 16383 answers are owed. answered returns 0; JD_EINVAL (no answer is owed); JD_ENOMEM, from another thread than
+ * the loop's: the answer is still owed. May be called from a thread with a reference. */
+JD_API int jd_tcp_connection_expect(jd_tcp_connection *connection);
+JD_API int jd_tcp_connection_answered(jd_tcp_connection *connection);
 
 /* Stop (pause) and continue (resume) the delivery of messages and frames. While paused, bytes stay in the kernel, and TCP
  * slows the peer down.
@@ -214,6 +233,8 @@ JD_API int jd_tcp_connection_set_low_watermark_callback(jd_tcp_connection *conne
                                                         void *arg);
 JD_API int jd_tcp_connection_set_heartbeat_callback(jd_tcp_connection *connection, jd_heartbeat_callback callback,
                                                     void *arg);
+JD_API int jd_tcp_connection_set_asked_to_end_callback(jd_tcp_connection *connection, jd_asked_to_end_callback callback,
+                                                       void *arg);
 JD_API int jd_tcp_connection_set_half_close_callback(jd_tcp_connection *connection, jd_half_close_callback callback,
                                                      void *arg);
 JD_API int jd_tcp_connection_set_peer_gone_callback(jd_tcp_connection *connection, jd_peer_gone_callback callback,

@@ -60,7 +60,7 @@ typedef struct jd_tcp_server_options {
     int receive_buffer_bytes; /* SO_RCVBUF (socket(7)); 0: the system's choice */
 
     /* Maximum of bytes queued for sending on one connection; a send that would exceed it queues nothing and returns
-     * JD_ENOBUFS. 0: 64 MiB. */
+     * JD_ENOBUFS. 0: 64 MiB; at most 64 GiB, more counts as so much. */
     size_t output_limit;
 
     /* Maximum of received bytes that message callbacks have left on one connection; at more it closes with JD_ENOBUFS.
@@ -81,8 +81,17 @@ typedef struct jd_tcp_server_options {
     /* Maximum of ranges of files queued on one connection (jd_tcp_connection_send_file); at more, send_file queues nothing and
      * returns JD_ENOBUFS. Half of them count as output above the high watermark, until a quarter is left, however few bytes are
      * queued. A range that has been sent no longer counts, although its file stays open until release, at the end of the turn.
-     * 0: 16; at most 32767. */
+     * 0: 16; at most 4094. */
     unsigned max_queued_files;
+
+    /* Limits for all connections of the server together, in bytes; 0: none; else at least 128 KiB for each loop. A loop counts
+     * up to 64 KiB by itself: each limit may be passed by 64 KiB for each loop.
+     * - total_output_limit: queued output, counted as for output_limit. A send that would exceed it queues nothing and returns
+     *   JD_ENOBUFS. From seven eighths of it on, a connection whose output is still queued at the end of a turn counts as above
+     *   its high watermark, until it has none or the total is below three quarters: its reading pauses (above_watermark).
+     * - total_input_limit: received bytes that callbacks have left, and incomplete frames. Above it, the connection with the
+     *   most of them on the loop that has received more closes with JD_ENOBUFS (closed_by_input_limit). */
+    size_t total_output_limit, total_input_limit;
 
     /* Whether reading pauses in between; default on a server: it pauses. With JD_ABOVE_WATERMARK_KEEP_READING only the
      * callbacks are invoked, and bytes that the message callback leaves are bounded by input_limit. */
@@ -107,6 +116,13 @@ typedef struct jd_tcp_server_options {
      * at most 2^30 - 1. Heartbeats that are sent count as output: idle_timeout_ms then does not expire, read_timeout_ms
      * does. What a peer is found to take when idle_timeout_ms seems due counts as sent. */
     uint32_t heartbeat_ms;
+
+    /* Behind a load balancer, connections must end now and then, so that new servers get some. max_age_ms milliseconds after
+     * it came up, a tenth more or less so that not all end together, a connection is asked to end: the asked-to-end callback
+     * is invoked, or without one the connection is shut down (jd_tcp_connection_shutdown) when it owes no answers
+     * (jd_tcp_connection_expect). If it has not closed max_age_drain_ms later, it is closed.
+     * max_age_ms: 0: never; at most 2^30 - 1. max_age_drain_ms: 0: 5000; at most 2^29. */
+    uint32_t max_age_ms, max_age_drain_ms;
 
     /* About how many bytes one connection may receive, and send, in a turn before other connections get their share. On
      * the Reactor four times as many when it continues to send a file. 0: 256 KiB. */
@@ -140,6 +156,8 @@ JD_API void jd_tcp_server_set_write_complete_callback(jd_tcp_server *server, jd_
 JD_API void jd_tcp_server_set_high_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg);
 JD_API void jd_tcp_server_set_low_watermark_callback(jd_tcp_server *server, jd_watermark_callback callback, void *arg);
 JD_API void jd_tcp_server_set_heartbeat_callback(jd_tcp_server *server, jd_heartbeat_callback callback, void *arg);
+JD_API void jd_tcp_server_set_asked_to_end_callback(jd_tcp_server *server, jd_asked_to_end_callback callback,
+                                                    void *arg);
 JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg);
 JD_API void jd_tcp_server_set_peer_gone_callback(jd_tcp_server *server, jd_peer_gone_callback callback, void *arg);
 
@@ -223,7 +241,8 @@ JD_API int jd_tcp_server_endpoint(const jd_tcp_server *server, size_t index, jd_
  * - connections in the queue of a listening socket, which closing it would reset, are accepted first; they come up and end
  *   like the others. Not while accepting is paused or max_connections is reached; not those in the queues of other
  *   processes (reuse_port);
- * - connections with nothing queued close at once. Wait for responses that other threads still work on before stopping;
+ * - connections with nothing queued close at once, but those that owe answers (jd_tcp_connection_expect) take no further
+ *   input and wait for them;
  * - the others send their queued output, then FIN, and close when the peer has ended its side too;
  * - connections that are left after drain_ms are closed.
  *

@@ -107,7 +107,7 @@ static int client_init(jd_tcp_client *client, const jd_tcp_client_options *optio
     struct connection_options connection_options = CONNECTION_OPTIONS_OF(options, JD_ABOVE_WATERMARK_KEEP_READING);
     const char *name = options->name != NULL ? options->name : "client";
 
-    client->owner = (struct connection_owner){ client_connection_up_changed, client_connection_gone };
+    client->owner = (struct connection_owner){ client_connection_up_changed, client_connection_gone, NULL };
     client->timer.kind = TIMER_CLIENT;
     client->proceed.run = client_run_proceed;
     client->connector.connected = client_connected;

@@ -133,6 +133,7 @@ static size_t connection_complete_pending_frame(jd_tcp_connection *connection, c
         connection_touch(connection, TODO_INPUT);
         used = length;
     }
+    connection_count_input(connection);
     return used;
 }
 
@@ -146,15 +147,16 @@ void connection_deliver_frames(jd_tcp_connection *connection, struct block *bloc
     decoding.searched = 0; /* needed is set where it is used: if a frame is incomplete */
     if (used < length && connection_may_deliver(connection))
         used += connection_decode_frames(connection, data + used, length - used, &decoding);
-    if (used == length || connection_state(connection) >= CONNECTION_CLOSING)
-        return;
-    if (!connection_may_deliver(connection)) {
-        connection_defer_input(connection, data + used, length - used);
-    } else if (connection->profile->codec == NULL) {
-        block->begin += (uint32_t)used;
-        connection_deliver_rest(connection, block);
-    } else if (connection_append_input(connection, data + used, length - used)) {
-        connection_note_decoding(connection, &decoding);
+    if (used < length && connection_state(connection) < CONNECTION_CLOSING) {
+        if (!connection_may_deliver(connection)) {
+            connection_defer_input(connection, data + used, length - used);
+        } else if (connection->profile->codec == NULL) {
+            block->begin += (uint32_t)used;
+            connection_deliver_rest(connection, block);
+        } else if (connection_append_input(connection, data + used, length - used)) {
+            connection_note_decoding(connection, &decoding);
+        }
+        connection_count_input(connection);
     }
 }
 

@@ -25,10 +25,8 @@ static void connection_set_broken(jd_tcp_connection *connection, int error)
 void stream_output_failed(struct stream *stream, int error)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
-    jd_event_loop *loop = stream->loop;
 
-    counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->blocks.output));
-    connection_files_released(connection);
+    connection_drop_output(connection);
     if (connection_state(connection) < CONNECTION_BROKEN)
         connection_set_broken(connection, error);
     if (connection->flags & CONNECTION_DISCARDS_INPUT)

@@ -35,6 +35,7 @@ void connection_drop_empty_input(jd_tcp_connection *connection)
 {
     if (connection->input == NULL || jd_buffer_readable(connection->input) > 0)
         return;
+    connection_forget_input(connection);
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
 }
@@ -140,8 +141,10 @@ __attribute__((always_inline)) static inline void connection_deliver_message(jd_
         connection_invoke_message(connection, connection->input);
     }
     connection_drop_empty_input(connection);
-    if (connection->input != NULL)
+    if (connection->input != NULL) {
         connection_check_input_limit(connection);
+        connection_count_input(connection);
+    }
 }
 
 /* The loop is here, and not in the callers, so that a callback that changes the codec with each message needs no more of the
@@ -215,6 +218,7 @@ void stream_received(struct stream *stream, struct block **block)
     connection->received_ms = loop->now_ms;
     if (connection_input_is_deferred(connection)) {
         connection_defer_input(connection, (*block)->data + (*block)->begin, block_length(*block));
+        connection_count_input(connection);
         return;
     }
     loop->delivery.answering = connection;
@@ -310,6 +314,8 @@ void connection_deliver_deferred(jd_tcp_connection *connection)
         connection_deliver_input(connection);
         if (connection->input != NULL && connection->profile->codec == NULL)
             connection_check_input_limit(connection);
+        if (connection->input != NULL)
+            connection_count_input(connection);
     }
     if (connection_end_pause_for_turn(connection) || !connection_may_deliver(connection))
         return;
@@ -334,6 +340,7 @@ void connection_discard_input(jd_tcp_connection *connection)
 
     connection->flags &= (uint16_t) ~(CONNECTION_ANY_PAUSE | CONNECTION_END_DEFERRED | CONNECTION_AWAITS_FIRST_MESSAGE);
     connection->flags |= CONNECTION_DISCARDS_INPUT;
+    connection_forget_input(connection);
     jd_buffer_destroy(connection->input);
     connection->input = NULL;
     connection_loop(connection)->ops->stream->resume(&connection->stream);

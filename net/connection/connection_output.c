@@ -28,11 +28,20 @@ static inline int connection_check_limit(const jd_tcp_connection *connection, si
     return queued <= limit && length <= limit - queued ? 0 : JD_ENOBUFS;
 }
 
-/* Whether length more bytes are within output_limit; false: perhaps not. Nearly always no file is queued, and reserved is a
- * number of bytes. queued: the output queue's bytes, which the caller has read. */
+/* The bytes that are within all limits for sure; perhaps more are. Nearly always no file is queued, and reserved is a number
+ * of bytes. queued: the output queue's bytes, which the caller has read. */
+static inline size_t connection_sure_room(const jd_tcp_connection *connection, size_t queued)
+{
+    size_t limit = connection->profile->unchecked_output;
+    size_t at_most = queued + (size_t)atomic_load_explicit(&connection->reserved, memory_order_relaxed);
+
+    return at_most <= limit ? limit - at_most : 0;
+}
+
+/* The same as a comparison, which takes fewer instructions where a length of 0 is allowed. */
 static inline bool connection_has_room(const jd_tcp_connection *connection, size_t queued, size_t length)
 {
-    size_t limit = connection->profile->output_limit;
+    size_t limit = connection->profile->unchecked_output;
     size_t at_most = queued + (size_t)atomic_load_explicit(&connection->reserved, memory_order_relaxed);
 
     return at_most <= limit && length <= limit - at_most;
@@ -40,12 +49,18 @@ static inline bool connection_has_room(const jd_tcp_connection *connection, size
 
 static inline int connection_check_send(const jd_tcp_connection *connection, size_t queued, size_t length)
 {
+    int result;
+
     if (connection_state(connection) != CONNECTION_CONNECTED)
         return JD_ENOTCONN;
-    return connection_has_room(connection, queued, length) ? 0 : connection_check_limit(connection, queued, length);
+    if (connection_has_room(connection, queued, length))
+        return 0;
+    result = connection_check_limit(connection, queued, length);
+    if (result == 0 && connection->profile->totals != NULL && !connection_totals_have_room(connection, length))
+        result = JD_ENOBUFS;
+    return result;
 }
 
-/* Not inlined: the registers that it needs would be saved for each message. */
 __attribute__((noinline)) static int connection_refuse_send(const jd_tcp_connection *connection, size_t length)
 {
     return connection_check_send(connection, output_queue_bytes(&connection->stream.output), length);
@@ -67,7 +82,7 @@ static void connection_pause_by_output(jd_tcp_connection *connection)
     connection_loop(connection)->ops->stream->pause(&connection->stream);
 }
 
-static void connection_rise_above_watermark(jd_tcp_connection *connection)
+void connection_rise_above_watermark(jd_tcp_connection *connection)
 {
     connection->flags |= CONNECTION_ABOVE_WATERMARK;
     connection_touch(connection, TODO_WATERMARK);
@@ -77,6 +92,7 @@ static void connection_rise_above_watermark(jd_tcp_connection *connection)
 void connection_sink_to_watermark(jd_tcp_connection *connection)
 {
     connection->flags &= (uint16_t)~CONNECTION_ABOVE_WATERMARK;
+    connection->stream.flags &= ~(uint32_t)CONNECTION_RAISED_BY_PRESSURE;
     connection_touch(connection, TODO_WATERMARK);
     if (connection->flags & CONNECTION_PAUSED_BY_OUTPUT)
         connection_end_pause(connection, CONNECTION_PAUSED_BY_OUTPUT);
@@ -101,8 +117,12 @@ void connection_file_added(jd_tcp_connection *connection)
 
 void connection_check_low_watermark(jd_tcp_connection *connection)
 {
-    if (output_queue_bytes(&connection->stream.output) <= connection->profile->low_watermark &&
-        connection_files(connection) <= connection->profile->max_queued_files / 4)
+    const struct connection_profile *profile = connection->profile;
+    size_t queued = output_queue_bytes(&connection->stream.output);
+
+    if (queued > 0 && profile->totals != NULL && connection_totals_are_pressed(profile->totals))
+        return;
+    if (queued <= profile->low_watermark && connection_files(connection) <= profile->max_queued_files / 4)
         connection_sink_to_watermark(connection);
 }
 
@@ -135,6 +155,23 @@ void connection_files_released(jd_tcp_connection *connection)
     pools->files_released = 0;
 }
 
+void connection_drop_output(jd_tcp_connection *connection)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    size_t before = output_queue_bytes(&connection->stream.output);
+
+    counter_add(&loop->counters.bytes_dropped, output_queue_clear(&connection->stream.output, &loop->blocks.output));
+    connection_files_released(connection);
+    connection_count_output(connection, before);
+}
+
+__attribute__((noinline)) static void connection_watch_output(jd_tcp_connection *connection, size_t queued_before)
+{
+    if (queued_before == 0)
+        connection_start_write_timeout(connection);
+    connection_count_output(connection, queued_before);
+}
+
 /* Output of flush_bytes or more is sent at once, while the callback may still produce more. */
 void connection_output_added(jd_tcp_connection *connection, size_t queued_before, uint64_t length)
 {
@@ -144,44 +181,63 @@ void connection_output_added(jd_tcp_connection *connection, size_t queued_before
 
     counter_add(&connection_loop(connection)->counters.bytes_queued, length);
     connection_touch(connection, TODO_FLUSH);
-    if (queued_before == 0 && profile->has_timeouts)
-        connection_start_write_timeout(connection);
+    if (profile->watches_output)
+        connection_watch_output(connection, queued_before);
     if (queued >= connection_loop(connection)->flush.policy.bytes && !connection_loop(connection)->delivery.more)
         connection_flush_early(connection);
-    if (output_queue_bytes(output) > profile->high_watermark && !(connection->flags & CONNECTION_ABOVE_WATERMARK))
+    if (queued > profile->high_watermark && output_queue_bytes(output) > profile->high_watermark &&
+        !(connection->flags & CONNECTION_ABOVE_WATERMARK))
         connection_rise_above_watermark(connection);
 }
 
-/* Whether the flush is scheduled already and length more bytes cross neither flush_bytes nor the high watermark: then
- * nothing but the count of bytes changes. */
+/* Whether the flush is scheduled already and length more bytes cross neither flush_bytes nor the high watermark, and all
+ * connections' output is not counted: then nothing but the count of bytes changes. */
 static bool output_joins_scheduled_flush(const jd_tcp_connection *connection, size_t queued_before, size_t length)
 {
     size_t queued = queued_before + length;
 
-    return queued_before > 0 && connection->todo & TODO_FLUSH && queued <= connection->profile->high_watermark &&
+    return queued_before > 0 && connection->todo & TODO_FLUSH && queued <= connection->profile->unchecked_joining &&
            queued < connection_loop(connection)->flush.policy.bytes;
+}
+
+static inline int connection_queue_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length,
+                                         size_t before)
+{
+    jd_event_loop *loop = connection_loop(connection);
+    int result = output_queue_append(&connection->stream.output, &loop->blocks.output, parts, count, length,
+                                     loop->delivery.answering == connection ? loop->delivery.arrived_bytes : 0);
+
+    if (result < 0)
+        return result;
+    if (!output_joins_scheduled_flush(connection, before, length)) {
+        connection_output_added(connection, before, length);
+        return 0;
+    }
+    counter_add(&loop->counters.bytes_queued, length);
+    return 0;
+}
+
+/* As connection_send_parts, in the loop's thread. Not inlined, as some others here: the registers that it needs would be
+ * saved for each message. */
+__attribute__((noinline)) static int connection_send_checked(jd_tcp_connection *connection, const jd_iovec *parts,
+                                                             int count, size_t length)
+{
+    size_t before = output_queue_bytes(&connection->stream.output);
+    int result = connection_check_send(connection, before, length);
+
+    return result < 0 || length == 0 ? result : connection_queue_parts(connection, parts, count, length, before);
 }
 
 int connection_send_parts(jd_tcp_connection *connection, const jd_iovec *parts, int count, size_t length)
 {
-    jd_event_loop *loop = connection_loop(connection);
     size_t before = output_queue_bytes(&connection->stream.output);
-    int result;
 
-    if (!event_loop_is_in_loop_thread(loop))
+    if (!event_loop_is_in_loop_thread(connection_loop(connection)))
         return connection_post_send(connection, parts, count, length);
-    result = connection_check_send(connection, before, length);
-    if (result < 0 || length == 0)
-        return result;
-    result = output_queue_append(&connection->stream.output, &loop->blocks.output, parts, count, length,
-                                 loop->delivery.answering == connection ? loop->delivery.arrived_bytes : 0);
-    if (result < 0)
-        return result;
-    if (output_joins_scheduled_flush(connection, before, length))
-        counter_add(&loop->counters.bytes_queued, length);
-    else
-        connection_output_added(connection, before, length);
-    return 0;
+    /* A length of 0 wraps around. */
+    if (connection_state(connection) != CONNECTION_CONNECTED || length - 1 >= connection_sure_room(connection, before))
+        return connection_send_checked(connection, parts, count, length);
+    return connection_queue_parts(connection, parts, count, length, before);
 }
 
 int jd_tcp_connection_send(jd_tcp_connection *connection, const void *data, size_t length)
@@ -300,16 +356,29 @@ static inline void stream_count_sent(struct stream *stream, size_t length)
         connection_touch(connection, TODO_WRITE_COMPLETE);
 }
 
+__attribute__((noinline)) static void stream_consume_counted(struct stream *stream, size_t length)
+{
+    size_t before = output_queue_bytes(&stream->output);
+
+    output_queue_consume(&stream->output, &stream->loop->blocks.output, length);
+    connection_totals_count_output(connection_of_stream(stream), before);
+}
+
 void stream_sent(struct stream *stream, size_t length)
 {
-    output_queue_consume(&stream->output, &stream->loop->blocks.output, length);
+    if (connection_of_stream(stream)->profile->totals == NULL)
+        output_queue_consume(&stream->output, &stream->loop->blocks.output, length);
+    else
+        stream_consume_counted(stream, length);
     stream_count_sent(stream, length);
 }
 
 int stream_sent_zero_copy(struct stream *stream, size_t length, struct block_chain *zero_copy)
 {
+    size_t before = output_queue_bytes(&stream->output);
     size_t dropped = output_queue_move_zero_copy(&stream->output, &stream->loop->blocks.output, length, zero_copy);
 
+    connection_count_output(connection_of_stream(stream), before);
     counter_add(&stream->loop->counters.bytes_dropped, dropped);
     stream_count_sent(stream, length);
     return dropped > 0 ? JD_ENOMEM : 0;
@@ -320,24 +389,37 @@ void stream_zero_copy_done(jd_event_loop *loop, struct block_chain *zero_copy)
     output_pools_end_zero_copy(&loop->blocks.output, zero_copy);
 }
 
+/* Bytes of a file have been read into the output queue, or the file has ended. */
+static void stream_count_read(struct stream *stream, size_t before)
+{
+    connection_files_released(connection_of_stream(stream));
+    connection_count_output(connection_of_stream(stream), before);
+}
+
 int stream_begin_read(struct stream *stream, size_t most, jd_iovec *room)
 {
-    return output_queue_begin_read(&stream->output, &stream->loop->blocks.output, most, room);
+    size_t before = output_queue_bytes(&stream->output);
+    int result = output_queue_begin_read(&stream->output, &stream->loop->blocks.output, most, room);
+
+    connection_count_output(connection_of_stream(stream), before);
+    return result;
 }
 
 int stream_end_read(struct stream *stream, ssize_t count)
 {
+    size_t before = output_queue_bytes(&stream->output);
     int result = output_queue_end_read(&stream->output, &stream->loop->blocks.output, count);
 
-    connection_files_released(connection_of_stream(stream)); /* read to its end */
+    stream_count_read(stream, before);
     return result;
 }
 
 int stream_read_file(struct stream *stream, size_t most)
 {
+    size_t before = output_queue_bytes(&stream->output);
     int result = output_queue_read_file(&stream->output, &stream->loop->blocks.output, most);
 
-    connection_files_released(connection_of_stream(stream));
+    stream_count_read(stream, before);
     return result;
 }
 

@@ -16,7 +16,7 @@ enum {
     BUDGET_BYTES = 256 * 1024,
     HIGH_WATERMARK_BYTES = 1024 * 1024,
     QUEUED_FILES = 16,
-    QUEUED_FILES_MAX = 32767, /* connection.reserved has 16 bits for them */
+    MAX_AGE_DRAIN_MS = 5000,
 };
 
 static size_t size_or_default(size_t value, size_t default_value)
@@ -24,16 +24,17 @@ static size_t size_or_default(size_t value, size_t default_value)
     return value != 0 ? value : default_value;
 }
 
-/* The timeouts combined by OR: 0 if none is set. */
-static uint32_t options_timeout_bits(const struct connection_options *options)
+/* connection.reserved has 36 bits for bytes. */
+static size_t options_output_limit(const struct connection_options *options)
 {
-    return options->first_message_timeout_ms | options->idle_timeout_ms | options->read_timeout_ms |
-           options->write_timeout_ms | options->heartbeat_ms;
+    size_t limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+
+    return limit < CONNECTION_RESERVED_FILE ? limit : (size_t)(CONNECTION_RESERVED_FILE - 1);
 }
 
 static size_t options_high_watermark(const struct connection_options *options)
 {
-    size_t output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    size_t output_limit = options_output_limit(options);
 
     if (options->high_watermark != 0)
         return options->high_watermark;
@@ -43,7 +44,7 @@ static size_t options_high_watermark(const struct connection_options *options)
 /* The log line names both values: one of them may be a default, which the caller does not see. */
 static int watermarks_check(const char *name, const struct connection_options *options)
 {
-    size_t output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    size_t output_limit = options_output_limit(options);
     size_t high_watermark = options_high_watermark(options);
 
     if (options->above_watermark != JD_ABOVE_WATERMARK_PAUSE_READING &&
@@ -69,6 +70,17 @@ int connection_timeout_check(const char *name, const char *option, uint32_t valu
                        CONNECTION_TIMEOUT_MAX_MS);
 }
 
+/* With it, an age and its drain together stay below 2^31 ms. */
+static int age_drain_check(const char *name, uint32_t value_ms)
+{
+    enum { AGE_DRAIN_MAX_MS = 1 << 29 };
+
+    return value_ms <= AGE_DRAIN_MAX_MS
+               ? 0
+               : log_invalid("%s: max_age_drain_ms of %" PRIu32 " ms is too long; it must be at most %d (6 days)", name,
+                             value_ms, AGE_DRAIN_MAX_MS);
+}
+
 static int buffer_check(const char *name, const char *option, int bytes)
 {
     return bytes >= 0 ? 0
@@ -83,12 +95,23 @@ int connection_options_check(const char *name, const struct connection_options *
         connection_timeout_check(name, "idle_timeout_ms", options->idle_timeout_ms) < 0 ||
         connection_timeout_check(name, "read_timeout_ms", options->read_timeout_ms) < 0 ||
         connection_timeout_check(name, "write_timeout_ms", options->write_timeout_ms) < 0 ||
-        connection_timeout_check(name, "heartbeat_ms", options->heartbeat_ms) < 0)
+        connection_timeout_check(name, "heartbeat_ms", options->heartbeat_ms) < 0 ||
+        connection_timeout_check(name, "max_age_ms", options->max_age_ms) < 0 ||
+        age_drain_check(name, options->max_age_drain_ms) < 0)
         return JD_EINVAL;
-    if (options->max_queued_files > QUEUED_FILES_MAX)
+    if (options->max_queued_files > CONNECTION_FILES_MAX)
         return log_invalid("%s: max_queued_files %u is too many; it must be at most %d", name,
-                           options->max_queued_files, QUEUED_FILES_MAX);
+                           options->max_queued_files, CONNECTION_FILES_MAX);
     return watermarks_check(name, options);
+}
+
+void connection_profile_derive(struct connection_profile *profile)
+{
+    profile->unchecked_output = profile->totals == NULL ? profile->output_limit : 0;
+    profile->unchecked_joining = profile->totals == NULL ? profile->high_watermark : 0;
+    profile->has_timeouts = (profile->first_message_timeout_ms | profile->idle_timeout_ms | profile->read_timeout_ms |
+                             profile->write_timeout_ms | profile->heartbeat_ms | profile->max_age_ms) != 0;
+    profile->watches_output = profile->totals != NULL || profile->write_timeout_ms != 0;
 }
 
 struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
@@ -102,7 +125,7 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
     profile->owner = owner;
     profile->decoder = &no_codec;
     snprintf(profile->name, sizeof(profile->name), "%s", name);
-    profile->output_limit = size_or_default(options->output_limit, OUTPUT_LIMIT_BYTES);
+    profile->output_limit = options_output_limit(options);
     profile->input_limit = size_or_default(options->input_limit, INPUT_LIMIT_BYTES);
     profile->budget_bytes = size_or_default(options->budget_bytes, BUDGET_BYTES);
     profile->high_watermark = options_high_watermark(options);
@@ -115,7 +138,16 @@ struct connection_profile *connection_profile_create(struct connection_owner *ow
     profile->read_timeout_ms = options->read_timeout_ms;
     profile->write_timeout_ms = options->write_timeout_ms;
     profile->heartbeat_ms = options->heartbeat_ms;
-    profile->has_timeouts = options_timeout_bits(options) != 0;
+    profile->max_age_ms = options->max_age_ms;
+    profile->max_age_drain_ms = options->max_age_drain_ms != 0 ? options->max_age_drain_ms : MAX_AGE_DRAIN_MS;
+    if (options->total_output_limit != 0 || options->total_input_limit != 0) {
+        profile->totals = connection_totals_create(options->total_output_limit, options->total_input_limit);
+        if (profile->totals == NULL) {
+            memory_release(profile, sizeof(*profile));
+            return NULL;
+        }
+    }
+    connection_profile_derive(profile);
     return profile;
 }
 
@@ -126,6 +158,8 @@ void connection_profile_release(struct connection_profile *profile)
     for (; profile != NULL && atomic_fetch_sub_explicit(&profile->references, 1, memory_order_acq_rel) == 1;
          profile = base) {
         base = profile->base;
+        if (base == NULL)
+            connection_totals_unref(profile->totals);
         memory_release(profile, sizeof(*profile));
     }
 }

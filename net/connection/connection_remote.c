@@ -63,6 +63,15 @@ static int message_append_reference(jd_tcp_connection *connection, const struct 
                                          &message->reference);
 }
 
+static void connection_unreserve(jd_tcp_connection *connection, size_t counted_bytes, bool is_file)
+{
+    struct connection_totals *totals = connection_profile_of(connection)->totals;
+
+    atomic_fetch_sub(&connection->reserved, counted_bytes + (is_file ? CONNECTION_RESERVED_FILE : 0));
+    if (totals != NULL)
+        connection_totals_unreserve(totals, counted_bytes);
+}
+
 /* The bytes join the output queue before their reservation ends: so output_limit counts every byte at any time. */
 static void message_queue_output(jd_tcp_connection *connection, const struct connection_message *message)
 {
@@ -88,9 +97,7 @@ static void message_queue_output(jd_tcp_connection *connection, const struct con
         counter_add(&loop->counters.bytes_queued, length);
         counter_add(&loop->counters.bytes_dropped, length);
     }
-    atomic_fetch_sub(&connection->reserved, message->reserved);
-    if (result < 0 && message_is_file(message))
-        atomic_fetch_sub(&connection->reserved, CONNECTION_RESERVED_FILE);
+    connection_unreserve(connection, message->reserved, result < 0 && message_is_file(message));
     if (result < 0 && is_reference && message->reference.release != NULL)
         message->reference.release(message->reference.arg);
 }
@@ -141,9 +148,8 @@ int connection_post_command(jd_tcp_connection *connection, enum connection_comma
 static void message_withdraw(struct connection_message *message)
 {
     jd_tcp_connection *connection = message->connection;
-    uint64_t file = message_is_file(message) ? CONNECTION_RESERVED_FILE : 0;
 
-    atomic_fetch_sub(&connection->reserved, message->reserved + file);
+    connection_unreserve(connection, message->reserved, message_is_file(message));
     message->command = COMMAND_FINISH;
     if (atomic_load(&connection->state) != CONNECTION_DISCONNECTING || message_push(message) < 0)
         message_free(message);
@@ -155,11 +161,16 @@ int connection_reserve(jd_tcp_connection *connection, size_t queued_bytes, size_
     const struct connection_profile *profile = connection_profile_of(connection);
     uint64_t reserved = atomic_load(&connection->reserved);
 
+    if (counted_bytes > 0 && profile->totals != NULL && !connection_totals_reserve(profile->totals, counted_bytes))
+        return JD_ENOBUFS;
     do {
         size_t bytes = queued_bytes + connection_reserved_bytes(reserved);
         if (bytes > profile->output_limit || counted_bytes > profile->output_limit - bytes ||
-            (is_file && connection_reserved_files(reserved) >= profile->max_queued_files))
+            (is_file && connection_reserved_files(reserved) >= profile->max_queued_files)) {
+            if (profile->totals != NULL)
+                connection_totals_unreserve(profile->totals, counted_bytes);
             return JD_ENOBUFS;
+        }
     } while (!atomic_compare_exchange_weak(&connection->reserved, &reserved,
                                            reserved + counted_bytes + (is_file ? CONNECTION_RESERVED_FILE : 0)));
     return 0;

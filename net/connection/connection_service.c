@@ -19,6 +19,15 @@ static void connection_close_drained(jd_tcp_connection *connection)
 {
     if (connection->flags & (CONNECTION_CLOSE_DRAINED | CONNECTION_DISCARDS_INPUT))
         return;
+    if (connection_await_answers(connection)) {
+        /* No further requests: they would put off the end. The input is discarded at the turn's end, as in
+         * jd_tcp_connection_close_after_output, but the owner has a deadline of its own. */
+        connection->flags |= CONNECTION_CLOSE_DRAINED | CONNECTION_DISCARDS_INPUT;
+        connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
+        connection->linger_ms = 0;
+        connection_touch(connection, TODO_FINISH);
+        return;
+    }
     if (jd_tcp_connection_queued_bytes(connection) == 0 || connection_state(connection) >= CONNECTION_BROKEN) {
         connection_begin_close(connection, 0);
         return;

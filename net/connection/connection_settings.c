@@ -9,7 +9,7 @@
 #include <jinduo/error.h>
 #include <string.h>
 
-/* Of a profile's members other threads read the references and two limits only; those are the same in the copy. */
+/* Of a profile's members other threads read the references and limits only; those are the same in the copy. */
 static struct connection_profile *profile_copy(struct connection_profile *profile)
 {
     const size_t head = offsetof(struct connection_profile, owner);
@@ -37,6 +37,7 @@ static int connection_own_profile(jd_tcp_connection *connection, struct connecti
         profile = profile_copy(profile);
         if (profile == NULL)
             return JD_ENOMEM;
+        profile->awaited_ms = connection->up_ms; /* if a message is awaited */
         __atomic_store_n(&connection->profile, profile, __ATOMIC_RELEASE);
     }
     *own = profile;
@@ -104,6 +105,7 @@ DEFINE_SET_CALLBACK(high_watermark, jd_watermark_callback, nothing_else)
 DEFINE_SET_CALLBACK(low_watermark, jd_watermark_callback, nothing_else)
 DEFINE_SET_CALLBACK(heartbeat, jd_heartbeat_callback, heartbeat_set)
 DEFINE_SET_CALLBACK(half_close, jd_half_close_callback, half_close_set)
+DEFINE_SET_CALLBACK(asked_to_end, jd_asked_to_end_callback, nothing_else)
 DEFINE_SET_CALLBACK(peer_gone, jd_peer_gone_callback, peer_gone_set)
 
 int jd_tcp_connection_set_codec(jd_tcp_connection *connection, const jd_codec *codec, jd_frame_callback callback,
@@ -146,8 +148,7 @@ int jd_tcp_connection_set_timeouts(jd_tcp_connection *connection, const jd_conne
     profile->read_timeout_ms = timeouts->read_ms;
     profile->write_timeout_ms = timeouts->write_ms;
     profile->heartbeat_ms = timeouts->heartbeat_ms;
-    profile->has_timeouts = (timeouts->first_message_ms | timeouts->idle_ms | timeouts->read_ms | timeouts->write_ms |
-                             timeouts->heartbeat_ms) != 0;
+    connection_profile_derive(profile);
     if (connection_state(connection) < CONNECTION_CLOSING)
         connection_start_timeouts(connection);
     return 0;
@@ -188,6 +189,7 @@ int jd_tcp_connection_set_watermarks(jd_tcp_connection *connection, size_t high,
     profile->low_watermark = low;
     profile->reads_above_watermark =
         above == JD_ABOVE_WATERMARK_DEFAULT ? base->reads_above_watermark : above == JD_ABOVE_WATERMARK_KEEP_READING;
+    connection_profile_derive(profile);
     connection_apply_watermarks(connection);
     return 0;
 }

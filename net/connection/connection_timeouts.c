@@ -56,9 +56,12 @@ static uint32_t remaining_ms(uint32_t timeout_ms, uint32_t elapsed)
 
 static uint32_t first_message_remaining_ms(const jd_tcp_connection *connection)
 {
+    const struct connection_profile *profile = connection->profile;
+
     if (!(connection->flags & CONNECTION_AWAITS_FIRST_MESSAGE))
         return never_ms;
-    return remaining_ms(connection->profile->first_message_timeout_ms, elapsed_ms(connection, connection->up_ms));
+    return remaining_ms(profile->first_message_timeout_ms,
+                        elapsed_ms(connection, profile->base != NULL ? profile->awaited_ms : connection->up_ms));
 }
 
 static uint32_t idle_remaining_ms(const jd_tcp_connection *connection)
@@ -90,6 +93,31 @@ static uint32_t heartbeat_remaining_ms(const jd_tcp_connection *connection)
     if (output_queue_bytes(&connection->stream.output) > 0)
         return connection->profile->heartbeat_ms > 0 ? connection->profile->heartbeat_ms : never_ms;
     return remaining_ms(connection->profile->heartbeat_ms, elapsed_ms(connection, connection->sent_ms));
+}
+
+/* max_age_ms, a tenth more or less: connections that came up together do not all end together. The difference follows from
+ * the connection's number and does not change. */
+static uint32_t age_limit_ms(const jd_tcp_connection *connection)
+{
+    static const uint64_t golden_ratio = 0x9e3779b97f4a7c15; /* Fibonacci hashing: Knuth, volume 3, 6.4 */
+    enum { SPREAD_PARTS = 10, HASH_SHIFT = 32 };
+    uint64_t number = (uint64_t)connection->slot.generation << HASH_SHIFT | connection->slot.slot;
+    uint32_t age_ms = connection->profile->max_age_ms, spread_ms = age_ms / SPREAD_PARTS;
+
+    return age_ms - spread_ms + (uint32_t)(number * golden_ratio >> HASH_SHIFT) % (2 * spread_ms + 1);
+}
+
+/* Until the connection is asked to end; after that, until it is closed. */
+static uint32_t age_remaining_ms(const jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+    bool is_asked = (connection->stream.flags & CONNECTION_ASKED_TO_END) != 0;
+
+    if (profile->max_age_ms == 0 || connection_state(connection) >= CONNECTION_BROKEN ||
+        connection->flags & CONNECTION_DISCARDS_INPUT)
+        return never_ms;
+    return remaining_ms(age_limit_ms(connection) + (is_asked ? profile->max_age_drain_ms : 0),
+                        elapsed_ms(connection, connection->up_ms));
 }
 
 static uint32_t linger_remaining_ms(const jd_tcp_connection *connection)
@@ -155,6 +183,32 @@ static void connection_invoke_heartbeat(jd_tcp_connection *connection)
     profile->on_heartbeat(connection, profile->on_heartbeat_arg);
 }
 
+/* max_age_ms has passed: asks the connection to end, and closes it when max_age_drain_ms has passed, too. */
+static void connection_reach_age(jd_tcp_connection *connection)
+{
+    const struct connection_profile *profile = connection->profile;
+    char peer[JD_ENDPOINT_TEXT_BYTES];
+
+    if (connection->stream.flags & CONNECTION_ASKED_TO_END) {
+        if (loop_may_log(connection_loop(connection))) {
+            connection_peer_text(connection, peer);
+            log_message(JD_LOG_INFO,
+                        "%s: %s: max_age_ms of %" PRIu32 " ms has passed, and the connection has not ended within "
+                        "max_age_drain_ms of %" PRIu32 " ms; connection closed",
+                        profile->name, peer, profile->max_age_ms, profile->max_age_drain_ms);
+        }
+        connection_begin_close_for(connection, 0, CLOSED_OVERDUE);
+        return;
+    }
+    connection->stream.flags |= CONNECTION_ASKED_TO_END;
+    if (profile->on_asked_to_end != NULL && connection_state(connection) == CONNECTION_CONNECTED) {
+        flush_before_callback(connection_loop(connection));
+        profile->on_asked_to_end(connection, profile->on_asked_to_end_arg);
+    } else if (!connection_await_answers(connection)) {
+        jd_tcp_connection_shutdown(connection);
+    }
+}
+
 void connection_check_timeouts(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
@@ -173,13 +227,15 @@ void connection_check_timeouts(jd_tcp_connection *connection)
         connection_time_out(connection, "write_timeout_ms", profile->write_timeout_ms, CLOSED_WRITE);
     else if (linger_remaining_ms(connection) == 0)
         connection_begin_close(connection, 0);
+    else if (age_remaining_ms(connection) == 0)
+        connection_reach_age(connection);
     else if (heartbeat_remaining_ms(connection) == 0)
         connection_invoke_heartbeat(connection);
     if (connection_state(connection) >= CONNECTION_CLOSING)
         return;
     remaining = min_ms(first_message_remaining_ms(connection), idle_remaining_ms(connection));
     remaining = min_ms(remaining, min_ms(read_remaining_ms(connection), write_remaining_ms(connection)));
-    remaining = min_ms(remaining, linger_remaining_ms(connection));
+    remaining = min_ms(remaining, min_ms(linger_remaining_ms(connection), age_remaining_ms(connection)));
     /* The heartbeat is still due if its callback has sent nothing: then it is invoked an interval later, not at
      * once. */
     until_heartbeat_ms = heartbeat_remaining_ms(connection);
@@ -192,7 +248,8 @@ static void connection_await_message(jd_tcp_connection *connection)
 {
     if (connection_state(connection) >= CONNECTION_BROKEN || connection->flags & CONNECTION_DISCARDS_INPUT)
         return;
-    connection->up_ms = (uint32_t)clock_ms(connection);
+    if (connection->profile->base != NULL)
+        connection->profile->awaited_ms = (uint32_t)clock_ms(connection);
     connection->flags |= CONNECTION_AWAITS_FIRST_MESSAGE;
 }
 

@@ -47,8 +47,10 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     connection->flags |= CONNECTION_UP;
     counter_add(&loop->counters.connections_opened, 1);
     profile->owner->up_changed(profile->owner, connection, 1);
-    if (profile->has_timeouts)
+    if (profile->has_timeouts) {
+        connection->up_ms = loop->now_ms;
         connection_start_timeouts(connection);
+    }
     flush_before_callback(loop);
     if (profile->on_connection != NULL)
         profile->on_connection(connection, profile->on_connection_arg);
@@ -89,6 +91,7 @@ void connection_begin_close_for(jd_tcp_connection *connection, int error, enum c
     connection->error = (int16_t)error; /* errno's values are below 4096 (errno(3), the kernel's MAX_ERRNO) */
     connection->close_reason = (uint8_t)reason;
     timer_cancel(&connection_loop(connection)->timers.wheel, &connection->timer);
+    connection_forget_input(connection);
     connection_touch(connection, TODO_CLOSE);
 }
 
@@ -111,6 +114,8 @@ void connection_finish_output(jd_tcp_connection *connection)
 {
     if (connection->profile->awaits_next)
         connection_await_next(connection);
+    if (connection->stream.flags & CONNECTION_CHECKS_PRESSURE)
+        connection_meet_pressure(connection);
     if (connection_state(connection) < CONNECTION_CLOSING && connection->flags & CONNECTION_DISCARDS_INPUT)
         connection_discard_input(connection);
     if (connection_state(connection) != CONNECTION_DISCONNECTING || connection->flags & CONNECTION_FIN_SENT)
@@ -163,6 +168,8 @@ void connection_peer_ended(jd_tcp_connection *connection)
         connection_begin_close(connection, 0);
         return;
     }
+    if (connection_await_answers(connection))
+        return;
     connection_set_disconnecting(connection);
     connection_touch(connection, TODO_FINISH);
 }
@@ -174,10 +181,7 @@ void connection_close_stream(jd_tcp_connection *connection)
 
 void stream_closed(struct stream *stream)
 {
-    jd_event_loop *loop = stream->loop;
-
-    counter_add(&loop->counters.bytes_dropped, output_queue_clear(&stream->output, &loop->blocks.output));
-    connection_files_released(connection_of_stream(stream));
+    connection_drop_output(connection_of_stream(stream));
     connection_touch(connection_of_stream(stream), TODO_DOWN);
 }
 
@@ -234,6 +238,9 @@ void connection_execute_command(jd_tcp_connection *connection, enum connection_c
         connection_touch(connection, TODO_FINISH);
         if (connection->flags & CONNECTION_ABOVE_WATERMARK)
             connection_check_low_watermark(connection);
+        break;
+    case COMMAND_ANSWERED:
+        connection_all_answered(connection);
         break;
     case COMMAND_CLOSE_AFTER_OUTPUT:
         connection_close_after_output(connection, linger_ms);

@@ -2,12 +2,14 @@
  *
  * - tcp_connection.c: the states, from open to down
  * - connection_failure.c: the end of a connection that is broken, while input is left
+ * - connection_answers.c: answers that are owed when the connection ends
  * - connection_input.c, connection_codec.c: received bytes and frames, delivered to callbacks
  * - connection_output.c, connection_send_reference.c: output, appended to the output queue
  * - connection_remote.c: commands and sends from other threads
  * - flush.c: output handed to the engine; the turn's end
  * - connection_profile.c: what the connections of one server or client share
  * - connection_settings.c: what one connection has of its own instead
+ * - connection_totals.c: limits for all connections of a server together
  * - connection_timeouts.c, connection_reference.c, connection_id.c, connection_service.c
  *
  * Terms:
@@ -23,128 +25,13 @@
 
 #include "base/slot_map.h"
 #include "base/timer_wheel.h"
+#include "net/connection/connection_profile.h"
 #include "net/engine/engine.h"
 #include "net/loop/event_loop.h"
 
 #include <jinduo/codec.h>
 #include <jinduo/tcp_connection.h>
 #include <stdatomic.h>
-
-/* What a connection reports to its server or client, in the thread of the connection's loop. */
-struct connection_owner {
-    /* Before the connection callback: the connection comes up (change is 1) or goes down (-1). */
-    void (*up_changed)(struct connection_owner *owner, jd_tcp_connection *connection, int change);
-
-    /* The connection has left loop; called exactly once, also for one that never came up. error: 0, or the negative
-     * error that ended it. The owner may be freed at any time after this call. */
-    void (*gone)(struct connection_owner *owner, jd_event_loop *loop, int error);
-};
-
-/* What all connections of a server or client have in common: one reference-counted record instead of a copy in each.
- * Callbacks and codec are set while the server or client is not started. */
-struct connection_profile {
-    _Atomic uint32_t references;
-
-    /* The record that this one was copied from, for one connection that has settings of its own
-     * (connection_settings.c); it owns a reference. NULL: of a server or client. */
-    struct connection_profile *base;
-
-    struct connection_owner *owner; /* must not be dereferenced after gone */
-    char name[32];
-
-    jd_connection_callback on_connection;
-    void *on_connection_arg;
-    jd_message_callback on_message;
-    void *on_message_arg;
-    jd_write_complete_callback on_write_complete;
-    void *on_write_complete_arg;
-    jd_half_close_callback on_half_close;
-    void *on_half_close_arg;
-    jd_peer_gone_callback on_peer_gone;
-    void *on_peer_gone_arg;
-    jd_watermark_callback on_high_watermark;
-    void *on_high_watermark_arg;
-    jd_watermark_callback on_low_watermark;
-    void *on_low_watermark_arg;
-    jd_heartbeat_callback on_heartbeat;
-    void *on_heartbeat_arg;
-    const jd_codec *codec;   /* NULL: none */
-    const jd_codec *decoder; /* codec, or no_codec */
-    jd_frame_callback on_frame;
-    void *on_frame_arg;
-    jd_frame_error_callback on_frame_error;
-    void *on_frame_error_arg;
-
-    /* As in jd_tcp_server_options, with the defaults filled in; sizes in bytes. */
-    size_t output_limit;
-    size_t input_limit;
-    size_t budget_bytes;
-    size_t high_watermark, low_watermark;
-    unsigned max_queued_files;
-    bool allow_half_open;
-    bool reads_above_watermark;
-    bool has_timeouts; /* at least one of the following is not 0 */
-    bool awaits_next;  /* one connection's own: first_message_timeout_ms begins at the turn's end */
-    uint32_t first_message_timeout_ms;
-    uint32_t idle_timeout_ms;
-    uint32_t read_timeout_ms;
-    uint32_t write_timeout_ms;
-    uint32_t heartbeat_ms;
-};
-
-/* The options that servers and clients share: as in jd_tcp_server_options, 0 where the default is wanted. */
-struct connection_options {
-    struct socket_options socket;
-    bool allow_half_open;
-    size_t output_limit, input_limit, budget_bytes;
-    size_t high_watermark, low_watermark;
-    unsigned max_queued_files;
-    jd_above_watermark above_watermark; /* not the default: see CONNECTION_OPTIONS_OF */
-    uint32_t first_message_timeout_ms, idle_timeout_ms, read_timeout_ms, write_timeout_ms, heartbeat_ms;
-};
-
-/* The initializer of a struct connection_options from a jd_tcp_server_options or jd_tcp_client_options.
- * default_above_watermark: what JD_ABOVE_WATERMARK_DEFAULT stands for. */
-#define CONNECTION_OPTIONS_OF(options, default_above_watermark)                                                        \
-    {                                                                                                                  \
-        .socket = { .nagle = (options)->nagle,                                                                         \
-                    .keepalive = (options)->keepalive,                                                                 \
-                    .send_buffer_bytes = (options)->send_buffer_bytes,                                                 \
-                    .receive_buffer_bytes = (options)->receive_buffer_bytes },                                         \
-        .allow_half_open = (options)->allow_half_open, .output_limit = (options)->output_limit,                        \
-        .input_limit = (options)->input_limit, .budget_bytes = (options)->budget_bytes,                                \
-        .high_watermark = (options)->high_watermark, .low_watermark = (options)->low_watermark,                        \
-        .max_queued_files = (options)->max_queued_files,                                                               \
-        .above_watermark = (options)->above_watermark != JD_ABOVE_WATERMARK_DEFAULT ? (options)->above_watermark       \
-                                                                                    : (default_above_watermark),       \
-        .first_message_timeout_ms = (options)->first_message_timeout_ms,                                               \
-        .idle_timeout_ms = (options)->idle_timeout_ms, .read_timeout_ms = (options)->read_timeout_ms,                  \
-        .write_timeout_ms = (options)->write_timeout_ms, .heartbeat_ms = (options)->heartbeat_ms,                      \
-    }
-
-/* ---- connection_profile.c ---- */
-
-enum { LOW_WATERMARK_PARTS = 4 }; /* the default low watermark is a quarter of the high one */
-
-/* Returns 0, or JD_EINVAL if an option is out of its limits or inconsistent with another: a log line says which, with the
- * name of the server or client. From any thread. */
-int connection_options_check(const char *name, const struct connection_options *options);
-
-/* Checks an option in milliseconds: returns 0, or logs and returns JD_EINVAL. */
-int connection_timeout_check(const char *name, const char *option, uint32_t value_ms);
-
-/* Creates a profile with one reference, which the caller owns. name is copied, cut to 31 bytes. Returns NULL when there
- * is no memory. From any thread. */
-struct connection_profile *connection_profile_create(struct connection_owner *owner, const char *name,
-                                                     const struct connection_options *options);
-
-/* Gives one reference back; the last one frees the profile. From any thread. */
-void connection_profile_release(struct connection_profile *profile);
-
-/* Sets the codec (borrowed: it must outlive the connections) and the frame callback. Raises input_limit to at least one
- * frame of maximum size and 64 KiB. While the server or client is not started. */
-void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
-                                  void *arg);
 
 /* In the order of life: a connection may skip a state, and never returns to an earlier one. */
 enum connection_state {
@@ -190,6 +77,14 @@ enum {
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT | CONNECTION_PAUSED_FOR_TURN,
 };
 
+/* Of stream.flags: bits that are rarely used (STREAM_OWNERS). */
+enum {
+    CONNECTION_ASKED_TO_END = 1 << 24,       /* max_age_ms has passed, and the connection has been asked to end */
+    CONNECTION_CHECKS_PRESSURE = 1 << 25,    /* TODO_FINISH calls connection_meet_pressure */
+    CONNECTION_WAITED_FOR_SEND = 1 << 26,    /* connection_meet_pressure has waited for a turn */
+    CONNECTION_RAISED_BY_PRESSURE = 1 << 27, /* above the high watermark by total_output_limit, not by its own output */
+};
+
 /* The fields that every message uses come first, together: with many connections they have left the cache in
  * between. */
 struct jd_tcp_connection {
@@ -222,7 +117,7 @@ struct jd_tcp_connection {
             int16_t error;        /* from BROKEN on: the first error; JD_EPIPE: see connection_first_error */
             uint8_t close_reason; /* enum close_reason; from CLOSING on */
         };
-        uint32_t up_ms; /* while the first message is awaited: when the connection came up */
+        uint32_t up_ms; /* until BROKEN, CLOSING or CONNECTION_DISCARDS_INPUT: when the connection came up */
 
         /* While input is discarded: how long to wait for the peer's FIN behind ours; from our FIN on: until when. 0: no
          * limit. */
@@ -250,9 +145,18 @@ static inline jd_event_loop *connection_loop(const jd_tcp_connection *connection
     return connection->stream.loop;
 }
 
-/* connection.reserved: bytes of sends of other threads whose messages are still in flight; above them the number of ranges
- * of files that are queued or in flight. */
-#define CONNECTION_RESERVED_FILE ((uint64_t)1 << 48)
+/* connection.reserved, from the lowest bit on: bytes of sends of other threads whose messages are still in flight (36 bits);
+ * ranges of files that are queued or in flight (12 bits, never all of them set, so that a sum of the whole with queued bytes
+ * does not overflow: connection_sure_room); answers that are owed (14 bits); two bits of connection_await_answers. */
+#define CONNECTION_RESERVED_FILE   ((uint64_t)1 << 36)
+#define CONNECTION_OWED_ANSWER     ((uint64_t)1 << 48)
+#define CONNECTION_AWAITS_ANSWERS  ((uint64_t)1 << 62) /* the last answer must be reported to the loop */
+#define CONNECTION_EXPECTS_NO_MORE ((uint64_t)1 << 63) /* jd_tcp_connection_expect is refused */
+
+enum {
+    CONNECTION_FILES_MAX = (1 << 12) - 2,
+    CONNECTION_ANSWERS_MAX = (1 << 14) - 1,
+};
 
 static inline size_t connection_reserved_bytes(uint64_t reserved)
 {
@@ -261,7 +165,12 @@ static inline size_t connection_reserved_bytes(uint64_t reserved)
 
 static inline unsigned connection_reserved_files(uint64_t reserved)
 {
-    return (unsigned)(reserved / CONNECTION_RESERVED_FILE);
+    return (unsigned)(reserved % CONNECTION_OWED_ANSWER / CONNECTION_RESERVED_FILE);
+}
+
+static inline unsigned connection_owed_answers(uint64_t reserved)
+{
+    return (unsigned)(reserved % CONNECTION_AWAITS_ANSWERS / CONNECTION_OWED_ANSWER);
 }
 
 static inline enum connection_state connection_state(const jd_tcp_connection *connection)
@@ -277,7 +186,8 @@ enum connection_command {
     COMMAND_CLOSE,
     COMMAND_CLOSE_AFTER_OUTPUT,
     COMMAND_RESET,
-    COMMAND_FINISH, /* check again whether the output is drained: a reservation was withdrawn */
+    COMMAND_FINISH,   /* check again whether the output is drained: a reservation was withdrawn */
+    COMMAND_ANSWERED, /* no answer is owed any more */
 };
 
 /* ---- tcp_connection.c ---- */
@@ -331,6 +241,38 @@ void connection_fail(jd_tcp_connection *connection, int error);
 
 /* The connection goes down: counts its error, if any, and logs it unless its reason has a log line of its own. */
 void connection_report_error(jd_tcp_connection *connection);
+
+/* ---- connection_totals.c ---- */
+
+/* The pressure of total_output_limit has begun or ended: pauses or resumes reading from owner's connections. */
+void connections_apply_pressure(jd_event_loop *loop, const struct connection_owner *owner);
+
+static inline void connection_count_output(jd_tcp_connection *connection, size_t before)
+{
+    if (connection->profile->totals != NULL)
+        connection_totals_count_output(connection, before);
+}
+
+static inline void connection_count_input(jd_tcp_connection *connection)
+{
+    if (connection->profile->totals != NULL)
+        connection_totals_count_input(connection);
+}
+
+static inline void connection_forget_input(jd_tcp_connection *connection)
+{
+    if (connection->profile->totals != NULL)
+        connection_totals_forget_input(connection);
+}
+
+/* ---- connection_answers.c ---- */
+
+/* Whether the connection is CONNECTED and owes answers, which must be sent before it ends: connection_all_answered follows
+ * the last one. False: jd_tcp_connection_expect is refused from now on. */
+bool connection_await_answers(jd_tcp_connection *connection);
+
+/* Ends a connection whose end has waited for answers, unless it owes one again. */
+void connection_all_answered(jd_tcp_connection *connection);
 
 /* ---- flush.c ---- */
 
@@ -411,8 +353,9 @@ void connection_drop_empty_input(jd_tcp_connection *connection);
 void connection_end_pause(jd_tcp_connection *connection, unsigned pause);
 
 /* Output has left the queue, or was dropped: reports the fall to the low watermark, and ends the pause above it. */
-void connection_sink_to_watermark(jd_tcp_connection *connection);   /* connection_output.c */
-void connection_check_low_watermark(jd_tcp_connection *connection); /* does that if bytes and files are few enough */
+void connection_sink_to_watermark(jd_tcp_connection *connection);    /* connection_output.c */
+void connection_check_low_watermark(jd_tcp_connection *connection);  /* does that if bytes and files are few enough */
+void connection_rise_above_watermark(jd_tcp_connection *connection); /* connection_output.c; the opposite */
 
 /* Drops the input from now on, until the peer's FIN. */
 void connection_discard_input(jd_tcp_connection *connection);
@@ -426,6 +369,9 @@ void connection_deliver_frames(jd_tcp_connection *connection, struct block *bloc
 void connection_decode_input(jd_tcp_connection *connection);
 
 /* ---- connection_output.c ---- */
+
+/* Drops the output queue, and counts its bytes as dropped. */
+void connection_drop_output(jd_tcp_connection *connection);
 
 /* Whether length more bytes may be queued now. Returns 0, JD_ENOTCONN or JD_ENOBUFS (output_limit). */
 int connection_may_send(const jd_tcp_connection *connection, size_t length);

@@ -166,6 +166,8 @@ enum stream_flag {
     /* The user has got the descriptor and may have duplicated it. The duplicate keeps the socket open after close: so
      * close must send FIN itself and remove the socket from epoll. */
     STREAM_SHARED_DESCRIPTOR = 1 << 29,
+
+    STREAM_OWNERS = 0x1f << 24, /* bits of the layer above the seam; engines ignore them */
 };
 
 struct listener {

@@ -24,7 +24,7 @@ enum close_reason {
     CLOSED_READ,
     CLOSED_WRITE,
     CLOSED_FRAME,
-    CLOSED_OVERDUE, /* not drained before the deadline of jd_tcp_server_stop */
+    CLOSED_OVERDUE, /* not ended before the deadline of jd_tcp_server_stop or max_age_drain_ms */
     CLOSED_INPUT_LIMIT,
     CLOSED_NO_MEMORY,
     CLOSED_OTHERWISE,

@@ -68,6 +68,7 @@ struct server_loop {
     struct server_listener *listeners;
     size_t connections; /* base loop: accepted for it and not gone; while > 0 they own one reference to the server */
     bool accepting;     /* the last setting passed to the listeners */
+    bool pressed;       /* the last pressure applied to the connections */
     bool ending;        /* listeners and connections were asked to close, in the way that closing says */
     enum closing closing;
     struct task_node update, drain, close;
@@ -208,13 +209,16 @@ void server_loop_end_listening(struct server_loop *slot);
 /* Makes the slot's listeners accept or pause, by accepting_paused and the admission. */
 void server_loop_update(struct server_loop *slot);
 
-/* Queues server_loop_update as a task. For the base loop: from any thread, and the task queues the update of the io
- * loops that listen; for an io loop: from its own thread or the base loop's. If the slot is ending, the task closes its
+/* Queues server_loop_update as a task, which also applies a change of pressure. For the base loop: from any thread, and the
+ * task queues the update of the io loops that listen or may be under pressure; for an io loop: from its own thread or the base loop's. If the slot is ending, the task closes its
  * connections again, for those that came late. */
 void server_loop_queue_update(struct server_loop *slot);
 
 /* The task of struct server_loop's update. */
 void server_loop_run_update(struct task_node *task);
+
+/* struct connection_owner, pressure_changed. From any thread. */
+void server_pressure_changed(struct connection_owner *owner);
 
 /* ---- server_balance.c ---- */
 

@@ -180,6 +180,28 @@ void server_loop_update(struct server_loop *slot)
         (accepting ? loop->ops->accept : loop->ops->pause_accept)(loop->engine, &listener->listener);
 }
 
+/* The loop's connections, when the server has come under pressure or out of it. */
+static void server_loop_apply_pressure(struct server_loop *slot)
+{
+    const struct connection_totals *totals = slot->server->profile->totals;
+    bool pressed = totals != NULL && connection_totals_are_pressed(totals);
+
+    if (slot->pressed == pressed)
+        return;
+    slot->pressed = pressed;
+    connections_apply_pressure(slot->loop, &slot->server->owner);
+}
+
+static bool server_updates_io_loops(const jd_tcp_server *server)
+{
+    return server->threads != NULL && (server_listens_on_io_loops(server) || server->profile->totals != NULL);
+}
+
+void server_pressure_changed(struct connection_owner *owner)
+{
+    server_loop_queue_update(&server_of_owner(owner)->base_loop);
+}
+
 void server_loop_run_update(struct task_node *task)
 {
     struct server_loop *slot = (struct server_loop *)((char *)task - offsetof(struct server_loop, update));
@@ -187,11 +209,12 @@ void server_loop_run_update(struct task_node *task)
 
     atomic_store(&slot->update_queued, false);
     server_loop_update(slot);
+    server_loop_apply_pressure(slot);
     if (slot->ending)
         connections_close(slot->loop, &server->owner, slot->closing);
     if (slot != &server->base_loop)
         return;
-    for (unsigned i = 0; server->threads != NULL && server_listens_on_io_loops(server) && i < server->io_threads; i++)
+    for (unsigned i = 0; server_updates_io_loops(server) && i < server->io_threads; i++)
         server_loop_queue_update(&server->io_loops[i]);
     atomic_fetch_sub(&server->pending_commands, 1);
 }

@@ -43,6 +43,17 @@ static void server_free(jd_tcp_server *server)
     memory_release(server, sizeof(*server));
 }
 
+/* Each loop may pass the limit by a step. */
+static int total_limit_check(const char *name, const char *option, size_t limit, unsigned io_threads)
+{
+    size_t least = (size_t)2 * TOTAL_STEP_BYTES * (io_threads > 0 ? io_threads : 1);
+
+    return limit == 0 || limit >= least
+               ? 0
+               : log_invalid("%s: %s of %zu bytes is too small; it must be at least %zu, 128 KiB for each loop", name,
+                             option, limit, least);
+}
+
 static int server_options_check(const jd_tcp_server_options *options, const char *name,
                                 const struct connection_options *connection_options)
 {
@@ -56,6 +67,9 @@ static int server_options_check(const jd_tcp_server_options *options, const char
         return log_invalid("%s: load_balance %d is none of the values of jd_load_balance", name,
                            (int)options->load_balance);
     if (options->listen != NULL && server_listen_parse(name, options->listen, &endpoint, &host) < 0)
+        return JD_EINVAL;
+    if (total_limit_check(name, "total_output_limit", options->total_output_limit, options->io_threads) < 0 ||
+        total_limit_check(name, "total_input_limit", options->total_input_limit, options->io_threads) < 0)
         return JD_EINVAL;
     return connection_options_check(name, connection_options);
 }
@@ -104,6 +118,10 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         options = &defaults;
     name = options->name != NULL ? options->name : "server";
     connection_options = (struct connection_options)CONNECTION_OPTIONS_OF(options, JD_ABOVE_WATERMARK_PAUSE_READING);
+    connection_options.max_age_ms = options->max_age_ms;
+    connection_options.max_age_drain_ms = options->max_age_drain_ms;
+    connection_options.total_output_limit = options->total_output_limit;
+    connection_options.total_input_limit = options->total_input_limit;
     if (!event_loop_is_in_loop_thread(loop))
         return JD_EPERM;
     if (loop->destroying)
@@ -113,7 +131,8 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
     server = memory_allocate_zeroed(sizeof(*server));
     if (server == NULL)
         return JD_ENOMEM;
-    server->owner = (struct connection_owner){ server_connection_up_changed, server_connection_gone };
+    server->owner =
+        (struct connection_owner){ server_connection_up_changed, server_connection_gone, server_pressure_changed };
     server->profile = connection_profile_create(&server->owner, name, &connection_options);
     if (server->profile == NULL) {
         memory_release(server, sizeof(*server));
@@ -138,6 +157,7 @@ static struct connection_profile *server_profile(jd_tcp_server *server)
 }
 
 DEFINE_SET_CALLBACKS(server)
+DEFINE_SET_CALLBACK(server, asked_to_end, jd_asked_to_end_callback)
 
 void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thread_init_callback callback, void *arg)
 {

@@ -117,6 +117,19 @@ def frames_in_the_pool_at_the_signal_are_answered_before_the_exit(threads):
 
 
 @tap.test_for_each(THREADS)
+def frames_in_the_pool_at_the_peers_fin_are_answered(threads):
+    sent = numbered_frames(0, 50)
+    with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "2",
+                "--work-us", "20000") as server, connect(server.endpoint) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        received = receive(client, len(sent))
+        assert received == sent, f"{len(received)} of {len(sent)} bytes"
+        assert client.recv(1) == b""
+        server.stop()
+
+
+@tap.test_for_each(THREADS)
 def a_second_signal_does_not_wait_for_frames_in_the_pool(threads):
     # 16 frames that take seconds.
     with Server(FRAME_ECHO, "--listen", "127.0.0.1:0", "--threads", str(threads), "--pool", "1",

@@ -69,7 +69,7 @@ static const struct {
     { { .output_limit = 1000, .high_watermark = 2000 },
       "test: high_watermark of 2000 bytes is above output_limit of 1000 and would never be reached; it must be at most "
       "output_limit" },
-    { { .max_queued_files = 40000 }, "test: max_queued_files 40000 is too many; it must be at most 32767" },
+    { { .max_queued_files = 40000 }, "test: max_queued_files 40000 is too many; it must be at most 4094" },
     { { .high_watermark = 1000, .low_watermark = 2000 },
       "test: low_watermark of 2000 bytes is not below high_watermark of 1000" },
 };
