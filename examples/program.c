@@ -213,36 +213,25 @@ void program_prepare(struct program *program)
         program_fail(program, "cannot add an endpoint to the server", result);
 }
 
-void program_stop(struct program *program)
-{
-    if (program->server == NULL)
-        return; /* a second signal has already ended the loop */
-    if (jd_tcp_server_stop(program->server, DRAIN_MS, NULL, NULL) < 0)
-        jd_event_loop_quit(program->loop);
-}
-
 /* The first signal starts a graceful shutdown; a second one quits at once. */
-static void on_signal(int signal_number, void *arg)
+static void on_forked_signal(int signal_number, void *arg)
 {
     struct program *program = arg;
 
-    if (program->stopping)
+    if (program->server == NULL)
+        return; /* a second signal has already ended the loop */
+    if (program->stopping || jd_tcp_server_stop(program->server, DRAIN_MS, NULL, NULL) < 0)
         jd_event_loop_quit(program->loop);
-    else
-        program_stop(program);
     program->stopping = true;
 }
 
-/* Only what jd_tcp_server_run does not do: finish before the server drains, and the signal of a child process. */
-static void watch_signals(struct program *program)
+/* What jd_tcp_server_run does not do: the signal of a child process. */
+static void watch_forked_signal(struct program *program)
 {
-    if (program->forked) {
-        jd_event_loop_watch_signal(program->loop, program_forked_signal, on_signal, program);
-        program_unblock_forked_signal();
-    } else if (program->finish != NULL) {
-        jd_event_loop_watch_signal(program->loop, SIGINT, on_signal, program);
-        jd_event_loop_watch_signal(program->loop, SIGTERM, on_signal, program);
-    }
+    if (!program->forked)
+        return;
+    jd_event_loop_watch_signal(program->loop, program_forked_signal, on_forked_signal, program);
+    program_unblock_forked_signal();
 }
 
 void program_print_ready(const struct program *program, const jd_endpoint *endpoint)
@@ -286,7 +275,7 @@ int program_serve(struct program *program)
         jd_endpoint_format(&failed, text, sizeof(text));
         program_fail(program, failed.length > 0 ? text : "cannot start the server", result);
     }
-    watch_signals(program);
+    watch_forked_signal(program);
     /* In the loop, when the signals are watched: who reads the line may send one. */
     result = jd_event_loop_queue_in_loop(program->loop, print_all_ready, program);
     if (result == 0)

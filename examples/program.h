@@ -98,9 +98,6 @@ __attribute__((noreturn)) void program_fail(const struct program *program, const
  * connections. Returns the exit status. */
 int program_serve(struct program *program);
 
-/* Stops the server, which drains its connections, then quits the loop. Call in the loop's thread. */
-void program_stop(struct program *program);
-
 /* The signal by which the parent stops its children (processes.c). */
 extern const int program_forked_signal;
 
