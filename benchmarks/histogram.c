@@ -1,5 +1,7 @@
 #include "benchmarks/histogram.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* Returns the right shift that leaves HISTOGRAM_STEP_BITS bits below the value's leading one bit. */
@@ -82,4 +84,57 @@ uint64_t histogram_quantile(const struct histogram *histogram, double quantile)
             return clamp(histogram, middle_of(i));
     }
     return histogram->max;
+}
+
+double histogram_mean(const struct histogram *histogram)
+{
+    double sum = 0;
+
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        if (histogram->buckets[i] > 0)
+            sum += (double)histogram->buckets[i] * (double)clamp(histogram, middle_of(i));
+    }
+    return histogram->count > 0 ? sum / (double)histogram->count : 0;
+}
+
+double histogram_deviation(const struct histogram *histogram)
+{
+    double mean = histogram_mean(histogram), sum = 0;
+
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        if (histogram->buckets[i] > 0) {
+            double off = (double)clamp(histogram, middle_of(i)) - mean;
+            sum += (double)histogram->buckets[i] * off * off;
+        }
+    }
+    return histogram->count > 0 ? sqrt(sum / (double)histogram->count) : 0;
+}
+
+static void write_line(FILE *file, double value, uint64_t below, uint64_t count)
+{
+    double part = (double)below / (double)count;
+
+    fprintf(file, "%12.3f %2.12f %10" PRIu64, value, part, below);
+    if (below < count)
+        fprintf(file, " %14.2f", 1 / (1 - part));
+    fputc('\n', file);
+}
+
+bool histogram_write(const struct histogram *histogram, FILE *file, double unit)
+{
+    uint64_t below = 0;
+
+    fprintf(file, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        if (histogram->buckets[i] == 0)
+            continue;
+        below += histogram->buckets[i];
+        write_line(file, (double)clamp(histogram, middle_of(i)) / unit, below, histogram->count);
+    }
+    fprintf(file, "#[Mean    = %12.3f, StdDeviation   = %12.3f]\n", histogram_mean(histogram) / unit,
+            histogram_deviation(histogram) / unit);
+    fprintf(file, "#[Max     = %12.3f, Total count    = %12" PRIu64 "]\n", (double)histogram->max / unit,
+            histogram->count);
+    fprintf(file, "#[Buckets = %12d, SubBuckets     = %12d]\n", 64 - HISTOGRAM_STEP_BITS + 1, HISTOGRAM_STEPS);
+    return fflush(file) == 0 && ferror(file) == 0;
 }

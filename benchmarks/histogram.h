@@ -3,7 +3,9 @@
 #ifndef BENCHMARKS_HISTOGRAM_H
 #define BENCHMARKS_HISTOGRAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Each power of two is divided into 2^7 equal buckets, and a bucket is reported as its middle. So the reported value is
  * at most half a bucket, 1/256 of the value (0.4 %), off. Below 2^8 each value has its own bucket. */
@@ -31,5 +33,13 @@ void histogram_merge(struct histogram *histogram, const struct histogram *other)
 /* Returns the value at rank ceil(quantile * count), counted from 1 in ascending order; quantile is 0 to 1. Rank 0
  * counts as rank 1. The first and the last rank are exact. Returns 0 for an empty histogram. */
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile);
+
+/* Mean and standard deviation, from the middles of the buckets; 0 for an empty histogram. */
+double histogram_mean(const struct histogram *histogram);
+double histogram_deviation(const struct histogram *histogram);
+
+/* Writes the text form of HdrHistogram's percentile output (.hgrm), with one line for each bucket that is not empty, so
+ * that files can be merged. Values are divided by unit. Returns false on a write error. */
+bool histogram_write(const struct histogram *histogram, FILE *file, double unit);
 
 #endif

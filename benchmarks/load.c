@@ -202,7 +202,10 @@ static void collect(struct load_result *result, const struct load_worker *worker
     if (seconds > result->seconds)
         result->seconds = seconds;
     result->cpu_seconds += (double)(worker->cpu_end_ns - worker->cpu_begin_ns) / 1e9;
-    result->server_cpu_seconds += (double)(worker->server_cpu_end_ns - worker->server_cpu_begin_ns) / 1e9;
+    if (worker->index == 0) {
+        result->server_begin = worker->server_begin;
+        result->server_end = worker->server_end;
+    }
     result->counts.messages += counts->messages;
     result->counts.bytes_received += counts->bytes_received;
     result->counts.bytes_sent += counts->bytes_sent;
@@ -291,6 +294,24 @@ static int run(const struct load_options *options, struct load_result *result)
     return error;
 }
 
+/* Returns false if the file was asked for and cannot be written. */
+static bool write_histogram(const struct load_result *result)
+{
+    const char *path = result->options->histogram;
+    FILE *file;
+    bool good;
+
+    if (path == NULL)
+        return true;
+    file = fopen(path, "we");
+    good = file != NULL && histogram_write(&result->latency, file, 1000);
+    if (file != NULL)
+        good &= fclose(file) == 0;
+    if (!good)
+        fprintf(stderr, "jd-load: --histogram '%s': cannot write: %s\n", path, strerror(errno));
+    return good;
+}
+
 int main(int argc, char **argv)
 {
     static struct load_result result;
@@ -308,5 +329,5 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     (options.json ? load_report_print_json : load_report_print)(&result);
-    return load_result_is_good(&result) ? EXIT_SUCCESS : EXIT_FAILURE;
+    return write_histogram(&result) && load_result_is_good(&result) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -75,6 +75,20 @@ static int connect_socket(const struct load_options *options, int fd)
     return 0;
 }
 
+/* Binds to one of the source addresses. The port is chosen by connect(2), as it need only differ for this server
+ * (IP_BIND_ADDRESS_NO_PORT in ip(7)). */
+static bool bind_source(const struct load_options *options, int fd, uint64_t number)
+{
+    struct sockaddr_in source = { .sin_family = AF_INET };
+    int on = 1;
+
+    if (options->sources == 0)
+        return true;
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (uint32_t)(number % options->sources));
+    return setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) == 0 &&
+           bind(fd, (const struct sockaddr *)&source, sizeof(source)) == 0;
+}
+
 bool load_connection_open(struct load_context *context, struct load_connection *connection, uint64_t number)
 {
     /* Edge-triggered and armed once: no epoll_ctl(2) per message, and each event is reported once. */
@@ -92,7 +106,8 @@ bool load_connection_open(struct load_context *context, struct load_connection *
         note_error(context, "connection %" PRIu64 ": cannot create a socket: %s", number, strerror(errno));
         return false;
     }
-    if (connect_socket(context->options, connection->fd) < 0 ||
+    if (!bind_source(context->options, connection->fd, number) ||
+        connect_socket(context->options, connection->fd) < 0 ||
         epoll_ctl(context->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) < 0) {
         lose(context, connection, strerror(errno));
         return false;
@@ -117,7 +132,8 @@ bool load_connection_send(struct load_context *context, struct load_connection *
 
     while (!connection->blocked && connection->send.sequence < connection->granted) {
         struct message_cursor cursor = connection->send;
-        size_t length = message_write(&cursor, format, context->send_buffer, LOAD_BUFFER_BYTES, connection->granted);
+        size_t length =
+            message_write(&cursor, format, context->send_buffer, context->options->write_bytes, connection->granted);
         ssize_t sent = send(connection->fd, context->send_buffer, length, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;

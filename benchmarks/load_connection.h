@@ -27,7 +27,7 @@ struct load_context {
     char first_error[200];
 };
 
-enum { LOAD_BUFFER_BYTES = 65536 };
+enum { LOAD_BUFFER_BYTES = WRITE_BYTES_MAX };
 
 /* Messages of one connection that became due at the same time. */
 struct load_batch {

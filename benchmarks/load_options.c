@@ -1,5 +1,7 @@
 #include "benchmarks/load_options.h"
 
+#include "base/endpoint.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -15,6 +17,7 @@ enum {
     DEPTH_MAX = 65536,
     THREADS_MAX = 256,
     SECONDS_MAX = 86400,
+    SOURCES_MAX = 60000,
     OTHER_DESCRIPTORS = 32, /* descriptors besides the connections, with a reserve */
 };
 
@@ -27,6 +30,13 @@ static const char help[] =
     "  --mode=pipeline        keep --depth messages in flight; replies that arrive together cause one send\n"
     "  --mode=stream          keep the socket's send buffer full, read all replies (no latencies)\n"
     "  --mode=connect         connect, send a message, read the reply, reset the connection, repeat\n"
+    "  --requests=N           messages on each connection before it is closed, 1 to 65536; with --mode=connect "
+    "(default 1)\n"
+    "  --close=reset          end a connection by RST, so that its port is free at once; with --mode=connect "
+    "(default)\n"
+    "  --close=fin            end it by FIN\n"
+    "  --sources=N            connect from N addresses, 127.0.0.2 and those after it, in turn, 1 to 60000: with\n"
+    "                         --close=fin each has ports of its own\n"
     "  --mode=idle            exchange one message, then keep the connection open for --seconds\n"
     "  --connections=N        connections open at a time, 1 to 1000000 (default 1)\n"
     "  --depth=N              messages in flight on a connection, 1 to 65536; with --mode=pipeline (default 16)\n"
@@ -36,6 +46,7 @@ static const char help[] =
     "Messages:\n"
     "  --size=BYTES           payload of a message, 0 to 1073741824 (default 64)\n"
     "  --sizes=MIN-MAX        payloads of random sizes from MIN to MAX\n"
+    "  --write=BYTES          give send(2) at most BYTES at a time, 1 to 65536 (default 65536)\n"
     "  --seed=N               seed of the sizes and the content (default 1)\n"
     "  --frames               a length field before each payload (default); it does not count in --size\n"
     "  --header-bytes=N       bytes of the length field: 1, 2, 3, 4 or 8 (default 4)\n"
@@ -56,6 +67,8 @@ static const char help[] =
     "  --threads=N            threads that share the connections, 1 to 256 (default 1)\n"
     "  --spin                 poll for events without sleeping\n"
     "  --server-pid=PID       also report the server's CPU time, in idle mode its memory\n"
+    "  --call-counts=FILE     also report the calls that the server counts in FILE (count-calls, for LD_PRELOAD)\n"
+    "  --histogram=FILE       write the latencies to FILE in microseconds, in the text form of HdrHistogram\n"
     "  --json                 print one JSON object\n"
     "  --help                 print this text and exit\n"
     "\n"
@@ -84,6 +97,12 @@ enum option_code {
     OPTION_THREADS,
     OPTION_SPIN,
     OPTION_SERVER_PID,
+    OPTION_REQUESTS,
+    OPTION_CLOSE,
+    OPTION_SOURCES,
+    OPTION_WRITE,
+    OPTION_CALL_COUNTS,
+    OPTION_HISTOGRAM,
     OPTION_JSON,
     OPTION_HELP,
 };
@@ -108,6 +127,12 @@ static const struct option long_options[] = {
     { "threads", required_argument, NULL, OPTION_THREADS },
     { "spin", no_argument, NULL, OPTION_SPIN },
     { "server-pid", required_argument, NULL, OPTION_SERVER_PID },
+    { "requests", required_argument, NULL, OPTION_REQUESTS },
+    { "close", required_argument, NULL, OPTION_CLOSE },
+    { "sources", required_argument, NULL, OPTION_SOURCES },
+    { "write", required_argument, NULL, OPTION_WRITE },
+    { "call-counts", required_argument, NULL, OPTION_CALL_COUNTS },
+    { "histogram", required_argument, NULL, OPTION_HISTOGRAM },
     { "json", no_argument, NULL, OPTION_JSON },
     { "help", no_argument, NULL, OPTION_HELP },
     { NULL, 0, NULL, 0 },
@@ -115,6 +140,7 @@ static const struct option long_options[] = {
 
 static const char *const mode_names[] = { "ping-pong", "pipeline", "stream", "connect", "idle" };
 static const char *const verify_names[] = { "all", "sample", "off" };
+static const char *const close_names[] = { "reset", "fin" };
 
 const char *load_mode_name(enum load_mode mode)
 {
@@ -266,6 +292,23 @@ static bool read_option(struct load_options *options, int code, const char *text
     case OPTION_SPIN:
         options->spin = true;
         return true;
+    case OPTION_REQUESTS:
+        return read_unsigned("requests", text, 1, DEPTH_MAX, &options->requests);
+    case OPTION_CLOSE:
+        if (!read_name("close", text, close_names, 2, &index))
+            return false;
+        options->close_by_fin = index == 1;
+        return true;
+    case OPTION_SOURCES:
+        return read_unsigned("sources", text, 1, SOURCES_MAX, &options->sources);
+    case OPTION_WRITE:
+        return read_unsigned("write", text, 1, WRITE_BYTES_MAX, &options->write_bytes);
+    case OPTION_CALL_COUNTS:
+        options->call_counts = text;
+        return true;
+    case OPTION_HISTOGRAM:
+        options->histogram = text;
+        return true;
     case OPTION_SERVER_PID:
         return read_server_pid(text, &options->server_pid);
     case OPTION_JSON:
@@ -313,6 +356,14 @@ static bool fits_together(struct load_options *options, bool depth_given)
     if (options->messages > 0 && options->mode == LOAD_IDLE)
         return refuse_number("messages", (double)options->messages,
                              "not allowed with --mode=idle, which exchanges one on each connection");
+    if (options->mode != LOAD_CONNECT && options->requests > 1)
+        return refuse_number("requests", options->requests, "needs --mode=connect");
+    if (options->mode != LOAD_CONNECT && options->close_by_fin)
+        return refuse("close", "fin", "needs --mode=connect");
+    if (options->sources > 0 && endpoint_sockaddr(&options->server)->sa_family != AF_INET)
+        return refuse_number("sources", options->sources, "needs a server at an IPv4 address");
+    if (options->call_counts != NULL && options->server_pid == 0)
+        return refuse("call-counts", options->call_counts, "needs --server-pid");
     if (options->threads > options->connections)
         return refuse_number("threads", options->threads, "must not be more than --connections");
     if (format->header_bytes == 0 && format->min_bytes == 0)
@@ -349,6 +400,8 @@ int load_options_parse(struct load_options *options, int argc, char **argv)
         .connections = 1,
         .depth = 16,
         .threads = 1,
+        .requests = 1,
+        .write_bytes = WRITE_BYTES_MAX,
         .format = { .seed = 1, .min_bytes = 64, .max_bytes = 64, .header_bytes = 4, .verify = VERIFY_ALL },
         .seconds = 5,
         .timeout_seconds = 10,

@@ -9,6 +9,8 @@
 
 enum load_mode { LOAD_PING_PONG, LOAD_PIPELINE, LOAD_STREAM, LOAD_CONNECT, LOAD_IDLE };
 
+enum { WRITE_BYTES_MAX = 65536 };
+
 struct load_options {
     const char *server_text;
     jd_endpoint server;
@@ -18,9 +20,15 @@ struct load_options {
     unsigned threads;
     struct message_format format;
     double seconds, warmup_seconds, timeout_seconds;
-    uint64_t messages; /* 0: no limit */
-    double rate;       /* messages per second over all connections; 0: as fast as replies arrive */
-    pid_t server_pid;  /* 0: none */
+    uint64_t messages;       /* 0: no limit */
+    double rate;             /* messages per second over all connections; 0: as fast as replies arrive */
+    unsigned requests;       /* connect mode: messages on each connection */
+    unsigned sources;        /* addresses 127.0.0.2 and following to connect from; 0: as the kernel chooses */
+    bool close_by_fin;       /* connect mode: FIN, not RST */
+    uint32_t write_bytes;    /* the most that one send(2) is given */
+    const char *histogram;   /* file to write the latencies to; NULL: none */
+    const char *call_counts; /* file in which the server counts its calls (call_counts.h); NULL: none */
+    pid_t server_pid;        /* 0: none */
     bool spin;
     bool json;
 };

@@ -20,6 +20,11 @@ static double over(double value, double divisor)
     return divisor > 0 ? value / divisor : 0;
 }
 
+static double server_cpu_seconds(const struct load_result *result)
+{
+    return (double)(result->server_end.cpu_ns - result->server_begin.cpu_ns) / 1e9;
+}
+
 static double rate_of(const struct load_result *result, uint64_t count)
 {
     return over((double)count, result->seconds);
@@ -128,7 +133,7 @@ void load_report_print(const struct load_result *result)
         print_traffic(result);
         print_cpu("load", result, result->cpu_seconds);
         if (result->options->server_pid > 0)
-            print_cpu("server", result, result->server_cpu_seconds);
+            print_cpu("server", result, server_cpu_seconds(result));
     }
     printf("  errors       %14" PRIu64 " wrong replies, %" PRIu64 " failed connects, %" PRIu64 " lost connections\n",
            result->counts.verify_errors, result->counts.connect_errors, result->counts.io_errors);
@@ -168,15 +173,16 @@ static void print_json_latency(const struct load_result *result)
     printf(", \"latency_us\": {");
     for (unsigned i = 0; i < QUANTILES; i++)
         printf("%s\"%s\": %.3f", i > 0 ? ", " : "", quantiles[i].json, latency_us(result, i));
-    printf("}");
+    printf(", \"mean\": %.3f, \"count\": %" PRIu64 "}", histogram_mean(&result->latency) / 1000, result->latency.count);
 }
 
 static void print_json_server(const struct load_result *result)
 {
     if (result->options->mode != LOAD_IDLE) {
         printf(", \"server_cpu_seconds\": %.6f, \"server_cpu_percent\": %.3f, \"server_cpu_us_per_message\": %.6f",
-               result->server_cpu_seconds, percent_of_core(result, result->server_cpu_seconds),
-               us_per_message(result, result->server_cpu_seconds));
+               server_cpu_seconds(result), percent_of_core(result, server_cpu_seconds(result)),
+               us_per_message(result, server_cpu_seconds(result)));
+        server_usage_print_json(&result->server_begin, &result->server_end, result->options->call_counts != NULL);
         return;
     }
     printf(", \"server_anonymous_bytes_before\": %" PRIu64 ", \"server_anonymous_bytes_held\": %" PRIu64

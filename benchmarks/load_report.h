@@ -3,6 +3,7 @@
 #define BENCHMARKS_LOAD_REPORT_H
 
 #include "benchmarks/load_connection.h"
+#include "benchmarks/server_usage.h"
 
 enum load_end { LOAD_COMPLETE, LOAD_INTERRUPTED, LOAD_STALLED, LOAD_ALL_LOST };
 
@@ -11,8 +12,8 @@ struct load_result {
     enum load_end end;
     double seconds; /* measured time */
     double cpu_seconds;
-    double server_cpu_seconds; /* with --server-pid */
-    uint64_t idle_connections; /* idle mode: open connections that have exchanged their message */
+    struct server_usage server_begin, server_end; /* with --server-pid */
+    uint64_t idle_connections;                    /* idle mode: open connections that have exchanged their message */
     uint64_t server_bytes_before, server_bytes_idle;
     struct load_counts counts;
     struct histogram latency;

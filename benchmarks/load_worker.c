@@ -1,7 +1,5 @@
 #include "benchmarks/load_worker.h"
 
-#include "benchmarks/process_usage.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -49,7 +47,7 @@ static void open_span(struct load_worker *worker)
         worker->quota = share > worker->context.outstanding ? share - worker->context.outstanding : 0;
     }
     if (worker->index == 0 && options->server_pid > 0)
-        process_cpu_ns(options->server_pid, &worker->server_cpu_begin_ns);
+        server_usage_read(&worker->server_begin, options->server_pid, worker->calls);
     worker->cpu_begin_ns = thread_cpu_ns();
     worker->span_begin_ns = clock_now_ns();
     worker->context.measuring = true;
@@ -86,7 +84,7 @@ static void close_span(struct load_worker *worker)
     worker->span_end_ns = clock_now_ns();
     worker->cpu_end_ns = thread_cpu_ns();
     if (worker->index == 0 && options->server_pid > 0)
-        process_cpu_ns(options->server_pid, &worker->server_cpu_end_ns);
+        server_usage_read(&worker->server_end, options->server_pid, worker->calls);
     if (options->rate > 0)
         count_waiting(worker);
 }
@@ -224,10 +222,14 @@ static void on_replies(struct load_worker *worker, struct load_connection *conne
         worker->greeting--;
         return;
     }
-    if (worker->context.options->mode == LOAD_CONNECT) {
-        load_connection_close(&worker->context, connection, true);
-        connect_again(worker, connection);
+    if (worker->context.options->mode != LOAD_CONNECT || connection->receive.sequence < connection->granted)
+        return;
+    if (is_running(worker) && connection->granted < worker->context.options->requests && within_quota(worker, 1) == 1) {
+        load_connection_grant(&worker->context, connection, 1, clock_now_ns());
+        return;
     }
+    load_connection_close(&worker->context, connection, !worker->context.options->close_by_fin);
+    connect_again(worker, connection);
 }
 
 static void on_event(struct load_worker *worker, struct load_connection *connection, uint32_t events)
@@ -444,6 +446,8 @@ int load_worker_init(struct load_worker *worker, const struct load_options *opti
         .period_ns = options->rate > 0 ? 1e9 * options->threads / options->rate : 0,
         .finished = -1,
     };
+    if (index == 0 && options->call_counts != NULL && !server_usage_map_calls(options->call_counts, &worker->calls))
+        return -errno;
     atomic_store(&worker->live, worker->connection_count);
     histogram_reset(&worker->context.latency);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -4,6 +4,7 @@
 #define BENCHMARKS_LOAD_WORKER_H
 
 #include "benchmarks/load_connection.h"
+#include "benchmarks/server_usage.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,7 +34,8 @@ struct load_worker {
     double period_ns, rate_begin_ns;
     uint64_t ticks; /* with a rate: messages that have become due, over all connections */
     uint64_t span_begin_ns, span_end_ns, cpu_begin_ns, cpu_end_ns;
-    uint64_t server_cpu_begin_ns, server_cpu_end_ns; /* measured by worker 0 */
+    struct server_usage server_begin, server_end; /* read by worker 0 */
+    const struct call_counts *calls;              /* of the server, or NULL */
 
     /* Read by the coordinator at any time. */
     _Alignas(64) _Atomic int finished; /* the last phase finished; -1: none */

@@ -1,401 +1,233 @@
 #!/usr/bin/env python3
-"""Compares jinduo's servers with a server written directly on epoll, in one run, and prints a table.
+"""Compares jinduo's engines with each other, with loops written by hand, and with other libraries.
 
-For each row the two servers alternate for several rounds; each measurement starts a new server. The server has one core, the
-load another. A ratio is the median of the ratios of the rounds, so that a slow period of the machine affects both sides;
-absolute figures are medians, too. More is better for jinduo; 1.00 is as fast as the server written directly on epoll (raw).
+Without an option that says what to measure: --quick. Each measurement starts a new server on one core and its load on another.
+Results are kept in a folder: JSON, histograms (.hgrm) and report.html, a page that needs neither a network nor scripts.
 """
 
 import argparse
-import fnmatch
-import functools
-import json
+import datetime
 import os
-import platform
 import resource
+import shlex
 import signal
-import statistics
 import sys
-from dataclasses import dataclass
 
-import engines
-import large
-import peers
-import plot
-from programs import Failure, Programs, Progress
+from bench import machine, page, plan, table, verdict
+from bench.contestants import CONTESTANTS
+from bench.measure import HELD
+from bench.programs import Programs
+from bench.results import Damaged, Results
+from bench.runner import Runner
+from bench.scenarios import SCENARIOS, matching
 
-BUSY_PERCENT = 95          # of its core: a server that uses more limits messages/s
-WARMUP_SECONDS = 0.3
-IDLE_CONNECTIONS = 9000
-IDLE_FIRST = 1000          # opened first, to measure the memory of each further connection
-IDLE_SETTLE_SECONDS = 0.5
-IDLE_BYTES_GOAL = 200
-SPARE_DESCRIPTORS = 64
-BAR_WIDTH = 40
-BAR_RATIO = 1.5            # ratio of a full bar
+USAGE, INTERRUPTED = 2, 130
+SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+WAIT_SECONDS = {"full": 600, "quick": 20}   # for a quiet machine, before each row
+WAIT_OTHERWISE = 60
+EPILOG = f"""examples:
+  ./dev bench --quick                                 a first look, in less than 4 minutes
+  ./dev bench 'ping-pong 64 B x 100' frames           these scenarios; a name or a group, with * and ?, or a part of a name
+  ./dev bench --compare io_uring reactor 'ping-pong*' two contestants, with the noise of this machine
+  ./dev bench --full                                  everything; after Ctrl-C it prints how to continue
+  ./dev bench --report DIR                            draw report.html from the results in DIR again
 
-
-@dataclass(frozen=True)
-class Row:
-    """A comparison, with the least ratios of messages/s (jinduo / raw) and of CPU per message (raw / jinduo)."""
-    name: str
-    load: tuple
-    server: str = "jd-echo"
-    server_options: tuple = ()
-    raw_options: tuple = ()
-    beside: tuple | None = None   # options of a second run of the server, which stands in the place of raw
-    messages_floor: float = 0.97
-    cpu_floor: float = 1 / 1.05
-    rule: str = "one"      # one: messages/s decides if both servers are busy, else CPU; both: if both are busy, messages/s
-                           # and CPU decide; messages: messages/s decides always, as the servers spin
-
-
-def echo_load(mode, size, connections):
-    return ("--mode", mode, "--no-frames", "--size", str(size), "--connections", str(connections))
-
-
-def frame_load(depth):
-    # 56 bytes of payload: a frame of 60 bytes.
-    return ("--mode", "pipeline", "--size", "56", "--header-bytes", "4", "--connections", "50", "--depth", str(depth))
-
-
-ROWS = (
-    *(Row(f"ping-pong {text} x {connections}", echo_load("ping-pong", size, connections), rule="both")
-      for size, text in ((64, "64 B"), (4096, "4 KiB")) for connections in (1, 50, 500)),
-    Row("frames 60 B x 50, depth 16", frame_load(16), server="jd-frame-echo", messages_floor=0.85, cpu_floor=0.85),
-    Row("frames 60 B x 50, depth 64", frame_load(64), server="jd-frame-echo", messages_floor=0.75, cpu_floor=0.75),
-    # The same codec written with jd_codec_create, in the column jinduo, and the library's own, in the column raw.
-    Row("frames 60 B x 50, depth 64, own codec", frame_load(64), server="jd-frame-echo", server_options=("--own-codec",),
-        beside=(), messages_floor=0.9, cpu_floor=0.9),
-    Row("connect, message, close", echo_load("connect", 64, 16), cpu_floor=0.97),
-    *(Row(f"busy poll 64 B x {connections}", echo_load("ping-pong", 64, connections), messages_floor=0.85,
-          server_options=("--busy-poll", "200"), raw_options=("--spin",), rule="messages") for connections in (1, 4)),
-)
-IDLE_ROW = f"idle connection x {IDLE_CONNECTIONS}"
-IDLE_TIMEOUTS_ROW = f"idle connection x {IDLE_CONNECTIONS}, timeout and heartbeat"
-# With their servers. The row with timeouts is measured without raw, which has no timers.
-IDLE_ROWS = {IDLE_ROW: Row(IDLE_ROW, ()), IDLE_TIMEOUTS_ROW: Row(IDLE_TIMEOUTS_ROW, (), server="peers/idle-jinduo")}
-
-
-def measure_once(programs, name, options, row, seconds):
-    process, address = programs.start_server(name, *options)
-    try:
-        return programs.load(address, process.pid, *row.load, "--verify", "sample", "--warmup", str(WARMUP_SECONDS),
-                             seconds=seconds)
-    finally:
-        programs.stop(process)
-
-
-def sides_of(programs, row, engine):
-    """The program and options of each side; without jinduo's programs only raw is measured."""
-    common = ("--threads", "0", "--engine", engine)
-    sides = {"raw": ("raw-epoll", row.raw_options)}
-    if programs.has(row.server):
-        sides["jinduo"] = (row.server, (*common, *row.server_options))
-        if row.beside is not None:
-            sides["raw"] = (row.server, (*common, *row.beside))
-    return sides
-
-
-def measure_row(programs, row, arguments, progress):
-    sides = sides_of(programs, row, arguments.engine)
-    runs = {side: [] for side in sides}
-    for round_number in range(arguments.rounds):
-        # The other side is first in the next round, so that neither always runs on a warmer machine.
-        for side in sorted(sides, reverse=round_number % 2 == 0):
-            progress.show(f"{row.name}, round {round_number + 1}: {side}")
-            runs[side].append(programs.undisturbed(
-                functools.partial(measure_once, programs, *sides[side], row, arguments.seconds)))
-    progress.skip(arguments.rounds * (2 - len(sides)))
-    return summarize(row, runs)
-
-
-def median_of(runs, field):
-    return statistics.median(run[field] for run in runs)
-
-
-def median_ratio(over, under, field):
-    return statistics.median(a[field] / b[field] if b[field] else 0.0 for a, b in zip(over, under))
-
-
-def summarize(row, runs):
-    fields = ("messages_per_second", "server_cpu_us_per_message", "server_cpu_percent", "cpu_percent")
-    result = {"row": row.name, "runs": runs}
-    for side, figures in runs.items():
-        result[side] = {field: median_of(figures, field) for field in fields}
-        result[side]["latency_us"] = {name: statistics.median(run["latency_us"][name] for run in figures)
-                                      for name in figures[0]["latency_us"]}
-    if "jinduo" in runs:
-        result["messages_ratio"] = median_ratio(runs["jinduo"], runs["raw"], "messages_per_second")
-        result["cpu_ratio"] = median_ratio(runs["raw"], runs["jinduo"], "server_cpu_us_per_message")
-        judge(row, result)
-    return result
-
-
-def judge(row, result):
-    busy = min(result[side]["server_cpu_percent"] for side in ("jinduo", "raw")) >= BUSY_PERCENT
-    ratios = {"messages": (result["messages_ratio"], row.messages_floor), "cpu": (result["cpu_ratio"], row.cpu_floor)}
-    deciding = ["messages"] if row.rule == "messages" or busy else ["cpu"]
-    if row.rule == "both" and busy:
-        deciding.append("cpu")
-    result["goals"] = {name: ratios[name][1] for name in deciding}
-    result["met"] = all(ratios[name][0] >= ratios[name][1] for name in deciding)
-    # The ratio closest to its goal is drawn.
-    tightest = min(deciding, key=lambda name: ratios[name][0] / ratios[name][1])
-    result["deciding_ratio"], result["deciding_goal"] = ratios[tightest]
-
-
-def idle_load(programs, address, pid, connections):
-    figures = programs.load(address, pid, *echo_load("idle", 64, connections), seconds=IDLE_SETTLE_SECONDS)
-    return figures["server_anonymous_bytes_per_connection"]
-
-
-def measure_idle_side(programs, name, options, connections):
-    """Measures the memory of one more connection in two ways, as each hides a cost that the other shows:
-      - a new server that already has connections: no memory of closed connections can be reused;
-      - a server without connections that had as many before: memory that is allocated only once does not count."""
-    process, address = programs.start_server(name, *options)
-    try:
-        first = programs.start(programs.load_core, "jd-load", address, *echo_load("idle", 64, IDLE_FIRST),
-                               "--seconds", "60")
-        programs.wait_line(first, "jd-load")
-        on_top = idle_load(programs, address, process.pid, connections - IDLE_FIRST)
-        programs.stop(first)
-        idle_load(programs, address, process.pid, connections)
-        again = idle_load(programs, address, process.pid, connections)
-    finally:
-        programs.stop(process)
-    return {"bytes_on_top": on_top, "bytes_again": again, "bytes": max(on_top, again)}
-
-
-def measure_idle(programs, row, arguments, progress):
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    connections = min(IDLE_CONNECTIONS, limit - SPARE_DESCRIPTORS)
-    if connections <= IDLE_FIRST:
-        raise Failure(f"the limit of {limit} descriptors is too low, {IDLE_FIRST + SPARE_DESCRIPTORS + 1} are needed")
-    result = {"row": row.name, "connections": connections}
-    sides = sides_of(programs, row, arguments.engine)
-    if row.name == IDLE_TIMEOUTS_ROW:
-        del sides["raw"]
-    for side, (name, options) in sides.items():
-        progress.show(f"{row.name}: {side}")
-        result[side] = measure_idle_side(programs, name, options, connections)
-    if "jinduo" in result:
-        result["met"] = result["jinduo"]["bytes"] <= IDLE_BYTES_GOAL
-    return result
-
-
-def cpu_model():
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
-
-
-def machine():
-    return {"kernel": platform.release(), "cpu": cpu_model(), "cores": len(os.sched_getaffinity(0))}
-
-
-def print_machine(facts):
-    print(f"Linux {facts['kernel']}, {facts['cpu']}, {facts['cores']} cores available")
-    if facts["cores"] < 2:
-        print("Only one core: server and load share it, so the figures are not meaningful.")
-    print("Absolute figures of a busy or virtual machine are not meaningful; the ratios compare measurements taken in turn.\n")
-
-
-def verdict(result):
-    return {True: "met", False: "MISSED", None: "-"}[result.get("met")]
-
-
-def pair(result, field, form):
-    """The figures of jinduo and of raw, as text."""
-    return [form.format(result[side][field]) if side in result else "-" for side in ("jinduo", "raw")]
-
-
-def goal_text(result):
-    names = {"messages": "messages/s", "cpu": "CPU"}
-    return ", ".join(f"{names[name]} >= {goal:.2f}" for name, goal in result.get("goals", {}).items()) or "-"
-
-
-def table_line(result):
-    ratio = [f"{result[name]:.2f}" if name in result else "-" for name in ("messages_ratio", "cpu_ratio")]
-    return [result["row"], *pair(result, "messages_per_second", "{:.0f}"), ratio[0],
-            *pair(result, "server_cpu_us_per_message", "{:.3f}"), ratio[1],
-            *pair(result, "server_cpu_percent", "{:.0f}"), *pair(result, "cpu_percent", "{:.0f}"),
-            goal_text(result), verdict(result)]
-
-
-def print_table(results):
-    groups = ["", "messages/s", "", "", "server CPU, us/message", "", "", "server core, %", "", "load core, %", "", "", ""]
-    heads = ["", "jinduo", "raw", "ratio", "jinduo", "raw", "ratio", "jinduo", "raw", "jinduo", "raw", "goal", ""]
-    lines = [table_line(result) for result in results]
-    widths = [max(len("server"), *(len(line[i]) for line in [heads, *lines])) for i in range(len(heads))]
-    starts = [sum(widths[:i]) + 2 * i for i in range(len(widths))]
-    above = ""
-    for start, group in zip(starts, groups):
-        above = above.ljust(start) + group if group else above
-    print(above)
-    for line in [heads, *lines]:
-        cells = [cell.ljust(width) if i in (0, 11, 12) else cell.rjust(width)
-                 for i, (cell, width) in enumerate(zip(line, widths))]
-        print("  ".join(cells).rstrip())
-    print(f"\nRatios: messages/s jinduo / raw, CPU raw / jinduo; more is better. A server that uses less than "
-          f"{BUSY_PERCENT} % of its\ncore waits for the load: then CPU per message decides.\n")
-
-
-def bar(ratio, goal):
-    """A bar for the ratio, with a mark at its goal."""
-    def place(value):
-        return min(BAR_WIDTH - 1, round(value / BAR_RATIO * BAR_WIDTH))
-
-    cells = ["█" if i < place(ratio) else "·" for i in range(BAR_WIDTH)]
-    cells[place(goal)] = "|"
-    return "".join(cells)
-
-
-def print_bars(results):
-    width = max(len(result["row"]) for result in results)
-    for result in results:
-        if "deciding_ratio" in result:
-            print(f"{result['row'].ljust(width)}  {bar(result['deciding_ratio'], result['deciding_goal'])}  "
-                  f"{result['deciding_ratio']:.2f}  {verdict(result)}")
-    print(f"{''.ljust(width)}  0{'goal: |'.center(BAR_WIDTH - 4)}{BAR_RATIO:.1f}\n")
-
-
-def print_idle(result):
-    print(f"{result['row']} ({result['connections']} open), bytes of anonymous memory per connection:")
-    for side in ("jinduo", "raw"):
-        if side in result:
-            figures = result[side]
-            print(f"  {side:7} {figures['bytes']:6.0f}   {figures['bytes_on_top']:.0f} with {IDLE_FIRST} open before, "
-                  f"{figures['bytes_again']:.0f} after as many were open and closed")
-    print(f"  goal    {IDLE_BYTES_GOAL:6}   {verdict(result)}\n")
-
-
-def print_results(results):
-    compared = [result for result in results if "messages_ratio" in result or "raw" in result.get("runs", ())]
-    compared = [result for result in compared if "metrics" not in result and "engines" not in result]
-    if compared:
-        print_table(compared)
-    if any("deciding_ratio" in result for result in compared):
-        print_bars(compared)
-    for result in results:
-        if result["row"] in IDLE_ROWS:
-            print_idle(result)
-    engines.print_results([result for result in results if "engines" in result])
-    beside = [result for result in results if "metrics" in result]
-    if beside:
-        peers.print_table(beside)
+A comparison is the median of the ratios of pairs of rounds, in the order A B B A, with its 95 % interval by bootstrap. The
+same contestant against itself is the noise; what lies within it is "no difference seen". A rate that was held to less than
+{100 * HELD:.0f} % is not compared. Exit status: 0 success, 1 a contestant failed, 2 wrong usage, 130 interrupted."""
 
 
 def read_arguments():
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n", maxsplit=1)[0],
-                                     epilog=peers.BROADCAST_HELP)
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__, epilog=EPILOG,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", help=argparse.SUPPRESS)  # the build directory; ./dev passes it
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each side in a row (default 5)")
-    parser.add_argument("--seconds", type=float, help="duration of a measurement (default 2, with --engines and --large 1)")
-    parser.add_argument("--only", metavar="PATTERN", help="only rows whose name matches PATTERN (with * and ?) or contains it; see --list")
-    parser.add_argument("--engine", default="reactor", help="engine of jinduo's servers (default reactor)")
-    parser.add_argument("--engines", action="store_true", help="other rows: compare the engines, and the servers written directly on epoll and io_uring")
-    parser.add_argument("--peers", action="store_true", help="other rows: compare with libevent, libuv and Asio, as far as installed")
-    parser.add_argument("--large", action="store_true", help="other rows: messages of 4 KiB to 1 MiB, compared with all of these")
-    parser.add_argument("--plot", metavar="FILE", help="draw the ratios into FILE (.svg, .png, .pdf); needs matplotlib")
-    parser.add_argument("--json", metavar="FILE", help="also write all figures to FILE")
-    parser.add_argument("--list", action="store_true", help="print the names of the rows and exit")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="only these scenarios; see --list")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--quick", action="store_true", help="a choice of scenarios with short rounds, less than 4 minutes")
+    what.add_argument("--full", action="store_true", help="all scenarios, other libraries, and offered rates")
+    what.add_argument("--compare", nargs=2, metavar=("A", "B"), help="these two contestants, at least 8 rounds")
+    what.add_argument("--resume", metavar="DIR", help="continue the interrupted run in DIR")
+    what.add_argument("--report", metavar="DIR", help="draw DIR/report.html from the results in DIR; measures nothing")
+    what.add_argument("--list", action="store_true", help="print the scenarios and the contestants")
+    parser.add_argument("--contestants", metavar="A,B,...", help="these instead of the scenario's; see --list")
+    parser.add_argument("--rounds", type=int, help="measurements of each contestant in a scenario (default 8)")
+    parser.add_argument("--seconds", type=float, help="duration of a measurement (default 2)")
+    parser.add_argument("--results", metavar="DIR", help="folder for the results (default build/bench/ and the time)")
+    parser.add_argument("--wait", type=float, metavar="S",
+                        help="wait at most S seconds before each row until other processes leave the machine alone, then measure "
+                        "all the same, and say so (default 600 for --full, 20 for --quick, else 60)")
+    parser.add_argument("--long", action="store_true", help=f"allow a run of more than {plan.LONG_MINUTES} minutes")
     arguments = parser.parse_args()
-    if arguments.seconds is None:
-        arguments.seconds = engines.SECONDS if arguments.engines or arguments.large else 2
-    if arguments.rounds < 1 or arguments.seconds <= 0:
-        parser.error(f"--rounds {arguments.rounds} and --seconds {arguments.seconds:g}: must be more than 0")
+    check(parser, arguments)
     return arguments
 
 
-def wanted(name, pattern):
-    return pattern is None or pattern in name or fnmatch.fnmatch(name, pattern)
+def check(parser, arguments):
+    for name in ("rounds", "seconds"):
+        value = getattr(arguments, name)
+        if value is not None and value <= 0:
+            parser.error(f"--{name} {value:g}: must be more than 0")
+    if arguments.compare and arguments.rounds is not None and arguments.rounds < plan.COMPARE_ROUNDS:
+        parser.error(f"--rounds {arguments.rounds}: --compare needs at least {plan.COMPARE_ROUNDS}")
+    names = arguments.compare or (arguments.contestants.split(",") if arguments.contestants else [])
+    unknown = [name for name in names if name not in CONTESTANTS]
+    if unknown:
+        parser.error(f"no contestant '{unknown[0]}'; see --list")
+    if arguments.compare and arguments.compare[0] == arguments.compare[1]:
+        parser.error(f"--compare {arguments.compare[0]} {arguments.compare[1]}: a contestant against itself is measured in "
+                     "every comparison")
+    for name in arguments.scenarios:
+        if not matching(name):
+            parser.error(f"no scenario matches '{name}'; see --list")
+    only = ("full", "quick", "resume", "report", "list")
+    chosen = next((f"--{name}" for name in only if getattr(arguments, name)), None)
+    if chosen and arguments.scenarios:
+        parser.error(f"{chosen} takes no scenarios")
+    if chosen and arguments.contestants:
+        parser.error(f"{chosen} takes no --contestants")
 
 
-def measure(programs, row, arguments, progress):
-    if isinstance(row, engines.EngineRow):
-        return engines.measure_row(programs, row, arguments, progress)
-    if isinstance(row, engines.IdleRow):
-        return engines.measure_idle(programs, row, progress, measure_idle_side)
-    if isinstance(row, peers.PeerRow):
-        return peers.measure_row(programs, row, arguments, progress)
-    return (measure_idle if row.name in IDLE_ROWS else measure_row)(programs, row, arguments, progress)
+def print_list():
+    print("scenarios:")
+    for scenario in SCENARIOS.values():
+        marks = f"{' (quick)' if scenario.quick else ''}{f' – {scenario.note}' if scenario.note else ''}"
+        print(f"  {scenario.name}{marks}\n      {', '.join(scenario.contestants())}")
+    print("contestants:")
+    for contestant in CONTESTANTS.values():
+        print(f"  {contestant.name:22} {contestant.label}{f' (package {contestant.package})' if contestant.package else ''}")
 
 
-def steps_of(programs, row, arguments):
-    if isinstance(row, engines.EngineRow):
-        return engines.steps_of(programs, row, arguments.rounds)
-    if isinstance(row, engines.IdleRow):
-        return len(engines.IDLE_ENGINES)
-    if isinstance(row, peers.PeerRow):
-        return arguments.rounds * len(peers.sides_of(programs, row))
-    return 2 if row.name in IDLE_ROWS else 2 * arguments.rounds
+# ---- what to measure ----
+
+def chosen_scenarios(arguments):
+    return list(dict.fromkeys(scenario for name in arguments.scenarios for scenario in matching(name)))
 
 
-def measure_all(programs, rows, arguments, progress, results):
-    """Returns whether all programs worked; a missed goal is a result, not a failure."""
-    good = True
+def rows_of(arguments):
+    """The purpose of the run in a word, and its rows."""
+    if arguments.full:
+        purpose, rows = "full", plan.full()
+    elif arguments.compare:
+        scenarios = chosen_scenarios(arguments) or [SCENARIOS[plan.SWEEP_SCENARIOS[0]]]
+        for side in arguments.compare:
+            missing = [scenario.name for scenario in scenarios if side not in scenario.contestants()]
+            if missing:
+                raise Damaged(f"{side} does not take part in '{missing[0]}'; see --list")
+        return "compare", plan.chosen(scenarios, tuple(arguments.compare), max(arguments.rounds or 0, plan.COMPARE_ROUNDS),
+                                      arguments.seconds)
+    elif arguments.scenarios:
+        sides = tuple(arguments.contestants.split(",")) if arguments.contestants else None
+        rows = plan.chosen(chosen_scenarios(arguments), sides, arguments.rounds, arguments.seconds)
+        if not rows:
+            raise Damaged("none of these contestants takes part in these scenarios; see --list")
+        return "chosen", rows
+    else:
+        purpose, rows = "quick", plan.quick()
     for row in rows:
-        try:
-            results.append(measure(programs, row, arguments, progress))
-        except Failure as failure:
-            good = False
-            progress.clear()
-            print(f"{row.name}: {failure}", file=sys.stderr)
-    return good
+        row["rounds"] = arguments.rounds or row["rounds"]
+        row["seconds"] = arguments.seconds or row["seconds"]
+    return purpose, rows
+
+
+def new_results(arguments, programs, cores):
+    purpose, rows = rows_of(arguments)
+    now = datetime.datetime.now()
+    directory = arguments.results or os.path.join(SOURCE, "build", "bench", f"{now:%Y%m%d-%H%M%S}-{purpose}")
+    facts = machine.facts(SOURCE, programs.build, plan.binaries_of(programs, rows), cores)
+    run = {"purpose": purpose, "rows": rows, "begun": now.astimezone().isoformat(timespec="seconds"),
+           "command": shlex.join(["./dev", "bench", *sys.argv[2:]])}
+    if arguments.compare:
+        run["compare"] = arguments.compare
+    return Results.new(directory, run, facts)
+
+
+def resumed(arguments, programs):
+    results = Results.load(arguments.resume)
+    binaries = {os.path.relpath(path, programs.build): machine.hash_of(path)
+                for path in plan.binaries_of(programs, results.run["rows"])}
+    other = sorted(name for name, digest in results.machine.get("binaries", {}).items() if binaries.get(name) != digest)
+    if other:
+        raise Damaged(f"{arguments.resume}: was measured with other programs than this build has ({', '.join(other[:3])}"
+                      f"{', ...' if len(other) > 3 else ''}); results of two builds must not be mixed: begin a new run")
+    return results
 
 
 def prepare():
+    """Raises the limit of descriptors, and returns the cores of the server and of the load."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     cores = sorted(os.sched_getaffinity(0))
     return cores[0], cores[min(1, len(cores) - 1)]
 
 
+# ---- the run ----
+
+def show(results):
+    """Writes the page; prints the table, the verdict and where everything is."""
+    comparisons = verdict.Comparisons(results)
+    path, problem = page.write(results, comparisons)
+    table.print_rows(results, comparisons)
+    print("\n".join(verdict.verdict(comparisons)))
+    if problem:
+        print(problem, file=sys.stderr)
+    print(f"\nresults: {results.directory}\nreport:  {path}")
+
+
+def begin(arguments, runner, cores):
+    """Prints what is going to happen. Returns whether it may."""
+    for line in runner.prepare():
+        print(line)
+    steps, seconds = runner.left()
+    run = runner.results
+    print(f"{run.machine['table']['CPU']}, {run.machine['table']['cores']}")
+    if cores[0] == cores[1]:
+        print("Only one core: server and load share it, so the figures are not meaningful.")
+    print(f"{steps} measurements in {len(run.run['rows'])} rows, about {plan.time_text(seconds)} on a quiet machine", flush=True)
+    if seconds > 60 * plan.LONG_MINUTES and not arguments.long:
+        print(f"that is more than {plan.LONG_MINUTES} minutes: add --long to allow it", file=sys.stderr)
+        return False
+    return True
+
+
+def carry_out(arguments, programs, cores):
+    results = resumed(arguments, programs) if arguments.resume else new_results(arguments, programs, cores)
+    purpose = results.run["purpose"]
+    runner = Runner(programs, results, WAIT_SECONDS.get(purpose, WAIT_OTHERWISE) if arguments.wait is None else arguments.wait)
+    if not begin(arguments, runner, cores):
+        return USAGE
+    results.save_run()
+    status = 0
+    try:
+        status = 0 if runner.run() else 1
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+        print(f"interrupted; what was measured is kept. To continue: ./dev bench --resume {shlex.quote(results.directory)}",
+              file=sys.stderr)
+    show(results)
+    return status
+
+
 def main():
     arguments = read_arguments()
-    rows = (large.rows() if arguments.large else peers.rows(arguments.engine) if arguments.peers
-            else engines.rows() if arguments.engines
-            else (*ROWS, *IDLE_ROWS.values()))
-    rows = [row for row in rows if wanted(row.name, arguments.only)]
-    if arguments.list or not rows:
-        print("\n".join(row.name for row in rows) or f"--only '{arguments.only}': no row matches; see --list")
-        return 0 if rows else 2
-    programs = Programs(arguments.build, prepare())
-    missing = [name for name in ("jd-load", "raw-epoll") if not programs.has(name)]
-    if missing:
-        print(f"{programs.path(missing[0])}: not built", file=sys.stderr)
-        return 2
-    facts, results, good = machine(), [], False
-    print_machine(facts)
-    if arguments.engines:
-        engines.print_missing(programs)
-    if arguments.peers or arguments.large:
-        rows = peers.possible(programs, rows)
-        peers.print_missing(programs, rows)
-    progress = Progress(sum(steps_of(programs, row, arguments) for row in rows))
+    if arguments.list:
+        print_list()
+        return 0
+    cores = prepare()
+    programs = Programs(arguments.build, cores)
     try:
-        good = measure_all(programs, rows, arguments, progress, results)
-    except KeyboardInterrupt:
-        progress.clear()
-        print("interrupted: results so far", file=sys.stderr)
+        if arguments.report:
+            show(Results.load(arguments.report))
+            return 0
+        if not programs.has("jd-load"):
+            print(f"{programs.path('jd-load')}: not built", file=sys.stderr)
+            return USAGE
+        return carry_out(arguments, programs, cores)
+    except Damaged as reason:
+        print(f"./dev bench: {reason}", file=sys.stderr)
+        return USAGE
     finally:
         programs.stop_all()
-    progress.clear()
-    if results:
-        print_results(results)
-        programs.print_disturbance()
-    if arguments.plot:
-        plot.draw(results, arguments.plot)
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": facts, "rounds": arguments.rounds, "seconds": arguments.seconds,
-                       "host": programs.disturbance(), "results": results}, file, indent=1)
-    return 0 if good else 1
 
 
 if __name__ == "__main__":

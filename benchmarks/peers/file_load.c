@@ -34,6 +34,13 @@ static void receive_file(const unsigned char *expected, size_t file_bytes)
     close(fd);
 }
 
+/* Has effect only on pages that have been written to the disk, and that nobody maps (posix_fadvise(2)). */
+static void drop_pages(int fd)
+{
+    if (posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        small_load_fail(&load, "cannot drop the file's pages");
+}
+
 int main(int argc, char **argv)
 {
     struct stat status;
@@ -48,7 +55,11 @@ int main(int argc, char **argv)
     if (expected == MAP_FAILED)
         small_load_fail(&load, "cannot map --file");
     receive_file(expected, (size_t)status.st_size);
-    while (!small_load_count(&load, 1))
+    munmap((void *)(uintptr_t)expected, (size_t)status.st_size);
+    while (!small_load_count(&load, 1)) {
+        if (load.cold)
+            drop_pages(fd);
         receive_file(NULL, (size_t)status.st_size);
+    }
     return EXIT_SUCCESS;
 }

@@ -1,7 +1,6 @@
 #include "benchmarks/peers/load.h"
 
 #include "base/endpoint.h"
-#include "benchmarks/process_usage.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -45,6 +44,12 @@ static void take_option(struct small_load *load, int option)
     case 'd':
         load->depth = (unsigned)strtoul(optarg, NULL, 10);
         break;
+    case 'k':
+        load->call_counts = optarg;
+        break;
+    case 'o':
+        load->cold = true;
+        break;
     case 'f':
         load->file = optarg;
         break;
@@ -62,6 +67,8 @@ void small_load_parse(struct small_load *load, int argc, char **argv)
         { "connections", required_argument, NULL, 'c' },
         { "depth", required_argument, NULL, 'd' },
         { "file", required_argument, NULL, 'f' },
+        { "call-counts", required_argument, NULL, 'k' },
+        { "cold", no_argument, NULL, 'o' },
         { NULL, 0, NULL, 0 },
     };
     const char *reason = "";
@@ -75,10 +82,13 @@ void small_load_parse(struct small_load *load, int argc, char **argv)
         fprintf(
             stderr,
             "Usage: %s ENDPOINT --server-pid PID --seconds S [--warmup S] [--connections N] [--depth N] [--file PATH]\n"
+            "[--cold] [--call-counts FILE]\n"
             "PID and S are more than 0, N at least 1; --depth: messages in flight (default 1)\n",
             load->name);
         exit(EXIT_USAGE);
     }
+    if (load->call_counts != NULL && !server_usage_map_calls(load->call_counts, &load->calls))
+        small_load_fail(load, "cannot map --call-counts");
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
@@ -101,7 +111,7 @@ static void begin_measuring(struct small_load *load, uint64_t now_ns)
     load->messages = 0;
     load->begin_ns = now_ns;
     load->cpu_begin_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    if (!process_cpu_ns(load->server_pid, &load->server_cpu_begin_ns))
+    if (!server_usage_read(&load->server_begin, load->server_pid, load->calls))
         small_load_fail(load, "cannot read the CPU time of --server-pid");
 }
 
@@ -109,13 +119,17 @@ static void report(const struct small_load *load, uint64_t now_ns)
 {
     double ns = (double)(now_ns - load->begin_ns), messages = (double)load->messages;
     double cpu_ns = (double)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - load->cpu_begin_ns);
-    uint64_t server_ns = load->server_cpu_begin_ns;
+    struct server_usage server_end;
+    uint64_t server_ns;
 
-    process_cpu_ns(load->server_pid, &server_ns);
-    server_ns -= load->server_cpu_begin_ns;
+    server_usage_read(&server_end, load->server_pid, load->calls);
+    server_ns = server_end.cpu_ns - load->server_begin.cpu_ns;
     printf("{\"messages_per_second\": %.3f, \"cpu_percent\": %.3f, \"server_cpu_percent\": %.3f, "
-           "\"server_cpu_us_per_message\": %.6f}\n",
-           messages * 1e9 / ns, cpu_ns * 100 / ns, (double)server_ns * 100 / ns, (double)server_ns / 1e3 / messages);
+           "\"server_cpu_us_per_message\": %.6f, \"messages\": %.0f, \"seconds\": %.6f",
+           messages * 1e9 / ns, cpu_ns * 100 / ns, (double)server_ns * 100 / ns, (double)server_ns / 1e3 / messages,
+           messages, ns / 1e9);
+    server_usage_print_json(&load->server_begin, &server_end, load->calls != NULL);
+    printf("}\n");
 }
 
 bool small_load_count(struct small_load *load, uint64_t messages)

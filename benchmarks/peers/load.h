@@ -3,6 +3,8 @@
 #ifndef BENCHMARKS_PEERS_LOAD_H
 #define BENCHMARKS_PEERS_LOAD_H
 
+#include "benchmarks/server_usage.h"
+
 #include <jinduo/endpoint.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,7 +17,11 @@ struct small_load {
     pid_t server_pid;
     unsigned connections, depth;
     const char *file;
-    uint64_t begin_ns, cpu_begin_ns, server_cpu_begin_ns;
+    uint64_t begin_ns, cpu_begin_ns;
+    const char *call_counts; /* file in which the server counts its calls, or NULL */
+    const struct call_counts *calls;
+    struct server_usage server_begin;
+    bool cold; /* file-load: before each transfer, drop the file's pages from memory */
     bool measuring;
     uint64_t messages; /* since the measurement began */
 };

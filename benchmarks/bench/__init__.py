@@ -1,0 +1,1 @@
+"""The comparison ./dev bench: scenarios, contestants, measuring, results and the report page."""

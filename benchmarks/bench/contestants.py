@@ -1,0 +1,90 @@
+"""The contestants: what each starts for each role in a scenario."""
+
+from dataclasses import dataclass, field
+
+BUSY_POLL_US = "200"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    label: str
+    kind: str                 # ours, raw, peer (a library), server (a complete server program)
+    programs: dict            # for each role: (program, options)
+    environment: dict = field(default_factory=dict)
+    engine: str = None        # the engine of jinduo that it needs
+    package: str = None       # what to install to have it
+    form: str = None          # peers: "best" or "documented"
+    of: str = None            # the library whose form it is
+
+
+def _ours(name, label, engine, *more):
+    loop = ("--threads", "0", "--engine", engine, *more)
+    counted = (*loop, "--statistics")
+    return Contestant(name, label, "ours", {
+        "echo": ("jd-echo", counted), "discard": ("jd-echo", (*counted, "--discard")), "frames": ("jd-frame-echo", counted),
+        "broadcast": ("peers/broadcast-jinduo", counted), "file": ("peers/file-jinduo", (*counted, "--file")),
+        "mixed": ("peers/mixed-jinduo", counted), "idle": ("jd-echo", loop),
+        "idle-timeouts": ("peers/idle-jinduo", loop),
+        **({} if more else {what: (f"peers/{what}-jinduo", ()) for what in ("timers", "tasks", "wakeup", "pipes")}),
+        "http": ("jd-http", counted), "redis": ("jd-redis", counted),
+    }, environment={"JINDUO_ENGINE": engine}, engine=engine)
+
+
+def _raw(name, label, program, *options, **more):
+    roles = {"echo": options, "discard": (*options, "--discard"), "frames": options, "idle": options}
+    return Contestant(name, label, "raw", {**{role: (program, words) for role, words in roles.items()}, **more})
+
+
+def _peer(library, label, package):
+    def of(what, *words):
+        return (f"peers/{what}-{library}", words)
+
+    best = {"echo": of("echo"), "discard": of("echo", "discard"), "frames": of("echo", "frames"), "idle": of("echo"),
+            **{what: of(what) for what in ("timers", "tasks", "wakeup", "pipes", "broadcast")}}
+    documented = {"echo": of("echo", "documented"), "frames": of("echo", "documented-frames")}
+    return (Contestant(library, label, "peer", best, package=package, form="best", of=library),
+            Contestant(f"{library}-documented", f"{label}, as documented", "peer", documented, package=package,
+                       form="documented", of=library))
+
+
+_ALL = (
+    _ours("reactor", "Reactor", "reactor"),
+    _ours("io_uring", "io_uring", "io_uring"),
+    _ours("simulated", "simulated Proactor", "simulated"),
+    _ours("reactor-busy", "Reactor, busy polling", "reactor", "--busy-poll", BUSY_POLL_US),
+    _ours("io_uring-busy", "io_uring, busy polling", "io_uring", "--busy-poll", BUSY_POLL_US),
+    _ours("io_uring-zero-copy", "io_uring, zero-copy sends", "io_uring", "--zero-copy", "16384"),
+    _raw("raw-epoll", "raw epoll", "raw-epoll", broadcast=("peers/broadcast-raw", ()), file=("peers/file-raw", ("sendfile",)),
+         mixed=("peers/mixed-raw", ()), pipes=("peers/pipes-raw", ())),
+    _raw("raw-uring", "raw io_uring", "raw-uring"),
+    _raw("raw-epoll-busy", "raw epoll, spinning", "raw-epoll", "--spin"),
+    _raw("raw-uring-busy", "raw io_uring, spinning", "raw-uring", "--spin"),
+    _raw("raw-level", "raw epoll, level-triggered", "raw-epoll", "--trigger=level"),
+    _raw("raw-threads", "raw, a thread for each connection", "raw-threads"),
+    *(Contestant(f"raw-{way}", f"raw, {text}", "raw", {"file": ("peers/file-raw", (way,))}) for way, text in
+      (("read", "read and write"), ("mmap", "mmap and write"), ("splice", "splice"))),
+    *_peer("libevent", "libevent", "libevent-dev"),
+    *_peer("libuv", "libuv", "libuv1-dev"),
+    *_peer("asio", "Asio", "libasio-dev and g++"),
+    Contestant("nginx", "nginx", "server", {"http": ("nginx", ())}, package="nginx-light"),
+    Contestant("redis-server", "redis-server", "server", {"redis": ("redis-server", ())}, package="redis-server"),
+)
+
+CONTESTANTS = {contestant.name: contestant for contestant in _ALL}
+AGAIN = ":again"   # the same contestant a second time: what differs between the two is this machine's noise
+
+
+def contestant_of(side):
+    return CONTESTANTS[side.removesuffix(AGAIN)]
+
+
+def label_of(side):
+    """The name of a side for people. Results of another version may name a contestant that this one does not know."""
+    name = side.removesuffix(AGAIN)
+    return (CONTESTANTS[name].label if name in CONTESTANTS else name) + (" again" if side.endswith(AGAIN) else "")
+
+
+def kind_of(side):
+    name = side.removesuffix(AGAIN)
+    return CONTESTANTS[name].kind if name in CONTESTANTS else "other"

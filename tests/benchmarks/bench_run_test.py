@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""./dev bench as a process, with rounds so short that their figures mean nothing: who takes part, who is left out or disqualified,
+what an interrupted run keeps, and how it is continued.
+
+Arguments: the source directory, the build directory.
+"""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import tap
+from bench.results import Results
+
+SOURCE, BUILD = sys.argv[1], sys.argv[2]
+SCENARIO = "ping-pong 64 B x 1"
+ROW = "ping-pong-64-B-x-1"
+SHORT = ("--seconds", "0.1", "--wait", "0")
+
+# An echo server that answers each message with its first byte changed.
+LIAR = """#!/usr/bin/env python3
+import selectors, signal, socket, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+listener = socket.create_server(("127.0.0.1", 0))
+print("listening on 127.0.0.1:%d engine=reactor threads=0" % listener.getsockname()[1], flush=True)
+waiting = selectors.DefaultSelector()
+waiting.register(listener, selectors.EVENT_READ)
+while True:
+    for key, _ in waiting.select():
+        if key.fileobj is listener:
+            waiting.register(listener.accept()[0], selectors.EVENT_READ)
+            continue
+        data = key.fileobj.recv(65536)
+        if data:
+            key.fileobj.sendall(bytes([data[0] ^ 1]) + data[1:])
+        else:
+            waiting.unregister(key.fileobj)
+            key.fileobj.close()
+"""
+
+
+@contextlib.contextmanager
+def folder():
+    with tempfile.TemporaryDirectory(prefix="jinduo-bench-test-") as directory:
+        yield os.path.join(directory, "results")
+
+
+def command(*arguments, build=BUILD):
+    return [sys.executable, os.path.join(SOURCE, "benchmarks", "run.py"), build, *arguments]
+
+
+def bench(*arguments, build=BUILD, **options):
+    return subprocess.run(command(*arguments, build=build), capture_output=True, text=True, timeout=110, check=False, **options)
+
+
+@contextlib.contextmanager
+def build_with(name, text):
+    """A build directory whose example of this name is replaced by a script; None: it is not there."""
+    with tempfile.TemporaryDirectory(prefix="jinduo-bench-test-") as directory:
+        os.symlink(os.path.join(BUILD, "benchmarks"), os.path.join(directory, "benchmarks"))
+        os.mkdir(os.path.join(directory, "examples"))
+        for other in ("jd-echo", "jd-frame-echo", "jd-info"):
+            os.symlink(os.path.join(BUILD, "examples", other), os.path.join(directory, "examples", other))
+        path = os.path.join(directory, "examples", name)
+        os.remove(path)
+        if text is not None:
+            with open(path, "w", encoding="utf-8") as script:
+                script.write(text)
+            os.chmod(path, 0o755)
+        yield directory
+
+
+def rounds_of(results, row=ROW):
+    return results.rows[row]["rounds"]
+
+
+@tap.test
+def a_run_measures_each_side_in_each_round_and_writes_the_page():
+    with folder() as directory:
+        done = bench(SCENARIO, *SHORT, "--rounds", "4", "--contestants", "reactor,raw-epoll", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        results = Results.load(directory)
+        order = [one["side"] for one in sorted(rounds_of(results), key=lambda one: one["order"])]
+        forth = ["reactor", "raw-epoll", "reactor:again"]
+        assert order == (forth + forth[::-1]) * 2, order
+        for one in rounds_of(results):
+            figures = one["figures"]
+            assert figures["per_second"] > 0 and figures["cpu_us"] > 0 and len(one["machine"]["cores_busy_percent"]) == 2, one
+            assert abs(figures["user_us"] + figures["kernel_us"] - figures["cpu_us"]) < 0.01 * figures["cpu_us"] or figures["user_us"] == 0, one
+        with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
+            assert SCENARIO in file.read()
+        assert re.search(r"^\d+ measurements in 1 rows, about \d+ s on a quiet machine$", done.stdout, re.MULTILINE), done.stdout
+        assert re.search(r"^\[1/12\] .*, round 1: Reactor \(\d+ s left\)$", done.stderr, re.MULTILINE), done.stderr
+        table = results.machine["table"]
+        assert all(table.get(name) for name in ("CPU", "kernel", "loopback MTU", "limits", "versions", "compiler", "compiler flags")), table
+        assert set(results.machine["binaries"]) == {"benchmarks/jd-load", "benchmarks/raw-epoll", "examples/jd-echo"}
+
+
+@tap.test
+def the_calls_of_a_message_are_counted():
+    with folder() as directory:
+        done = bench("ping-pong 64 B x 10", *SHORT, "--rounds", "1", "--contestants", "reactor,raw-epoll", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        explained = Results.load(directory).rows["ping-pong-64-B-x-10"]["explained"]
+        for side in ("reactor", "raw-epoll"):
+            calls = explained[side]["calls"]
+            # The measured time begins and ends between a receive and its send.
+            assert abs(calls["receive"] - 1) < 0.1 and abs(calls["send"] - 1) < 0.1 and 0 < calls["wait"] < 1.5, (side, calls)
+
+
+@tap.test
+def frames_share_their_calls():
+    with folder() as directory:
+        done = bench("frames 60 B, 64 in flight", *SHORT, "--rounds", "1", "--contestants", "reactor", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        explained = Results.load(directory).rows["frames-60-B-64-in-flight"]["explained"]["reactor"]
+        assert explained["calls_a_unit"] < 0.5 and explained["units_a_wait"] > 4, explained
+
+
+@tap.test
+def short_connections_are_opened_and_ended():
+    with folder() as directory:
+        done = bench("short connections", *SHORT, "--rounds", "1", "--contestants", "reactor,raw-epoll", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        rows = Results.load(directory).rows
+        assert len(rows) == 3
+        accepts = {name: row["explained"]["reactor"]["calls"]["accept"] for name, row in rows.items()}
+        assert accepts["short-connect-1-KiB-reset"] > 0.8 and accepts["short-connect-1-KiB-FIN"] > 0.8, accepts
+        assert accepts["short-10-requests-a-connection"] < 0.3, accepts
+
+
+@tap.test
+def latencies_at_an_offered_rate_are_kept_as_a_histogram():
+    with folder() as directory:
+        done = bench("handler of 0 µs on the loop", *SHORT, "--rounds", "2", "--contestants", "reactor", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        results = Results.load(directory)
+        row = results.rows["handler-of-0-us-on-the-loop"]
+        with open(results.histogram_path(row["row"]["id"], "reactor"), encoding="utf-8") as file:
+            text = file.read()
+        total = int(re.search(r"Total count +=  *(\d+)\]", text).group(1))
+        mine = [one for one in row["rounds"] if one["side"] == "reactor"]
+        assert total == sum(one["figures"]["samples"] for one in mine) > 0
+        assert all(one["figures"]["offered"] == 20000 for one in mine)
+
+
+@tap.test
+def a_sweep_offers_parts_of_the_slower_ceiling():
+    with folder() as directory:
+        row = {"id": "swept", "scenario": "ping-pong 64 B x 100", "kind": "by offered rate", "sides": ["reactor", "raw-epoll"], "rounds": 2,
+               "seconds": 0.1, "fractions": [0.1, 0.5]}
+        Results.new(directory, {"purpose": "full", "rows": [row], "begun": "now", "command": "./dev bench"},
+                    {"table": {"CPU": "", "cores": ""}, "binaries": {}}).save_run()
+        done = bench("--resume", directory, "--wait", "0")
+        assert done.returncode == 0, done.stderr
+        swept = Results.load(directory).rows["swept"]
+        ceiling = min(swept["ceilings"].values())
+        offered = {(one["point"], round(one["figures"]["offered"] / ceiling, 6)) for one in swept["rounds"]}
+        assert offered == {("at 10 %", 0.1), ("at 50 %", 0.5)} and len(swept["rounds"]) == 8, offered
+        assert os.path.exists(os.path.join(directory, "histograms", "swept.reactor.at-50.hgrm"))
+
+
+@tap.test
+def a_contestant_that_is_not_installed_is_left_out_with_a_line():
+    with folder() as directory, build_with("jd-frame-echo", None) as build:
+        done = bench("frames 60 B, 1 in flight", *SHORT, "--rounds", "1", "--contestants", "reactor,raw-epoll", "--results", directory,
+                     build=build)
+        assert done.returncode == 0, done.stderr
+        assert "Reactor is left out: jd-frame-echo is not there" in done.stdout, done.stdout
+        row = Results.load(directory).rows["frames-60-B-1-in-flight"]
+        assert {one["side"] for one in row["rounds"]} == {"raw-epoll"}
+        assert {one["why"] for one in row["left_out"]} == {"not installed"}
+        with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
+            assert "jd-frame-echo is not there" in file.read()
+
+
+@tap.test
+def a_library_that_is_not_there_is_left_out_with_its_package():
+    if os.path.exists(os.path.join(BUILD, "benchmarks", "peers", "echo-libevent")):
+        raise tap.Skip("this build has libevent")
+    with folder() as directory:
+        done = bench(SCENARIO, *SHORT, "--rounds", "1", "--contestants", "reactor,libevent", "--results", directory)
+        assert done.returncode == 0 and re.search(r"^libevent is left out: .*package libevent-dev", done.stdout, re.MULTILINE), done.stdout
+
+
+@tap.test
+def a_contestant_that_answers_wrongly_is_disqualified_with_the_reason():
+    with folder() as directory, build_with("jd-echo", LIAR) as build:
+        done = bench(SCENARIO, *SHORT, "--rounds", "4", "--contestants", "reactor,raw-epoll", "--results", directory, build=build)
+        assert done.returncode == 1, (done.returncode, done.stderr)
+        assert re.search(r"Reactor is disqualified: .* is wrong at byte 0: 0x", done.stderr), done.stderr
+        row = Results.load(directory).rows[ROW]
+        assert {one["side"] for one in row["rounds"]} == {"raw-epoll"} and len(row["rounds"]) == 4
+        assert {one["why"] for one in row["left_out"]} == {"wrong answer"}
+        with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
+            assert "is wrong at byte 0" in file.read()
+
+
+@tap.test
+def a_contestant_that_fails_is_named_and_the_others_go_on():
+    with folder() as directory, build_with("jd-echo", "#!/bin/sh\necho 'no thanks' >&2\nexit 3\n") as build:
+        done = bench(SCENARIO, *SHORT, "--rounds", "1", "--contestants", "reactor,raw-epoll", "--results", directory, build=build)
+        assert done.returncode == 1 and "Reactor failed: jd-echo: no ready line: no thanks" in done.stderr, done.stderr
+        assert {one["side"] for one in Results.load(directory).rows[ROW]["rounds"]} == {"raw-epoll"}
+
+
+@tap.test
+def the_limit_of_descriptors_shortens_a_row_and_the_report_says_so():
+    with folder() as directory:
+        done = bench("ping-pong 64 B x 1000", *SHORT, "--rounds", "1", "--contestants", "raw-epoll", "--results", directory,
+                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
+        said = "192 connections instead of 1000: the limit of descriptors is too low"
+        assert done.returncode == 0 and said in done.stdout, (done.stdout, done.stderr)
+        assert rounds_of(Results.load(directory), "ping-pong-64-B-x-1000")
+        with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
+            assert said in file.read()
+
+
+# ---- interrupted and resumed ----
+
+def children_of(pid):
+    """The processes that a process has started, and those that they have."""
+    found = []
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+        for child in map(int, children.read().split()):
+            found += [child, *children_of(child)]
+    return found
+
+
+def is_there(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def long_run(directory):
+    """A run that would take a minute, after its first results and while a server runs. Gives the process and its children."""
+    process = subprocess.Popen(command(SCENARIO, "--seconds", "0.3", "--wait", "0", "--rounds", "50", "--contestants", "reactor,raw-epoll",
+                                       "--results", directory), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        children = []
+        for _ in range(3000):
+            with contextlib.suppress(OSError, ValueError), open(os.path.join(directory, "rows", f"{ROW}.json"), encoding="utf-8") as file:
+                children = children_of(process.pid)
+                if len(json.load(file)["rounds"]) >= 2 and children:
+                    break
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.02)   # no event tells that another process has written its file
+        yield process, children
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until_gone(pids):
+    for _ in range(500):
+        if not any(map(is_there, pids)):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"still there: {[pid for pid in pids if is_there(pid)]}")
+
+
+@tap.test
+def ctrl_c_keeps_what_was_measured_and_leaves_no_process_and_resume_continues():
+    with folder() as directory:
+        with long_run(directory) as (process, children):
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+            assert process.returncode == 130 and f"./dev bench --resume {directory}" in output, output
+            assert children
+            wait_until_gone(children)
+        before = rounds_of(Results.load(directory))
+        assert len(before) >= 2 and os.path.exists(os.path.join(directory, "report.html"))
+        with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
+            assert "The run is not complete" in file.read()
+        # Continued, with fewer rounds, so that it ends soon.
+        results = Results.load(directory)
+        results.run["rows"][0].update(rounds=1 + max(one["round"] for one in before), seconds=0.05)
+        results.save_run()
+        done = bench("--resume", directory, "--wait", "0")
+        assert done.returncode == 0, done.stderr
+        after = rounds_of(Results.load(directory))
+        assert after[:len(before)] == before, "results of before were changed"
+        assert len(after) == results.run["rows"][0]["rounds"] * 3, len(after)
+        assert sorted(one["order"] for one in after) == list(range(1, len(after) + 1))
+
+
+@tap.test
+def a_run_that_is_killed_leaves_no_process_behind():
+    with folder() as directory, long_run(directory) as (process, children):
+        process.kill()
+        process.wait()
+        assert children
+        wait_until_gone(children)
+
+
+@tap.test
+def resume_does_not_mix_two_builds():
+    with folder() as directory:
+        assert bench(SCENARIO, *SHORT, "--rounds", "1", "--contestants", "raw-epoll", "--results", directory).returncode == 0
+        results = Results.load(directory)
+        results.machine["binaries"]["benchmarks/raw-epoll"] = "0" * 64
+        results.save_run()
+        done = bench("--resume", directory)
+        assert done.returncode == 2 and "benchmarks/raw-epoll" in done.stderr and directory in done.stderr, done.stderr
+
+
+# ---- the command line ----
+
+@tap.test
+def a_run_of_more_than_90_minutes_needs_long():
+    with folder() as directory:
+        done = bench("ping-pong", "--rounds", "8", "--seconds", "60", "--results", directory)
+        assert done.returncode == 2 and "more than 90 minutes: add --long" in done.stderr, done.stderr
+        assert re.search(r"about \d+ h \d+ min on a quiet machine", done.stdout), done.stdout
+        assert not os.path.exists(directory)
+
+
+REFUSED = {
+    "an unknown scenario": (("nothing",), "no scenario matches 'nothing'"),
+    "an unknown contestant": (("--contestants", "reactor,nobody", SCENARIO), "no contestant 'nobody'"),
+    "an unknown contestant in a comparison": (("--compare", "reactor", "nobody"), "no contestant 'nobody'"),
+    "a comparison with too few rounds": (("--compare", "reactor", "io_uring", "--rounds", "7"), "--rounds 7: --compare needs at least 8"),
+    "a comparison with itself": (("--compare", "reactor", "reactor"), "against itself"),
+    "a comparison in a scenario without one side": (("--compare", "reactor", "nginx", SCENARIO), "nginx does not take part in 'ping-pong 64 B x 1'"),
+    "no rounds": (("--rounds", "0", SCENARIO), "--rounds 0: must be more than 0"),
+    "negative seconds": (("--seconds", "-1", SCENARIO), "--seconds -1: must be more than 0"),
+    "a full run of some scenarios": (("--full", SCENARIO), "--full takes no scenarios"),
+    "two purposes": (("--full", "--quick"), "not allowed with"),
+    "a folder to continue that is not there": (("--resume", "/nowhere/at/all"), "/nowhere/at/all: no such folder"),
+}
+
+
+@tap.test_for_each(REFUSED)
+def wrong_usage_is_refused(case):
+    arguments, reason = case
+    done = bench(*arguments)
+    assert done.returncode == 2 and reason in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@tap.test
+def list_names_scenarios_and_contestants():
+    done = bench("--list")
+    assert done.returncode == 0 and "  ping-pong 64 B x 100" in done.stdout and "libevent-dev" in done.stdout
+
+
+if __name__ == "__main__":
+    tap.main()
