@@ -57,7 +57,7 @@ def read_arguments():
                         help="wait at most S seconds before each row until other processes leave the machine alone, then measure "
                         "all the same, and say so (default 600 for --full, 20 for --quick, else 60)")
     parser.add_argument("--long", action="store_true", help=f"allow a run of more than {plan.LONG_MINUTES} minutes")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()   # scenarios may stand after options
     check(parser, arguments)
     return arguments
 
