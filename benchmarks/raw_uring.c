@@ -194,8 +194,11 @@ static void on_received(int fd, const struct io_uring_cqe *entry)
 
     if (entry->res > 0) {
         counters.bytes_received += (uint64_t)entry->res;
-        queue_buffer(connection, (int)(entry->flags >> IORING_CQE_BUFFER_SHIFT), (unsigned)entry->res);
-        if (!connection->sending)
+        if (raw_server_discards)
+            return_buffer((int)(entry->flags >> IORING_CQE_BUFFER_SHIFT));
+        else
+            queue_buffer(connection, (int)(entry->flags >> IORING_CQE_BUFFER_SHIFT), (unsigned)entry->res);
+        if (connection->first != NONE && !connection->sending)
             begin_send(fd);
     } else if (entry->flags & IORING_CQE_F_BUFFER)
         return_buffer((int)(entry->flags >> IORING_CQE_BUFFER_SHIFT));

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 
+def plural(unit):
+    return {"delivery": "deliveries", "MB": "MB"}.get(unit, f"{unit}s")
+
+
 @dataclass(frozen=True)
 class Measure:
     key: str
-    label: str           # {unit} is the scenario's unit: message, transfer, ...
+    label: str           # {unit} is the scenario's unit (message, transfer), {units} its plural
     form: str
     less: bool = True    # less is better
     better: str = ""     # the forms of the verdict: "A ... x % less ... than B"
@@ -16,13 +20,13 @@ class Measure:
         return "–" if value is None else self.form.format(value)
 
     def head(self, unit):
-        return self.label.format(unit=unit)
+        return self.label.format(unit=unit, units=plural(unit))
 
 
 _ALL = (
     Measure("cpu_us", "server CPU, µs a {unit}", "{:.3f}", True, "takes {by} less CPU a {unit}", "takes {by} more CPU a {unit}"),
-    Measure("per_second", "{unit}s a second", "{:.0f}", False, "handles {by} more {unit}s a second",
-            "handles {by} fewer {unit}s a second"),
+    Measure("per_second", "{units} a second", "{:.0f}", False, "handles {by} more {units} a second",
+            "handles {by} fewer {units} a second"),
     Measure("p50_us", "p50, µs", "{:.1f}", True, "has a p50 {by} lower", "has a p50 {by} higher"),
     Measure("p99_us", "p99, µs", "{:.1f}", True, "has a p99 {by} lower", "has a p99 {by} higher"),
     Measure("p999_us", "p99.9, µs", "{:.1f}", True, "has a p99.9 {by} lower", "has a p99.9 {by} higher"),

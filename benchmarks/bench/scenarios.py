@@ -51,7 +51,7 @@ class Scenario:
     @property
     def load_text(self):
         """The load in words, for the verdict."""
-        return f"at {self.rate:,.0f} {self.unit}s/s offered".replace(",", " ") if self.rate else "as fast as answers arrive"
+        return f"at {self.rate:,.0f} {self.unit}s a second offered".replace(",", " ") if self.rate else "as fast as answers arrive"
 
     def contestants(self):
         return (*self.sides, *self.peers)
@@ -155,7 +155,7 @@ def _broadcast():
 def _idle():
     yield Scenario("idle: bytes a connection", "idle", "idle", "idle", measure="bytes", shown=("kernel_bytes",), connections=9000,
                    peers=LIBRARIES, noise=True, takes=3.0, rounds=4)
-    yield Scenario("idle: bytes, with timeout and heartbeat", "idle", "idle-timeouts", "idle", measure="bytes", sides=ENGINES,
+    yield Scenario("idle: bytes, with timeout and heartbeat", "idle", "idle-timeouts", "idle", measure="bytes", shown=(), sides=ENGINES,
                    connections=9000, takes=3.0, rounds=4)
     yield Scenario("idle: a busy one beside 10 000", "idle", "echo", "beside_idle", load=_echo(64, 1), size=64, connections=10000,
                    peers=LIBRARIES, noise=True)

@@ -4,7 +4,7 @@ name has them.
 
 from bench import ratios
 from bench.contestants import AGAIN, contestant_of, kind_of, label_of
-from bench.measures import MEASURES
+from bench.measures import MEASURES, plural
 from bench.scenarios import SCENARIOS
 
 MOST_SENTENCES = 5
@@ -41,7 +41,7 @@ def why(row, comparison):
     if not all(calls) or max(calls) / min(calls) < CALLS_DIFFER:
         return ""
     unit = unit_of(comparison.scenario)
-    return f"; one wait of {label_of(comparison.a)} brings {calls[0]:.1f} {unit}s, of {label_of(comparison.b)} {calls[1]:.1f}"
+    return f"; one wait of {label_of(comparison.a)} brings {calls[0]:.1f} {plural(unit)}, of {label_of(comparison.b)} {calls[1]:.1f}"
 
 
 def sentence(row, comparison):
@@ -61,7 +61,7 @@ def sentence(row, comparison):
                 f"({comparison.low:.2f}–{comparison.high:.2f}){noise}.")
     form = measure.better if comparison.outcome == "better" else measure.worse
     pairs = comparison.better if comparison.outcome == "better" else comparison.pairs - comparison.better
-    return (f"{where}: {a} {form.format(by=by(comparison), unit=unit)} than {b}; in {pairs} of {comparison.pairs} pairs"
+    return (f"{where}: {a} {form.format(by=by(comparison), unit=unit, units=plural(unit))} than {b}; in {pairs} of {comparison.pairs} pairs"
             f"{why(row, comparison)}.")
 
 

@@ -1,18 +1,19 @@
-/* An echo server with Asio, as in its documentation: read some bytes, write all of them, read again. With the argument
- * "frames" it decodes length-prefixed frames, and sends the responses to the frames of one read in one write. With
- * "discard" it drops all bytes. The buffers are larger than in the documentation, as large as the others'. */
+/* An echo server with Asio. In its best form: it waits until a socket is readable, then receives and sends without waiting; only
+ * the rest of a short write is an asynchronous operation. With the argument "frames" it decodes length-prefixed frames, and
+ * sends the responses to the frames of one receive at once. With "discard" it drops all bytes. With "documented" it reads and
+ * writes by asynchronous operations, as Asio's echo server does; with "documented-frames" it reads the header, then the
+ * payload, then writes, as Asio's chat server does. */
 #include "benchmarks/peers/server.h"
 
 #include <asio.hpp>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
 using asio::ip::tcp;
 
-static bool cuts_frames, discards;
+static server_form form;
 
 class session : public std::enable_shared_from_this<session>
 {
@@ -26,48 +27,119 @@ class session : public std::enable_shared_from_this<session>
         std::free(answers_);
     }
 
-    void read()
+    void start()
     {
-        auto self = shared_from_this();
-        socket_.async_read_some(asio::buffer(buffer_.data() + pending_, buffer_.size() - pending_),
-                                [self](const asio::error_code &error, size_t length) {
-                                    if (!error)
-                                        self->received(length);
-                                });
+        if (form.documented && form.cuts_frames)
+            read_header();
+        else if (form.documented)
+            read();
+        else {
+            socket_.non_blocking(true);
+            wait();
+        }
     }
 
   private:
-    void received(size_t length)
+    /* ---- the best form ---- */
+
+    void wait()
     {
-        if (discards) {
-            read();
+        auto self = shared_from_this();
+        socket_.async_wait(tcp::socket::wait_read, [self](const asio::error_code &error) {
+            if (!error)
+                self->readable();
+        });
+    }
+
+    void readable()
+    {
+        asio::error_code error;
+        size_t length = socket_.read_some(asio::buffer(buffer_.data() + pending_, buffer_.size() - pending_), error);
+        if (error && error != asio::error::would_block)
             return;
-        }
-        if (!cuts_frames) {
-            write(buffer_.data(), length);
-            return;
-        }
-        length += pending_;
+        if (error || form.discards)
+            wait();
+        else if (form.cuts_frames)
+            answer(pending_ + length);
+        else
+            send(buffer_.data(), length);
+    }
+
+    void answer(size_t length)
+    {
         size_t answered = server_answer_frames(buffer_.data(), length, &answers_, &answers_room_);
         pending_ = length - answered;
         std::memmove(buffer_.data(), buffer_.data() + answered, pending_);
         if (pending_ == buffer_.size())
             buffer_.resize(buffer_.size() * 2);
         if (answered > 0)
-            write(answers_, answered);
+            send(answers_, answered);
         else
-            read();
+            wait();
     }
 
-    void write(const unsigned char *bytes, size_t length)
+    void send(const unsigned char *bytes, size_t length)
+    {
+        asio::error_code error;
+        size_t sent = socket_.write_some(asio::buffer(bytes, length), error);
+        if (error && error != asio::error::would_block)
+            return;
+        if (sent == length) {
+            wait();
+            return;
+        }
+        auto self = shared_from_this();
+        asio::async_write(socket_, asio::buffer(bytes + sent, length - sent),
+                          [self](const asio::error_code &failed, size_t) {
+                              if (!failed)
+                                  self->wait();
+                          });
+    }
+
+    /* ---- the documented forms ---- */
+
+    void read()
     {
         auto self = shared_from_this();
-        asio::async_write(socket_, asio::buffer(bytes, length), [self](const asio::error_code &error, size_t) {
+        socket_.async_read_some(asio::buffer(buffer_), [self](const asio::error_code &error, size_t length) {
             if (!error)
-                self->read();
+                self->write(length);
         });
     }
 
+    void read_header()
+    {
+        auto self = shared_from_this();
+        asio::async_read(socket_, asio::buffer(buffer_.data(), header_bytes),
+                         [self](const asio::error_code &error, size_t) {
+                             if (!error)
+                                 self->read_payload();
+                         });
+    }
+
+    void read_payload()
+    {
+        auto self = shared_from_this();
+        size_t frame = server_frame_bytes(buffer_.data());
+        if (frame > buffer_.size())
+            buffer_.resize(frame);
+        asio::async_read(socket_, asio::buffer(buffer_.data() + header_bytes, frame - header_bytes),
+                         [self, frame](const asio::error_code &error, size_t) {
+                             if (!error)
+                                 self->write(frame);
+                         });
+    }
+
+    void write(size_t length)
+    {
+        auto self = shared_from_this();
+        asio::async_write(socket_, asio::buffer(buffer_.data(), length), [self](const asio::error_code &error, size_t) {
+            if (!error)
+                self->start();
+        });
+    }
+
+    static constexpr size_t header_bytes = 4;
     tcp::socket socket_;
     std::vector<unsigned char> buffer_;
     size_t pending_ = 0; /* bytes of an incomplete frame, at the beginning of the buffer */
@@ -79,7 +151,7 @@ static void accept(tcp::acceptor &acceptor)
 {
     acceptor.async_accept([&acceptor](const asio::error_code &error, tcp::socket socket) {
         if (!error)
-            std::make_shared<session>(std::move(socket))->read();
+            std::make_shared<session>(std::move(socket))->start();
         accept(acceptor);
     });
 }
@@ -92,8 +164,7 @@ int main(int argc, char **argv)
     tcp::acceptor acceptor(context, tcp::v4(), fd);
 
     std::signal(SIGPIPE, SIG_IGN);
-    cuts_frames = word != nullptr && std::strcmp(word, "frames") == 0;
-    discards = word != nullptr && std::strcmp(word, "discard") == 0;
+    form = server_form_of(word);
     accept(acceptor);
     context.run();
 }

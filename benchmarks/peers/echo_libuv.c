@@ -1,6 +1,8 @@
 /* An echo server with libuv. Received bytes are written at once (uv_try_write); only the rest of a short write is
  * copied and queued (uv_write). One buffer serves all reads. With the argument "frames" it decodes length-prefixed
- * frames, and sends the responses to the frames of one read in one write. With "discard" it drops all bytes. */
+ * frames, and sends the responses to the frames of one read in one write. With "discard" it drops all bytes. With
+ * "documented" and "documented-frames" it does as the echo server of libuv's guide: a buffer is allocated for each read,
+ * and each answer is a write request. */
 #include "benchmarks/peers/server.h"
 
 #include <signal.h>
@@ -24,7 +26,7 @@ struct write {
 static char buffer[BUFFER_BYTES];
 static unsigned char *answers;
 static size_t answers_room;
-static int cuts_frames, discards;
+static struct server_form form;
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -57,6 +59,29 @@ static void write_bytes(uv_stream_t *stream, char *bytes, size_t length)
         free(later);
 }
 
+/* The form of the guide: bytes belongs to the request. */
+static void write_request(uv_stream_t *stream, const char *bytes, size_t length)
+{
+    struct write *write = malloc(sizeof(*write) + length);
+    uv_buf_t piece;
+
+    if (write == NULL)
+        abort();
+    memcpy(write->bytes, bytes, length);
+    piece = uv_buf_init(write->bytes, (unsigned)length);
+    if (uv_write(&write->request, stream, &piece, 1, on_written) < 0)
+        free(write);
+}
+
+static void write_each_frame(uv_stream_t *stream, const unsigned char *bytes, size_t length)
+{
+    for (size_t done = 0; done < length;) {
+        size_t frame = server_frame_bytes(bytes + done);
+        write_request(stream, (const char *)bytes + done, frame);
+        done += frame;
+    }
+}
+
 /* Answers the complete frames and keeps the bytes of an incomplete one. */
 static void answer_frames(struct connection *connection, const char *bytes, size_t length)
 {
@@ -81,17 +106,37 @@ static void answer_frames(struct connection *connection, const char *bytes, size
         connection->pending = rest;
     }
     connection->pending_bytes = length - answered;
-    if (answered > 0)
+    if (answered > 0 && form.documented)
+        write_each_frame((uv_stream_t *)&connection->tcp, answers, answered);
+    else if (answered > 0)
         write_bytes((uv_stream_t *)&connection->tcp, (char *)answers, answered);
+}
+
+static void on_documented_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
+{
+    if (length < 0)
+        uv_close((uv_handle_t *)stream, on_closed);
+    else if (form.cuts_frames)
+        answer_frames((struct connection *)stream, piece->base, (size_t)length);
+    else if (length > 0)
+        write_request(stream, piece->base, (size_t)length);
+    free(piece->base);
+}
+
+static void on_documented_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *piece)
+{
+    char *bytes = malloc(suggested);
+
+    *piece = uv_buf_init(bytes, bytes != NULL ? (unsigned)suggested : 0);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
 {
     if (length < 0)
         uv_close((uv_handle_t *)stream, on_closed);
-    else if (cuts_frames)
+    else if (form.cuts_frames)
         answer_frames((struct connection *)stream, piece->base, (size_t)length);
-    else if (!discards)
+    else if (!form.discards)
         write_bytes(stream, piece->base, (size_t)length);
 }
 
@@ -110,7 +155,8 @@ static void on_connection(uv_stream_t *listener, int status)
     if (uv_accept(listener, (uv_stream_t *)&connection->tcp) < 0)
         uv_close((uv_handle_t *)&connection->tcp, on_closed);
     else
-        uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read);
+        uv_read_start((uv_stream_t *)&connection->tcp, form.documented ? on_documented_allocate : on_allocate,
+                      form.documented ? on_documented_read : on_read);
 }
 
 int main(int argc, char **argv)
@@ -120,8 +166,7 @@ int main(int argc, char **argv)
     uv_tcp_t listener;
 
     signal(SIGPIPE, SIG_IGN);
-    cuts_frames = word != NULL && strcmp(word, "frames") == 0;
-    discards = word != NULL && strcmp(word, "discard") == 0;
+    form = server_form_of(word);
     uv_tcp_init(uv_default_loop(), &listener);
     if (uv_tcp_open(&listener, fd) < 0 || uv_listen((uv_stream_t *)&listener, BACKLOG, on_connection) < 0)
         return 1;

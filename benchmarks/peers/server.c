@@ -59,6 +59,30 @@ static uint32_t frame_length(const unsigned char *header)
     return (uint32_t)header[0] << 24 | (uint32_t)header[1] << 16 | (uint32_t)header[2] << 8 | header[3];
 }
 
+size_t server_frame_bytes(const unsigned char *bytes)
+{
+    return HEADER_BYTES + (size_t)frame_length(bytes);
+}
+
+struct server_form server_form_of(const char *word)
+{
+    static const struct {
+        const char *word;
+        struct server_form form;
+    } forms[] = { { "frames", { 1, 0, 0 } },
+                  { "discard", { 0, 1, 0 } },
+                  { "documented", { 0, 0, 1 } },
+                  { "documented-frames", { 1, 0, 1 } } };
+
+    if (word == NULL)
+        return (struct server_form){ 0, 0, 0 };
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        if (strcmp(forms[i].word, word) == 0)
+            return forms[i].form;
+    fprintf(stderr, "'%s': must be frames, discard, documented or documented-frames\n", word);
+    exit(EXIT_USAGE);
+}
+
 static void make_room(unsigned char **answers, size_t *room, size_t wanted)
 {
     if (wanted <= *room)

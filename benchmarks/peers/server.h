@@ -20,6 +20,17 @@ int server_listen(int argc, char **argv, const char **word);
  * which are also those of the responses. */
 size_t server_answer_frames(const unsigned char *bytes, size_t length, unsigned char **answers, size_t *room);
 
+/* The length of the frame that begins at bytes, its header included. */
+size_t server_frame_bytes(const unsigned char *bytes);
+
+/* How the echo servers of other libraries answer, by their argument (NULL: the bytes, in the best form). */
+struct server_form {
+    int cuts_frames, discards, documented;
+};
+
+/* Exits with an error line if there is no such form. */
+struct server_form server_form_of(const char *word);
+
 #ifdef __cplusplus
 }
 #endif
