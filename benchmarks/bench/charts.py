@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 
 from bench import ratios
-from bench.contestants import AGAIN, kind_of, label_of
+from bench.contestants import AGAIN, LOOKS, kind_of, label_of
 from bench.results import Damaged, read_histogram, slug
 from bench.scenarios import SCENARIOS
 from bench.verdict import points_of
@@ -18,10 +18,6 @@ WIDE, NARROW = 660, 350
 GNUPLOT_SECONDS = 60
 SAMPLES_LEAST = 10     # behind the last percentile that is drawn
 
-# Colours that can be told apart with each form of colour blindness (Okabe and Ito 2008); the forms of the points differ, too.
-COLOURS = {"reactor": "#0072B2", "io_uring": "#D55E00", "simulated": "#009E73", "raw-epoll": "#555555", "raw-uring": "#999999",
-           "libevent": "#CC79A7", "libuv": "#E69F00", "asio": "#56B4E9"}
-POINTS = {"reactor": 7, "io_uring": 5, "simulated": 9, "raw-epoll": 6, "raw-uring": 4, "libevent": 11, "libuv": 13, "asio": 15}
 OTHER_COLOUR, OTHER_POINT = "#000000", 2
 BAND = "#DDDDDD"
 
@@ -35,11 +31,11 @@ class Chart:
 
 
 def colour(side):
-    return COLOURS.get(side, OTHER_COLOUR)
+    return LOOKS.get(side, (OTHER_COLOUR, OTHER_POINT))[0]
 
 
 def point(side):
-    return POINTS.get(side, OTHER_POINT)
+    return LOOKS.get(side, (OTHER_COLOUR, OTHER_POINT))[1]
 
 
 def is_there():
@@ -270,7 +266,7 @@ def why(drawer, results):
         for side, explained in row["explained"].items():
             if explained.get("units_a_wait") and explained.get("calls_a_unit") and row["row"]["kind"] == "compare":
                 sides.setdefault(side, []).append((explained["units_a_wait"], explained["calls_a_unit"]))
-    for side in [side for side in COLOURS if side in sides]:
+    for side in [side for side in LOOKS if side in sides]:
         blocks += block(f"d{len(plots)}", sides[side])
         plots.append(f"$d{len(plots)} using 1:2 with points pt {point(side)} ps 0.8 lw 1.5 lc '{colour(side)}' title {quoted(label_of(side))}")
     if not plots:
@@ -290,7 +286,7 @@ def throughput(drawer, results, group, size_text):
         scenario = SCENARIOS.get(row["row"]["scenario"])
         if scenario and scenario.group == group and row["row"]["kind"] == "compare" and f" {size_text} x " in scenario.name:
             for side in sides_of(row):
-                if side in COLOURS:
+                if side in LOOKS:
                     lines.setdefault(side, []).append((row.get("connections") or scenario.connections,
                                                        ratios.median(row, side, "per_second")))
     lines = {side: sorted(found) for side, found in lines.items() if len(found) > 1}

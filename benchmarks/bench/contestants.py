@@ -71,6 +71,11 @@ _ALL = (
     Contestant("redis-server", "redis-server", "server", {"redis": ("redis-server", ())}, package="redis-server"),
 )
 
+# Of each contestant that charts show as a line or points: a colour and a form of the points (gnuplot's numbers). The colours
+# can be told apart with each form of colour blindness (Okabe and Ito 2008).
+LOOKS = {"reactor": ("#0072B2", 7), "io_uring": ("#D55E00", 5), "simulated": ("#009E73", 9), "raw-epoll": ("#555555", 6),
+         "raw-uring": ("#999999", 4), "libevent": ("#CC79A7", 11), "libuv": ("#E69F00", 13), "asio": ("#56B4E9", 15)}
+
 CONTESTANTS = {contestant.name: contestant for contestant in _ALL}
 AGAIN = ":again"   # the same contestant a second time: what differs between the two is this machine's noise
 

@@ -288,9 +288,8 @@ def data_of(results):
 
 
 def repeat(results):
-    name = os.path.basename(os.path.normpath(results.directory))
-    return (f"<p>This run: <code>{escape(results.run['command'])}</code>. All scenarios: <code>./dev bench --full</code>. The page again, from the "
-            f"JSON in its folder: <code>./dev bench --report {escape(name)}</code>. All results are in this page as JSON, in the element with the id "
+    return (f"<p>This run: <code>{escape(results.run['command'])}</code>. All scenarios: <code>./dev bench --full</code>. The page again, from the JSON in "
+            f"its folder DIR: <code>./dev bench --report DIR</code>. All results are in this page as JSON, in the element with the id "
             "<code>results</code>; the latencies are beside it as <code>histograms/*.hgrm</code>, in the text form of HdrHistogram.</p>\n")
 
 

@@ -170,6 +170,40 @@ START_TEST(merging_an_empty_one_changes_nothing)
 }
 END_TEST
 
+START_TEST(mean_and_deviation_are_those_of_the_values)
+{
+    histogram_reset(&histogram);
+    ck_assert_double_eq(histogram_mean(&histogram), 0);
+    ck_assert_double_eq(histogram_deviation(&histogram), 0);
+    histogram_add(&histogram, 10, 3);
+    histogram_add(&histogram, 20, 1);
+
+    ck_assert_double_eq_tol(histogram_mean(&histogram), 12.5, 1e-9);
+    ck_assert_double_eq_tol(histogram_deviation(&histogram), 4.330127, 1e-6);
+}
+END_TEST
+
+START_TEST(the_text_form_has_a_line_for_each_value_with_what_is_below_it)
+{
+    static const char expected[] = "       Value     Percentile TotalCount 1/(1-Percentile)\n\n"
+                                   "       0.010 0.750000000000          3           4.00\n"
+                                   "       0.020 1.000000000000          4\n"
+                                   "#[Mean    =        0.013, StdDeviation   =        0.004]\n"
+                                   "#[Max     =        0.020, Total count    =            4]\n"
+                                   "#[Buckets =           58, SubBuckets     =          128]\n";
+    char text[1024] = { 0 };
+    FILE *file = fmemopen(text, sizeof(text) - 1, "w");
+
+    histogram_reset(&histogram);
+    histogram_add(&histogram, 10, 3);
+    histogram_add(&histogram, 20, 1);
+    ck_assert(histogram_write(&histogram, file, 1000));
+    fclose(file);
+
+    ck_assert_str_eq(text, expected);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = tcase_create("histogram");
@@ -183,5 +217,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_value_added_no_times_leaves_no_trace);
     tcase_add_test(tests, merging_is_like_adding_to_one);
     tcase_add_test(tests, merging_an_empty_one_changes_nothing);
+    tcase_add_test(tests, mean_and_deviation_are_those_of_the_values);
+    tcase_add_test(tests, the_text_form_has_a_line_for_each_value_with_what_is_below_it);
     suite_add_tcase(suite, tests);
 }
