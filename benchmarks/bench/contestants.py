@@ -55,6 +55,10 @@ _ALL = (
     _ours("reactor-busy", "Reactor, busy polling", "reactor", "--busy-poll", BUSY_POLL_US),
     _ours("io_uring-busy", "io_uring, busy polling", "io_uring", "--busy-poll", BUSY_POLL_US),
     _ours("io_uring-zero-copy", "io_uring, zero-copy sends", "io_uring", "--zero-copy", "16384"),
+    # The library's length codec, written once more with jd_codec_create.
+    Contestant("reactor-own-codec", "Reactor, a codec of the program's own", "ours",
+               {"frames": ("jd-frame-echo", ("--threads", "0", "--engine", "reactor", "--statistics", "--own-codec"))},
+               engine="reactor"),
     _raw("raw-epoll", "raw epoll", "raw-epoll", broadcast=("peers/broadcast-raw", ()), file=("peers/file-raw", ("sendfile",)),
          mixed=("peers/mixed-raw", ()), pipes=("peers/pipes-raw", ())),
     _raw("raw-uring", "raw io_uring", "raw-uring"),

@@ -77,7 +77,7 @@ def _frames():
             load = ("--mode", "pipeline", "--size", str(size - HEADER_BYTES), "--header-bytes", str(HEADER_BYTES),
                     "--connections", str(FRAME_CONNECTIONS), "--depth", str(depth))
             yield Scenario(f"frames {text}, {depth} in flight", "frames", "frames", load=load, connections=FRAME_CONNECTIONS,
-                           size=size, depth=depth, peers=("simulated", *LIBRARIES, *DOCUMENTED),
+                           size=size, depth=depth, peers=("simulated", "reactor-own-codec", *LIBRARIES, *DOCUMENTED),
                            noise=(text, depth) == ("60 B", 16), quick=(text, depth) == ("60 B", 16),
                            note="the raw loops echo bytes and parse no frames")
 
