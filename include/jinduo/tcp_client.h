@@ -115,6 +115,10 @@ JD_API void jd_tcp_client_set_heartbeat_callback(jd_tcp_client *client, jd_heart
 JD_API void jd_tcp_client_set_half_close_callback(jd_tcp_client *client, jd_half_close_callback callback, void *arg);
 JD_API void jd_tcp_client_set_peer_gone_callback(jd_tcp_client *client, jd_peer_gone_callback callback, void *arg);
 
+/* Sets the factory and the callbacks of sessions (jd_session_callbacks), in place of all callbacks above; arg is create's. The
+ * codec is set by itself, with the frame callback NULL. Must be called in the loop's thread, before jd_tcp_client_start. */
+JD_API void jd_tcp_client_set_session(jd_tcp_client *client, const jd_session_callbacks *callbacks, void *arg);
+
 /* Set a codec with its frame callback, and the frame-error callback, as jd_tcp_server_set_codec. The codec must outlive the
  * client's connections. Must be called in the loop's thread, while the client is not started. */
 JD_API void jd_tcp_client_set_codec(jd_tcp_client *client, const jd_codec *codec, jd_frame_callback callback,

@@ -78,6 +78,32 @@ typedef void (*jd_heartbeat_callback)(jd_tcp_connection *connection, void *arg);
  * max_age_drain_ms it is closed. */
 typedef void (*jd_asked_to_end_callback)(jd_tcp_connection *connection, void *arg);
 
+/* Sessions: an object of the user's for each connection, made by a factory. It is the connection's context
+ * (jd_tcp_connection_context) from before up until the last reference is returned. Each callback gets it as arg; NULL: no such
+ * callback. The table must outlive the connections that use it; servers and clients may share it. */
+typedef struct jd_session_callbacks {
+    /* Makes the session of connection, which is about to come up: addresses and loop can be asked for, settings changed, nothing
+     * sent. Returns the session; NULL: the connection closes and is not reported (a client's connect callback reports
+     * JD_ECANCELED). arg: of jd_tcp_server_set_session or jd_tcp_client_set_session. Invoked in the thread of the connection's
+     * loop. */
+    void *(*create)(jd_tcp_connection *connection, void *arg);
+
+    /* Frees the session when the last reference to its connection is returned, in the loop's thread; also if the connection never
+     * came up. NULL: nothing is to be freed. */
+    void (*destroy)(void *session);
+
+    jd_connection_callback connection; /* up and down */
+    jd_message_callback message;
+    jd_frame_callback frame; /* with the codec that is set with the frame callback NULL */
+    jd_frame_error_callback frame_error;
+    jd_write_complete_callback write_complete;
+    jd_watermark_callback high_watermark, low_watermark;
+    jd_heartbeat_callback heartbeat;
+    jd_half_close_callback half_close;
+    jd_peer_gone_callback peer_gone;
+    jd_asked_to_end_callback asked_to_end;
+} jd_session_callbacks;
+
 /* Identifies a connection within the process: loop (8 bits), slot (24), generation (32). Never 0. */
 typedef uint64_t jd_connection_id;
 
@@ -239,6 +265,12 @@ JD_API int jd_tcp_connection_set_half_close_callback(jd_tcp_connection *connecti
                                                      void *arg);
 JD_API int jd_tcp_connection_set_peer_gone_callback(jd_tcp_connection *connection, jd_peer_gone_callback callback,
                                                     void *arg);
+
+/* Gives the connection another session, for another protocol from here on: all callbacks are those of the table, with session as
+ * arg; create is not invoked. The former session is destroyed at once, as a replaced context: a callback of it that makes this
+ * call must not use it any more. */
+JD_API int jd_tcp_connection_set_session(jd_tcp_connection *connection, const jd_session_callbacks *callbacks,
+                                         void *session);
 
 /* Milliseconds, as the options of these names (jd_tcp_server_options). 0: none. */
 typedef struct jd_connection_timeouts {

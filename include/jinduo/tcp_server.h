@@ -161,6 +161,10 @@ JD_API void jd_tcp_server_set_asked_to_end_callback(jd_tcp_server *server, jd_as
 JD_API void jd_tcp_server_set_half_close_callback(jd_tcp_server *server, jd_half_close_callback callback, void *arg);
 JD_API void jd_tcp_server_set_peer_gone_callback(jd_tcp_server *server, jd_peer_gone_callback callback, void *arg);
 
+/* Sets the factory and the callbacks of sessions (jd_session_callbacks), in place of all callbacks above; arg is create's. The
+ * codec is set by itself, with the frame callback NULL. Must be called in the loop's thread, before jd_tcp_server_start. */
+JD_API void jd_tcp_server_set_session(jd_tcp_server *server, const jd_session_callbacks *callbacks, void *arg);
+
 /* Sets the callback that sets up each io thread and its loop: timers, channels, tasks; the thread's name is set already.
  * - With io threads it is invoked once in each, before jd_tcp_server_start returns, also if that fails later. It must not
  *   wait for the server's own loop, which is inside jd_tcp_server_start.

@@ -26,6 +26,10 @@
     DEFINE_SET_CALLBACK(owner, half_close, jd_half_close_callback)                                                     \
     DEFINE_SET_CALLBACK(owner, peer_gone, jd_peer_gone_callback)                                                       \
     DEFINE_SET_CALLBACK(owner, frame_error, jd_frame_error_callback)                                                   \
+    void jd_tcp_##owner##_set_session(jd_tcp_##owner *object, const jd_session_callbacks *callbacks, void *arg)        \
+    {                                                                                                                  \
+        connection_profile_set_session(owner##_profile(object), callbacks, arg);                                       \
+    }                                                                                                                  \
     void jd_tcp_##owner##_set_codec(jd_tcp_##owner *object, const jd_codec *codec, jd_frame_callback callback,         \
                                     void *arg)                                                                         \
     {                                                                                                                  \

@@ -173,6 +173,8 @@ void connection_profile_set_codec(struct connection_profile *profile, const jd_c
     profile->decoder = codec != NULL ? codec : &no_codec;
     profile->on_frame = callback;
     profile->on_frame_arg = arg;
+    if (callback == NULL)
+        connection_profile_set_session_frame(profile);
     if (profile->input_limit < least_bytes)
         profile->input_limit = least_bytes;
 }

@@ -59,6 +59,8 @@ struct connection_profile {
     void *on_frame_arg;
     jd_frame_error_callback on_frame_error;
     void *on_frame_error_arg;
+    const jd_session_callbacks *session; /* NULL: connections have no sessions */
+    void *session_arg;                   /* of create */
 
     /* NULL: neither total_output_limit nor total_input_limit. */
     struct connection_totals *totals;
@@ -144,5 +146,18 @@ void connection_profile_release(struct connection_profile *profile);
  * frame of maximum size and 64 KiB. While the server or client is not started. */
 void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
                                   void *arg);
+
+/* ---- connection_session.c ---- */
+
+/* Sets the session's callbacks (borrowed) in place of all others; arg is create's. */
+void connection_profile_set_session(struct connection_profile *profile, const jd_session_callbacks *callbacks,
+                                    void *arg);
+
+/* Sets the session's frame callback, if there are sessions. */
+void connection_profile_set_session_frame(struct connection_profile *profile);
+
+/* Makes the connection's session, before it is up. Returns 0; or JD_ECANCELED: the factory refused, or closed the
+ * connection. */
+int connection_create_session(jd_tcp_connection *connection);
 
 #endif

@@ -121,6 +121,22 @@ int jd_tcp_connection_set_codec(jd_tcp_connection *connection, const jd_codec *c
     return 0;
 }
 
+int jd_tcp_connection_set_session(jd_tcp_connection *connection, const jd_session_callbacks *callbacks, void *session)
+{
+    struct connection_profile *profile;
+    int result = connection_own_profile(connection, &profile);
+
+    if (result < 0)
+        return result;
+    connection_profile_set_session(profile, callbacks, NULL);
+    jd_tcp_connection_set_context(connection, session, callbacks->destroy);
+    connection_note_switch(connection);
+    write_complete_set(connection, profile);
+    half_close_set(connection, profile);
+    heartbeat_set(connection, profile);
+    return 0;
+}
+
 /* ---- timeouts and watermarks ---- */
 
 static int timeouts_check(const char *name, const jd_connection_timeouts *timeouts)

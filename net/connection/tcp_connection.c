@@ -39,6 +39,9 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     }
     loop->connections.open++;
     result = loop->ops->stream->start(&connection->stream);
+    if (result == 0 && profile->session != NULL)
+        result = connection_create_session(connection);
+    profile = connection->profile;
     if (result < 0) {
         connection_begin_close(connection, result);
         return result;

@@ -8,6 +8,7 @@
  * - connection_remote.c: commands and sends from other threads
  * - flush.c: output handed to the engine; the turn's end
  * - connection_profile.c: what the connections of one server or client share
+ * - connection_session.c: an object of the user's for each connection
  * - connection_settings.c: what one connection has of its own instead
  * - connection_totals.c: limits for all connections of a server together
  * - connection_timeouts.c, connection_reference.c, connection_id.c, connection_service.c
