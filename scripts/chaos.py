@@ -43,7 +43,7 @@ PROGRESS_SECONDS = 2
 FIRE_SECONDS = 3             # of the clients that run when SIGTERM comes
 FIRE_BEGIN_SECONDS = 1
 WARM_UP_SHARE = 3            # the warm-up is a third of the run
-MEMORY_MORE_MIB, MEMORY_MORE_PERCENT = 6, 25
+MEMORY_MORE_MIB, MEMORY_MORE_PERCENT = 2, 25
 MIB = 1 << 20
 PATIENCE_SECONDS = 90        # of the clients beyond their duration: an honest client waits 60 s for an answer
 

@@ -1,4 +1,5 @@
 /* Creating the ring, or the reason why there can be none. */
+#include "base/platform/thread.h"
 #include "base/posix/system_calls.h"
 #include "proactor/io_uring/io_uring_backend.h"
 
@@ -130,13 +131,36 @@ int uring_enable(struct io_uring_backend *uring)
     return 0;
 }
 
-int uring_available(const char **reason)
+struct availability {
+    const char *reason;
+    int result;
+};
+
+static void *check_availability(void *arg)
 {
     static const struct ring_size small = { .submissions = 4, .completions = 4 };
+    struct availability *availability = arg;
     struct io_uring ring;
-    int result = uring_setup(&ring, &small, reason);
 
-    if (result == 0)
+    availability->result = uring_setup(&ring, &small, &availability->reason);
+    if (availability->result == 0)
         io_uring_queue_exit(&ring);
-    return result;
+    return NULL;
+}
+
+/* The ring of the check is made in a thread of its own: some milliseconds after a ring is closed the kernel interrupts the
+ * thread that made it (io_ring_exit_work in Linux, io_uring/io_uring.c). If that thread ran a loop, a receive at an urgent
+ * mark would stop just then (docs/io_uring.md, "Urgent data"). */
+int uring_available(const char **reason)
+{
+    struct availability availability = { .reason = "" };
+    thread_handle thread;
+
+    if (thread_start(&thread, check_availability, &availability) == 0)
+        thread_join(thread);
+    else
+        check_availability(&availability);
+    if (availability.result < 0)
+        *reason = availability.reason;
+    return availability.result;
 }

@@ -1,6 +1,7 @@
 /* How a ring is made: with the options that it has, refused, and chosen. */
 #include "net/loop/event_loop.h"
 #include "tests/behaviour/io_uring/the_ring.h"
+#include "tests/support/ring_calls.h"
 
 #include <errno.h>
 #include <jinduo/error.h>
@@ -151,6 +152,31 @@ START_TEST(a_refused_ring_is_an_error_with_its_reason)
 }
 END_TEST
 
+static pid_t ring_maker;
+static unsigned rings_made;
+
+static int note_ring_maker(enum ring_call call, int fd)
+{
+    if (call == RING_SETUP) {
+        ring_maker = gettid();
+        rings_made++;
+    }
+    return 0;
+}
+
+/* The kernel interrupts the maker of a ring some time after the ring is closed. A receive at an urgent mark must not be
+ * interrupted: clients_that_send_urgent_data_right_after_the_start (hostile_clients_test.py). */
+START_TEST(the_ring_by_which_availability_is_checked_is_not_made_by_the_thread_that_asks)
+{
+    ring_calls_decide(note_ring_maker);
+
+    ck_assert_int_eq(jd_engine_available(JD_ENGINE_IO_URING, NULL), 0);
+
+    ck_assert_uint_eq(rings_made, 1);
+    ck_assert_int_ne(ring_maker, gettid());
+}
+END_TEST
+
 /* Not tried by setting it: that would concern all the processes of the system. */
 START_TEST(where_an_administrator_has_switched_rings_off_the_reason_names_the_setting)
 {
@@ -213,6 +239,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, what_is_sent_without_a_copy_arrives_and_comes_back, 0, 2);
     tcase_add_test(tests, a_connection_closed_while_the_kernel_reads_its_memory_goes_down_when_that_is_back);
     tcase_add_test(tests, where_the_user_may_lock_no_more_memory_sends_are_copied);
+    tcase_add_test(tests, the_ring_by_which_availability_is_checked_is_not_made_by_the_thread_that_asks);
     tcase_add_loop_test(tests, a_refused_ring_is_an_error_with_its_reason, 0, REFUSALS);
     tcase_add_test(tests, where_an_administrator_has_switched_rings_off_the_reason_names_the_setting);
     tcase_add_test(tests, where_rings_are_refused_auto_is_the_reactor_and_proactor_the_next_best);
