@@ -29,8 +29,9 @@ typedef struct jd_frame_error {
 typedef void (*jd_frame_callback)(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
                                   void *arg);
 
-/* Reports that the peer sent an invalid frame. The connection is already closing: a send returns JD_ENOTCONN. error is
- * valid during the call. */
+/* Reports that the peer sent an invalid frame. The connection is already closing: a send returns JD_ENOTCONN. Or, with
+ * skip_too_long, that the end of a frame that was too long (JD_EMSGSIZE) has arrived and been dropped, and claimed_bytes with it:
+ * then jd_tcp_connection_is_connected is true. error is valid during the call. */
 typedef void (*jd_frame_error_callback)(jd_tcp_connection *connection, const jd_frame_error *error, void *arg);
 
 /* ---- a codec of the program's own ---- */
@@ -85,11 +86,21 @@ typedef struct jd_frame_addition {
 typedef int (*jd_codec_encode_function)(void *arg, const jd_iovec *parts, int count, size_t length,
                                         jd_frame_addition *addition);
 
+/* Given the length (>= 1) bytes at data, which continue a frame that is skipped: returns how many of them belong to it and are
+ * dropped, at least 1 if the frame ends with them, and sets *found if it does. Bytes with which its end may begin are left: they
+ * come again with those that follow. Invoked in any thread that uses the codec, in several at once. */
+typedef size_t (*jd_codec_end_function)(void *arg, const uint8_t *data, size_t length, bool *found);
+
 typedef struct jd_codec_options {
     jd_codec_decode_function decode; /* required */
     jd_codec_encode_function encode; /* NULL: jd_codec_send, jd_codec_sendv and jd_codec_encode return JD_ENOTSUP */
     void *arg;                       /* of both functions; must outlive the codec */
     size_t max_frame_bytes;          /* maximum of the whole frame; 0: 16 MiB; at most SIZE_MAX / 2 */
+
+    /* true: a frame that is too long (JD_EMSGSIZE) is skipped; see jd_length_codec_options. Its length must be known (needed_bytes,
+     * also with the error), or find_end must be given, which is then used for all of them; else the connection closes. */
+    bool skip_too_long;
+    jd_codec_end_function find_end;
 } jd_codec_options;
 
 /* Creates a codec of the program's functions. It has all that other codecs have: limits, frame errors, delivery in place and

@@ -20,6 +20,7 @@ typedef struct jd_delimiter_codec_options {
     bool keep_delimiter;        /* true: the callback gets the delimiter too; false: it is stripped */
     bool strip_carriage_return; /* true: a "\r" in front of a stripped delimiter is stripped too; default false */
     size_t max_frame_bytes;     /* maximum of the whole frame, with delimiter; 0: 16 MiB; at most SIZE_MAX / 2 */
+    bool skip_too_long;         /* true: a frame that exceeds the maximum is skipped (jd_length_codec_options) */
 } jd_delimiter_codec_options;
 
 /* Creates a codec. options are copied; NULL: all defaults.

@@ -89,6 +89,11 @@ typedef struct jd_length_codec_options {
     int64_t length_adjustment; /* field's value + this = bytes that follow the field */
     size_t strip_bytes;        /* removed from the frame's beginning; at most max_frame_bytes, or JD_STRIP_HEADER */
     size_t max_frame_bytes;    /* maximum of the whole frame, header included; 0: 16 MiB; at most SIZE_MAX / 2 */
+
+    /* true: a connection lives on after a frame that exceeds the maximum. Its bytes are dropped as they arrive, without memory for
+     * them; they count as input (idle_timeout_ms, read_timeout_ms). At its end it is reported once, by the frame-error callback.
+     * Other invalid frames, and a length above SIZE_MAX, close the connection as always. Default false. */
+    bool skip_too_long;
 } jd_length_codec_options;
 
 /* Creates a codec. options are copied; NULL: all defaults.

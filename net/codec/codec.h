@@ -13,6 +13,9 @@ enum { FRAME_MAX_DEFAULT_BYTES = 16 * 1024 * 1024, FRAME_ADDED_MAX_BYTES = 16 };
  * the message. Below every error (errno(3)). */
 enum { FRAME_BY_PROGRAM = -0x10000 };
 
+/* The result of decode while a connection skips a frame: frame_bytes of it are dropped (connection_skip.c). */
+enum { FRAME_SKIPPED = -0x10001 };
+
 /* The bytes that a codec inserts into a message: a length field or a delimiter; of a codec of the program's own, itself: so
  * that a caller need not remember it for this case alone. */
 struct frame_addition {
@@ -42,6 +45,12 @@ struct jd_codec {
      * FRAME_BY_PROGRAM. */
     int (*encode)(const jd_codec *codec, struct frame_addition *addition, const void *data, size_t length);
 
+    /* The length bytes at data continue a frame that is skipped: returns how many of them can be dropped, and sets *found if the
+     * frame ends with them. Bytes with which its end may begin must stay. NULL: the length of a frame is known at its beginning,
+     * and needed_bytes is that length, or 0, if decode returns JD_EMSGSIZE. */
+    size_t (*find_end)(const jd_codec *codec, const uint8_t *data, size_t length, bool *found);
+
+    bool skips; /* skip_too_long */
     size_t max_frame_bytes;
     size_t object_bytes; /* size of the derived struct, for memory_release */
 };

@@ -60,6 +60,19 @@ static size_t delimiter_missing(const jd_codec *base, const uint8_t *data, size_
     return last != NULL ? (size_t)(last - more) + 1 : looked_at;
 }
 
+/* A delimiter may begin in the last bytes. */
+static size_t delimiter_find_end(const jd_codec *base, const uint8_t *data, size_t length, bool *found)
+{
+    const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
+    size_t size = codec->delimiter_bytes;
+    const uint8_t *end = byte_search(data, length, codec->delimiter, size);
+
+    *found = end != NULL;
+    if (end != NULL)
+        return (size_t)(end - data) + size;
+    return length >= size ? length - (size - 1) : 0;
+}
+
 static int delimiter_encode(const jd_codec *base, struct frame_addition *addition, const void *data, size_t length)
 {
     const struct delimiter_codec *codec = (const struct delimiter_codec *)base;
@@ -96,7 +109,13 @@ int jd_delimiter_codec_create(jd_codec **out, const jd_delimiter_codec_options *
     codec = memory_allocate_zeroed(sizeof(*codec));
     if (codec == NULL)
         return JD_ENOMEM;
-    codec->codec = (jd_codec){ delimiter_decode, delimiter_missing, delimiter_encode, max, sizeof(*codec) };
+    codec->codec = (jd_codec){ .decode = delimiter_decode,
+                               .missing = delimiter_missing,
+                               .encode = delimiter_encode,
+                               .find_end = delimiter_find_end,
+                               .skips = options->skip_too_long,
+                               .max_frame_bytes = max,
+                               .object_bytes = sizeof(*codec) };
     codec->delimiter_bytes = delimiter_bytes;
     codec->keep_delimiter = options->keep_delimiter;
     codec->strip_carriage_return = options->strip_carriage_return;

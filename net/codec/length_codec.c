@@ -82,11 +82,14 @@ static int compute_whole(const struct length_codec *codec, uint64_t value, size_
 
     if (codec->adjustment < 0 && value < -(uint64_t)codec->adjustment)
         return length_fail(frame, JD_EPROTO, value, "frame length negative after adjustment");
+    frame->needed_bytes = 0;
     if (codec->adjustment > 0 && body < value)
         return length_fail(frame, JD_EMSGSIZE, UINT64_MAX, "frame too long");
-    if (header > max || body > max - header)
+    if (header > max || body > max - header) {
+        frame->needed_bytes = body <= SIZE_MAX - header ? header + body : 0;
         return length_fail(frame, JD_EMSGSIZE, body <= UINT64_MAX - header ? header + body : UINT64_MAX,
                            "frame too long");
+    }
     frame->frame_bytes = header + (size_t)body;
     return 0;
 }
@@ -276,7 +279,12 @@ int jd_length_codec_create(jd_codec **out, const jd_length_codec_options *option
     if (codec == NULL)
         return JD_ENOMEM;
     *codec = (struct length_codec){
-        .codec = { length_decode, length_missing, length_encode, max, sizeof(*codec) },
+        .codec = { .decode = length_decode,
+                   .missing = length_missing,
+                   .encode = length_encode,
+                   .skips = options->skip_too_long,
+                   .max_frame_bytes = max,
+                   .object_bytes = sizeof(*codec) },
         .offset = options->length_offset,
         .field_bytes = field_bytes,
         .strip_bytes = options->strip_bytes,

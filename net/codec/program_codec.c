@@ -10,6 +10,7 @@ struct program_codec {
     jd_codec codec;
     jd_codec_decode_function decode;
     jd_codec_encode_function encode;
+    jd_codec_end_function find_end;
     void *arg;
 };
 
@@ -34,7 +35,7 @@ static int check_incomplete(size_t max, size_t length, size_t *searched, jd_fram
     if (frame->needed_bytes > max)
         return frame_fail(frame, JD_EMSGSIZE, frame->needed_bytes, "frame too long");
     if (length >= max)
-        return frame_fail(frame, JD_EMSGSIZE, length, "no end within the longest frame");
+        return frame_fail(frame, JD_EMSGSIZE, length, "no end within the longest frame"); /* needed_bytes is 0 */
     return 0;
 }
 
@@ -56,6 +57,7 @@ static int frame_refuse(size_t max, size_t length, jd_frame *frame)
         return frame_mistake(frame, 0, "the codec found a frame of no bytes");
     if (frame->frame_bytes > length)
         return frame_mistake(frame, frame->frame_bytes, "the codec found a frame longer than the bytes given");
+    frame->needed_bytes = frame->frame_bytes;
     if (frame->frame_bytes > max)
         return frame_fail(frame, JD_EMSGSIZE, frame->frame_bytes, "frame too long");
     return frame_mistake(frame, frame->length, "the codec's data is not inside its frame");
@@ -88,6 +90,13 @@ static int program_codec_decode(const jd_codec *base, const uint8_t *data, size_
     if (frame->frame_bytes - 1 >= (length < max ? length : max) || !is_inside(data, frame))
         return frame_refuse(max, length, frame);
     return 1;
+}
+
+static size_t program_codec_find_end(const jd_codec *base, const uint8_t *data, size_t length, bool *found)
+{
+    const struct program_codec *codec = (const struct program_codec *)base;
+
+    return codec->find_end(codec->arg, data, length, found);
 }
 
 static int program_codec_has_own_encode(const jd_codec *codec, struct frame_addition *addition, const void *data,
@@ -135,10 +144,13 @@ int jd_codec_create(jd_codec **out, const jd_codec_options *options)
     *codec = (struct program_codec){
         .codec = { .decode = program_codec_decode,
                    .encode = program_codec_has_own_encode,
+                   .find_end = options->find_end != NULL ? program_codec_find_end : NULL,
+                   .skips = options->skip_too_long,
                    .max_frame_bytes = max,
                    .object_bytes = sizeof(*codec) },
         .decode = options->decode,
         .encode = options->encode,
+        .find_end = options->find_end,
         .arg = options->arg,
     };
     *out = &codec->codec;

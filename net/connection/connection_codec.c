@@ -7,32 +7,81 @@
 #include <inttypes.h>
 #include <jinduo/error.h>
 
-static void connection_refuse_frame(jd_tcp_connection *connection, int result, const jd_frame *frame)
+/* What became of the bytes at which decoding has stopped. */
+struct decoding {
+    size_t searched;
+    size_t needed;  /* of an incomplete frame; 0: not known */
+    size_t skipped; /* bytes of a frame that is skipped */
+    bool goes_on;   /* decoding goes on behind these */
+};
+
+static void connection_log_frame(jd_tcp_connection *connection, const jd_frame_error *error, const char *result)
+{
+    char peer[JD_ENDPOINT_TEXT_BYTES];
+
+    if (!loop_may_log(connection_loop(connection)))
+        return;
+    connection_peer_text(connection, peer);
+    log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu; %s", connection->profile->name, peer,
+                error->reason, error->claimed_bytes, error->limit_bytes, result);
+}
+
+static void connection_report_frame(jd_tcp_connection *connection, const jd_frame_error *error)
 {
     const struct connection_profile *profile = connection->profile;
+
+    if (profile->on_frame_error != NULL)
+        profile->on_frame_error(connection, error, profile->on_frame_error_arg);
+}
+
+/* Bytes of a frame that is skipped are there. */
+static void connection_skip(jd_tcp_connection *connection, const jd_frame *frame)
+{
+    const jd_frame_error error = {
+        .error = JD_EMSGSIZE,
+        .claimed_bytes = connection->profile->skipped_bytes,
+        .limit_bytes = connection->profile->codec->max_frame_bytes,
+        .reason = "frame too long",
+    };
+
+    if (frame->needed_bytes == 0)
+        return;
+    connection_end_skip(connection);
+    connection_log_frame(connection, &error, "frame skipped");
+    flush_before_callback(connection_loop(connection));
+    connection_report_frame(connection, &error);
+}
+
+static void connection_refuse_frame(jd_tcp_connection *connection, int result, const jd_frame *frame)
+{
     const jd_frame_error error = {
         .error = result,
         .claimed_bytes = frame->claimed_bytes,
-        .limit_bytes = profile->codec->max_frame_bytes,
+        .limit_bytes = connection->profile->codec->max_frame_bytes,
         .reason = frame->reason,
     };
-    char peer[JD_ENDPOINT_TEXT_BYTES];
 
-    if (loop_may_log(connection_loop(connection))) {
-        connection_peer_text(connection, peer);
-        log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu; connection closed", profile->name,
-                    peer, error.reason, error.claimed_bytes, error.limit_bytes);
-    }
+    connection_log_frame(connection, &error, "connection closed");
     connection_begin_close_for(connection, result, CLOSED_FRAME);
-    if (profile->on_frame_error != NULL)
-        profile->on_frame_error(connection, &error, profile->on_frame_error_arg);
+    connection_report_frame(connection, &error);
 }
 
-/* What is known of an incomplete frame. */
-struct decoding {
-    size_t searched;
-    size_t needed; /* 0: not known */
-};
+/* What begins the input is no complete frame. result: of decode. Not inlined, as most input is. */
+__attribute__((noinline)) static void connection_take_no_frame(jd_tcp_connection *connection, int result,
+                                                               const jd_frame *frame, struct decoding *decoding)
+{
+    decoding->goes_on = result == FRAME_SKIPPED || (result < 0 && connection_begin_skip(connection, result, frame));
+    decoding->skipped = result == FRAME_SKIPPED ? frame->frame_bytes : 0;
+    if (result == 0) {
+        decoding->needed = frame->needed_bytes;
+        return;
+    }
+    decoding->searched = 0;
+    if (result == FRAME_SKIPPED)
+        connection_skip(connection, frame);
+    else if (!decoding->goes_on)
+        connection_refuse_frame(connection, result, frame);
+}
 
 /* Decodes and delivers frames until one is incomplete or input may no longer be delivered. Returns the bytes
  * consumed. */
@@ -45,17 +94,14 @@ static size_t connection_decode_frames(jd_tcp_connection *connection, const uint
 
     frame.connection = connection;
     while (used < length && connection_may_deliver(connection)) {
-        const struct connection_profile *profile = connection->profile;
-        const jd_codec *codec = profile->decoder;
+        const struct connection_profile *profile;
+        const jd_codec *codec = connection->profile->decoder;
         int result = codec->decode(codec, data + used, length - used, &decoding->searched, &frame);
-        if (result == 0) {
-            decoding->needed = frame.needed_bytes;
+        if (result != 1) {
+            connection_take_no_frame(connection, result, &frame, decoding);
             break;
         }
-        if (result < 0) {
-            connection_refuse_frame(connection, result, &frame);
-            break;
-        }
+        profile = connection->profile;
         decoding->searched = 0;
         used += frame.frame_bytes;
         flush_before_callback(loop);
@@ -64,6 +110,20 @@ static size_t connection_decode_frames(jd_tcp_connection *connection, const uint
     }
     if (used > 0)
         connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
+    return used;
+}
+
+/* Decodes on behind used bytes, as long as frames are skipped. Returns the bytes consumed, the first ones included. */
+__attribute__((noinline)) static size_t connection_decode_behind_skipped(jd_tcp_connection *connection,
+                                                                         const uint8_t *data, size_t length,
+                                                                         size_t used, struct decoding *decoding)
+{
+    while (decoding->goes_on) {
+        used += decoding->skipped;
+        decoding->goes_on = false;
+        if (used < length && connection_may_deliver(connection))
+            used += connection_decode_frames(connection, data + used, length - used, decoding);
+    }
     return used;
 }
 
@@ -86,6 +146,8 @@ void connection_decode_input(jd_tcp_connection *connection)
         return;
     }
     used = connection_decode_frames(connection, data, length, &decoding);
+    if (used < length)
+        used = connection_decode_behind_skipped(connection, data, length, used, &decoding);
     jd_buffer_consume(input, used);
     connection_note_decoding(connection, &decoding);
     connection_drop_empty_input(connection);
@@ -145,8 +207,11 @@ void connection_deliver_frames(jd_tcp_connection *connection, struct block *bloc
     struct decoding decoding;
 
     decoding.searched = 0; /* needed is set where it is used: if a frame is incomplete */
+    decoding.goes_on = false;
     if (used < length && connection_may_deliver(connection))
         used += connection_decode_frames(connection, data + used, length - used, &decoding);
+    if (used < length)
+        used = connection_decode_behind_skipped(connection, data, length, used, &decoding);
     if (used < length && connection_state(connection) < CONNECTION_CLOSING) {
         if (!connection_may_deliver(connection)) {
             connection_defer_input(connection, data + used, length - used);

@@ -59,6 +59,8 @@ struct connection_profile {
     void *on_frame_arg;
     jd_frame_error_callback on_frame_error;
     void *on_frame_error_arg;
+    uint64_t skip_left;     /* one connection's own, while a frame is skipped: bytes until its end; 0: not known */
+    uint64_t skipped_bytes; /* of that frame */
     const jd_session_callbacks *session; /* NULL: connections have no sessions */
     void *session_arg;                   /* of create */
 
@@ -146,6 +148,20 @@ void connection_profile_release(struct connection_profile *profile);
  * frame of maximum size and 64 KiB. While the server or client is not started. */
 void connection_profile_set_codec(struct connection_profile *profile, const jd_codec *codec, jd_frame_callback callback,
                                   void *arg);
+
+/* ---- connection_settings.c ---- */
+
+/* Sets *own to the profile that belongs to the connection alone, which is made if need be. Returns 0, JD_EPERM (wrong thread),
+ * JD_ENOTCONN (down) or JD_ENOMEM. */
+int connection_own_profile(jd_tcp_connection *connection, struct connection_profile **own);
+
+/* ---- connection_skip.c ---- */
+
+/* result: what decode returned. Whether the connection now skips the frame that begins its input; else it must be refused. */
+bool connection_begin_skip(jd_tcp_connection *connection, int result, const jd_frame *frame);
+
+/* The end of the skipped frame is there: the codec decodes again. */
+void connection_end_skip(jd_tcp_connection *connection);
 
 /* ---- connection_session.c ---- */
 

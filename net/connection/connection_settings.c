@@ -23,9 +23,8 @@ static struct connection_profile *profile_copy(struct connection_profile *profil
     return copy;
 }
 
-/* Sets *own to the profile that belongs to the connection alone. The connection's reference to the original becomes the
- * copy's. Returns 0 or a negative error. */
-static int connection_own_profile(jd_tcp_connection *connection, struct connection_profile **own)
+/* The connection's reference to the original becomes the copy's. */
+int connection_own_profile(jd_tcp_connection *connection, struct connection_profile **own)
 {
     struct connection_profile *profile = connection->profile;
 
