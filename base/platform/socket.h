@@ -6,6 +6,7 @@
 
 #include "base/endpoint.h"
 
+#include <jinduo/socket.h>
 #include <sys/types.h>
 #ifndef _WIN32
 #include <sys/uio.h>
@@ -36,7 +37,22 @@ struct socket_options {
     bool reuse_port;
     int send_buffer_bytes;
     int receive_buffer_bytes;
+    uint32_t keepalive_idle_s, keepalive_interval_s, keepalive_count; /* 0: the system's */
+    uint32_t user_timeout_ms;                                         /* 0: the system's */
+    unsigned unix_mode;                                               /* of a listener's path; 0: by the umask */
+    uint32_t unix_uid, unix_gid;                                      /* 0: unchanged */
+    jd_socket_hook hook;                                              /* NULL: none */
+    void *hook_arg;
 };
+
+/* Invokes the user's hook, if there is one. */
+static inline int socket_call_hook(socket_handle handle, jd_socket_moment moment, const jd_endpoint *endpoint,
+                                   const struct socket_options *options)
+{
+    int result = options->hook != NULL ? options->hook((jd_socket)handle, moment, endpoint, options->hook_arg) : 0;
+
+    return result < 0 ? result : 0;
+}
 
 /* Identifies the file of a Unix-domain listener; all zero: none. */
 struct socket_path {

@@ -29,6 +29,19 @@ int socket_set_option(socket_handle handle, int level, int name, int value)
     return system_calls.setsockopt(handle, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
+static int set_keepalive(socket_handle handle, const struct socket_options *options)
+{
+    int error = socket_set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
+
+    if (error == 0 && options->keepalive_idle_s > 0)
+        error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPIDLE, (int)options->keepalive_idle_s);
+    if (error == 0 && options->keepalive_interval_s > 0)
+        error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPINTVL, (int)options->keepalive_interval_s);
+    if (error == 0 && options->keepalive_count > 0)
+        error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPCNT, (int)options->keepalive_count);
+    return error;
+}
+
 int socket_set_stream_options(socket_handle handle, int family, const struct socket_options *options)
 {
     int error = 0;
@@ -36,7 +49,9 @@ int socket_set_stream_options(socket_handle handle, int family, const struct soc
     if (family != AF_UNIX && !options->nagle)
         error = socket_set_option(handle, IPPROTO_TCP, TCP_NODELAY, 1);
     if (error == 0 && family != AF_UNIX && options->keepalive)
-        error = socket_set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
+        error = set_keepalive(handle, options);
+    if (error == 0 && family != AF_UNIX && options->user_timeout_ms > 0)
+        error = socket_limit_unacknowledged(handle, options->user_timeout_ms);
     if (error == 0 && options->send_buffer_bytes > 0)
         error = socket_set_option(handle, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes);
     if (error == 0 && options->receive_buffer_bytes > 0)
@@ -66,8 +81,12 @@ int socket_open_to_connect(socket_handle *handle, const jd_endpoint *endpoint, c
     if (error < 0)
         return error;
     error = socket_set_stream_options(*handle, family, options);
-    if (error == 0 && local->length > 0 && family != AF_UNIX)
-        error = bind_to_connect(*handle, local);
+    if (error == 0 && local->length > 0 && family != AF_UNIX) {
+        error = socket_call_hook(*handle, JD_SOCKET_BEFORE_BIND, endpoint, options);
+        error = error == 0 ? bind_to_connect(*handle, local) : error;
+    }
+    if (error == 0)
+        error = socket_call_hook(*handle, JD_SOCKET_BEFORE_CONNECT, endpoint, options);
     if (error < 0) {
         socket_close(*handle);
         *handle = SOCKET_NONE;
@@ -83,6 +102,31 @@ int socket_connect(socket_handle handle, const jd_endpoint *endpoint)
     return errno == EINPROGRESS || errno == EINTR ? 0 : -errno;
 }
 
+/* SO_PEERNAME returns the address that accept4 returns, but fails if the given length is larger than the address
+ * (Linux, net/core/sock.c). */
+static bool address_of_reset_peer(socket_handle handle, struct sockaddr_storage *address, socklen_t *length)
+{
+    static const socklen_t lengths[] = { sizeof(struct sockaddr_in6), sizeof(struct sockaddr_in) };
+
+    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        *length = lengths[i];
+        if (system_calls.getsockopt(handle, SOL_SOCKET, SO_PEERNAME, address, length) == 0)
+            return true;
+    }
+    errno = ENOTCONN;
+    return false;
+}
+
+/* With TCP_FASTOPEN_CONNECT, of a socket hook: the connection is made by the first send (tcp(7)). */
+static bool connects_with_first_bytes(socket_handle handle)
+{
+    struct tcp_info info = { 0 };
+    socklen_t length = sizeof(info);
+
+    return system_calls.getsockopt(handle, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+           info.tcpi_state == TCP_SYN_SENT;
+}
+
 int socket_finish_connect(socket_handle handle, struct peer_address *peer)
 {
     struct sockaddr_storage address;
@@ -92,7 +136,8 @@ int socket_finish_connect(socket_handle handle, struct peer_address *peer)
 
     if (error < 0)
         return error;
-    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0)
+    if (system_calls.getpeername(handle, (struct sockaddr *)&address, &length) < 0 &&
+        (errno != ENOTCONN || !connects_with_first_bytes(handle) || !address_of_reset_peer(handle, &address, &length)))
         return -errno;
     peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
     if (peer->family == AF_UNIX)
@@ -138,21 +183,6 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
     *accepted = handle;
     peer_address_from_sockaddr(peer, (const struct sockaddr *)&address, length);
     return 0;
-}
-
-/* SO_PEERNAME returns the address that accept4 returns, but fails if the given length is larger than the address
- * (Linux, net/core/sock.c). */
-static bool address_of_reset_peer(socket_handle handle, struct sockaddr_storage *address, socklen_t *length)
-{
-    static const socklen_t lengths[] = { sizeof(struct sockaddr_in6), sizeof(struct sockaddr_in) };
-
-    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        *length = lengths[i];
-        if (system_calls.getsockopt(handle, SOL_SOCKET, SO_PEERNAME, address, length) == 0)
-            return true;
-    }
-    errno = ENOTCONN;
-    return false;
 }
 
 int socket_peer_address(socket_handle handle, struct peer_address *peer)
@@ -227,6 +257,12 @@ ssize_t socket_receive_pieces(socket_handle handle, const jd_iovec *pieces, int 
     return received < 0 ? -errno : received;
 }
 
+/* EINPROGRESS: the send has begun to connect (TCP_FASTOPEN_CONNECT), and the SYN took no bytes along. */
+static ssize_t send_error(void)
+{
+    return errno == EINPROGRESS ? JD_EAGAIN : -errno;
+}
+
 static ssize_t send_bytes(socket_handle handle, const void *data, size_t size, int flags)
 {
     ssize_t sent;
@@ -234,7 +270,7 @@ static ssize_t send_bytes(socket_handle handle, const void *data, size_t size, i
     do
         sent = system_calls.send(handle, data, size, flags);
     while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : sent;
+    return sent < 0 ? send_error() : sent;
 }
 
 static ssize_t send_message(socket_handle handle, const jd_iovec *pieces, int count, int flags)
@@ -247,7 +283,7 @@ static ssize_t send_message(socket_handle handle, const jd_iovec *pieces, int co
     do
         sent = system_calls.sendmsg(handle, &message, flags);
     while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : sent;
+    return sent < 0 ? send_error() : sent;
 }
 
 /* send(2) for one piece is cheaper than sendmsg(2), which first copies the message header and the pieces to the

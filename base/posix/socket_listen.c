@@ -50,6 +50,10 @@ static int open_bound(socket_handle *handle, const jd_endpoint *endpoint, const 
     if (error == 0)
         error = socket_set_stream_options(*handle, family, options);
     if (error == 0)
+        error = socket_call_hook(*handle, JD_SOCKET_BEFORE_BIND, endpoint, options);
+    if (error == 0 && socket_path_of(endpoint) != NULL)
+        error = socket_path_limit_mode(*handle, options);
+    if (error == 0)
         error = bind_endpoint(*handle, endpoint, lock);
     if (error < 0)
         socket_close(*handle);
@@ -74,9 +78,14 @@ static int listen_locked(socket_handle *listener, const jd_endpoint *endpoint, c
 
     if (error < 0)
         return error;
-    if (name != NULL)
+    if (name != NULL) {
         identity = socket_path_identity(name);
-    error = start_listening(handle, options->backlog, bound);
+        error = socket_path_set_access(name, options);
+    }
+    if (error == 0)
+        error = socket_call_hook(handle, JD_SOCKET_BEFORE_LISTEN, endpoint, options);
+    if (error == 0)
+        error = start_listening(handle, options->backlog, bound);
     if (error < 0) {
         if (name != NULL)
             socket_path_remove(name, &identity);

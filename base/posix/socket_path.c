@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jinduo/error.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,6 +17,8 @@
 /* Other servers hold the lock for a few system calls. But any process that can read the directory can hold it without
  * limit: so the tries are limited, 500 ms in all. */
 enum { LOCK_TRIES = 500, LOCK_RETRY_NS = 1000000 };
+
+enum { ALL_PERMISSIONS = 07777 };
 
 const char *socket_path_of(const jd_endpoint *endpoint)
 {
@@ -79,6 +83,50 @@ bool socket_path_is_stale(const jd_endpoint *endpoint)
     refused = system_calls.connect(probe, endpoint_sockaddr(endpoint), endpoint->length) < 0 && errno == ECONNREFUSED;
     socket_close(probe);
     return refused;
+}
+
+/* The kernel creates the file with the mode of the socket's own inode, less the umask (Linux, net/unix/af_unix.c,
+ * unix_bind). */
+int socket_path_limit_mode(socket_handle handle, const struct socket_options *options)
+{
+    return options->unix_mode == 0 || fchmod(handle, options->unix_mode) == 0 ? 0 : -errno;
+}
+
+/* The permissions that the umask has withheld. fchmod(2) refuses a descriptor of O_PATH; its name in /proc leads to the
+ * file that is open, whatever the path names by now. */
+static int path_set_mode(int file, unsigned mode)
+{
+    char name[sizeof("/proc/self/fd/-2147483648")];
+
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", file);
+    return chmod(name, mode) < 0 ? -errno : 0;
+}
+
+static int path_set_owner(int file, uint32_t uid, uint32_t gid)
+{
+    return fchownat(file, "", uid != 0 ? uid : (uid_t)-1, gid != 0 ? gid : (gid_t)-1, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int socket_path_set_access(const char *path, const struct socket_options *options)
+{
+    struct stat status;
+    int error = 0, file;
+
+    if (options->unix_mode == 0 && options->unix_uid == 0 && options->unix_gid == 0)
+        return 0;
+    file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0)
+        return -errno;
+    if (fstat(file, &status) < 0)
+        error = -errno;
+    else if (!S_ISSOCK(status.st_mode) || status.st_uid != geteuid())
+        error = JD_EADDRINUSE; /* another file has taken the path */
+    if (error == 0 && options->unix_mode != 0 && (status.st_mode & ALL_PERMISSIONS) != options->unix_mode)
+        error = path_set_mode(file, options->unix_mode);
+    if (error == 0 && (options->unix_uid != 0 || options->unix_gid != 0))
+        error = path_set_owner(file, options->unix_uid, options->unix_gid);
+    close(file);
+    return error;
 }
 
 struct socket_path socket_path_identity(const char *path)

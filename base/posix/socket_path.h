@@ -17,6 +17,13 @@ void socket_path_unlock(int lock);
 /* Whether the path is a socket to which connecting is refused: no server listens there any more. */
 bool socket_path_is_stale(const jd_endpoint *endpoint);
 
+/* Before bind(2): the file will be created with no other permissions than those of options->unix_mode, less the umask. */
+int socket_path_limit_mode(socket_handle handle, const struct socket_options *options);
+
+/* Between bind(2) and listen(2), when nobody can connect yet: sets the mode and the owner of the path, if options has
+ * them. Does not follow a link that someone has put there. Returns 0 or a negative error. */
+int socket_path_set_access(const char *path, const struct socket_options *options);
+
 /* Identifies the file at the path; all zero: no file. */
 struct socket_path socket_path_identity(const char *path);
 

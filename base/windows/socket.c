@@ -55,14 +55,28 @@ int socket_set_option(socket_handle handle, int level, int name, int value)
     return setsockopt(system_socket(handle), level, name, (const char *)&value, sizeof(value)) != 0 ? last_error() : 0;
 }
 
+/* Times need Windows 10, 1709. There is no TCP_USER_TIMEOUT. */
+static int set_keepalive(socket_handle handle, const struct socket_options *options)
+{
+    int error = socket_set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
+
+    if (error == 0 && options->keepalive_idle_s > 0)
+        error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPIDLE, (int)options->keepalive_idle_s);
+    if (error == 0 && options->keepalive_interval_s > 0)
+        error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPINTVL, (int)options->keepalive_interval_s);
+    if (error == 0 && options->keepalive_count > 0)
+        error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPCNT, (int)options->keepalive_count);
+    return error;
+}
+
 int socket_set_stream_options(socket_handle handle, int family, const struct socket_options *options)
 {
-    int error = 0;
+    int error = options->user_timeout_ms > 0 ? JD_ENOTSUP : 0;
 
-    if (!options->nagle)
+    if (error == 0 && !options->nagle)
         error = socket_set_option(handle, IPPROTO_TCP, TCP_NODELAY, 1);
     if (error == 0 && options->keepalive)
-        error = socket_set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
+        error = set_keepalive(handle, options);
     if (error == 0 && options->send_buffer_bytes > 0)
         error = socket_set_option(handle, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes);
     if (error == 0 && options->receive_buffer_bytes > 0)
@@ -90,8 +104,12 @@ int socket_open_to_connect(socket_handle *handle, const jd_endpoint *endpoint, c
     if (error < 0)
         return error;
     error = socket_set_stream_options(*handle, family, options);
+    if (error == 0 && local->length > 0)
+        error = socket_call_hook(*handle, JD_SOCKET_BEFORE_BIND, endpoint, options);
     if (error == 0)
         error = bind_to_connect(*handle, family, local);
+    if (error == 0)
+        error = socket_call_hook(*handle, JD_SOCKET_BEFORE_CONNECT, endpoint, options);
     if (error < 0) {
         socket_close(*handle);
         *handle = SOCKET_NONE;

@@ -39,12 +39,18 @@ static int set_listener_options(socket_handle handle, const jd_endpoint *endpoin
     return error == 0 ? socket_set_stream_options(handle, family, options) : error;
 }
 
-static int bind_and_listen(socket_handle handle, const jd_endpoint *endpoint, unsigned backlog)
+static int bind_and_listen(socket_handle handle, const jd_endpoint *endpoint, const struct socket_options *options)
 {
-    if (bind((SOCKET)handle, endpoint_sockaddr(endpoint), (int)endpoint->length) != 0 ||
-        listen((SOCKET)handle, backlog == 0 || backlog > INT_MAX ? SOMAXCONN : (int)backlog) != 0)
-        return error_from_code((unsigned long)WSAGetLastError());
-    return 0;
+    unsigned backlog = options->backlog;
+    int error = socket_call_hook(handle, JD_SOCKET_BEFORE_BIND, endpoint, options);
+
+    if (error == 0 && bind((SOCKET)handle, endpoint_sockaddr(endpoint), (int)endpoint->length) != 0)
+        error = error_from_code((unsigned long)WSAGetLastError());
+    if (error == 0)
+        error = socket_call_hook(handle, JD_SOCKET_BEFORE_LISTEN, endpoint, options);
+    if (error == 0 && listen((SOCKET)handle, backlog == 0 || backlog > INT_MAX ? SOMAXCONN : (int)backlog) != 0)
+        error = error_from_code((unsigned long)WSAGetLastError());
+    return error;
 }
 
 static int listen_exactly(socket_handle *listener, const jd_endpoint *endpoint, const struct socket_options *options,
@@ -57,7 +63,7 @@ static int listen_exactly(socket_handle *listener, const jd_endpoint *endpoint, 
         return error;
     error = set_listener_options(handle, endpoint, options);
     if (error == 0)
-        error = bind_and_listen(handle, endpoint, options->backlog);
+        error = bind_and_listen(handle, endpoint, options);
     if (error == 0 && bound != NULL)
         error = socket_local_endpoint(handle, bound);
     if (error < 0) {

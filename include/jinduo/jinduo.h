@@ -14,6 +14,7 @@
 #include <jinduo/memory.h>
 #include <jinduo/proactor.h>
 #include <jinduo/shared.h>
+#include <jinduo/socket.h>
 #include <jinduo/tcp_client.h>
 #include <jinduo/tcp_connection.h>
 #include <jinduo/tcp_server.h>

@@ -8,6 +8,7 @@
 #define JINDUO_TCP_CLIENT_H
 
 #include <jinduo/codec.h>
+#include <jinduo/socket.h>
 #include <jinduo/tcp_connection.h>
 
 JD_BEGIN_DECLS
@@ -45,6 +46,10 @@ typedef struct jd_tcp_client_options {
     bool allow_half_open;
     bool nagle;
     bool keepalive;
+    uint32_t keepalive_idle_s;
+    uint32_t keepalive_interval_s;
+    uint32_t keepalive_count;
+    uint32_t user_timeout_ms;
     int send_buffer_bytes;
     int receive_buffer_bytes;
     size_t output_limit;
@@ -59,6 +64,10 @@ typedef struct jd_tcp_client_options {
     uint32_t write_timeout_ms;
     uint32_t heartbeat_ms;
     size_t budget_bytes;
+
+    /* Invoked before a socket is bound (with the option bind) and before it connects (socket.h); NULL: none. */
+    jd_socket_hook socket_hook;
+    void *socket_hook_arg;
 } jd_tcp_client_options;
 
 typedef enum jd_connect_event {

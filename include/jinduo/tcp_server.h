@@ -3,6 +3,7 @@
 #define JINDUO_TCP_SERVER_H
 
 #include <jinduo/codec.h>
+#include <jinduo/socket.h>
 #include <jinduo/tcp_connection.h>
 
 JD_BEGIN_DECLS
@@ -53,8 +54,30 @@ typedef struct jd_tcp_server_options {
     bool nagle; /* true: Nagle's algorithm on. Default false: TCP_NODELAY is set (tcp(7)); output is gathered already */
 
     /* true: SO_KEEPALIVE. A connection whose peer has vanished closes with JD_ETIMEDOUT after the system's times (hours by
-     * default, tcp(7)); set others on jd_tcp_connection_native_handle. Default false. */
+     * default, tcp(7)) or those of the next options. Default false. */
     bool keepalive;
+
+    /* With keepalive, of TCP connections: seconds without a segment from the peer until the first probe, seconds between
+     * probes, and unanswered probes until the connection closes. 0: the system's; at most 32767, 32767 and 127 (tcp(7),
+     * TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT). */
+    uint32_t keepalive_idle_s;
+    uint32_t keepalive_interval_s;
+    uint32_t keepalive_count;
+
+    /* Milliseconds that sent bytes may stay unacknowledged by the peer's system until a TCP connection closes with
+     * JD_ETIMEDOUT (tcp(7), TCP_USER_TIMEOUT). 0: the system's, about 15 minutes; at most 2^30 - 1. Unlike
+     * write_timeout_ms also for bytes that only the kernel holds, but not while the peer's receive buffer is full. */
+    uint32_t user_timeout_ms;
+
+    /* Of Unix-domain paths, applied before anybody can connect. unix_mode: the permissions, of which write is needed to connect
+     * (unix(7)), at most 0777; 0: 0777 less the umask. unix_uid and unix_gid: the owner and the group (chown(2)); 0: unchanged. */
+    unsigned unix_mode;
+    uint32_t unix_uid;
+    uint32_t unix_gid;
+
+    /* Invoked before a socket is bound and before it listens (socket.h); NULL: none. */
+    jd_socket_hook socket_hook;
+    void *socket_hook_arg;
 
     int send_buffer_bytes;    /* SO_SNDBUF (socket(7)); 0: the system's choice */
     int receive_buffer_bytes; /* SO_RCVBUF (socket(7)); 0: the system's choice */

@@ -87,10 +87,34 @@ static int buffer_check(const char *name, const char *option, int bytes)
                       : log_invalid("%s: %s of %d bytes is negative; 0 is the system's choice", name, option, bytes);
 }
 
+enum { KEEPALIVE_MAX_S = 32767, KEEPALIVE_MAX_COUNT = 127 }; /* tcp(7): the kernel's MAX_TCP_KEEP constants */
+
+static int keepalive_check(const char *name, const char *option, uint32_t value, uint32_t most, bool keepalive)
+{
+    if (value > most)
+        return log_invalid("%s: %s %" PRIu32 " is too large; it must be at most %" PRIu32, name, option, value, most);
+    if (value > 0 && !keepalive)
+        return log_invalid("%s: %s %" PRIu32 " has no effect without keepalive", name, option, value);
+    return 0;
+}
+
+static int socket_options_check(const char *name, const struct socket_options *options)
+{
+    if (buffer_check(name, "send_buffer_bytes", options->send_buffer_bytes) < 0 ||
+        buffer_check(name, "receive_buffer_bytes", options->receive_buffer_bytes) < 0 ||
+        keepalive_check(name, "keepalive_idle_s", options->keepalive_idle_s, KEEPALIVE_MAX_S, options->keepalive) < 0 ||
+        keepalive_check(name, "keepalive_interval_s", options->keepalive_interval_s, KEEPALIVE_MAX_S,
+                        options->keepalive) < 0 ||
+        keepalive_check(name, "keepalive_count", options->keepalive_count, KEEPALIVE_MAX_COUNT, options->keepalive) <
+            0 ||
+        connection_timeout_check(name, "user_timeout_ms", options->user_timeout_ms) < 0)
+        return JD_EINVAL;
+    return 0;
+}
+
 int connection_options_check(const char *name, const struct connection_options *options)
 {
-    if (buffer_check(name, "send_buffer_bytes", options->socket.send_buffer_bytes) < 0 ||
-        buffer_check(name, "receive_buffer_bytes", options->socket.receive_buffer_bytes) < 0 ||
+    if (socket_options_check(name, &options->socket) < 0 ||
         connection_timeout_check(name, "first_message_timeout_ms", options->first_message_timeout_ms) < 0 ||
         connection_timeout_check(name, "idle_timeout_ms", options->idle_timeout_ms) < 0 ||
         connection_timeout_check(name, "read_timeout_ms", options->read_timeout_ms) < 0 ||

@@ -109,6 +109,12 @@ struct connection_options {
     {                                                                                                                  \
         .socket = { .nagle = (options)->nagle,                                                                         \
                     .keepalive = (options)->keepalive,                                                                 \
+                    .keepalive_idle_s = (options)->keepalive_idle_s,                                                   \
+                    .keepalive_interval_s = (options)->keepalive_interval_s,                                           \
+                    .keepalive_count = (options)->keepalive_count,                                                     \
+                    .user_timeout_ms = (options)->user_timeout_ms,                                                     \
+                    .hook = (options)->socket_hook,                                                                    \
+                    .hook_arg = (options)->socket_hook_arg,                                                            \
                     .send_buffer_bytes = (options)->send_buffer_bytes,                                                 \
                     .receive_buffer_bytes = (options)->receive_buffer_bytes },                                         \
         .allow_half_open = (options)->allow_half_open, .output_limit = (options)->output_limit,                        \

@@ -6,10 +6,12 @@
 #include "net/server/server.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <jinduo/error.h>
 
 enum {
     IO_THREADS_MAX = 128,
+    UNIX_MODE_MAX = 0777,
 };
 
 /* ---- creation ---- */
@@ -66,6 +68,12 @@ static int server_options_check(const jd_tcp_server_options *options, const char
     if ((unsigned)options->load_balance > JD_LOAD_BALANCE_PEER_ADDRESS)
         return log_invalid("%s: load_balance %d is none of the values of jd_load_balance", name,
                            (int)options->load_balance);
+    if (options->unix_mode > UNIX_MODE_MAX)
+        return log_invalid("%s: unix_mode 0%o has other bits than permissions; it must be at most 0777", name,
+                           options->unix_mode);
+    if (options->unix_uid == UINT32_MAX || options->unix_gid == UINT32_MAX)
+        return log_invalid("%s: %s %" PRIu32 " is none (chown(2))", name,
+                           options->unix_uid == UINT32_MAX ? "unix_uid" : "unix_gid", UINT32_MAX);
     if (options->listen != NULL && server_listen_parse(name, options->listen, &endpoint, &host) < 0)
         return JD_EINVAL;
     if (total_limit_check(name, "total_output_limit", options->total_output_limit, options->io_threads) < 0 ||
@@ -96,6 +104,9 @@ static void server_init(jd_tcp_server *server, jd_event_loop *loop, const jd_tcp
     server->socket_options = connection_options->socket;
     server->socket_options.backlog = options->backlog;
     server->socket_options.reuse_port = options->reuse_port;
+    server->socket_options.unix_mode = options->unix_mode;
+    server->socket_options.unix_uid = options->unix_uid;
+    server->socket_options.unix_gid = options->unix_gid;
     server->admission.limit = options->max_connections;
     server->admission.refuses = options->refuse_above_max;
     server->admission.waiting_link = &server->admission.waiting;
