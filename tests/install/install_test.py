@@ -103,7 +103,7 @@ def available(programs):
 def exactly_the_expected_files_are_installed():
     headers = {f"include/jinduo/{path.name}" for path in (SOURCE / "include" / "jinduo").glob("*.h")}
     expected = headers | {
-        "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-info", "bin/jd-io-models",
+        "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-http", "bin/jd-info", "bin/jd-io-models",
         "bin/jd-tally",
         "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
         f"lib/libjinduo.so.{version()}", "lib/pkgconfig/jinduo.pc"}
