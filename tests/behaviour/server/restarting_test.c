@@ -119,10 +119,17 @@ START_TEST(a_full_server_admits_connections_again)
     for (unsigned round = 1; round <= ROUNDS; round++) {
         start_server(server);
         jd_endpoint endpoint = endpoint_of(server);
-        expect_service_at(&endpoint);
-        client_connect_to(&endpoint); /* waits, or is refused */
+        /* At once, so that an engine may have accepted more than one before it can be paused: they wait, or are refused. */
+        jd_tcp_server_pause_accepting(server);
+        for (int i = 0; i < 3; i++)
+            client_connect_to(&endpoint);
+        jd_tcp_server_resume_accepting(server);
+        PUMP_UNTIL(connections_up() == round);
         pump_until_quiet();
         ck_assert_uint_eq(connections_up(), round);
+        jd_event_loop_statistics now;
+        jd_tcp_server_get_statistics(server, &now);
+        ck_assert_uint_eq(now.connections_refused, _i % 2 == 1 ? 2 * round : 0);
         stop(server, 0);
         ck_assert_uint_eq(connections_down(), round);
     }
