@@ -19,7 +19,7 @@ int file_check_range(jd_file fd, int64_t offset, uint64_t *length)
     struct stat status;
     uint64_t left;
 
-    if (fstat(fd, &status) < 0)
+    if (system_calls.fstat(fd, &status) < 0)
         return -errno;
     if (offset < 0 || !S_ISREG(status.st_mode) || !is_readable(fd))
         return JD_EINVAL;

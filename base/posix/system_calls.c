@@ -31,11 +31,11 @@ static int enter_ring(struct io_uring *ring, unsigned submissions, unsigned comp
 #define SYSTEM_FUNCTIONS                                                                                               \
     {                                                                                                                  \
         .accept4 = accept4, .bind = bind, .close = close, .connect = connect, .epoll_create1 = epoll_create1,          \
-        .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .freeaddrinfo = freeaddrinfo,            \
-        .getaddrinfo = getaddrinfo, .getpeername = getpeername, .getsockname = getsockname, .getsockopt = getsockopt,  \
-        .ioctl = call_ioctl, .listen = listen, .pread = pread, .preadv = preadv, .pwritev = pwritev, .recv = recv,     \
-        .recvmsg = recvmsg, .send = send, .sendfile = sendfile, .sendmsg = sendmsg, .setsockopt = setsockopt,          \
-        .shutdown = shutdown, .socket = socket, RING_FUNCTIONS                                                         \
+        .epoll_ctl = epoll_ctl, .epoll_wait = epoll_wait, .eventfd = eventfd, .fstat = fstat,                          \
+        .freeaddrinfo = freeaddrinfo, .getaddrinfo = getaddrinfo, .getpeername = getpeername,                          \
+        .getsockname = getsockname, .getsockopt = getsockopt, .ioctl = call_ioctl, .listen = listen, .pread = pread,   \
+        .preadv = preadv, .pwritev = pwritev, .recv = recv, .recvmsg = recvmsg, .send = send, .sendfile = sendfile,    \
+        .sendmsg = sendmsg, .setsockopt = setsockopt, .shutdown = shutdown, .socket = socket, RING_FUNCTIONS           \
     }
 
 struct system_calls system_calls = SYSTEM_FUNCTIONS;

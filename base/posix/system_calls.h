@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -21,6 +22,7 @@ struct system_calls {
     int (*epoll_ctl)(int epoll, int operation, int fd, struct epoll_event *event);
     int (*epoll_wait)(int epoll, struct epoll_event *events, int count, int timeout_ms);
     int (*eventfd)(unsigned value, int flags);
+    int (*fstat)(int fd, struct stat *status);
     void (*freeaddrinfo)(struct addrinfo *addresses);
     int (*getaddrinfo)(const char *node, const char *service, const struct addrinfo *hints,
                        struct addrinfo **addresses);

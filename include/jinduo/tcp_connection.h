@@ -152,7 +152,9 @@ JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const
 
 /* Queues length bytes (JD_TO_END: up to the file's present end) of a regular file from offset on. The file is sent with
  * sendfile(2) where the system has it; its own position is not used or changed. A range of any length counts as 128 bytes
- * (queued_bytes, output_limit, watermarks) until it is sent.
+ * (queued_bytes, output_limit, watermarks) until it is sent. On the Reactor, a range of at most 16 KiB is read during the call, if
+ * it is made in the loop's thread, and counts as the bytes it has: it leaves together with what was queued before it, and costs one
+ * system call if length is given. Where these bytes would exceed output_limit, it is queued as a longer one.
  *
  * The file must stay open until release. With jd_release_close_fd as release, the library closes it:
  *

@@ -121,6 +121,10 @@ void output_queue_append_block(struct output_queue *queue, struct block *block);
 int output_queue_append_reference(struct output_queue *queue, struct output_pools *pools,
                                   const struct output_reference *reference);
 
+/* The same for a reference to memory, which is copied; it is released at the end of the turn. */
+int output_queue_append_copy(struct output_queue *queue, struct output_pools *pools,
+                             const struct output_reference *reference);
+
 /* Sets at most count pieces to the first bytes of the queue that are in memory. Returns their number: 0 if a file is
  * first. *total: their bytes. *more: whether the queue continues after them. */
 int output_queue_pieces(const struct output_queue *queue, jd_iovec *pieces, int count, size_t *total, bool *more);

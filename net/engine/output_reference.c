@@ -32,10 +32,10 @@ static int append_copy(struct output_queue *queue, struct output_pools *pools, c
     return reference->length > 0 ? output_queue_append(queue, pools, &part, 1, part.length, 0) : 0;
 }
 
-int output_queue_append_reference(struct output_queue *queue, struct output_pools *pools,
-                                  const struct output_reference *reference)
+/* A reference of at most copied bytes is copied. */
+static int output_append_reference(struct output_queue *queue, struct output_pools *pools,
+                                   const struct output_reference *reference, uint64_t copied)
 {
-    size_t copied = reference->kind == OUTPUT_MEMORY ? OUTPUT_COPY_BYTES : 0;
     struct block *block = block_pool_get(&pools->references);
     int result;
 
@@ -54,6 +54,18 @@ int output_queue_append_reference(struct output_queue *queue, struct output_pool
     else
         block_release(block);
     return result;
+}
+
+int output_queue_append_reference(struct output_queue *queue, struct output_pools *pools,
+                                  const struct output_reference *reference)
+{
+    return output_append_reference(queue, pools, reference, reference->kind == OUTPUT_MEMORY ? OUTPUT_COPY_BYTES : 0);
+}
+
+int output_queue_append_copy(struct output_queue *queue, struct output_pools *pools,
+                             const struct output_reference *reference)
+{
+    return output_append_reference(queue, pools, reference, UINT64_MAX);
 }
 
 const struct output_reference *output_queue_first_file(const struct output_queue *queue)
