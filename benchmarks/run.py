@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 
-from bench import machine, page, plan, table, verdict
+from bench import goals, machine, page, plan, publish, table, verdict
 from bench.contestants import CONTESTANTS
 from bench.measure import HELD
 from bench.programs import Programs
@@ -48,6 +48,7 @@ def read_arguments():
     what.add_argument("--compare", nargs=2, metavar=("A", "B"), help="these two contestants, at least 8 rounds")
     what.add_argument("--resume", metavar="DIR", help="continue the interrupted run in DIR")
     what.add_argument("--report", metavar="DIR", help="draw DIR/report.html from the results in DIR; measures nothing")
+    what.add_argument("--publish", metavar="DIR", help="put the full run in DIR into docs/benchmarks/ and docs/benchmarks.md")
     what.add_argument("--list", action="store_true", help="print the scenarios and the contestants")
     parser.add_argument("--contestants", metavar="A,B,...", help="these instead of the scenario's; see --list")
     parser.add_argument("--rounds", type=int, help="measurements of each contestant in a scenario (default 8)")
@@ -79,7 +80,7 @@ def check(parser, arguments):
     for name in arguments.scenarios:
         if not matching(name):
             parser.error(f"no scenario matches '{name}'; see --list")
-    only = ("full", "quick", "resume", "report", "list")
+    only = ("full", "quick", "resume", "report", "publish", "list")
     chosen = next((f"--{name}" for name in only if getattr(arguments, name)), None)
     if chosen and arguments.scenarios:
         parser.error(f"{chosen} takes no scenarios")
@@ -169,6 +170,9 @@ def show(results):
     path, problem = page.write(results, comparisons)
     table.print_rows(results, comparisons)
     print("\n".join(verdict.verdict(comparisons)))
+    checked = goals.checks(comparisons)
+    if checked:
+        print(f"Goals of the project: {sum(one.met for one in checked)} of {len(checked)} met; the page names each.")
     if problem:
         print(problem, file=sys.stderr)
     print(f"\nresults: {results.directory}\nreport:  {path}")
@@ -218,6 +222,10 @@ def main():
     try:
         if arguments.report:
             show(Results.load(arguments.report))
+            return 0
+        if arguments.publish:
+            results = Results.load(arguments.publish)
+            print(publish.publish(results, verdict.Comparisons(results), os.path.join(SOURCE, "docs")))
             return 0
         if not programs.has("jd-load"):
             print(f"{programs.path('jd-load')}: not built", file=sys.stderr)

@@ -112,26 +112,28 @@ def ratio_chart(drawer, title, note, entries, left, right):
     most = 1.15 * max(1.2, *(max(end, 1 / end) for end in ends if end))
 
     def script(width):
-        letters = 40 if width == WIDE else 22
+        letters = 44 if width == WIDE else 28
         lines = [(place, one.ratio, one.low, one.high, 1 / (1 + (one.noise or 0)), 1 + (one.noise or 0),
                   1 if one.outcome in ("better", "worse") else 0) for place, (_, one) in enumerate(reversed(entries))]
         tics = ", ".join(f"{quoted(shortened(name, letters))} {place}" for place, (name, _) in enumerate(reversed(entries)))
         steps = [0.1, 0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 5, 10, 20, 50]
         shown, last = [], None
         for step in [1.0] + sorted((s for s in steps if 1 < s <= most)):
-            if last is None or math.log(step / last) > math.log(most) / (6 if width == WIDE else 3):
+            if last is None or math.log(step / last) > math.log(most) / (3.5 if width == WIDE else 1.9):
                 shown.append(step)
                 last = step
         shown = sorted({*shown, *(1 / step for step in shown)})
         xtics = ", ".join(f"'{step:.2f}' {step:.6g}" for step in shown)
         return (block("data", lines) + f"set logscale x\nset xrange [{1 / most:.4f}:{most:.4f}]\nset yrange [-0.7:{len(entries) - 0.3}]\n"
-                f"set ytics ({tics}) font ',11'\nset xtics ({xtics})\nunset key\nset xlabel {quoted(f'← {left}      {right} →')}\n"
+                f"set ytics ({tics}) font ',{11 if width == WIDE else 10}'\nset xtics ({xtics})\nunset key\nset bmargin 4.5\n"
+                f"set label {quoted(f'← {left}')} at screen 0.48, character 1 right\n"
+                f"set label {quoted(f'{right} →')} at screen 0.52, character 1 left\n"
                 f"set arrow from 1, graph 0 to 1, graph 1 nohead lc '#000000' lw 1\n"
                 "plot $data using 2:1:5:6:($1-0.42):($1+0.42) with boxxyerror fs solid noborder fc '" + BAND + "', "
                 "$data using 2:1:3:4 with xerrorbars pt 0 lc '#0072B2' lw 2, "
                 "$data using ($7==1?$2:NaN):1 with points pt 7 ps 0.7 lc '#0072B2', "
                 "$data using ($7==0?$2:NaN):1 with points pt 6 ps 0.7 lc '#0072B2' lw 1.5\n")
-    return drawer.draw(title, note, script, lambda width: 90 + 19 * len(entries))
+    return drawer.draw(title, note, script, lambda width: 95 + 19 * len(entries))
 
 
 def glance(drawer, comparisons):
@@ -262,9 +264,9 @@ def percentiles(drawer, results, row, at):
 
 def why(drawer, results):
     sides, blocks, plots = {}, "", []
-    for row in results.in_plan_order():
+    for row in [row for row in results.in_plan_order() if row["row"]["kind"] == "compare" and row["row"]["scenario"] in SCENARIOS]:
         for side, explained in row["explained"].items():
-            if explained.get("units_a_wait") and explained.get("calls_a_unit") and row["row"]["kind"] == "compare":
+            if explained.get("units_a_wait") and explained.get("calls_a_unit") and SCENARIOS[row["row"]["scenario"]].role in ("echo", "frames"):
                 sides.setdefault(side, []).append((explained["units_a_wait"], explained["calls_a_unit"]))
     for side in [side for side in LOOKS if side in sides]:
         blocks += block(f"d{len(plots)}", sides[side])
@@ -276,7 +278,7 @@ def why(drawer, results):
         return (blocks + f"set key maxcols {4 if width == WIDE else 2}\nset logscale xy\nset xlabel 'messages brought by one wait'\n"
                 "set ylabel 'calls into the kernel a message'\nplot " + ", ".join(plots) + "\n")
     return drawer.draw("Why: calls into the kernel against messages a wait",
-                       "A point for each scenario. On epoll each receive and send is a call of its own; a ring submits many with the call "
+                       "A point for each scenario of echoed messages and frames. On epoll each receive and send is a call of its own; a ring submits many with the call "
                        "that waits.", script, flat)
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import statistics
 
-from bench import charts, ratios, results as store, verdict
+from bench import charts, goals, ratios, results as store, verdict
 from bench.contestants import AGAIN, contestant_of, label_of
 from bench.measures import MEASURES
 from bench.scenarios import SCENARIOS
@@ -226,6 +226,18 @@ def outcomes_table(comparisons):
                  ("", "ratio", "95 % interval", "pairs better", "noise"), lines, (0,)) if lines else ""
 
 
+def goals_table(comparisons):
+    lines = []
+    for goal in goals.GOALS:
+        found = [one for one in goals.checks(comparisons) if one.goal is goal]
+        if found:
+            lines.append(f"{goal.text}: {sum(one.met for one in found)} of {len(found)} met")
+        lines += [[cell(row_title(one.row)), cell(label_of(one.a)), cell(label_of(one.b)), cell(f"{one.ratio:.2f}"), cell(f"{goal.least:.2f}"),
+                   cell("met" if one.met else "MISSED", class_="" if one.met else "flag")] for one in found]
+    return table("Goals of the project: the ratio to each opponent, more is better", ("row", "jinduo", "opponent", "ratio", "goal", ""),
+                 lines, (0, 1, 2)) if lines else ""
+
+
 def scenarios_table(results):
     lines = []
     for name in dict.fromkeys(row["row"]["scenario"] for row in known_rows(results)):
@@ -308,7 +320,7 @@ def render(results, comparisons, drawn):
 <h2>Charts</h2>
 {pictures}
 <h2>Comparisons</h2>
-{outcomes_table(comparisons)}<h2>Tables</h2>
+{outcomes_table(comparisons)}{goals_table(comparisons)}<h2>Tables</h2>
 {medians_table(results)}{loop_table(results)}{explained_table(results)}{validity_table(results)}{left_out_table(results)}{scenarios_table(results)}{machine_table(results)}{binaries_table(results)}
 <details><summary>Raw rounds</summary>{rounds_table(results)}</details>
 <h2>What this page cannot show</h2>

@@ -3,10 +3,10 @@
 import os
 import subprocess
 
-from bench import measure
+from bench import machine, measure
 from bench.contestants import AGAIN, CONTESTANTS, contestant_of
 from bench.results import slug
-from bench.scenarios import ENGINES, SCENARIOS
+from bench.scenarios import ENGINES, LIBRARIES, SCENARIOS
 
 FULL_SECONDS, FULL_ROUNDS = 2.0, 8
 PEER_ROUNDS = 4
@@ -60,7 +60,7 @@ def full():
 def quick():
     rows = [row(scenario, with_noise(scenario.sides) if scenario.noise else scenario.sides, QUICK_ROUNDS, QUICK_SECONDS)
             for scenario in SCENARIOS.values() if scenario.quick]
-    rows += [row(scenario, tuple(side for side in sides if CONTESTANTS[side].form != "documented"), QUICK_ROUNDS, QUICK_SECONDS,
+    rows += [row(scenario, tuple(side for side in sides if side in (*ENGINES, *LIBRARIES)), QUICK_ROUNDS, QUICK_SECONDS,
                  "beside peers") for scenario, sides in peer_rows() if scenario.name in SWEEP_SCENARIOS]
     rows.append(sweep(SCENARIOS[SWEEP_SCENARIOS[0]], QUICK_FRACTIONS, QUICK_SWEEP_SECONDS, QUICK_SWEEP_ROUNDS))
     return rows
@@ -141,14 +141,17 @@ def step_seconds(one):
 def row_seconds(one, sides=None):
     """The expected time of a row."""
     count = len(one["sides"] if sides is None else sides)
+    look = machine.LOOK_SECONDS if count else 0
     each = step_seconds(one)
     if "fractions" in one:
-        return count * (each * one["rounds"] * len(one["fractions"]) + CEILING_SECONDS + START_SECONDS)
+        return look + count * (each * one["rounds"] * len(one["fractions"]) + CEILING_SECONDS + START_SECONDS)
     explaining = each if measure.explains(SCENARIOS[one["scenario"]]) else 0
-    return count * (each * one["rounds"] + explaining)
+    return look + count * (each * one["rounds"] + explaining)
 
 
 def time_text(seconds):
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"

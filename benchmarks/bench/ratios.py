@@ -72,11 +72,13 @@ def pair_ratios(row, a, b, key, point=None):
 
 
 def noise_of(row, key):
-    """How far the interval of a side against itself reaches from 1, or None if the row has no such side."""
+    """How far the interval of a side against itself reaches from 1, or None if the row has no such side, or too few
+    of its rounds."""
     for again in row["row"]["sides"]:
         if again.endswith(AGAIN):
-            low, high = interval(pair_ratios(row, again.removesuffix(AGAIN), again, key))
-            if low is not None:
+            found = pair_ratios(row, again.removesuffix(AGAIN), again, key)
+            low, high = interval(found)
+            if len(found) >= PAIRS_LEAST:
                 return max(abs(1 - low), abs(high - 1))
     return None
 

@@ -113,7 +113,7 @@ def _http():
     sides = ("reactor", "io_uring", "nginx")
     for name, words in {"keep-alive": (), "pipelined by 16": ("--pipeline", "16")}.items():
         yield Scenario(f"http {name}", "http", "http", "http", load=words, sides=sides, unit="request", connections=100,
-                       noise=not words, quick=not words, note="wrk, 100 connections, a file of 1 KiB")
+                       noise=not words, note="wrk, 100 connections, a file of 1 KiB")
     for name, words in {"GET": ("get", "1"), "GET, pipelined by 16": ("get", "16")}.items():
         yield Scenario(f"redis {name}", "redis", "redis", "redis", load=words, sides=("reactor", "io_uring", "redis-server"),
                        unit="request", connections=50, noise=name == "GET", note="redis-benchmark, 50 connections")
@@ -162,20 +162,20 @@ def _idle():
 
 
 def _loop():
-    loop = {"group": "loop", "sides": ENGINES, "peers": LIBRARIES}
+    loop = {"group": "loop", "sides": (*ENGINES, *LIBRARIES)}
     for name, clock in {"the turn's clock": "turn", "the real clock": "real"}.items():
         yield Scenario(f"timers: a million live, {name}", role="timers", kind="timers", rounds=4, load=(clock, "100000"), unit="timer",
                        measure="timer_ns", shown=("start_ns", "cancel_ns", "expire_ns", "timer_bytes"), takes=7.0,
                        note="due in 1 to 60 s; 100 000 random ones at a time are cancelled and started again", **loop)
     yield Scenario("tasks from another thread", role="tasks", kind="tasks", measure="task_ns", shown=("per_second",), unit="task",
-                   takes=1.0, quick=True, noise=True, note="at most 4 096 under way; libevent and libuv: a list under a lock",
+                   takes=0.8, quick=True, noise=True, note="at most 4 096 under way; libevent and libuv: a list under a lock",
                    **loop)
     yield Scenario("wakeup by another thread", role="wakeup", kind="wakeup", measure="p50_us", shown=("p99_us",), unit="wakeup",
                    takes=1.0, note="a task for a loop that sleeps: from the call to its run, on another core", **loop)
     for count in PIPES:
         yield Scenario(f"pipes: {count}, one in {PIPES_ACTIVE} active", role="pipes", kind="pipes", load=(str(count), str(count // PIPES_ACTIVE)),
-                       measure="turn_us", shown=(), unit="round", takes=1.0, group="loop", sides=(*ENGINES, "raw-epoll"),
-                       peers=LIBRARIES, connections=count,
+                       measure="turn_us", shown=(), unit="round", takes=1.0, group="loop", sides=(*ENGINES, "raw-epoll", *LIBRARIES),
+                       connections=count,
                        note="a byte is passed on from pipe to pipe; a round is 1 000 deliveries by the loop")
 
 

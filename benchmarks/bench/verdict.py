@@ -77,11 +77,15 @@ def best_of_ours(row, key, sides):
 def pairs_of(row, named=None):
     """The pairs (kind, A, B) of a row that are judged."""
     sides = [side for side in row["row"]["sides"] if ratios.rounds_of(row, side)]
+    scenario = SCENARIOS[row["row"]["scenario"]]
     if named:
         return [("named", *named)] if set(named) <= set(row["row"]["sides"]) else []
-    pairs = [("engines", "io_uring", "reactor")] if {"io_uring", "reactor"} <= set(sides) else []
-    pairs += [("raw", ours, raw) for ours, raw in LIMITS.items() if {ours, raw} <= set(sides)]
-    best = best_of_ours(row, SCENARIOS[row["row"]["scenario"]].measure, sides) if row["row"]["scenario"] in SCENARIOS else None
+    pairs = []
+    if row["row"]["kind"] == "compare":   # the rows beside peers have the engines a second time
+        pairs += [("engines", "io_uring", "reactor")] if {"io_uring", "reactor"} <= set(sides) else []
+        # A hand-written loop keeps nothing for a connection: its memory is no limit.
+        pairs += [("raw", ours, raw) for ours, raw in LIMITS.items() if {ours, raw} <= set(sides) and scenario.measure != "bytes"]
+    best = best_of_ours(row, scenario.measure, sides)
     if best:
         pairs += [("peers", best, side) for side in sides if kind_of(side) in ("peer", "server")]
     return pairs
@@ -182,8 +186,8 @@ def peers_sentence(comparisons):
         return None
     behind = counts["worse"]
     reasons = f" Furthest behind: {sentence(*behind[0])}" if behind else ""
-    return (f"Against the best form of each other library: the best engine of jinduo is ahead in {len(counts['better'])} comparisons, "
-            f"shows no difference in {len(counts['tie'])}, and is behind in {len(behind)}.{reasons}")
+    return (f"Against the best form of each other library and server: of {len(found)} comparisons the best engine of jinduo is ahead in "
+            f"{len(counts['better'])}, shows no difference in {len(counts['tie'])}, and is behind in {len(behind)}.{reasons}")
 
 
 def not_comparable_sentence(all_comparisons):

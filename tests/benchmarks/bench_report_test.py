@@ -17,7 +17,7 @@ import tempfile
 
 import made_up
 import tap
-from bench import charts, page, plan, ratios, verdict
+from bench import charts, goals, page, plan, publish, ratios, verdict
 from bench.contestants import CONTESTANTS
 from bench.results import Damaged, Results, merge_histogram, read_histogram, write_histogram
 from bench.scenarios import SCENARIOS, matching
@@ -118,7 +118,7 @@ def a_library_is_compared_in_its_better_form():
                                   "libuv-documented": made_up.around(2.5), "asio": made_up.around(9.0)}, "beside peers")
     _, summary = sentences_about(row)
     said = [one for one in summary if one.startswith("Against the best form")]
-    assert len(said) == 1 and "ahead in 1 comparisons, shows no difference in 0, and is behind in 1." in said[0], summary
+    assert len(said) == 1 and "of 2 comparisons the best engine of jinduo is ahead in 1, shows no difference in 0, and is behind in 1." in said[0], summary
     assert "takes 20 %" in said[0] and "more CPU a message than libuv, as documented" in said[0], said
 
 
@@ -177,10 +177,15 @@ class Page(html.parser.HTMLParser):
 
 
 @contextlib.contextmanager
-def whole_page():
+def whole_page(with_charts=False):
     with folder() as directory:
         made = made_up.whole(directory)
-        path, problem = page.write(made, verdict.Comparisons(made))
+        is_there = charts.is_there
+        charts.is_there = is_there if with_charts else lambda: False   # to draw takes seconds
+        try:
+            path, problem = page.write(made, verdict.Comparisons(made))
+        finally:
+            charts.is_there = is_there
         with open(path, encoding="utf-8") as file:
             text = file.read()
         yield made, text, Page(text), problem
@@ -240,7 +245,7 @@ def the_page_holds_the_results_as_json():
 
 @tap.test
 def the_page_needs_nothing_from_outside_and_no_script():
-    with whole_page() as (_, text, shown, _):
+    with whole_page(with_charts=True) as (_, text, shown, _):
         assert not shown.references, shown.references
         assert "@import" not in text and "url(http" not in text
         assert len(shown.ids) == len(set(shown.ids)), "an id is there twice"
@@ -251,7 +256,7 @@ def the_page_needs_nothing_from_outside_and_no_script():
 def the_page_has_its_charts():
     if not charts.is_there():
         raise tap.Skip("gnuplot is not installed")
-    with whole_page() as (_, text, _, problem):
+    with whole_page(with_charts=True) as (_, text, _, problem):
         assert problem is None, problem
         titles = re.findall(r"<figure><h3>(.*?)</h3>", text)
         for wanted in ("Every scenario at a glance", "Latency against offered rate", "Percentiles at 50 %", "Percentiles at 80 %",
@@ -263,15 +268,7 @@ def the_page_has_its_charts():
 
 @tap.test
 def without_gnuplot_the_page_has_its_tables_and_says_so():
-    with folder() as directory:
-        made = made_up.whole(directory)
-        is_there, charts.is_there = charts.is_there, lambda: False
-        try:
-            path, problem = page.write(made, verdict.Comparisons(made))
-        finally:
-            charts.is_there = is_there
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+    with whole_page() as (_, text, _, problem):
         assert "gnuplot is not installed" in problem and "gnuplot is not installed" in text and "data-key" in text
 
 
@@ -282,6 +279,60 @@ def a_machine_that_was_not_quiet_is_said_to_be_so():
         row["before"] = [{"quiet": False, "busy_percent": 80.0, "load_average": 3.0, "waited_seconds": 60.0}]
         made = made_up.results(directory, [row])
         assert "The machine was not quiet before 1 of 1 rows" in page.render(made, verdict.Comparisons(made), "")
+
+
+@tap.test
+def goals_are_met_by_the_better_engine_and_missed_beside_the_best_form():
+    # io_uring is 1.67 times as good as libuv, 3 times as good as its documented form.
+    values = {"reactor": made_up.around(4.0), "io_uring": made_up.around(3.0), "libuv": made_up.around(5.0),
+              "libuv-documented": made_up.around(9.3), "libevent": made_up.around(3.3)}
+    with folder() as directory:
+        made = made_up.results(directory, [made_up.row("frames 60 B, 64 in flight", values, "beside peers")])
+        found = {(one.b, one.a, one.goal.least): one.met for one in goals.checks(verdict.Comparisons(made))}
+        assert found == {("libuv-documented", "io_uring", 3.0): True, ("libuv", "io_uring", 1.2): True, ("libevent", "io_uring", 1.2): False}, found
+        text = page.render(made, verdict.Comparisons(made), "")
+        assert "1.2 times each library in its best form: 1 of 2 met" in text and "MISSED" in text
+
+
+# ---- publishing ----
+
+@contextlib.contextmanager
+def publishing(**run):
+    with folder() as directory:
+        made = made_up.results(directory, [made_up.engines(PING_PONG, 3.0, 4.0), made_up.sweep()], **run)
+        yield made, os.path.join(os.path.dirname(directory), "docs")
+
+
+@tap.test
+def a_full_run_is_published_with_its_charts_and_can_be_drawn_again():
+    if not charts.is_there():
+        raise tap.Skip("gnuplot is not installed")
+    with publishing(purpose="full") as (made, docs):
+        publish.publish(made, verdict.Comparisons(made), docs)
+        with open(os.path.join(docs, "benchmarks.md"), encoding="utf-8") as file:
+            text = file.read()
+        pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+        assert len(pictures) >= 4 and all(os.path.exists(os.path.join(docs, name)) for name in pictures), pictures
+        again = Results.load(os.path.join(docs, "benchmarks"))
+        assert again.rows == made.rows and verdict.verdict(verdict.Comparisons(again))[0] in text
+
+
+@tap.test
+def a_run_that_nobody_should_quote_is_not_published():
+    for change, reason in (({"purpose": "quick"}, "it is a quick run"), ({"purpose": "full"}, "not complete"), ({"purpose": "full"}, "not quiet")):
+        with publishing(**change) as (made, docs):
+            row = next(iter(made.rows.values()))
+            if reason == "not complete":
+                row["rounds"].pop()
+            if reason == "not quiet":
+                row["before"][0]["quiet"] = False
+            try:
+                publish.publish(made, verdict.Comparisons(made), docs)
+            except Damaged as refusal:
+                assert reason in str(refusal) and made.directory in str(refusal), refusal
+            else:
+                raise AssertionError(f"published although {reason}")
+            assert not os.path.exists(docs)
 
 
 # ---- the folder ----
@@ -330,7 +381,7 @@ def a_folder_that_is_not_there_is_refused_by_name():
 @tap.test
 def report_draws_the_page_from_the_folder_again():
     with folder() as directory:
-        made_up.whole(directory)
+        made_up.results(directory, [made_up.engines(PING_PONG, 3.0, 4.0)])
         done = bench("--report", directory)
         assert done.returncode == 0 and "loses first" in done.stdout, done.stderr
         path = os.path.join(directory, "report.html")
