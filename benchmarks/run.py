@@ -111,7 +111,7 @@ def rows_of(arguments):
     elif arguments.compare:
         scenarios = chosen_scenarios(arguments) or [SCENARIOS[plan.SWEEP_SCENARIOS[0]]]
         for side in arguments.compare:
-            missing = [scenario.name for scenario in scenarios if side not in scenario.contestants()]
+            missing = [scenario.name for scenario in scenarios if scenario.role not in CONTESTANTS[side].programs]
             if missing:
                 raise Damaged(f"{side} does not take part in '{missing[0]}'; see --list")
         return "compare", plan.chosen(scenarios, tuple(arguments.compare), max(arguments.rounds or 0, plan.COMPARE_ROUNDS),

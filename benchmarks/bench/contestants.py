@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 BUSY_POLL_US = "200"
+FILE_ROLES = {"read": ("file", "cold-file"), "splice": ("file", "cold-file"), "mmap": ("file",)}
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ def _ours(name, label, engine, *more):
     counted = (*loop, "--statistics")
     return Contestant(name, label, "ours", {
         "echo": ("jd-echo", counted), "discard": ("jd-echo", (*counted, "--discard")), "frames": ("jd-frame-echo", counted),
-        "broadcast": ("peers/broadcast-jinduo", counted), "file": ("peers/file-jinduo", (*counted, "--file")),
+        "broadcast": ("peers/broadcast-jinduo", counted), **{role: ("peers/file-jinduo", (*counted, "--file")) for role in ("file", "cold-file")},
         "mixed": ("peers/mixed-jinduo", counted), "idle": ("jd-echo", loop),
         "idle-timeouts": ("peers/idle-jinduo", loop),
         **({} if more else {what: (f"peers/{what}-jinduo", ()) for what in ("timers", "tasks", "wakeup", "pipes")}),
@@ -59,14 +60,15 @@ _ALL = (
     Contestant("reactor-own-codec", "Reactor, a codec of the program's own", "ours",
                {"frames": ("jd-frame-echo", ("--threads", "0", "--engine", "reactor", "--statistics", "--own-codec"))},
                engine="reactor"),
-    _raw("raw-epoll", "raw epoll", "raw-epoll", broadcast=("peers/broadcast-raw", ()), file=("peers/file-raw", ("sendfile",)),
+    _raw("raw-epoll", "raw epoll", "raw-epoll", broadcast=("peers/broadcast-raw", ()),
+         **{role: ("peers/file-raw", ("sendfile",)) for role in ("file", "cold-file")},
          mixed=("peers/mixed-raw", ()), pipes=("peers/pipes-raw", ())),
     _raw("raw-uring", "raw io_uring", "raw-uring"),
     _raw("raw-epoll-busy", "raw epoll, spinning", "raw-epoll", "--spin"),
     _raw("raw-uring-busy", "raw io_uring, spinning", "raw-uring", "--spin"),
     _raw("raw-level", "raw epoll, level-triggered", "raw-epoll", "--trigger=level"),
     _raw("raw-threads", "raw, a thread for each connection", "raw-threads"),
-    *(Contestant(f"raw-{way}", f"raw, {text}", "raw", {"file": ("peers/file-raw", (way,))}) for way, text in
+    *(Contestant(f"raw-{way}", f"raw, {text}", "raw", {role: ("peers/file-raw", (way,)) for role in FILE_ROLES[way]}) for way, text in
       (("read", "read and write"), ("mmap", "mmap and write"), ("splice", "splice"))),
     *_peer("libevent", "libevent", "libevent-dev"),
     *_peer("libuv", "libuv", "libuv1-dev"),

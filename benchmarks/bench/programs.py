@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import time
 
 READY_SECONDS = 10
 STOP_SECONDS = 5
@@ -68,7 +69,7 @@ class Programs:
         process = subprocess.Popen([self.path(name), *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
                                    text=True, start_new_session=True, preexec_fn=lambda: _child(cores),
                                    env={**os.environ, **(environment or {})})
-        process.errors = errors
+        process.errors, process.printed = errors, b""   # printed: read, but not yet returned by wait_line
         self.running.append(process)
         return process
 
@@ -85,12 +86,18 @@ class Programs:
         return process, endpoints
 
     def wait_line(self, process, name):
-        ready, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
-        line = process.stdout.readline() if ready else ""
-        if not line:
-            self.stop(process)
-            raise Failure(f"{name}: no ready line: {errors_of(process) or f'nothing printed within {READY_SECONDS} s'}")
-        return line
+        """Returns the next line that the program prints. Reads the descriptor itself: select(2) does not see what a file object has
+        read ahead."""
+        end = time.monotonic() + READY_SECONDS
+        while b"\n" not in process.printed:
+            ready, _, _ = select.select([process.stdout], [], [], max(0, end - time.monotonic()))
+            part = os.read(process.stdout.fileno(), 4096) if ready else b""
+            if not part:
+                self.stop(process)
+                raise Failure(f"{name}: no ready line: {errors_of(process) or f'nothing printed within {READY_SECONDS} s'}")
+            process.printed += part
+        line, _, process.printed = process.printed.partition(b"\n")
+        return line.decode("utf-8", "replace")
 
     def output(self, core, name, *options, seconds=0.0, environment=None):
         """Runs a program to its end, and returns its process and its output."""
@@ -121,7 +128,7 @@ class Programs:
     def stop_server(self, process):
         """Stops a server. Returns the counters of its output, each written as name=number."""
         self.stop(process)
-        words = process.stdout.read().split()
+        words = (process.printed.decode("utf-8", "replace") + process.stdout.read()).split()
         return {name: int(number) for name, number in (word.split("=") for word in words if word.count("=") == 1)
                 if number.isdigit()}
 

@@ -123,7 +123,10 @@ def _file():
     raw = ("raw-epoll", "raw-read", "raw-mmap", "raw-splice")
     for text, size in {"100 MB": FILE_BYTES, "1 KiB": 1024}.items():
         for heat in ("warm", "cold"):
-            yield Scenario(f"file {text}, {heat}", "file", "file", "file", sides=(*ENGINES, *raw), size=size, unit="transfer",
+            # The pages of a file that somebody maps cannot be dropped (posix_fadvise(2)).
+            sides = (*ENGINES, *(side for side in raw if (heat, side) != ("cold", "raw-mmap")))
+            role = "file" if heat == "warm" else "cold-file"
+            yield Scenario(f"file {text}, {heat}", "file", role, "file", sides=sides, size=size, unit="transfer",
                            load=("--cold",) if heat == "cold" else (), seconds=1.0, noise=(text, heat) == ("100 MB", "warm"),
                            quick=(text, heat) == ("100 MB", "warm"),
                            note="a connection for each transfer" + (

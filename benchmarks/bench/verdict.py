@@ -36,12 +36,16 @@ def rates_text(comparison):
 
 
 def why(row, comparison):
-    """What explains the difference, if the counted calls do."""
-    calls = [row["explained"].get(side.removesuffix(AGAIN), {}).get("units_a_wait") for side in (comparison.a, comparison.b)]
-    if not all(calls) or max(calls) / min(calls) < CALLS_DIFFER:
+    """What explains the difference: the calls into the kernel, if the better side makes clearly fewer."""
+    calls = [row["explained"].get(side.removesuffix(AGAIN), {}).get("calls_a_unit") for side in (comparison.a, comparison.b)]
+    if not all(calls) or MEASURES[comparison.measure].key != "cpu_us":
+        return ""
+    better, worse = calls if comparison.outcome == "better" else calls[::-1]
+    if worse / better < CALLS_DIFFER:
         return ""
     unit = unit_of(comparison.scenario)
-    return f"; one wait of {label_of(comparison.a)} brings {calls[0]:.1f} {plural(unit)}, of {label_of(comparison.b)} {calls[1]:.1f}"
+    carried = [f"{1 / each:.1f} {plural(unit)}" if each <= 1 else f"{1 / each:.2f}" for each in calls]
+    return f"; one call into the kernel of {label_of(comparison.a)} carries {carried[0]}, of {label_of(comparison.b)} {carried[1]}"
 
 
 def sentence(row, comparison):

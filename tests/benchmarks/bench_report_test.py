@@ -107,9 +107,13 @@ def a_difference_that_the_machine_shows_against_itself_is_no_difference():
 @tap.test
 def the_calls_explain_a_difference():
     row = made_up.engines(PING_PONG, 3.0, 4.0)
-    row["explained"] = {"io_uring": {"units_a_wait": 9.0}, "reactor": {"units_a_wait": 1.0}}
+    row["explained"] = {"io_uring": {"calls_a_unit": 0.1}, "reactor": {"calls_a_unit": 2.5}}
     said, _ = sentences_about(row)
-    assert said[0].endswith("pairs; one wait of io_uring brings 9.0 messages, of Reactor 1.0."), said
+    assert said[0].endswith("pairs; one call into the kernel of io_uring carries 10.0 messages, of Reactor 0.40."), said
+    # More calls explain no gain.
+    row["explained"] = {"io_uring": {"calls_a_unit": 2.5}, "reactor": {"calls_a_unit": 0.1}}
+    said, _ = sentences_about(row)
+    assert said[0].endswith("8 of 8 pairs."), said
 
 
 @tap.test

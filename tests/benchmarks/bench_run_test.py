@@ -223,6 +223,57 @@ def the_limit_of_descriptors_shortens_a_row_and_the_report_says_so():
             assert said in file.read()
 
 
+@tap.test
+def an_echo_beside_a_file_measures_both():
+    with folder() as directory:
+        done = bench("echo beside a warm file", *SHORT, "--rounds", "1", "--contestants", "reactor,raw-epoll", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        rounds = rounds_of(Results.load(directory), "echo-beside-a-warm-file")
+        assert len(rounds) == 3
+        for one in rounds:
+            assert one["figures"]["p99_us"] > 0 and one["figures"]["megabytes"] > 0 and one["figures"]["offered"] == 2000, one
+
+
+@tap.test
+def each_way_to_send_a_file_sends_it_whole():
+    # file-load compares the first transfer byte by byte, and the length of all.
+    with folder() as directory:
+        done = bench("file 1 KiB, warm", "file 1 KiB, cold", *SHORT, "--rounds", "1", "--results", directory, "--contestants",
+                     "reactor,raw-epoll,raw-read,raw-mmap,raw-splice")
+        assert done.returncode == 0, done.stderr
+        warm = rounds_of(Results.load(directory), "file-1-KiB-warm")
+        assert {one["side"] for one in warm} == {"reactor", "raw-epoll", "raw-read", "raw-mmap", "raw-splice", "reactor:again"}
+        assert all(one["figures"]["per_second"] > 0 for one in warm)
+        cold = rounds_of(Results.load(directory), "file-1-KiB-cold")
+        assert {one["side"] for one in cold} == {"reactor", "raw-epoll", "raw-read", "raw-splice", "reactor:again"}
+
+
+@tap.test
+def level_triggered_and_threads_answer_rightly():
+    with folder() as directory:
+        done = bench("large: echo 256 KiB x 8", "triggers and threads, 64 B x 100", *SHORT, "--rounds", "1", "--results", directory,
+                     "--contestants", "raw-epoll,raw-level,raw-threads")
+        assert done.returncode == 0, done.stderr
+        assert {one["side"] for one in rounds_of(Results.load(directory), "large-echo-256-KiB-x-8")} >= {"raw-level", "raw-threads"}
+
+
+LOAD_REFUSED = {
+    "requests without connections that end": (("--requests=2", "127.0.0.1:1"), "--requests '2': needs --mode=connect"),
+    "FIN without connections that end": (("--close=fin", "127.0.0.1:1"), "--close 'fin': needs --mode=connect"),
+    "an unknown end": (("--mode=connect", "--close=softly", "127.0.0.1:1"), "--close 'softly': must be one of: reset, fin"),
+    "sources for a Unix-domain server": (("--sources=2", "unix:@nobody"), "--sources '2': needs a server at an IPv4 address"),
+    "too large writes": (("--write=65537", "127.0.0.1:1"), "--write '65537': must be a whole number from 1 to 65536"),
+    "counts without a server": (("--call-counts=/nowhere", "127.0.0.1:1"), "--call-counts '/nowhere': needs --server-pid"),
+}
+
+
+@tap.test_for_each(LOAD_REFUSED)
+def the_load_refuses_options_that_do_not_fit(case):
+    arguments, reason = case
+    done = subprocess.run([os.path.join(BUILD, "benchmarks", "jd-load"), *arguments], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2 and done.stderr.startswith(f"jd-load: {reason}"), done.stderr
+
+
 # ---- interrupted and resumed ----
 
 def children_of(pid):
