@@ -251,7 +251,7 @@ def scenarios_table(results):
 
 def left_out_table(results):
     lines = [[cell(row_title(row)), cell(label_of(one["side"])), cell(one["why"]), cell(one["reason"], class_="text")]
-             for row in results.in_plan_order() for one in row["left_out"]]
+             for row in results.in_plan_order() for one in store.left_out(row)]
     lines += [[cell(row_title(row)), cell("all"), cell("shortened"), cell(row["note"], class_="text")]
               for row in results.in_plan_order() if row.get("note")]
     return table("Left out, disqualified, shortened", ("row", "contestant", "", "reason"), lines, (0, 1, 2, 3)) if lines else (

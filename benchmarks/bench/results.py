@@ -14,6 +14,8 @@ import json
 import os
 import re
 
+from bench.contestants import AGAIN
+
 FORMAT = 1
 RUN_MEMBERS = {"format": int, "rows": list, "begun": str, "command": str, "purpose": str}
 ROW_MEMBERS = {"row": dict, "rounds": list, "left_out": list, "explained": dict}
@@ -148,6 +150,11 @@ class Results:
 def leave_out(row, side, why, reason):
     """why: "not installed", "not available", "wrong answer" or "failed"."""
     row["left_out"].append({"side": side, "why": why, "reason": reason})
+
+
+def left_out(row):
+    """Who is left out, each contestant once: not those that are in the row a second time."""
+    return [one for one in row["left_out"] if not one["side"].endswith(AGAIN)]
 
 
 def is_left_out(row, side):

@@ -77,6 +77,8 @@ class Runner:
                 reason = self.available.reason(side, scenario)
                 if reason and not store.is_left_out(row, side):
                     store.leave_out(row, side, *reason)
+                    if side.endswith(AGAIN):
+                        continue
                     said.setdefault(f"{label_of(side)} is left out: {reason[1]}", []).append(scenario.name)
             fewer = measure.descriptors_left(scenario)
             if fewer is not None:

@@ -1,6 +1,6 @@
 """The results as text for a terminal."""
 
-from bench import ratios, verdict
+from bench import ratios, results as store, verdict
 from bench.contestants import label_of
 from bench.measures import MEASURES
 from bench.scenarios import SCENARIOS
@@ -45,6 +45,6 @@ def print_rows(results, comparisons):
         for _, one, comparison in comparisons.all:
             if one is row and comparison.pairs >= ratios.PAIRS_LEAST:
                 print(f"  {verdict.sentence(row, comparison).removeprefix(comparison.scenario).lstrip(': ')}")
-        for one in row["left_out"]:
+        for one in store.left_out(row):
             print(f"  {label_of(one['side'])}: {one['why']}: {one['reason']}")
         print()
