@@ -267,7 +267,7 @@ void connection_totals_forget_input(jd_tcp_connection *connection)
     input->counted = 0;
 }
 
-/* Closes the connection of this loop that holds the most. */
+/* Closes the connection of this loop that holds the most, of which there is one at least. */
 static void unread_close_first(struct loop_totals *here, size_t total)
 {
     jd_tcp_connection *connection = here->unread[0];
@@ -304,7 +304,7 @@ void connection_totals_count_input(jd_tcp_connection *connection)
     input->counted = bytes;
     unread_sift(here, before > 0 ? input->counted_at : here->unread_count++, connection);
     total = total_add(&totals->input, &here->input, (int64_t)bytes - (int64_t)before);
-    for (; bytes > before && total > totals->input_limit && here->unread_count > 0;
-         total = total_add(&totals->input, &here->input, 0))
+    /* One is enough: it holds at least as much as was added. More would make this loop's connections pay for another's. */
+    if (bytes > before && total > totals->input_limit)
         unread_close_first(here, total);
 }
