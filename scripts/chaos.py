@@ -185,6 +185,15 @@ class Server:
         time.sleep(IDLE_SECONDS)
         return 100 * (self.cpu_seconds() - before) / IDLE_SECONDS
 
+    def wait_for_idleness(self, percent, seconds):
+        """Returns the CPU that the server uses when it has settled, in percent of a core."""
+        deadline = time.monotonic() + seconds
+        while (actual := self.idle_percent()) > percent and time.monotonic() < deadline:
+            pass
+        if actual > percent:
+            raise Failure(f"idle, the server uses {actual:.0f} % of a core, {seconds} s after the last client has ended; allowed: {percent:.0f} %")
+        return actual
+
     def wait_for_descriptors(self, wanted, seconds):
         deadline = time.monotonic() + seconds
         while (actual := self.descriptors()) != wanted:
@@ -298,10 +307,9 @@ class Run:
         memory = self.server.memory()
         counts = self._run_clients("run", seconds, self.seed + 1)
         self.server.wait_for_descriptors(descriptors, self.arguments.calm)
-        idle_after, memory_after = self.server.idle_percent(), self.server.memory()
+        idle_after = self.server.wait_for_idleness(idle + IDLE_CPU_PERCENT, self.arguments.calm)
+        memory_after = self.server.memory()
         self._require_memory(memory, memory_after)
-        if idle_after > idle + IDLE_CPU_PERCENT:
-            raise Failure(f"idle, the server uses {idle_after:.0f} % of a core, {idle:.0f} % before the run")
         ended = self._terminate_under_fire()
         return (f"{counts['opened']:,} connections, {counts['connections_at_once']:,} at once, {counts['resets']:,} reset, "
                 f"{counts['urgent']:,} urgent bytes, {counts['honest_exchanges']:,} honest exchanges on {counts['honest_connections']:,} "

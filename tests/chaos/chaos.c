@@ -252,7 +252,7 @@ int main(int argc, char **argv)
     static struct probe probes[PROBES];
     static struct arena arena;
     struct options options = read_options(argc, argv, &arena);
-    struct hostile *all = calloc(options.connections, sizeof(*all));
+    struct hostile *all;
     uint64_t exchanges = 0, connections = 0;
     int status = EXIT_SUCCESS;
     unsigned most;
@@ -261,6 +261,7 @@ int main(int argc, char **argv)
         make_files();
         return EXIT_SUCCESS;
     }
+    all = calloc(options.connections, sizeof(*all));
     if (all == NULL)
         return EXIT_FAILURE;
     for (unsigned i = 0; i < options.connections; i++)
