@@ -216,15 +216,21 @@ typedef struct jd_event_loop_statistics {
     uint64_t bytes_queued;  /* now: queued for sending, on all connections */
 
     uint64_t connections_accepted; /* accepted on this loop, whichever loop they live on */
-    uint64_t connections_refused;  /* accepted on this loop and closed at once: max_connections was reached */
+    uint64_t connections_refused;  /* accepted on this loop and closed at once: max_connections, proxy_sources */
     uint64_t connections_failed;   /* accepted or connected, and failed before their connection callback */
     uint64_t connections_opened;   /* connection callback invoked: up */
     uint64_t connections_closed;   /* connection callback invoked: down */
     uint64_t connections_open;     /* now: opened and not closed */
     uint64_t connects_failed;      /* addresses that clients could not connect to, and names not found */
-    uint64_t accept_pauses;        /* times that accepting stopped for lack of descriptors or memory */
-    uint64_t receive_pauses;       /* times that a connection waited for a block to receive into (Proactors) */
-    uint64_t queue_overflows;      /* times that a queue of io_uring was full: submissions left early, or had to wait */
+
+    /* Servers with proxy_sources. */
+    uint64_t proxy_sources_refused; /* of connections_refused: the peer is not one of proxy_sources */
+    uint64_t proxy_headers_invalid; /* of connections_failed: the PROXY header was malformed or too long */
+    uint64_t proxy_headers_missing; /* of connections_failed: not all of it came, or not within proxy_timeout_ms */
+
+    uint64_t accept_pauses;   /* times that accepting stopped for lack of descriptors or memory */
+    uint64_t receive_pauses;  /* times that a connection waited for a block to receive into (Proactors) */
+    uint64_t queue_overflows; /* times that a queue of io_uring was full: submissions left early, or had to wait */
 
     /* Why connections were closed; the sum is connections_closed. */
     uint64_t closed_by_peer;  /* the peer's FIN came first */

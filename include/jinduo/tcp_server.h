@@ -147,6 +147,25 @@ typedef struct jd_tcp_server_options {
      * max_age_ms: 0: never; at most 2^30 - 1. max_age_drain_ms: 0: 5000; at most 2^29. */
     uint32_t max_age_ms, max_age_drain_ms;
 
+    /* The PROXY protocol, versions 1 and 2 (doc/proxy-protocol.txt of haproxy): a proxy in front of the server begins each
+     * connection with a header that names its client. The connection comes up behind the header, and its peer is the client.
+     * NULL: off. Else the sources whose headers are believed, at most 64: addresses, networks such as "10.0.0.0/8" or
+     * "fd00::/8" (an IPv4 address counts as ::ffff:a.b.c.d), "unix" (Unix-domain sockets) and "all", with commas or spaces
+     * between them. Every connection must begin with a header: the protocol forbids to guess.
+     * - A connection from another source is reset at once (proxy_sources_refused).
+     * - One whose header is malformed, has a wrong checksum or is too long, is closed (proxy_headers_invalid).
+     * - One that ends inside the header is closed, and so is one whose header is not complete proxy_timeout_ms after it was
+     *   accepted (proxy_headers_missing).
+     * - No callback sees such a connection, nor jd_tcp_server_for_each one that waits for its header. It counts for
+     *   max_connections. A stop closes it, also with drain_ms.
+     * - Behind LOCAL (version 2), UNKNOWN (version 1) and an unspecified family the peer stays the socket's. A Unix-domain
+     *   client has no path. The local endpoint stays the socket's. TLVs are checked, but only the checksum is used.
+     * - Log lines name the proxy until the header has come, then the client. Loops are chosen before it comes, so
+     *   JD_LOAD_BALANCE_PEER_ADDRESS is refused. Timeouts and max_age_ms begin behind it. */
+    const char *proxy_sources;
+    uint32_t proxy_timeout_ms; /* 0: 5000; at most 2^30 - 1. A lost packet takes 3 seconds, so use more */
+    size_t proxy_header_limit; /* bytes of a header of version 2; 0: 4096; 232 to 65551. Version 1 has at most 107 */
+
     /* About how many bytes one connection may receive, and send, in a turn before other connections get their share. On
      * the Reactor four times as many when it continues to send a file. 0: 256 KiB. */
     size_t budget_bytes;

@@ -97,8 +97,8 @@ void connection_invoke_peer_gone(jd_tcp_connection *connection)
 
     if (connection_state(connection) >= CONNECTION_CLOSING || profile->on_peer_gone == NULL ||
         !(connection->flags & (CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT)) ||
-        connection->flags & (CONNECTION_REPORTED_GONE | CONNECTION_DISCARDS_INPUT))
+        connection->flags & CONNECTION_DISCARDS_INPUT || connection->stream.flags & CONNECTION_REPORTED_GONE)
         return;
-    connection->flags |= CONNECTION_REPORTED_GONE;
+    connection->stream.flags |= CONNECTION_REPORTED_GONE;
     profile->on_peer_gone(connection, jd_tcp_connection_error(connection), profile->on_peer_gone_arg);
 }

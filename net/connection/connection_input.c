@@ -203,18 +203,12 @@ static bool connection_takes_broken_input(jd_tcp_connection *connection, size_t 
     return false;
 }
 
-void stream_received(struct stream *stream, struct block **block)
+/* Inlined for stream_received, which runs for each message. */
+__attribute__((always_inline)) static inline void connection_receive(jd_tcp_connection *connection, jd_event_loop *loop,
+                                                                     struct block **block)
 {
-    jd_tcp_connection *connection = connection_of_stream(stream);
-    jd_event_loop *loop = stream->loop;
     const struct block *taken = NULL;
 
-    counter_add(&loop->counters.bytes_received, block_length(*block));
-    if (connection_state(connection) >= CONNECTION_BROKEN &&
-        !connection_takes_broken_input(connection, block_length(*block)))
-        return;
-    if (connection->flags & CONNECTION_DISCARDS_INPUT)
-        return;
     connection->received_ms = loop->now_ms;
     if (connection_input_is_deferred(connection)) {
         connection_defer_input(connection, (*block)->data + (*block)->begin, block_length(*block));
@@ -244,6 +238,28 @@ void stream_received(struct stream *stream, struct block **block)
         connection_return_borrowed(connection, taken);
 }
 
+/* Not inlined, as it is rare. */
+__attribute__((noinline)) static void connection_receive_filtered(jd_tcp_connection *connection, struct block **block)
+{
+    if (connection_filter_input(connection, *block))
+        connection_receive(connection, connection_loop(connection), block);
+}
+
+void stream_received(struct stream *stream, struct block **block)
+{
+    jd_tcp_connection *connection = connection_of_stream(stream);
+    jd_event_loop *loop = stream->loop;
+
+    counter_add(&loop->counters.bytes_received, block_length(*block));
+    if (connection_state(connection) >= CONNECTION_BROKEN &&
+        !connection_takes_broken_input(connection, block_length(*block)))
+        return;
+    if (connection->flags & (CONNECTION_DISCARDS_INPUT | CONNECTION_FILTERED))
+        connection_receive_filtered(connection, block);
+    else
+        connection_receive(connection, loop, block);
+}
+
 /* Whether the end of input is not the peer's FIN: the error of a reset may have been fetched by a send, whose completion may
  * be about to be reported. JD_EPIPE: the reset came behind the FIN (Linux, tcp_reset). */
 static bool connection_end_is_failure(const jd_tcp_connection *connection)
@@ -261,6 +277,10 @@ void stream_ended(struct stream *stream)
 {
     jd_tcp_connection *connection = connection_of_stream(stream);
 
+    if (connection->flags & CONNECTION_FILTERED) {
+        connection_filter_ended(connection);
+        return;
+    }
     if (connection_end_is_failure(connection)) {
         connection_fail(connection, JD_ECONNRESET); /* unless the first error is known already */
         return;

@@ -184,6 +184,8 @@ void connection_profile_release(struct connection_profile *profile)
         base = profile->base;
         if (base == NULL)
             connection_totals_unref(profile->totals);
+        if (profile->filter != NULL)
+            profile->filter->end(profile->filter);
         memory_release(profile, sizeof(*profile));
     }
 }

@@ -4,6 +4,7 @@
 
 #include "base/platform/socket.h"
 #include "net/connection/connection_totals.h"
+#include "net/filter/proxy_filter.h"
 
 #include <jinduo/codec.h>
 #include <jinduo/tcp_connection.h>
@@ -33,6 +34,13 @@ struct connection_profile {
     struct connection_profile *base;
 
     struct connection_owner *owner; /* must not be dereferenced after gone */
+
+    /* Of a server: its connections begin with a PROXY header; NULL: they do not. As owner, not after gone. */
+    const struct proxy_settings *proxy;
+
+    /* One connection's own, while CONNECTION_FILTERED is set; the profile owns it. */
+    struct filter *filter;
+
     char name[32];
 
     jd_connection_callback on_connection;

@@ -217,8 +217,9 @@ void connection_check_timeouts(jd_tcp_connection *connection)
     timestamp_clamp(connection, &connection->received_ms);
     timestamp_clamp(connection, &connection->sent_ms);
     if (first_message_remaining_ms(connection) == 0)
-        connection_time_out(connection, "first_message_timeout_ms", profile->first_message_timeout_ms,
-                            CLOSED_FIRST_MESSAGE);
+        connection_time_out(connection,
+                            connection->flags & CONNECTION_FILTERED ? "proxy_timeout_ms" : "first_message_timeout_ms",
+                            profile->first_message_timeout_ms, CLOSED_FIRST_MESSAGE);
     else if (idle_remaining_ms(connection) == 0 && !connection_notes_progress(connection))
         connection_time_out(connection, "idle_timeout_ms", profile->idle_timeout_ms, CLOSED_IDLE);
     else if (read_remaining_ms(connection) == 0)

@@ -12,6 +12,30 @@ void connection_set_state(jd_tcp_connection *connection, enum connection_state s
 
 /* ---- open ---- */
 
+int connection_come_up(jd_tcp_connection *connection)
+{
+    int result = connection->profile->session != NULL ? connection_create_session(connection) : 0;
+    const struct connection_profile *profile = connection->profile; /* the session may have settings of its own */
+    jd_event_loop *loop = connection_loop(connection);
+
+    if (result < 0) {
+        connection_begin_close(connection, result);
+        return result;
+    }
+    connection_set_state(connection, CONNECTION_CONNECTED);
+    connection->flags |= CONNECTION_UP;
+    counter_add(&loop->counters.connections_opened, 1);
+    profile->owner->up_changed(profile->owner, connection, 1);
+    if (profile->has_timeouts) {
+        connection->up_ms = loop->now_ms;
+        connection_start_timeouts(connection);
+    }
+    flush_before_callback(loop);
+    if (profile->on_connection != NULL)
+        profile->on_connection(connection, profile->on_connection_arg);
+    return 0;
+}
+
 int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,
                     const struct peer_address *peer)
 {
@@ -39,25 +63,11 @@ int connection_open(jd_event_loop *loop, struct connection_profile *profile, soc
     }
     loop->connections.open++;
     result = loop->ops->stream->start(&connection->stream);
-    if (result == 0 && profile->session != NULL)
-        result = connection_create_session(connection);
-    profile = connection->profile;
     if (result < 0) {
         connection_begin_close(connection, result);
         return result;
     }
-    connection_set_state(connection, CONNECTION_CONNECTED);
-    connection->flags |= CONNECTION_UP;
-    counter_add(&loop->counters.connections_opened, 1);
-    profile->owner->up_changed(profile->owner, connection, 1);
-    if (profile->has_timeouts) {
-        connection->up_ms = loop->now_ms;
-        connection_start_timeouts(connection);
-    }
-    flush_before_callback(loop);
-    if (profile->on_connection != NULL)
-        profile->on_connection(connection, profile->on_connection_arg);
-    return 0;
+    return profile->proxy != NULL ? connection_await_header(connection) : connection_come_up(connection);
 }
 
 /* ---- close ---- */
@@ -208,6 +218,7 @@ void connection_invoke_down(jd_tcp_connection *connection)
             profile->on_connection(connection, profile->on_connection_arg);
     } else {
         counter_add(&loop->counters.connections_failed, 1);
+        connection_filter_count(connection);
     }
     owner->gone(owner, loop, connection->error);
     jd_tcp_connection_unref(connection);

@@ -11,6 +11,7 @@
  * - connection_session.c: an object of the user's for each connection
  * - connection_settings.c: what one connection has of its own instead
  * - connection_totals.c: limits for all connections of a server together
+ * - connection_filter.c: a filter that sees received bytes before the connection is up
  * - connection_timeouts.c, connection_reference.c, connection_id.c, connection_service.c
  *
  * Terms:
@@ -74,7 +75,7 @@ enum {
     CONNECTION_AWAITS_FIRST_MESSAGE = 4096, /* first_message_timeout_ms is running */
     CONNECTION_REPORTED_ABOVE = 8192,       /* the last watermark reported to the user was the high one */
     CONNECTION_SPARED = 16384,              /* its pending output was left out of one early flush (flush.c) */
-    CONNECTION_REPORTED_GONE = 32768,       /* the peer-gone callback has been invoked */
+    CONNECTION_FILTERED = 32768,            /* input goes to profile->filter; not up yet (connection_filter.c) */
     CONNECTION_ANY_PAUSE = CONNECTION_PAUSED | CONNECTION_PAUSED_BY_OUTPUT | CONNECTION_PAUSED_FOR_TURN,
 };
 
@@ -84,6 +85,7 @@ enum {
     CONNECTION_CHECKS_PRESSURE = 1 << 25,    /* TODO_FINISH calls connection_meet_pressure */
     CONNECTION_WAITED_FOR_SEND = 1 << 26,    /* connection_meet_pressure has waited for a turn */
     CONNECTION_RAISED_BY_PRESSURE = 1 << 27, /* above the high watermark by total_output_limit, not by its own output */
+    CONNECTION_REPORTED_GONE = 1 << 28,      /* the peer-gone callback has been invoked */
 };
 
 /* The fields that every message uses come first, together: with many connections they have left the cache in
@@ -200,6 +202,10 @@ enum connection_command {
 int connection_open(jd_event_loop *loop, struct connection_profile *profile, socket_handle socket,
                     const struct peer_address *peer);
 
+/* The connection is up: makes its session, counts it, starts its timeouts and invokes the connection callback. Returns 0, or
+ * an error of the session: then the connection is closing. */
+int connection_come_up(jd_tcp_connection *connection);
+
 /* Begins to close: sends are refused from now on, the engine closes the stream at the turn's end, then the connection
  * goes down. error: 0, or the negative error that jd_tcp_connection_error reports. The reason, for the statistics,
  * follows from error, or is given. Does nothing if the connection is closing already. */
@@ -231,6 +237,21 @@ void connection_deliver_deferred(jd_tcp_connection *connection);      /* connect
 void connection_finish_output(jd_tcp_connection *connection);         /* DISCONNECTING and drained: FIN, or close */
 void connection_close_stream(jd_tcp_connection *connection);
 void connection_invoke_down(jd_tcp_connection *connection); /* gives the library's reference back */
+
+/* ---- connection_filter.c ---- */
+
+/* Begins to wait for a PROXY header (profile->proxy), behind which the connection comes up. Returns 0 or a negative error:
+ * then the connection is closing. */
+int connection_await_header(jd_tcp_connection *connection);
+
+/* Passes received bytes to the filter. Returns true if bytes are left in block, for a connection that is up now. */
+bool connection_filter_input(jd_tcp_connection *connection, struct block *block);
+
+/* The peer's FIN has arrived before the filter has finished. */
+void connection_filter_ended(jd_tcp_connection *connection);
+
+/* The connection goes down and its filter has not finished: counts why. */
+void connection_filter_count(const jd_tcp_connection *connection);
 
 /* ---- connection_failure.c ---- */
 

@@ -40,6 +40,7 @@ struct loop_counters {
     loop_counter accept_pauses, receive_pauses, queue_overflows;
     loop_counter connections_accepted, connections_refused;
     loop_counter connects_failed;
+    loop_counter proxy_sources_refused, proxy_headers_invalid, proxy_headers_missing;
     loop_counter closed[CLOSE_REASONS];
     loop_counter errors[JD_ERROR_CLASSES]; /* of connections, attempts to connect, and accepting */
 };

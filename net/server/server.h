@@ -9,6 +9,7 @@
  * - server_visit.c: jd_tcp_server_for_each
  * - server_statistics.c: counts and statistics over all loops
  * - server_run.c: jd_tcp_server_run
+ * - server_proxy.c: the options of the PROXY protocol
  *
  * The server's base loop is the loop that it was created on. Its io loops, if io_threads > 0, have a thread each.
  *
@@ -107,6 +108,7 @@ struct jd_tcp_server {
     jd_tcp_server *next, *previous; /* in the loop's list of servers */
     struct connection_owner owner;  /* of the server's connections */
     struct connection_profile *profile;
+    struct proxy_settings *proxy; /* NULL: connections begin without a PROXY header */
     struct socket_options socket_options;
     struct server_endpoint *endpoints;
     unsigned io_threads;
@@ -272,6 +274,15 @@ void server_connection_up_changed(struct connection_owner *owner, jd_tcp_connect
 /* Detaches the io threads, which are about to end: the caller owns them, and their loops' totals are added to
  * ended_statistics. Returns NULL if there are none. */
 struct loop_threads *server_detach_threads(jd_tcp_server *server);
+
+/* ---- server_proxy.c ---- */
+
+/* Checks the options of the PROXY protocol. Returns 0; or logs and returns JD_EINVAL. From any thread. */
+int server_proxy_check(const jd_tcp_server_options *options, const char *name);
+
+/* Creates what the checked options say: *proxy is NULL if the protocol is off. Returns 0 or JD_ENOMEM. */
+int server_proxy_create(const jd_tcp_server_options *options, const char *name, struct proxy_settings **proxy);
+void server_proxy_free(struct proxy_settings *proxy); /* NULL: nothing */
 
 /* ---- server_run.c ---- */
 

@@ -1,4 +1,5 @@
 /* Load balancing: which loop an accepted connection lives on, and how it gets there. */
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/platform/thread.h"
 #include "net/server/server.h"
@@ -155,6 +156,21 @@ static void server_refuse_socket(struct server_loop *slot, socket_handle socket)
     counter_add(&slot->loop->counters.connections_refused, 1);
 }
 
+static void server_refuse_source(struct server_loop *slot, socket_handle socket, const struct peer_address *peer)
+{
+    char text[JD_ENDPOINT_TEXT_BYTES];
+    jd_endpoint endpoint;
+
+    if (loop_may_log(slot->loop)) {
+        peer_address_to_endpoint(peer, &endpoint);
+        jd_endpoint_format(&endpoint, text, sizeof(text));
+        log_message(JD_LOG_WARNING, "%s: %s: connection refused: the peer is not one of proxy_sources",
+                    slot->server->profile->name, text);
+    }
+    counter_add(&slot->loop->counters.proxy_sources_refused, 1);
+    server_refuse_socket(slot, socket);
+}
+
 static void server_place_accepted(struct server_loop *slot, socket_handle socket, const struct peer_address *peer,
                                   enum admission admission)
 {
@@ -189,6 +205,10 @@ void server_take_accepted(struct server_loop *slot, socket_handle socket, const 
 
     if (slot->ending && slot->closing != CLOSING_DRAINED) {
         server_drop_socket(slot, socket);
+        return;
+    }
+    if (slot->server->proxy != NULL && !proxy_trusts(slot->server->proxy, peer)) {
+        server_refuse_source(slot, socket, peer);
         return;
     }
     admission = server_admission_take(slot);

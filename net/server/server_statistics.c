@@ -58,6 +58,7 @@ void jd_tcp_server_get_statistics(jd_tcp_server *server, jd_event_loop_statistic
     statistics->accept_pauses += base.accept_pauses;
     statistics->connections_accepted += base.connections_accepted;
     statistics->connections_refused += base.connections_refused;
+    statistics->proxy_sources_refused += base.proxy_sources_refused;
     statistics->connections_failed += base.connections_failed;
 }
 

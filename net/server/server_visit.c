@@ -65,7 +65,8 @@ static void loop_visit_run(struct task_node *task)
         if (connection == NULL)
             break;
         here->next_map_slot = connection->slot.slot + 1;
-        if (connection->profile->owner != &visit->server->owner || !jd_tcp_connection_is_connected(connection))
+        if (connection->profile->owner != &visit->server->owner || !jd_tcp_connection_is_connected(connection) ||
+            !(connection->flags & CONNECTION_UP))
             continue;
         flush_before_callback(loop);
         visit->function(connection, visit->arg);

@@ -39,6 +39,7 @@ static void server_unlink(jd_tcp_server *server)
 static void server_free(jd_tcp_server *server)
 {
     server_free_endpoints(server);
+    server_proxy_free(server->proxy);
     connection_profile_release(server->profile);
     thread_mutex_destroy(&server->threads_lock);
     thread_mutex_destroy(&server->admission.lock);
@@ -78,6 +79,8 @@ static int server_options_check(const jd_tcp_server_options *options, const char
         return JD_EINVAL;
     if (total_limit_check(name, "total_output_limit", options->total_output_limit, options->io_threads) < 0 ||
         total_limit_check(name, "total_input_limit", options->total_input_limit, options->io_threads) < 0)
+        return JD_EINVAL;
+    if (server_proxy_check(options, name) < 0)
         return JD_EINVAL;
     return connection_options_check(name, connection_options);
 }
@@ -150,7 +153,10 @@ int jd_tcp_server_create(jd_tcp_server **out, jd_event_loop *loop, const jd_tcp_
         return JD_ENOMEM;
     }
     server_init(server, loop, options, &connection_options);
-    result = options->listen != NULL ? jd_tcp_server_listen_text(server, options->listen) : 0;
+    result = server_proxy_create(options, name, &server->proxy);
+    server->profile->proxy = server->proxy;
+    if (result == 0 && options->listen != NULL)
+        result = jd_tcp_server_listen_text(server, options->listen);
     if (result < 0) {
         server_free(server);
         return result;
