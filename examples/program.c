@@ -27,6 +27,12 @@ const char program_common_help[] =
     "                            implies --reuse-port (default 1)\n"
     "  -b, --busy-poll US        poll for events for US microseconds before sleeping, 0 to 1000000 (default 0)\n"
     "      --zero-copy BYTES     io_uring only: send BYTES or more without copying; 0: copy every send (default 0)\n"
+    "      --proxy-protocol[=SOURCES]\n"
+    "                            each connection begins with a header of the PROXY protocol, which names its client; "
+    "only\n"
+    "                            from SOURCES: addresses, networks as 10.0.0.0/8, unix or all, with commas between "
+    "them\n"
+    "                            (default 127.0.0.0/8, ::1, unix)\n"
     "  -s, --statistics          print the loop's counters at exit; with --threads, those of the accepting loop\n"
     "  -h, --help                print this text and exit\n";
 
@@ -107,6 +113,9 @@ void program_option(struct program *program, int option, const char *value)
     case PROGRAM_OPTION_ZERO_COPY:
         program->loop_options.zero_copy_send_bytes =
             (uint32_t)program_number(program, "--zero-copy", value, 0, UINT32_MAX);
+        break;
+    case PROGRAM_OPTION_PROXY_PROTOCOL:
+        program->server_options.proxy_sources = value != NULL ? value : "127.0.0.0/8, ::1, unix";
         break;
     case 's':
         program->prints_statistics = true;

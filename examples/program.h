@@ -36,7 +36,8 @@ enum {
     PROGRAM_OPTION_LOAD_BALANCE = 27,
     PROGRAM_OPTION_REUSE_PORT,
     PROGRAM_OPTION_PROCESSES,
-    PROGRAM_OPTION_ZERO_COPY
+    PROGRAM_OPTION_ZERO_COPY,
+    PROGRAM_OPTION_PROXY_PROTOCOL
 };
 
 /* The common options for getopt_long. A program's own options use the values 1 to 26. With the leading colon
@@ -53,7 +54,8 @@ enum {
     { "load-balance", required_argument, NULL, PROGRAM_OPTION_LOAD_BALANCE }, \
     { "reuse-port", no_argument, NULL, PROGRAM_OPTION_REUSE_PORT },     \
     { "processes", required_argument, NULL, PROGRAM_OPTION_PROCESSES }, \
-    { "zero-copy", required_argument, NULL, PROGRAM_OPTION_ZERO_COPY }
+    { "zero-copy", required_argument, NULL, PROGRAM_OPTION_ZERO_COPY }, \
+    { "proxy-protocol", optional_argument, NULL, PROGRAM_OPTION_PROXY_PROTOCOL }
 /* clang-format on */
 
 /* The lines of --help that describe the common options. */

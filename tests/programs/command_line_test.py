@@ -20,9 +20,9 @@ from server import (DEADLINE_SECONDS, Barrier, Server, assert_echo, available_en
 ECHO, FRAME_ECHO, CHAT = sys.argv[1:4]
 
 COMMON_OPTIONS = {"--engine", "--listen", "--threads", "--load-balance", "--reuse-port", "--processes", "--busy-poll",
-                  "--zero-copy", "--statistics", "--help"}
+                  "--zero-copy", "--proxy-protocol", "--statistics", "--help"}
 FRAME_OPTIONS = {"--header-bytes", "--little-endian", "--max-frame", "--work-us", "--pool", "--own-codec"}
-OPTIONS = {ECHO: COMMON_OPTIONS | {"--discard"}, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
+OPTIONS = {ECHO: COMMON_OPTIONS | {"--discard", "--verbose"}, FRAME_ECHO: COMMON_OPTIONS | FRAME_OPTIONS, CHAT: COMMON_OPTIONS}
 SHORT_OPTIONS = {"-e", "-l", "-t", "-b", "-s", "-h"}
 
 FAILED, USAGE = 1, 2
