@@ -26,6 +26,7 @@ IDLE_SETTLE_SECONDS = 0.5
 HOLD_SECONDS = 600         # idle connections are held at most so long
 TICKS = os.sysconf("SC_CLK_TCK")
 TRIES = 3
+DISK = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None   # /tmp may be in memory, and its pages cannot be dropped
 HELD = 0.99                # of the offered rate
 
 
@@ -196,10 +197,8 @@ def small(task):
 
 @functools.cache
 def file_to_send(size):
-    """One file for all contestants and rounds: the cost of sending depends on where its pages are in memory. Not in /tmp, which
-    may be a file system in memory, whose pages cannot be dropped."""
-    directory = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None
-    file = tempfile.NamedTemporaryFile(prefix="jinduo-bench-", dir=directory)
+    """One file for all contestants and rounds: the cost of sending depends on where its pages are in memory."""
+    file = tempfile.NamedTemporaryFile(prefix="jinduo-bench-", dir=DISK)
     for begin in range(0, size, 1 << 20):
         file.write(os.urandom(min(1 << 20, size - begin)))
     file.flush()
@@ -215,21 +214,28 @@ def file_server(task, size):
     return name, words, path
 
 
+def file_load(task, process, endpoint, path, *more):
+    counted = ("--call-counts", task.counts.path) if task.counts else ()
+    return task.programs.figures(
+        task.programs.load_core, "peers/file-load", endpoint, "--server-pid", str(process.pid), "--seconds", str(task.seconds),
+        "--warmup", str(WARMUP_SECONDS), "--file", path, *task.scenario.load, *counted, *more, seconds=task.seconds)
+
+
+def file_result(task, data, process):
+    result = result_of(task, data, process)
+    result["figures"]["megabytes"] = result["figures"]["per_second"] * task.scenario.size / 1e6
+    return result
+
+
 def file(task):
     name, words, path = file_server(task, task.scenario.size)
     process, endpoints = task.programs.start_server(name, "--listen", "127.0.0.1:0", *words, environment=task.environment())
     process.counted = {}
     try:
-        counted = ("--call-counts", task.counts.path) if task.counts else ()
-        data = task.programs.figures(
-            task.programs.load_core, "peers/file-load", endpoints[0], "--server-pid", str(process.pid), "--seconds",
-            str(task.seconds), "--warmup", str(WARMUP_SECONDS), "--file", path, *task.scenario.load, *counted,
-            seconds=task.seconds)
+        data = file_load(task, process, endpoints[0], path)
     finally:
         process.counted = task.programs.stop_server(process)
-    result = result_of(task, data, process)
-    result["figures"]["megabytes"] = result["figures"]["per_second"] * task.scenario.size / 1e6
-    return result
+    return file_result(task, data, process)
 
 
 def mixed(task):
@@ -435,40 +441,59 @@ def wrk_units(text):
     return (int(found.group(1)) if found else 0), {}
 
 
+@functools.cache
+def site(size):
+    """A folder with root/index.html of size bytes, the same for all contestants."""
+    directory = tempfile.TemporaryDirectory(prefix="jinduo-bench-", dir=DISK)
+    os.mkdir(os.path.join(directory.name, "root"))
+    with open(os.path.join(directory.name, "root", "index.html"), "wb") as page:
+        for begin in range(0, size, 1 << 20):
+            page.write(os.urandom(min(1 << 20, size - begin)))
+        page.flush()
+        os.fsync(page.fileno())
+    return directory
+
+
 @contextlib.contextmanager
-def site(size=1024):
-    """A folder with root/index.html of size bytes."""
-    with tempfile.TemporaryDirectory(prefix="jinduo-bench-") as directory:
-        os.mkdir(os.path.join(directory, "root"))
-        with open(os.path.join(directory, "root", "index.html"), "w", encoding="ascii") as page:
-            page.write("x" * size)
-        yield directory
+def http_server(task, directory):
+    """Runs a server of the folder's root. Gives its process and port."""
+    name, words = task.program()
+    port = free_port()
+    if task.contestant.kind == "server":
+        path = os.path.join(directory, "nginx.conf")
+        with open(path, "w", encoding="ascii") as config:
+            config.write(NGINX.format(directory=directory, port=port))
+        process = task.programs.start(task.programs.server_core, which(name), "-c", path, "-e", "stderr", "-p", directory,
+                                      environment=task.environment())
+    else:
+        process = task.programs.start(task.programs.server_core, name, "--listen", f"127.0.0.1:{port}", *words, "--root",
+                                      os.path.join(directory, "root"), environment=task.environment())
+    process.counted = {}
+    try:
+        wait_for_port(port, process, name)
+        yield process, port
+    finally:
+        process.counted = task.programs.stop_server(process)
 
 
 def http(task):
-    name, words = task.program()
-    wrk = which("wrk")
-    with site() as directory:
-        port = free_port()
-        if task.contestant.kind == "server":
-            path = os.path.join(directory, "nginx.conf")
-            with open(path, "w", encoding="ascii") as config:
-                config.write(NGINX.format(directory=directory, port=port))
-            process = task.programs.start(task.programs.server_core, which(name), "-c", path, "-e", "stderr", "-p", directory)
-        else:
-            process = task.programs.start(task.programs.server_core, name, "--listen", f"127.0.0.1:{port}", *words, "--root",
-                                          os.path.join(directory, "root"), environment=task.environment())
-        try:
-            wait_for_port(port, process, name)
-            command = [wrk, "-t1", f"-c{task.scenario.connections}", f"-d{max(1, round(task.seconds))}s"]
-            if "--pipeline" in task.scenario.load:
-                script = os.path.join(directory, "pipeline.lua")
-                with open(script, "w", encoding="ascii") as lua:
-                    lua.write(WRK_PIPELINE % int(task.scenario.load[-1]))
-                command += ["-s", script]
-            return outside_load(task, process, [*command, f"http://127.0.0.1:{port}/index.html"], wrk_units)
-        finally:
-            task.programs.stop(process)
+    directory = site(1024).name
+    with http_server(task, directory) as (process, port):
+        command = [which("wrk"), "-t1", f"-c{task.scenario.connections}", f"-d{max(1, round(task.seconds))}s"]
+        if "--pipeline" in task.scenario.load:
+            script = os.path.join(directory, "pipeline.lua")
+            with open(script, "w", encoding="ascii") as lua:
+                lua.write(WRK_PIPELINE % int(task.scenario.load[-1]))
+            command += ["-s", script]
+        return outside_load(task, process, [*command, f"http://127.0.0.1:{port}/index.html"], wrk_units)
+
+
+def http_file(task):
+    """A file by HTTP, with a connection for each transfer."""
+    directory = site(task.scenario.size).name
+    with http_server(task, directory) as (process, port):
+        data = file_load(task, process, f"127.0.0.1:{port}", os.path.join(directory, "root", "index.html"), "--http", "/index.html")
+    return file_result(task, data, process)
 
 
 def redis_units(text):
@@ -503,14 +528,14 @@ def which(name):
 
 
 KINDS = {function.__name__: function for function in (load, small, file, mixed, beside_idle, idle, timers, tasks, wakeup, pipes, http,
-                                                      redis)}
-LOADS = {"load": "jd-load", "beside_idle": "jd-load", "idle": "jd-load", "file": "peers/file-load", "mixed": "peers/file-load"}
+                                                      http_file, redis)}
+LOADS = {"small": "peers/broadcast-load", "file": "peers/file-load", "mixed": "peers/file-load", "http_file": "peers/file-load"}
 OUTSIDE_LOADS = {"http": ("wrk", "wrk"), "redis": ("redis-benchmark", "redis-tools")}   # with their packages
 
 
 def explains(scenario):
     """Whether an explaining round shows something: where the load reads the server's counts."""
-    return scenario.kind in ("load", "small", "file", "mixed", "beside_idle")
+    return scenario.kind in ("load", "small", "file", "mixed", "beside_idle", "http_file")
 
 
 def measure(task):

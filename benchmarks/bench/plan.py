@@ -118,6 +118,7 @@ def binaries_of(programs, rows):
     names = {"jd-load"}
     for one in rows:
         scenario = SCENARIOS[one["scenario"]]
+        names.update([measure.LOADS[scenario.kind]] if scenario.kind in measure.LOADS else [])
         names.update(contestant_of(side).programs[scenario.role][0] for side in one["sides"]
                      if scenario.role in contestant_of(side).programs and contestant_of(side).kind != "server")
     return sorted(os.path.abspath(programs.path(name)) for name in names if programs.has(name))

@@ -131,6 +131,9 @@ def _file():
                            quick=(text, heat) == ("100 MB", "warm"),
                            note="a connection for each transfer" + (
                                "; before each, its pages are dropped (POSIX_FADV_DONTNEED)" if heat == "cold" else ""))
+            yield Scenario(f"file {text} by HTTP, {heat}", "file", "http", "http_file", sides=(*ENGINES, "nginx"), size=size,
+                           unit="transfer", load=("--cold",) if heat == "cold" else (), seconds=1.0,
+                           note="jd-http --root; nginx with sendfile; a connection for each transfer")
     for heat in ("cold", "warm"):
         yield Scenario(f"echo beside a {heat} file", "file", "mixed", "mixed", sides=(*ENGINES, "raw-epoll"), measure="p99_us",
                        shown=("p50_us", "p999_us", "megabytes", "cpu_us"), load=("--cold",) if heat == "cold" else (),

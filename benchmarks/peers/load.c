@@ -50,6 +50,9 @@ static void take_option(struct small_load *load, int option)
     case 'o':
         load->cold = true;
         break;
+    case 'h':
+        load->http_path = optarg;
+        break;
     case 'f':
         load->file = optarg;
         break;
@@ -61,15 +64,11 @@ static void take_option(struct small_load *load, int option)
 void small_load_parse(struct small_load *load, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "seconds", required_argument, NULL, 's' },
-        { "warmup", required_argument, NULL, 'w' },
-        { "server-pid", required_argument, NULL, 'p' },
-        { "connections", required_argument, NULL, 'c' },
-        { "depth", required_argument, NULL, 'd' },
-        { "file", required_argument, NULL, 'f' },
-        { "call-counts", required_argument, NULL, 'k' },
-        { "cold", no_argument, NULL, 'o' },
-        { NULL, 0, NULL, 0 },
+        { "seconds", required_argument, NULL, 's' },     { "warmup", required_argument, NULL, 'w' },
+        { "server-pid", required_argument, NULL, 'p' },  { "connections", required_argument, NULL, 'c' },
+        { "depth", required_argument, NULL, 'd' },       { "file", required_argument, NULL, 'f' },
+        { "call-counts", required_argument, NULL, 'k' }, { "cold", no_argument, NULL, 'o' },
+        { "http", required_argument, NULL, 'h' },        { NULL, 0, NULL, 0 },
     };
     const char *reason = "";
     struct rlimit limit;
@@ -82,7 +81,7 @@ void small_load_parse(struct small_load *load, int argc, char **argv)
         fprintf(
             stderr,
             "Usage: %s ENDPOINT --server-pid PID --seconds S [--warmup S] [--connections N] [--depth N] [--file PATH]\n"
-            "[--cold] [--call-counts FILE]\n"
+            "[--cold] [--http PATH] [--call-counts FILE]\n"
             "PID and S are more than 0, N at least 1; --depth: messages in flight (default 1)\n",
             load->name);
         exit(EXIT_USAGE);

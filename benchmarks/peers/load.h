@@ -21,7 +21,8 @@ struct small_load {
     const char *call_counts; /* file in which the server counts its calls, or NULL */
     const struct call_counts *calls;
     struct server_usage server_begin;
-    bool cold; /* file-load: before each transfer, drop the file's pages from memory */
+    const char *http_path; /* file-load: ask for the file by HTTP, at this path; NULL: connecting is asking */
+    bool cold;             /* file-load: before each transfer, drop the file's pages from memory */
     bool measuring;
     uint64_t messages; /* since the measurement began */
 };

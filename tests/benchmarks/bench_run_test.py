@@ -249,6 +249,17 @@ def each_way_to_send_a_file_sends_it_whole():
 
 
 @tap.test
+def jd_http_sends_a_file_whole():
+    if not os.path.exists(os.path.join(BUILD, "examples", "jd-http")):
+        raise tap.Skip("this build has no jd-http")
+    with folder() as directory:
+        done = bench("file 1 KiB by HTTP, warm", *SHORT, "--rounds", "1", "--contestants", "reactor", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        row = Results.load(directory).rows["file-1-KiB-by-HTTP-warm"]
+        assert row["rounds"][0]["figures"]["per_second"] > 0 and row["explained"]["reactor"]["calls"]["accept"] > 0.5, row
+
+
+@tap.test
 def level_triggered_and_threads_answer_rightly():
     with folder() as directory:
         done = bench("large: echo 256 KiB x 8", "triggers and threads, 64 B x 100", *SHORT, "--rounds", "1", "--results", directory,
