@@ -20,7 +20,7 @@ INPUT_MAX_BYTES = 4096
 INPUT_SECONDS = 10          # an input that takes longer hangs
 MEMORY_MAX_MIB = 1024
 PROGRESS_SECONDS = 5
-CORPUS_MAX_FILES = 50       # of the tree, for each target
+CORPUS_MAX_FILES = 100      # of the tree, for each target
 
 STATUS_LINE = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+).*? corp: (\d+)/")
 
@@ -112,7 +112,8 @@ def merge(target):
     reduced.mkdir(exist_ok=True)
     for path in reduced.iterdir():
         path.unlink()
-    subprocess.run(target.command("-merge=1", reduced, target.tree_corpus, target.found), stdin=subprocess.DEVNULL, check=True,
+    # Without counters: by the edges that an input reaches, not by how often it reaches them.
+    subprocess.run(target.command("-merge=1", "-use_counters=0", reduced, target.tree_corpus, target.found), stdin=subprocess.DEVNULL, check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
     inputs = sorted(reduced.iterdir(), key=lambda path: path.stat().st_size)[:CORPUS_MAX_FILES]
     for path in target.tree_corpus.iterdir():
