@@ -22,6 +22,7 @@ typedef struct jd_frame_error {
 
     size_t limit_bytes; /* the codec's maximum frame */
     const char *reason; /* a static string */
+    bool skipped;       /* true: only this frame is dropped (skip_too_long); false: the connection closes */
 } jd_frame_error;
 
 /* Delivers one complete frame, without the bytes that the codec strips. data is valid during the call. received:
@@ -29,9 +30,11 @@ typedef struct jd_frame_error {
 typedef void (*jd_frame_callback)(jd_tcp_connection *connection, const void *data, size_t length, jd_timestamp received,
                                   void *arg);
 
-/* Reports that the peer sent an invalid frame. The connection is already closing: a send returns JD_ENOTCONN. Or, with
- * skip_too_long, that the end of a frame that was too long (JD_EMSGSIZE) has arrived and been dropped, and claimed_bytes with it:
- * then jd_tcp_connection_is_connected is true. error is valid during the call. */
+/* Reports that the peer sent an invalid frame, behind the frames before it. The connection closes when the callback returns.
+ * For a protocol that answers such a frame: send the answer and call jd_tcp_connection_close_after_output in the callback; the
+ * connection then closes behind the answer, with JD_EPROTO. Or, with skip_too_long, reports that the end of a frame that was too
+ * long (JD_EMSGSIZE) has arrived and been dropped, and claimed_bytes with it: then skipped is true, and the connection lives on.
+ * error is valid during the call. */
 typedef void (*jd_frame_error_callback)(jd_tcp_connection *connection, const jd_frame_error *error, void *arg);
 
 /* ---- a codec of the program's own ---- */

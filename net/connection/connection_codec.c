@@ -17,13 +17,18 @@ struct decoding {
 
 static void connection_log_frame(jd_tcp_connection *connection, const jd_frame_error *error, const char *result)
 {
+    const char *name = connection->profile->name;
     char peer[JD_ENDPOINT_TEXT_BYTES];
 
     if (!loop_may_log(connection_loop(connection)))
         return;
     connection_peer_text(connection, peer);
-    log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu; %s", connection->profile->name, peer,
-                error->reason, error->claimed_bytes, error->limit_bytes, result);
+    if (error->error == JD_EMSGSIZE)
+        log_message(JD_LOG_WARNING, "%s: %s: %s: %" PRIu64 " bytes, the limit is %zu; %s", name, peer, error->reason,
+                    error->claimed_bytes, error->limit_bytes, result);
+    else
+        log_message(JD_LOG_WARNING, "%s: %s: %s (%" PRIu64 "); %s", name, peer, error->reason, error->claimed_bytes,
+                    result);
 }
 
 static void connection_report_frame(jd_tcp_connection *connection, const jd_frame_error *error)
@@ -42,6 +47,7 @@ static void connection_skip(jd_tcp_connection *connection, const jd_frame *frame
         .claimed_bytes = connection->profile->skipped_bytes,
         .limit_bytes = connection->profile->codec->max_frame_bytes,
         .reason = "frame too long",
+        .skipped = true,
     };
 
     if (frame->needed_bytes == 0)
@@ -62,8 +68,11 @@ static void connection_refuse_frame(jd_tcp_connection *connection, int result, c
     };
 
     connection_log_frame(connection, &error, "connection closed");
-    connection_begin_close_for(connection, result, CLOSED_FRAME);
     connection_report_frame(connection, &error);
+    if (connection_state(connection) == CONNECTION_DISCONNECTING && connection->flags & CONNECTION_DISCARDS_INPUT)
+        connection->stream.flags |= CONNECTION_ANSWERED_BAD_FRAME;
+    else
+        connection_begin_close_for(connection, result, CLOSED_FRAME);
 }
 
 /* What begins the input is no complete frame. result: of decode. Not inlined, as most input is. */

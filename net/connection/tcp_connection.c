@@ -100,6 +100,10 @@ void connection_begin_close_for(jd_tcp_connection *connection, int error, enum c
         error = connection_first_error(connection);
         reason = connection_reason_of(connection, error);
     }
+    if (error == 0 && connection->stream.flags & CONNECTION_ANSWERED_BAD_FRAME) {
+        error = JD_EPROTO;
+        reason = CLOSED_FRAME;
+    }
     connection_set_state(connection, CONNECTION_CLOSING);
     connection->error = (int16_t)error; /* errno's values are below 4096 (errno(3), the kernel's MAX_ERRNO) */
     connection->close_reason = (uint8_t)reason;

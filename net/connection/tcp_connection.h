@@ -81,6 +81,7 @@ enum {
 
 /* Of stream.flags: bits that are rarely used (STREAM_OWNERS). */
 enum {
+    CONNECTION_ANSWERED_BAD_FRAME = 1 << 23, /* the frame-error callback closes behind an answer */
     CONNECTION_ASKED_TO_END = 1 << 24,       /* max_age_ms has passed, and the connection has been asked to end */
     CONNECTION_CHECKS_PRESSURE = 1 << 25,    /* TODO_FINISH calls connection_meet_pressure */
     CONNECTION_WAITED_FOR_SEND = 1 << 26,    /* connection_meet_pressure has waited for a turn */

@@ -394,7 +394,7 @@ static jd_frame_error reported;
 static void note_frame_error(jd_tcp_connection *connection, const jd_frame_error *error, void *arg)
 {
     ck_assert_int_eq(reported.error, 0);
-    ck_assert_int_eq(jd_tcp_connection_send(connection, "sorry", 5), JD_ENOTCONN);
+    ck_assert(jd_tcp_connection_is_connected(connection));
     reported = *error;
 }
 
@@ -424,6 +424,42 @@ START_TEST(what_is_no_frame_is_reported_and_logged_and_closes_its_connection_alo
     ck_assert_str_eq(story(1), "up");
     client_close(other);
     PUMP_UNTIL(connections_down() == 2);
+    jd_codec_destroy(codec);
+}
+END_TEST
+
+static void answer_frame_error(jd_tcp_connection *connection, const jd_frame_error *error, void *arg)
+{
+    reported = *error;
+    ck_assert_int_eq(jd_tcp_connection_send(connection, "sorry", 5), 0);
+    ck_assert_int_eq(jd_tcp_connection_close_after_output(connection, 0), 0);
+    ck_assert_int_eq(jd_tcp_connection_send(connection, "again", 5), JD_ENOTCONN);
+}
+
+START_TEST(what_is_no_frame_can_be_answered_before_the_connection_closes)
+{
+    jd_codec *codec = codec_with((jd_codec_options){ .decode = decode_badly, .max_frame_bytes = 100 });
+    jd_event_loop_statistics statistics;
+    char bytes[KIB];
+    reported = (jd_frame_error){ 0 };
+    memset(bytes, 'e', sizeof(bytes));
+    bytes[0] = 'a';
+    serve(&(struct service){
+        .codec = codec, .on_frame = note_frame, .on_frame_error = answer_frame_error, .on_down = note_error });
+    int client = client_connect_up();
+
+    client_send(client, bytes, sizeof(bytes));
+    PUMP_UNTIL(reported.error != 0);
+    client_expect(client, "sorry", 5);
+    client_expect_end(client);
+    client_send(client, bytes, sizeof(bytes)); /* dropped */
+    client_close(client);
+
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_str_eq(story(0), "up frame frame-error down");
+    ck_assert_int_eq(down_error, JD_EPROTO);
+    jd_event_loop_get_statistics(the_loop, &statistics);
+    ck_assert_uint_eq(statistics.closed_by_frame_error, 1);
     jd_codec_destroy(codec);
 }
 END_TEST
@@ -496,6 +532,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, delivery_stops_at_the_watermark_and_goes_on, 0, KINDS);
     tcase_add_loop_test(tests, half_a_frame_is_no_first_message, 0, KINDS);
     tcase_add_loop_test(tests, what_is_no_frame_is_reported_and_logged_and_closes_its_connection_alone, 0, BAD_BYTES);
+    tcase_add_test(tests, what_is_no_frame_can_be_answered_before_the_connection_closes);
     tcase_add_test(tests, a_codec_without_encode_cannot_send);
     tcase_add_test(tests, frames_are_sent_from_another_thread_too);
 }
