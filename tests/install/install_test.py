@@ -104,7 +104,7 @@ def exactly_the_expected_files_are_installed():
     headers = {f"include/jinduo/{path.name}" for path in (SOURCE / "include" / "jinduo").glob("*.h")}
     expected = headers | {
         "bin/jd-async-file", "bin/jd-chat", "bin/jd-echo", "bin/jd-frame-echo", "bin/jd-http", "bin/jd-info", "bin/jd-io-models",
-        "bin/jd-tally",
+        "bin/jd-redis", "bin/jd-tally",
         "lib/libjinduo.a", "lib/libjinduo.so", "lib/libjinduo.so.0",
         f"lib/libjinduo.so.{version()}", "lib/pkgconfig/jinduo.pc"}
     documents = {f"docs/{path.name}" for path in (SOURCE / "docs").glob("*.md")}
