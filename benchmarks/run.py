@@ -14,7 +14,7 @@ import signal
 import sys
 
 from bench import goals, machine, page, plan, publish, table, verdict
-from bench.contestants import CONTESTANTS
+from bench.contestants import AGAIN, CONTESTANTS
 from bench.measure import HELD
 from bench.programs import Programs
 from bench.results import Damaged, Results
@@ -142,8 +142,20 @@ def new_results(arguments, programs, cores):
     return Results.new(directory, run, facts)
 
 
+def check_known(results):
+    """A run of another version may have scenarios and contestants that this one does not know."""
+    path = os.path.join(results.directory, "run.json")
+    for row in results.run["rows"]:
+        if row["scenario"] not in SCENARIOS:
+            raise Damaged(f"{path}: this version has no scenario '{row['scenario']}'")
+        unknown = [side for side in row["sides"] if side.removesuffix(AGAIN) not in CONTESTANTS]
+        if unknown:
+            raise Damaged(f"{path}: this version has no contestant '{unknown[0]}'")
+
+
 def resumed(arguments, programs):
     results = Results.load(arguments.resume)
+    check_known(results)
     binaries = {os.path.relpath(path, programs.build): machine.hash_of(path)
                 for path in plan.binaries_of(programs, results.run["rows"])}
     other = sorted(name for name, digest in results.machine.get("binaries", {}).items() if binaries.get(name) != digest)

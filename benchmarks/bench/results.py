@@ -109,6 +109,10 @@ class Results:
         for row in run["rows"]:
             if os.path.exists(results.row_path(row["id"])):
                 results.rows[row["id"]] = results.load_row(row["id"])
+        histograms = os.path.join(directory, "histograms")
+        for name in sorted(os.listdir(histograms) if os.path.isdir(histograms) else []):
+            if name.endswith(".hgrm"):
+                read_histogram(os.path.join(histograms, name))
         return results
 
     def load_row(self, name):

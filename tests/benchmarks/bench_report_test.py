@@ -352,6 +352,7 @@ DAMAGES = {
     "a round is a number": ("rows/ping-pong-64-B-x-100.json",
                             '{"row": {"id": "a", "scenario": "a", "kind": "a", "sides": [], "rounds": 1, "seconds": 1}, "rounds": [7], '
                             '"left_out": [], "explained": {}}', "round 1: not an object"),
+    "a histogram has words in it": ("histograms/one.hgrm", "Value Percentile\n1.0 half many\n", "not a histogram"),
     "a figure is a word": ("rows/ping-pong-64-B-x-100.json",
                            '{"row": {"id": "a", "scenario": "a", "kind": "a", "sides": [], "rounds": 1, "seconds": 1}, "rounds": '
                            '[{"side": "a", "round": 0, "order": 1, "at": "", "figures": {"cpu_us": "fast"}, "machine": {}}], '

@@ -377,6 +377,19 @@ def resume_does_not_mix_two_builds():
         assert done.returncode == 2 and "benchmarks/raw-epoll" in done.stderr and directory in done.stderr, done.stderr
 
 
+@tap.test_for_each({"scenario": ("scenario", "scenario", "chess"), "contestant": ("contestant", "sides", ["somebody"])})
+def a_run_of_another_version_is_not_continued(case):
+    word, member, value = case
+    with folder() as directory:
+        row = {"id": "one", "scenario": SCENARIO, "kind": "compare", "sides": ["reactor"], "rounds": 1, "seconds": 0.1, member: value}
+        Results.new(directory, {"purpose": "full", "rows": [row], "begun": "now", "command": "./dev bench"}, {"table": {}, "binaries": {}}).save_run()
+        done = bench("--resume", directory)
+        named = value if isinstance(value, str) else value[0]
+        assert done.returncode == 2 and os.path.join(directory, "run.json") in done.stderr and f"no {word} '{named}'" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        assert bench("--report", directory).returncode == 0
+
+
 # ---- the command line ----
 
 @tap.test
