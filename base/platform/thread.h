@@ -66,6 +66,13 @@ void thread_sleep_ns(int64_t duration_ns);
 /* The number of processors that this process may use, 1 at least. */
 unsigned thread_processor_count(void);
 
+/* Identifies the calling thread's CPU clock; 0: the system has none (pthread_getcpuclockid(3)). */
+int64_t thread_cpu_clock(void);
+
+/* Nanoseconds of CPU time that the clock's thread has used, in the kernel too; 0 if the clock is 0 or the thread has ended. From
+ * any thread. */
+uint64_t thread_cpu_ns(int64_t clock);
+
 /* Registers functions that each later fork(2) of the process calls: before it, and after it in the parent and in the
  * child (pthread_atfork(3)). Does nothing on systems without fork. */
 void thread_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));

@@ -79,6 +79,22 @@ unsigned thread_processor_count(void)
     return online > 0 ? (unsigned)online : 1;
 }
 
+int64_t thread_cpu_clock(void)
+{
+    clockid_t clock;
+
+    return pthread_getcpuclockid(pthread_self(), &clock) == 0 ? clock : 0;
+}
+
+uint64_t thread_cpu_ns(int64_t clock)
+{
+    struct timespec used;
+
+    if (clock == 0 || clock_gettime((clockid_t)clock, &used) < 0)
+        return 0;
+    return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+}
+
 void thread_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
 {
     pthread_atfork(before, in_parent, in_child);

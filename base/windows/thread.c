@@ -99,6 +99,16 @@ unsigned thread_processor_count(void)
     return (unsigned)__builtin_popcountll(of_process);
 }
 
+int64_t thread_cpu_clock(void)
+{
+    return 0;
+}
+
+uint64_t thread_cpu_ns(int64_t clock)
+{
+    return 0;
+}
+
 void thread_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
 {
 }

@@ -5,6 +5,7 @@
  *   routes.c    which function answers; the short answers
  *   response.c  heads and bodies in memory
  *   files.c     the files of a folder; range.c, date.c
+ *   status.c    metrics, and a page that shows them live; counts.c
  *   health.c    the client of --health */
 #include "examples/http/files.h"
 #include "examples/http/health.h"
@@ -22,7 +23,8 @@ enum {
     OPTION_IDLE_SECONDS,
     OPTION_MAX_CONNECTIONS,
     OPTION_MAX_AGE,
-    OPTION_HEALTH
+    OPTION_HEALTH,
+    OPTION_MEASURE
 };
 
 enum {
@@ -42,6 +44,8 @@ static void print_help(void)
         "  GET /               \"Hello, World!\", or with --root the folder's index.html\n"
         "  POST /echo          the body that was sent\n"
         "  GET /health         200 while the server serves\n"
+        "  GET /metrics        its counters, for Prometheus\n"
+        "  GET /status         a page that shows them live\n"
         "HEAD is allowed wherever GET is.\n\n"
         "      --root DIR            serve the files of DIR at all other paths; nothing outside DIR, and no symbolic "
         "link\n"
@@ -52,6 +56,7 @@ static void print_help(void)
         "      --max-connections N   more wait until others have ended; 0: no limit (default 0)\n"
         "      --max-age S           connections end after about so many seconds, behind an answer; 0: never (default "
         "0)\n"
+        "      --measure             measure callbacks and timers, too, for /metrics and /status\n"
         "      --health              ask the server at --listen whether it serves: exit status 0 if it does, else 1\n"
         "%s",
         program_common_help);
@@ -94,6 +99,9 @@ static void apply(struct program *program, struct service *service, int option)
     case OPTION_MAX_CONNECTIONS:
         program->server_options.max_connections = number(program, "--max-connections", 0, CONNECTIONS_MAX);
         break;
+    case OPTION_MEASURE:
+        program->loop_options.measure = true;
+        break;
     case OPTION_MAX_AGE:
         program->server_options.max_age_ms = number(program, "--max-age", 0, SECONDS_MAX) * MS_PER_S;
         break;
@@ -112,6 +120,7 @@ int main(int argc, char **argv)
                                              { "max-connections", required_argument, NULL, OPTION_MAX_CONNECTIONS },
                                              { "max-age", required_argument, NULL, OPTION_MAX_AGE },
                                              { "health", no_argument, NULL, OPTION_HEALTH },
+                                             { "measure", no_argument, NULL, OPTION_MEASURE },
                                              { 0 } };
     struct program program = { .name = "jd-http",
                                .server_options = { .name = "jd-http", .idle_timeout_ms = IDLE_DEFAULT_S * MS_PER_S } };

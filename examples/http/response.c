@@ -1,5 +1,6 @@
 #include "examples/http/response.h"
 
+#include "examples/http/counts.h"
 #include "examples/http/date.h"
 
 #include <stdio.h>
@@ -71,6 +72,7 @@ void head_add_length(struct head *head, uint64_t content_length)
 
 void head_begin(struct head *head, const struct session *session, unsigned status)
 {
+    counts_add(status);
     head->length = 0;
     HEAD_ADD(head, "HTTP/1.1 ");
     head_add_number(head, status);
@@ -143,6 +145,8 @@ void respond_hello(struct session *session)
     if (!is_plain || second != hello.second) {
         make_hello(session);
         hello.second = is_plain ? second : 0;
+    } else {
+        counts_add(HTTP_STATUS_OK);
     }
     session_sent(session,
                  jd_tcp_connection_send(session->connection, hello.answer.text,

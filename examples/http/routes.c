@@ -2,6 +2,7 @@
 
 #include "examples/http/files.h"
 #include "examples/http/response.h"
+#include "examples/http/status.h"
 
 #include <string.h>
 
@@ -51,6 +52,9 @@ static const struct route {
     { "/", GET, respond_hello }, /* without --root */
     { "/echo", POST, echo },
     { "/health", GET, health },
+    { "/metrics", GET, status_metrics },
+    { "/status", GET, status_page },
+    { "/status/events", GET, status_events },
 };
 static const struct route files = { "", GET, files_serve }; /* with --root, for all other paths */
 

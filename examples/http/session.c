@@ -85,7 +85,8 @@ static bool serve(struct session *session, jd_buffer *input)
     session->keep_alive = session->request.keep_alive && !session->asked_to_end;
     route_request(session);
     if (!session->keep_alive) {
-        end_after_output(session);
+        if (session->events == 0)
+            end_after_output(session);
         return false;
     }
     parser_next(&session->parser, input);
@@ -149,8 +150,10 @@ static void on_connection(jd_tcp_connection *connection, void *arg)
 {
     struct session *session = arg;
 
-    if (!jd_tcp_connection_is_connected(connection))
-        cancel_timer(session, &session->deadline);
+    if (jd_tcp_connection_is_connected(connection))
+        return;
+    cancel_timer(session, &session->deadline);
+    cancel_timer(session, &session->events);
 }
 
 /* The connection is old. Its next answer says "Connection: close" and ends it; without a request the library does, after

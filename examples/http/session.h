@@ -19,6 +19,7 @@ struct session {
     struct parser parser;
     struct request request; /* the one that is answered */
     jd_timer_id deadline;   /* of the request that is incomplete; 0: none is */
+    jd_timer_id events;     /* of /status/events; 0: it is another connection */
     bool asked_to_end;      /* by max_age_ms: no further request */
     bool keep_alive;        /* the connection stays after this answer */
 };

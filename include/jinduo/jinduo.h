@@ -15,6 +15,7 @@
 #include <jinduo/proactor.h>
 #include <jinduo/shared.h>
 #include <jinduo/socket.h>
+#include <jinduo/statistics.h>
 #include <jinduo/tcp_client.h>
 #include <jinduo/tcp_connection.h>
 #include <jinduo/tcp_server.h>

@@ -87,11 +87,27 @@ static jd_tcp_connection *flush_choose_spared(jd_event_loop *loop, bool is_old)
     return connection;
 }
 
+/* On a loop that measures: measures, and does what flush_before_callback would do. Returns the number of connections with unsent
+ * output. */
+static uint32_t flush_measure(jd_event_loop *loop)
+{
+    jd_timestamp now = loop_measure_callback(loop);
+    uint32_t unflushed = loop->flush.unflushed - UNFLUSHED_BIAS;
+
+    if (unflushed == 0)
+        loop->flush.oldest_output = now;
+    return unflushed;
+}
+
 void flush_early(jd_event_loop *loop)
 {
-    bool is_old = flush_output_is_old(loop);
+    uint32_t unflushed = loop->measure.on ? flush_measure(loop) : loop->flush.unflushed;
+    bool is_old;
 
-    if (!is_old && loop->flush.unflushed < loop->flush.policy.connections)
+    if (unflushed == 0)
+        return;
+    is_old = flush_output_is_old(loop);
+    if (!is_old && unflushed < loop->flush.policy.connections)
         return;
     touched_flush(loop, flush_choose_spared(loop, is_old));
     engine_push(loop);

@@ -140,6 +140,8 @@ int event_loop_create_on(jd_event_loop **out, const jd_event_loop_options *optio
         goto destroy_queue;
     loop->now = event_loop_clock(loop);
     timer_wheel_init(&loop->timers.wheel, (uint64_t)(loop->now / NS_PER_MS));
+    if (options->measure)
+        loop_measure_begin(loop);
     loop_registry_publish(loop);
     *out = loop;
     return 0;
@@ -181,6 +183,7 @@ static int loop_enter(jd_event_loop *loop)
         loop->running = true;
     if (is_first && result == 0) {
         atomic_store_explicit(&loop->owner, &event_loop_thread_token, memory_order_relaxed);
+        atomic_store_explicit(&loop->cpu_clock, thread_cpu_clock(), memory_order_relaxed);
         atomic_store(&loop->has_run, true);
     }
     if (is_first)

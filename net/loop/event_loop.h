@@ -23,6 +23,7 @@
 #include "net/engine/engine_events.h"
 #include "net/engine/output_queue.h"
 #include "net/loop/loop_log.h"
+#include "net/loop/loop_measure.h"
 #include "net/loop/loop_queue.h"
 #include "net/loop/loop_services.h"
 #include "net/loop/loop_statistics.h"
@@ -40,7 +41,7 @@ struct flush_policy {
 /* The connections with work to do at the end of the turn (net/connection/flush.c). */
 struct loop_flush {
     jd_tcp_connection *touched_first, **touched_link; /* list of these connections */
-    uint32_t unflushed;                               /* of them, with unsent output */
+    uint32_t unflushed;         /* of them, with unsent output; UNFLUSHED_BIAS more on a loop that measures */
     jd_timestamp oldest_output; /* not later than the oldest unsent output was queued; reset by an early flush */
     jd_timestamp age_clock;     /* last reading of the clock */
     uint32_t age_step;          /* callbacks between two readings */
@@ -126,9 +127,11 @@ struct jd_event_loop {
     jd_tcp_server *servers;
     jd_tcp_client *clients;
     struct loop_counters counters;
+    _Atomic int64_t cpu_clock; /* of the loop's thread (thread_cpu_clock); 0: not known */
     struct loop_busy_poll busy_poll;
     jd_event_loop_options options;
     struct task_queue queue;
+    struct loop_measure measure;
     struct loop_shared shared;
 };
 

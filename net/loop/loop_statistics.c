@@ -71,6 +71,11 @@ void jd_event_loop_get_statistics(const jd_event_loop *loop, jd_event_loop_stati
         READ_ERRORS(errors_of_ends, JD_ERROR_ENDED),
         READ_ERRORS(errors_otherwise, JD_ERROR_OTHER),
         .connection_bytes = atomic_load_explicit(&loop->connections.map.bytes, memory_order_relaxed),
+        .cpu_ns = thread_cpu_ns(atomic_load_explicit(&loop->cpu_clock, memory_order_relaxed)),
+        .busy_ns = read_counter(&loop->measure.busy_ns),
+        .longest_callback_ns = read_counter(&loop->measure.longest_callback_ns),
+        .timers_late_ns = read_counter(&loop->measure.timers_late_ns),
+        .latest_timer_ns = read_counter(&loop->measure.latest_timer_ns),
         .wakeups_sent = atomic_load_explicit(&loop->shared.wakeups_sent, memory_order_relaxed),
     };
 #undef READ

@@ -284,7 +284,7 @@ static void timer_run(jd_event_loop *loop, struct loop_timer *timer)
 {
     jd_task function = timer->function;
     void *arg = timer->arg;
-    uint64_t next_ms = timer->timer.expiry_ms + timer->interval_ms;
+    uint64_t due_ms = timer->timer.expiry_ms, next_ms = due_ms + timer->interval_ms;
     uint64_t now_ms = loop->timers.wheel.now_ms;
 
     /* Missed rounds are skipped. */
@@ -293,6 +293,8 @@ static void timer_run(jd_event_loop *loop, struct loop_timer *timer)
     else
         timer_free(loop, timer);
     flush_before_callback(loop);
+    if (loop->measure.on)
+        loop_measure_timer(loop, due_ms);
     function(arg);
 }
 

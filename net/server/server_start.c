@@ -33,7 +33,7 @@ static int server_start_threads(jd_tcp_server *server)
     const struct loop_threads_setup setup = {
         .name = server->profile->name,
         .options = &server->loop->options,
-        .ops = server->loop->ops,
+        .ops = server->loop->engine->ops,
         .on_init = server->on_thread_init,
         .on_init_arg = server->on_thread_init_arg,
         .on_exit = server->on_thread_exit,

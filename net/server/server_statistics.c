@@ -18,14 +18,23 @@ size_t jd_tcp_server_connection_count(const jd_tcp_server *server)
            (size_t)atomic_load_explicit(&server->connections_on_base_loop, memory_order_relaxed);
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static void statistics_add(jd_event_loop_statistics *sum, const jd_event_loop_statistics *more)
 {
     /* All members are counters of one type (jinduo/event_loop.h). */
     uint64_t *to = (uint64_t *)sum;
     const uint64_t *from = (const uint64_t *)more;
+    uint64_t longest_callback = larger(sum->longest_callback_ns, more->longest_callback_ns);
+    uint64_t latest_timer = larger(sum->latest_timer_ns, more->latest_timer_ns);
 
     for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
         to[i] += from[i];
+    sum->longest_callback_ns = longest_callback;
+    sum->latest_timer_ns = latest_timer;
 }
 
 /* Adds the counts of the io loops, if there are any. Under threads_lock, which keeps them in existence. */
