@@ -215,6 +215,9 @@ def _large():
     for text, size in {"4 KiB": 4096, "16 KiB": 16384, **LARGE}.items():
         load = ("--mode", "ping-pong", "--size", str(size), "--header-bytes", str(HEADER_BYTES), "--connections", "8")
         yield Scenario(f"large: frames of {text} x 8", role="frames", load=load, connections=8, size=size, sides=ENGINES, **more)
+    for text, size in LARGE.items():
+        load = ("--mode", "stream", "--no-frames", "--connections", "8", "--size", str(size), "--write", str(size))
+        yield Scenario(f"large: one way {text} x 8", role="discard", load=load, connections=8, size=size, unit="MB", **more)
 
 
 SCENARIOS = {scenario.name: scenario for make in (_ping_pong, _frames, _streaming, _short, _long, _http, _file, _triggers,
