@@ -16,6 +16,7 @@ enum {
     DRAIN_READS = 64,
     LARGE_AT_ONCE = 6, /* connections that send ten megabytes; they are the server's memory */
     LARGE_BYTES = 10 * 1024 * 1024,
+    WAIT_MS = 300, /* with ten megabytes at the server */
     LARGE_ANNOUNCED_BYTES = 16 * 1024 * 1024 - 16,
     FLOOD_MESSAGES = 12,
     SMALL_BUFFER_BYTES = 2048,
@@ -247,8 +248,10 @@ static void send_much(struct arena *arena, struct hostile *hostile)
 
     if (sent > 0)
         hostile->large_left -= (uint64_t)sent;
-    if (hostile->large_left == 0)
+    if (hostile->fd >= 0 && hostile->large_left == 0) {
         hostile->sends = false; /* the rest never comes */
+        hostile->next_ms += WAIT_MS;
+    }
 }
 
 static enum step choose(struct hostile *hostile)
@@ -322,15 +325,20 @@ static void take_step(struct arena *arena, struct hostile *hostile, enum step st
 void hostile_act(struct arena *arena, struct hostile *hostile, uint64_t now_ms)
 {
     enum { GAP_MAX_MS = 16 };
-    enum step step = choose(hostile);
-    bool is_send = step == SEND_BYTES || step == SEND_ALL || step == URGENT || step == URGENT_RESET ||
-                   step == ANNOUNCE || step == ANNOUNCE_MUCH || step == HALF_CLOSE;
-    bool is_read = step == READ_SOME || step == READ_ALL || step == STOP_READING;
+    enum step step;
+    bool is_send, is_read;
 
-    hostile->next_ms = now_ms + chaos_below(&hostile->random, GAP_MAX_MS);
-    if (hostile->large_left > 0 && hostile->sends && is_send)
+    if (hostile->large_left > 0) { /* the ten megabytes come first */
+        hostile->next_ms = now_ms + 1;
         send_much(arena, hostile);
-    else if ((hostile->sends || !is_send) && (hostile->reads || !is_read))
+        return;
+    }
+    step = choose(hostile);
+    is_send = step == SEND_BYTES || step == SEND_ALL || step == URGENT || step == URGENT_RESET || step == ANNOUNCE ||
+              step == ANNOUNCE_MUCH || step == HALF_CLOSE;
+    is_read = step == READ_SOME || step == READ_ALL || step == STOP_READING;
+    hostile->next_ms = now_ms + chaos_below(&hostile->random, GAP_MAX_MS);
+    if ((hostile->sends || !is_send) && (hostile->reads || !is_read))
         take_step(arena, hostile, step, now_ms);
     if (hostile->fd >= 0 && --hostile->steps == 0)
         hostile_end(arena, hostile, chaos_below(&hostile->random, 2) == 0);
