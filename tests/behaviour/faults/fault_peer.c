@@ -4,6 +4,7 @@
 #include "tests/behaviour/harness.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,6 +34,29 @@ void fault_peer_connect(struct run_peer *peer, const jd_endpoint *endpoint)
     peer->socket = handle;
 }
 
+void fault_peer_set_header(struct run_peer *peer)
+{
+    snprintf(peer->header, sizeof(peer->header), "PROXY TCP4 127.0.0.1 127.0.0.1 %d 80\r\n", peer->port);
+}
+
+/* In two parts, so that the server has to keep the first. Returns whether all of it is sent. */
+static bool send_header(struct run_peer *peer)
+{
+    size_t length = strlen(peer->header), part = (length + 1) / 2;
+    ssize_t sent;
+
+    if (peer->broken || peer->header_sent == length)
+        return !peer->broken;
+    if (part > length - peer->header_sent)
+        part = length - peer->header_sent;
+    sent = send(peer->socket, peer->header + peer->header_sent, part, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0)
+        peer->header_sent += (size_t)sent;
+    else
+        peer->broken = errno != EAGAIN;
+    return false;
+}
+
 void run_send_frame(struct run_peer *peer, enum run_order order, size_t body_bytes)
 {
     unsigned char *frame;
@@ -57,7 +81,7 @@ static void send_script(struct run_peer *peer)
 {
     ssize_t sent;
 
-    if (peer->broken || peer->sent == peer->script_bytes)
+    if (!send_header(peer) || peer->sent == peer->script_bytes)
         return;
     sent = send(peer->socket, peer->script + peer->sent, peer->script_bytes - peer->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0)

@@ -10,6 +10,8 @@ struct run_peer {
     enum run_peer_kind kind;
     int socket;
     uint16_t port;
+    char header[64]; /* of the PROXY protocol: in front of the script */
+    size_t header_sent;
     unsigned char *script; /* frames to send, and to come back */
     size_t script_bytes, sent, received, expected;
     unsigned frames;
@@ -25,6 +27,9 @@ struct run_peer {
 
 /* Connects to endpoint; fails the test if that fails. */
 void fault_peer_connect(struct run_peer *peer, const jd_endpoint *endpoint);
+
+/* It begins with a header of the PROXY protocol, which names it. */
+void fault_peer_set_header(struct run_peer *peer);
 
 /* Sends and, if it may read, receives what is possible now. */
 void fault_peer_step(struct run_peer *peer, bool may_read);

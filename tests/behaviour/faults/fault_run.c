@@ -25,6 +25,7 @@ static struct {
     jd_tcp_server *server;
     jd_codec *codec;
     jd_endpoint endpoint;
+    bool is_proxied;
     bool stopping, stopped, destroyed, has_recovered;
     struct run_peer peers[PEERS_MAX];
     unsigned peer_count;
@@ -327,9 +328,11 @@ static bool create_server(const struct run_server *server)
         .listen = server->listen[0],
         .io_threads = server->io_threads,
         .send_buffer_bytes = server->send_buffer_bytes,
+        .proxy_sources = server->is_proxied ? "all" : NULL,
     };
     int result, tries = 0;
 
+    run.is_proxied = server->is_proxied;
     do
         result = jd_tcp_server_create(&run.server, run.loop, &options);
     while (is_worth_another_try(result, tries++));
@@ -411,6 +414,8 @@ struct run_peer *run_connect(enum run_peer_kind kind)
     peer = &run.peers[run.peer_count++];
     *peer = (struct run_peer){ .kind = kind };
     fault_peer_connect(peer, &run.endpoint);
+    if (run.is_proxied)
+        fault_peer_set_header(peer);
     unlock();
     return peer;
 }

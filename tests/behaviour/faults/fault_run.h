@@ -54,6 +54,7 @@ struct run_server {
     const char *listen[2]; /* endpoints; the first with a port */
     unsigned io_threads;
     int send_buffer_bytes;
+    bool is_proxied; /* connections begin with a header of the PROXY protocol */
 };
 
 /* Makes and starts it. A start that fails is tried a second time. */

@@ -89,6 +89,17 @@ static void io_threads(void)
     run_destroy_server();
 }
 
+static void proxied(void)
+{
+    run_serve(&(struct run_server){ .listen = { own_tcp_endpoint(0) }, .io_threads = 1, .is_proxied = true });
+    for (int i = 0; i < FEW; i++) {
+        struct run_peer *peer = run_connect(PEER_SHUTS_DOWN);
+        run_send_frame(peer, ORDER_ECHO, SMALL_BYTES);
+    }
+    run_peers();
+    run_destroy_server();
+}
+
 /* The first three stay on one loop. */
 static void lend(void)
 {
@@ -264,6 +275,7 @@ static const struct scenario scenarios[] = {
     { "start", start, true },
     { "exchange", exchange, true },
     { "io threads", io_threads, false },
+    { "proxied", proxied, false },
     { "lend", lend, true },
     { "lend roughly", lend_roughly, false },
     { "rough ends", rough_ends, false },
