@@ -268,9 +268,11 @@ static void print_statistics(const struct program *program)
 
     jd_event_loop_get_statistics(program->loop, &statistics);
     printf("turns=%" PRIu64 " sleeps=%" PRIu64 " enters=%" PRIu64 " events=%" PRIu64 " flushes=%" PRIu64
-           " bytes_received=%" PRIu64 " receive_pauses=%" PRIu64 " block_overflows=%" PRIu64 "\n",
+           " bytes_received=%" PRIu64 " receive_pauses=%" PRIu64 " queue_overflows=%" PRIu64 " block_overflows=%" PRIu64
+           "\n",
            statistics.turns, statistics.sleeps, statistics.enters, statistics.events, statistics.flushes,
-           statistics.bytes_received, statistics.receive_pauses, statistics.block_overflows);
+           statistics.bytes_received, statistics.receive_pauses, statistics.queue_overflows,
+           statistics.block_overflows);
 }
 
 int program_serve(struct program *program)

@@ -6,6 +6,7 @@ calls into the kernel are counted, "explained". Explaining rounds are not compar
 
 import contextlib
 import functools
+import http.client as http_client
 import json
 import os
 import re
@@ -132,7 +133,7 @@ def figures_of(scenario, data, rate=None):
 def checks_of(data, counted):
     return {"wrong_replies": data.get("verify_errors", 0), "failed_connects": data.get("connect_errors", 0),
             "lost_connections": data.get("io_errors", 0), "receive_pauses": counted.get("receive_pauses"),
-            "block_overflows": counted.get("block_overflows")}
+            "queue_overflows": counted.get("queue_overflows"), "block_overflows": counted.get("block_overflows")}
 
 
 def bytes_a_unit(scenario):
@@ -476,9 +477,23 @@ def http_server(task, directory):
         process.counted = task.programs.stop_server(process)
 
 
+def check_page(port, directory):
+    """wrk does not look at the bodies: the first is compared here."""
+    with open(os.path.join(directory, "root", "index.html"), "rb") as page:
+        wanted = page.read()
+    connection = http_client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/index.html")
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    if answer.status != 200 or body != wanted:
+        raise WrongAnswer(f"GET /index.html: status {answer.status}, {len(body)} bytes instead of the {len(wanted)} of the file")
+
+
 def http(task):
     directory = site(1024).name
     with http_server(task, directory) as (process, port):
+        check_page(port, directory)
         command = [which("wrk"), "-t1", f"-c{task.scenario.connections}", f"-d{max(1, round(task.seconds))}s"]
         if "--pipeline" in task.scenario.load:
             script = os.path.join(directory, "pipeline.lua")
@@ -502,6 +517,21 @@ def redis_units(text):
     return float(rates[-1]) if rates else 0.0
 
 
+def check_keys(port):
+    """redis-benchmark does not look at the values: one is compared here."""
+    request = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
+    wanted, answer = b"+OK\r\n$5\r\nvalue\r\n", b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
+        one.sendall(request)
+        while len(answer) < len(wanted):
+            part = one.recv(4096)
+            if not part:
+                break
+            answer += part
+    if answer != wanted:
+        raise WrongAnswer(f"SET and GET: {answer[:80]!r} instead of {wanted!r}")
+
+
 def redis(task):
     name, words = task.program()
     command, pipeline = task.scenario.load
@@ -514,6 +544,7 @@ def redis(task):
                                       environment=task.environment())
     try:
         wait_for_port(port, process, name)
+        check_keys(port)
         requests = int(max(task.seconds, 0.2) * 60000 * (1 if pipeline == "1" else 8))
         run = (which("redis-benchmark"), "-p", str(port), "-c", str(task.scenario.connections), "-P", pipeline, "-d", "64", "--csv")
         task.programs.output(task.programs.load_core, *run, "-n", "1000", "-t", "set")

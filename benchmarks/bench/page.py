@@ -176,15 +176,15 @@ def validity_lines(row):
         rounds = ratios.rounds_of(row, side, point).values()
         checks = [one.get("checks", {}) for one in rounds]
         wrong = sum(check.get(name) or 0 for check in checks for name in ("wrong_replies", "failed_connects", "lost_connections"))
-        overflows = sum((check.get("block_overflows") or 0) for check in checks)
-        pauses = sum((check.get("receive_pauses") or 0) for check in checks)
+        # A receive that ends with ENOBUFS waits for a block.
+        counted = [sum((check.get(name) or 0) for check in checks) for name in ("queue_overflows", "receive_pauses", "block_overflows")]
         load = max(one.get("load_average", 0) for one in rounds)
         loose = held is not None and held < ratios.HELD
         yield [cell(row_title(row) + (f" {point}" if point else "")), cell(label_of(side)),
                cell(percent_text(ratios.median(row, side, "server_percent", point))),
                cell(percent_text(ratios.median(row, side, "load_percent", point))), cell(percent_text(busy(0))), cell(percent_text(busy(1))),
                cell("–" if held is None else f"{100 * held:.1f} %{' NOT HELD' if loose else ''}", class_="flag" if loose else ""),
-               cell(wrong, class_="flag" if wrong else ""), cell(overflows), cell(pauses),
+               cell(wrong, class_="flag" if wrong else ""), *map(cell, counted),
                cell(sum(one["machine"].get("retransmits", 0) for one in rounds)),
                cell(percent_text(max(one["machine"].get("stolen_percent", 0) for one in rounds))), cell(f"{load:.1f}"),
                cell("–" if not before else f"{before['busy_percent']:.0f} %{'' if before['quiet'] else ' NOT QUIET'}",
@@ -193,7 +193,7 @@ def validity_lines(row):
 
 def validity_table(results):
     heads = ("row", "contestant", "server, % of a core", "load, % of a core", "server's core busy, %", "load's core busy, %", "rate held",
-             "errors", "ENOBUFS", "receive pauses", "retransmits", "stolen, %", "load average before, most", "others before the row")
+             "errors", "queue overflows", "ENOBUFS: receives that waited for a block", "blocks from the heap", "retransmits", "stolen, %", "load average before, most", "others before the row")
     return table("Validity", heads, [line for row in known_rows(results) for line in validity_lines(row)], (0, 1))
 
 

@@ -298,6 +298,20 @@ def goals_are_met_by_the_better_engine_and_missed_beside_the_best_form():
         assert "1.2 times each library in its best form: 1 of 2 met" in text and "MISSED" in text
 
 
+@tap.test
+def what_overflowed_and_what_went_wrong_is_in_the_table_of_validity():
+    row = made_up.engines(PING_PONG, 3.0, 4.0)
+    row["rounds"][0]["checks"].update(queue_overflows=11, receive_pauses=22, block_overflows=33, lost_connections=44)
+    row["rounds"][1]["checks"].update(queue_overflows=1, receive_pauses=1, block_overflows=1, lost_connections=1)
+    with folder() as directory:
+        made = made_up.results(directory, [row])
+        table = page.render(made, verdict.Comparisons(made), "").split("Validity</caption>")[1]
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", table)
+        assert row["rounds"][0]["side"] == row["rounds"][1]["side"] == "io_uring" and "io_uring" in cells, cells[:40]
+        at = cells.index("io_uring")
+        assert cells[at:at + 11][6:] == ["45", "12", "23", "34", "0"], cells[at:at + 11]
+
+
 # ---- publishing ----
 
 @contextlib.contextmanager

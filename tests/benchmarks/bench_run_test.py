@@ -11,12 +11,16 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import tap
+from bench import measure
+from bench.programs import WrongAnswer
 from bench.results import Results
 
 SOURCE, BUILD = sys.argv[1], sys.argv[2]
@@ -201,6 +205,41 @@ def a_contestant_that_answers_wrongly_is_disqualified_with_the_reason():
         assert {one["why"] for one in row["left_out"]} == {"wrong answer"}
         with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
             assert "is wrong at byte 0" in file.read()
+
+
+def checked(check, answer):
+    """What a check says about a server that answers its first request with these bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve():
+            with listener.accept()[0] as one:
+                one.recv(4096)
+                one.sendall(answer)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            return check(listener.getsockname()[1])
+        except WrongAnswer as reason:
+            return str(reason)
+        finally:
+            thread.join(30)
+
+
+@tap.test
+def wrong_pages_and_values_are_noticed_although_their_loads_do_not_look():
+    head = b"HTTP/1.1 %s\r\nContent-Length: 4\r\n\r\n"
+    with tempfile.TemporaryDirectory() as directory:
+        os.mkdir(os.path.join(directory, "root"))
+        with open(os.path.join(directory, "root", "index.html"), "wb") as page:
+            page.write(b"page")
+
+        def check(port):
+            return measure.check_page(port, directory)
+        assert checked(check, head % b"200 OK" + b"page") is None
+        assert "4 bytes instead of the 4 of the file" in checked(check, head % b"200 OK" + b"pagE")
+        assert "status 404" in checked(check, head % b"404 No" + b"page")
+    assert checked(measure.check_keys, b"+OK\r\n$5\r\nvalue\r\n") is None
+    assert "instead of" in checked(measure.check_keys, b"+OK\r\n$5\r\nother\r\n")
+    assert "instead of" in checked(measure.check_keys, b"+OK\r\n$-1\r\n")
 
 
 @tap.test
