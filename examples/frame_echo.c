@@ -2,7 +2,6 @@
  * functions, and frames handled either in the loop or by a thread pool (frame_pool.h). */
 #include "examples/frame_pool.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,14 +31,11 @@ enum { HEADER = sizeof(uint32_t) };
 
 static int decode(void *arg, const uint8_t *data, size_t length, size_t *searched, jd_frame *frame)
 {
-    uint32_t body;
-
     if (length < HEADER) {
         frame->needed_bytes = HEADER;
         return 0;
     }
-    memcpy(&body, data, HEADER);
-    frame->frame_bytes = HEADER + (size_t)ntohl(body);
+    frame->frame_bytes = HEADER + ((size_t)data[0] << 24 | (size_t)data[1] << 16 | (size_t)data[2] << 8 | data[3]);
     if (length < frame->frame_bytes) {
         frame->needed_bytes = frame->frame_bytes;
         return 0;
@@ -51,11 +47,12 @@ static int decode(void *arg, const uint8_t *data, size_t length, size_t *searche
 
 static int encode(void *arg, const jd_iovec *parts, int count, size_t length, jd_frame_addition *addition)
 {
-    uint32_t body = htonl((uint32_t)length);
+    const uint8_t body[HEADER] = { (uint8_t)(length >> 24), (uint8_t)(length >> 16), (uint8_t)(length >> 8),
+                                   (uint8_t)length };
 
     if (length > UINT32_MAX)
         return JD_EMSGSIZE;
-    memcpy(addition->header, &body, HEADER);
+    memcpy(addition->header, body, HEADER);
     addition->header_bytes = HEADER;
     return 0;
 }

@@ -55,6 +55,13 @@ int socket_set_option(socket_handle handle, int level, int name, int value)
     return setsockopt(system_socket(handle), level, name, (const char *)&value, sizeof(value)) != 0 ? last_error() : 0;
 }
 
+/* mingw-w64's headers have none of these (ws2ipdef.h of Windows 10, 1709). */
+#ifndef TCP_KEEPIDLE
+#define TCP_KEEPIDLE  3
+#define TCP_KEEPCNT   16
+#define TCP_KEEPINTVL 17
+#endif
+
 /* Times need Windows 10, 1709. There is no TCP_USER_TIMEOUT. */
 static int set_keepalive(socket_handle handle, const struct socket_options *options)
 {
