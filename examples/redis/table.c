@@ -100,7 +100,7 @@ bool table_add(struct table *table, struct node *node)
     enum { BUCKETS_MIN = 8 };
     struct node **bucket;
 
-    if (table->count >= table->bucket_count)
+    if (2 * table->count >= table->bucket_count) /* most chains are one node: each more is a miss in the cache */
         table_resize(table, table->bucket_count > 0 ? 2 * table->bucket_count : BUCKETS_MIN);
     if (table->bucket_count == 0)
         return false;
