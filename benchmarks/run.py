@@ -29,7 +29,7 @@ EPILOG = f"""examples:
   ./dev bench --quick                                 a first look, in less than 4 minutes
   ./dev bench 'ping-pong 64 B x 100' frames           these scenarios; a name or a group, with * and ?, or a part of a name
   ./dev bench --compare io_uring reactor 'ping-pong*' two contestants, with the noise of this machine
-  ./dev bench --full                                  everything; after Ctrl-C it prints how to continue
+  ./dev bench --full --long                           everything, nearly two hours; after Ctrl-C it prints how to continue
   ./dev bench --report DIR                            draw report.html from the results in DIR again
 
 A comparison is the median of the ratios of pairs of rounds, in the order A B B A, with its 95 % interval by bootstrap. The
@@ -137,6 +137,8 @@ def new_results(arguments, programs, cores):
     facts = machine.facts(SOURCE, programs.build, plan.binaries_of(programs, rows), cores)
     run = {"purpose": purpose, "rows": rows, "begun": now.astimezone().isoformat(timespec="seconds"),
            "command": shlex.join(["./dev", "bench", *sys.argv[2:]])}
+    if arguments.long:
+        run["long"] = True   # also when it is continued
     if arguments.compare:
         run["compare"] = arguments.compare
     return Results.new(directory, run, facts)
@@ -200,7 +202,7 @@ def begin(arguments, runner, cores):
     if cores[0] == cores[1]:
         print("Only one core: server and load share it, so the figures are not meaningful.")
     print(f"{steps} measurements in {len(run.run['rows'])} rows, about {plan.time_text(seconds)} on a quiet machine", flush=True)
-    if seconds > 60 * plan.LONG_MINUTES and not arguments.long:
+    if seconds > 60 * plan.LONG_MINUTES and not arguments.long and not run.run.get("long"):
         print(f"that is more than {plan.LONG_MINUTES} minutes: add --long to allow it", file=sys.stderr)
         return False
     return True

@@ -440,6 +440,25 @@ def a_run_of_more_than_90_minutes_needs_long():
         assert not os.path.exists(directory)
 
 
+@tap.test
+def a_long_run_that_was_allowed_is_continued_without_long():
+    with folder() as directory:
+        planned = {"id": "one", "scenario": SCENARIO, "kind": "compare", "sides": ["raw-epoll"], "rounds": 1, "seconds": 6000.0}
+        run = {"purpose": "full", "rows": [planned], "begun": "now", "command": "./dev bench"}
+        machine = {"table": {"CPU": "", "cores": ""}, "binaries": {}}
+        Results.new(directory, run, machine).save_run()
+        done = bench("--resume", directory)
+        assert done.returncode == 2 and "add --long" in done.stderr, done.stderr
+        results = Results.load(directory)
+        results.run["long"] = True
+        results.save_run()
+        process = subprocess.Popen(command("--resume", directory, "--wait", "0"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in process.stdout:
+            if line.startswith("[1/1]"):   # it measures
+                process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
 REFUSED = {
     "an unknown scenario": (("nothing",), "no scenario matches 'nothing'"),
     "an unknown contestant": (("--contestants", "reactor,nobody", SCENARIO), "no contestant 'nobody'"),
