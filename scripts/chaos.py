@@ -67,7 +67,10 @@ SERVERS = {
     "jd-frame-echo": ("frames", LISTEN | THREADS | FRAMES),
     "jd-chat": ("lines", LISTEN | THREADS),
     "jd-async-file": ("files", LISTEN),
+    "jd-http": ("http", LISTEN | THREADS),
 }
+ALWAYS = {"jd-http": ("--root", ".")}   # options besides the set
+OPTIONAL = "jd-http"                    # built only with llhttp
 PROTOCOL_OF_OPTION = {"discard": "discard", "varint": "varint"}
 WITHOUT_COPY = {"zero-copy": ("--zero-copy", "1")}
 COPIES_LESS = "io_uring"     # the engine with that option
@@ -89,7 +92,7 @@ class Combination:
 
     @property
     def command_line(self):
-        return ("--engine", self.engine, *(SERVERS[self.server][1] | WITHOUT_COPY)[self.options])
+        return ("--engine", self.engine, *ALWAYS.get(self.server, ()), *(SERVERS[self.server][1] | WITHOUT_COPY)[self.options])
 
     def __str__(self):
         return f"{self.server} {self.engine} {self.options}"
@@ -100,7 +103,8 @@ def program(build, server):
 
 
 def combinations(build, servers):
-    return [Combination(server, engine, options) for server, (_, known) in SERVERS.items() if server in servers
+    return [Combination(server, engine, options) for server, (_, known) in SERVERS.items()
+            if server in servers and (server != OPTIONAL or os.path.exists(program(build, server)))
             for engine in available_engines(program(build, server))
             for options in (known | WITHOUT_COPY if engine == COPIES_LESS else known)]
 

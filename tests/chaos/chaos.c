@@ -28,7 +28,7 @@ enum {
 static const char help[] =
     "Usage: chaos [OPTION]... ENDPOINT\n"
     "Hostile clients for the server at ENDPOINT, and honest ones beside them. Prints one JSON object.\n\n"
-    "  --protocol NAME    bytes (default), discard, frames, varint, lines or files\n"
+    "  --protocol NAME    bytes (default), discard, frames, varint, lines, files or http\n"
     "  --seconds S        duration, 1 to 86400 (default 10)\n"
     "  --seed N           of all that the clients do (default 1)\n"
     "  --connections N    hostile connections at a time, at most, 1 to 15000 (default 1500)\n"

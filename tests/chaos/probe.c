@@ -219,6 +219,54 @@ static bool exchange_file(struct session *session)
     return true;
 }
 
+/* Reads the head of an answer, which must be 200 with length bytes. */
+static bool expect_head(struct session *session, uint64_t length)
+{
+    char expected[32], *line;
+    bool has_length = false;
+
+    snprintf(expected, sizeof(expected), "Content-Length: %" PRIu64 "\r", length);
+    if (!read_line(session, &line))
+        return false;
+    if (strcmp(line, "HTTP/1.1 200 OK\r") != 0)
+        return fail(session->probe, "the answer begins with '%.40s'", line);
+    do {
+        if (!read_line(session, &line))
+            return false;
+        has_length = has_length || strcmp(line, expected) == 0;
+    } while (strcmp(line, "\r") != 0);
+    return has_length || fail(session->probe, "an answer has not '%s'", expected);
+}
+
+/* A body comes back, or a file comes. */
+static bool exchange_http(struct session *session)
+{
+    unsigned number = (unsigned)chaos_below(&session->random, FILES);
+    size_t length = (size_t)chaos_below(&session->random, CONTENT_MAX_BYTES);
+    uint8_t content[CONTENT_MAX_BYTES];
+    char head[128];
+    size_t piece;
+
+    if (chaos_below(&session->random, 4) > 0) {
+        for (size_t i = 0; i < length; i++)
+            content[i] = (uint8_t)chaos_random(&session->random);
+        snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", length);
+        return send_all(session, (const uint8_t *)head, strlen(head)) && send_all(session, content, length) &&
+               expect_head(session, length) && expect_bytes(session, content, length);
+    }
+    snprintf(head, sizeof(head), "GET /%u HTTP/1.1\r\nHost: x\r\n\r\n", number);
+    if (!send_all(session, (const uint8_t *)head, strlen(head)) || !expect_head(session, file_bytes[number]))
+        return false;
+    for (uint64_t offset = 0; offset < file_bytes[number]; offset += piece) {
+        piece = file_bytes[number] - offset < sizeof(content) ? (size_t)(file_bytes[number] - offset) : sizeof(content);
+        for (size_t i = 0; i < piece; i++)
+            content[i] = file_byte(number, offset + i);
+        if (!expect_bytes(session, content, piece))
+            return false;
+    }
+    return true;
+}
+
 static bool exchange(struct session *session)
 {
     switch (session->probe->protocol) {
@@ -226,6 +274,8 @@ static bool exchange(struct session *session)
         return exchange_line(session);
     case PROTOCOL_FILES:
         return exchange_file(session);
+    case PROTOCOL_HTTP:
+        return exchange_http(session);
     default:
         return exchange_bytes(session);
     }

@@ -2,10 +2,11 @@
 
 #include "tests/chaos/random.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-const char *const protocol_names[PROTOCOLS] = { "bytes", "discard", "frames", "varint", "lines", "files" };
+const char *const protocol_names[PROTOCOLS] = { "bytes", "discard", "frames", "varint", "lines", "files", "http" };
 const uint64_t file_bytes[FILES] = { 0, 100, 150000, 3000000 };
 
 enum { FRAME_MAX_BYTES = 16 * 1024 * 1024, LINE_MAX_BYTES = 1024, REQUEST_MAX_BYTES = 4096, INVALID_ONE_IN = 30 };
@@ -91,6 +92,50 @@ static size_t request(uint64_t *random, uint8_t *buffer)
     return (size_t)snprintf((char *)buffer, MESSAGE_MAX_BYTES, "%u\n", (unsigned)chaos_below(random, FILES));
 }
 
+/* A request with a body that comes back, by length or as one chunk. */
+static size_t http_echo(uint64_t *random, uint8_t *buffer)
+{
+    enum { HEAD_ROOM = 128 };
+    size_t length = some_length(random, MESSAGE_MAX_BYTES - 2 * HEAD_ROOM);
+    bool is_chunked = chaos_below(random, 2) == 0;
+    const char *format = is_chunked ? "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n"
+                                    : "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n";
+    size_t head = (size_t)snprintf((char *)buffer, HEAD_ROOM, format, length);
+
+    fill(random, buffer + head, length);
+    if (!is_chunked)
+        return head + length;
+    return head + length +
+           (size_t)snprintf((char *)buffer + head + length, HEAD_ROOM, length > 0 ? "\r\n0\r\n\r\n" : "\r\n");
+}
+
+static size_t http_request(uint64_t *random, uint8_t *buffer)
+{
+    static const char *const requests[] = {
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /3 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /2 HTTP/1.1\r\nHost: x\r\nRange: bytes=1000-\r\n\r\n",
+        "HEAD /3 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /status/events HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /../x HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "PUT /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi",
+        "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+    };
+
+    if (chaos_below(random, INVALID_ONE_IN) == 0) {
+        fill(random, buffer, REQUEST_MAX_BYTES);
+        return REQUEST_MAX_BYTES;
+    }
+    if (chaos_below(random, 2) == 0)
+        return http_echo(random, buffer);
+    return (size_t)snprintf((char *)buffer, MESSAGE_MAX_BYTES, "%s",
+                            requests[chaos_below(random, sizeof(requests) / sizeof(requests[0]))]);
+}
+
 size_t traffic_message(enum protocol protocol, uint64_t *random, uint8_t *buffer)
 {
     size_t length;
@@ -103,6 +148,8 @@ size_t traffic_message(enum protocol protocol, uint64_t *random, uint8_t *buffer
         return line(random, buffer);
     case PROTOCOL_FILES:
         return request(random, buffer);
+    case PROTOCOL_HTTP:
+        return http_request(random, buffer);
     default:
         length = some_length(random, MESSAGE_MAX_BYTES - 1) + 1;
         fill(random, buffer, length);
@@ -119,6 +166,10 @@ size_t traffic_announcement(enum protocol protocol, uint64_t *random, uint8_t *b
 
     if (protocol == PROTOCOL_FRAMES || protocol == PROTOCOL_VARINT)
         header = traffic_header(protocol, lengths[chaos_below(random, sizeof(lengths) / sizeof(lengths[0]))], buffer);
+    else if (protocol == PROTOCOL_HTTP)
+        header = (size_t)snprintf((char *)buffer, MESSAGE_MAX_BYTES,
+                                  "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %u\r\n\r\n",
+                                  chaos_below(random, 2) == 0 ? 1048576U : lengths[0]);
     memset(buffer + header, 'a', FOLLOWING);
     return header + FOLLOWING;
 }

@@ -12,6 +12,7 @@ enum protocol {
     PROTOCOL_VARINT,  /* a varint as the length field (jd-frame-echo --header-bytes varint) */
     PROTOCOL_LINES,   /* lines (jd-chat) */
     PROTOCOL_FILES,   /* lines with file names (jd-async-file) */
+    PROTOCOL_HTTP,    /* HTTP/1.1 (jd-http) */
     PROTOCOLS
 };
 
