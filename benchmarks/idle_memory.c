@@ -185,7 +185,7 @@ int main(int argc, char **argv)
     if (argc < 2 || argc > 3 || jd_engine_parse(&engine, argv[1]) < 0) {
         fprintf(stderr,
                 "Usage: idle-memory ENGINE [CONNECTIONS]\n"
-                "ENGINE: auto, reactor, proactor, io_uring or simulated; CONNECTIONS: default %d\n",
+                "ENGINE: auto, reactor, proactor, io_uring, simulated or iocp; CONNECTIONS: default %d\n",
                 CONNECTIONS_DEFAULT);
         return EXIT_USAGE;
     }

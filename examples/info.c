@@ -61,8 +61,8 @@ static void print_engine(jd_engine engine)
 
 static void print_engines(void)
 {
-    static const jd_engine engines[] = { JD_ENGINE_AUTO, JD_ENGINE_REACTOR, JD_ENGINE_PROACTOR, JD_ENGINE_IO_URING,
-                                         JD_ENGINE_SIMULATED };
+    static const jd_engine engines[] = { JD_ENGINE_AUTO,     JD_ENGINE_REACTOR,   JD_ENGINE_PROACTOR,
+                                         JD_ENGINE_IO_URING, JD_ENGINE_SIMULATED, JD_ENGINE_IOCP };
     const char *environment = getenv("JINDUO_ENGINE");
 
     printf("engines (JINDUO_ENGINE: %s)\n", environment != NULL && *environment != '\0' ? environment : "not set");

@@ -9,10 +9,11 @@
 
 enum { DRAIN_MS = 5000, THREADS_MAX = 128, PROCESSES_MAX = 64, BUSY_POLL_MAX_US = 1000000 };
 
-#define ENGINES "auto, reactor, proactor, io_uring or simulated"
+#define ENGINES "auto, reactor, proactor, io_uring, simulated or iocp"
 
 const char program_common_help[] =
-    "  -e, --engine NAME         auto (default), reactor, proactor, io_uring, simulated\n"
+    "  -e, --engine NAME         auto (default), reactor, proactor, io_uring, simulated,\n"
+    "                            iocp\n"
     "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path or unix:@name; may be given up to 16 times;\n"
     "                            port 0 selects a free port (default 127.0.0.1:8000)\n"
     "  -t, --threads N           sub-Reactors, each in a thread of its own, 0 to 128; 0: the accepting loop serves "
@@ -169,7 +170,8 @@ static void check_engine(struct program *program)
         engine = JD_ENGINE_PROACTOR;
     if (program->is_proactor && engine == JD_ENGINE_REACTOR)
         program_usage_error(
-            program, "engine 'reactor': asynchronous operations need a Proactor (proactor, io_uring or simulated)");
+            program,
+            "engine 'reactor': asynchronous operations need a Proactor (proactor, io_uring, simulated or iocp)");
     if (program->is_proactor)
         program->loop_options.engine = engine;
     if (jd_engine_available(engine, &reason) == 0)

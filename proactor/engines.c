@@ -13,7 +13,7 @@
 /* Includes engines that are not compiled in. */
 static const char *const engine_names[] = {
     [JD_ENGINE_AUTO] = "auto",         [JD_ENGINE_REACTOR] = "reactor",     [JD_ENGINE_PROACTOR] = "proactor",
-    [JD_ENGINE_IO_URING] = "io_uring", [JD_ENGINE_SIMULATED] = "simulated",
+    [JD_ENGINE_IO_URING] = "io_uring", [JD_ENGINE_SIMULATED] = "simulated", [JD_ENGINE_IOCP] = "iocp",
 };
 
 enum { ENGINE_NAMES = sizeof(engine_names) / sizeof(engine_names[0]) };

@@ -73,6 +73,10 @@ PROACTOR_ENGINE(io_uring, JD_ENGINE_IO_URING, 128, &epoll_channels);
 PROACTOR_ENGINE(simulated, JD_ENGINE_SIMULATED, 0, &epoll_channels);
 #endif
 
+#if JD_WITH_IOCP
+PROACTOR_ENGINE(iocp, JD_ENGINE_IOCP, 0, NULL);
+#endif
+
 const struct engine_ops *const engines_compiled_in[] = {
 #if JD_WITH_EPOLL
     &reactor_engine,
@@ -82,6 +86,9 @@ const struct engine_ops *const engines_compiled_in[] = {
 #endif
 #if JD_WITH_EPOLL
     &simulated_engine,
+#endif
+#if JD_WITH_IOCP
+    &iocp_engine,
 #endif
     NULL,
 };

@@ -21,15 +21,16 @@ JD_BEGIN_DECLS
 
 /* How a loop gets its events. See docs/engines.md. */
 typedef enum jd_engine {
-    JD_ENGINE_AUTO,      /* what the environment variable JINDUO_ENGINE names; else the Reactor */
+    JD_ENGINE_AUTO,      /* what the environment variable JINDUO_ENGINE names; else the Reactor, on Windows IOCP */
     JD_ENGINE_REACTOR,   /* readiness: edge-triggered epoll (epoll(7)) */
     JD_ENGINE_PROACTOR,  /* the first of the following that is available; the log names it once for each process */
     JD_ENGINE_IO_URING,  /* completions by io_uring (io_uring(7)); Linux 6.1 or later */
     JD_ENGINE_SIMULATED, /* completions by readiness and worker threads that carry out the operations */
+    JD_ENGINE_IOCP,      /* completions by a completion port; Windows 10 or later. The only engine there */
 } jd_engine;
 
-/* Sets *engine to the engine of that name: "auto", "reactor", "proactor", "io_uring" or "simulated". Returns 0, or
- * JD_EINVAL, and then *engine is unchanged. May be called from any thread. */
+/* Sets *engine to the engine of that name: "auto", "reactor", "proactor", "io_uring", "simulated" or "iocp".
+ * Returns 0, or JD_EINVAL, and then *engine is unchanged. May be called from any thread. */
 JD_API int jd_engine_parse(jd_engine *engine, const char *name);
 
 /* Returns the engine's name as a static string; "unknown" for another value. May be called from any thread. */
@@ -79,6 +80,10 @@ typedef struct jd_event_loop_options {
      * latest_timer_ns. The clock is read once more in each turn and before each callback: 20 to 40 ns each. Default false: these
      * statistics are 0, and nothing is paid for them. A server's io loops measure if its own loop does. */
     bool measure;
+
+    /* On IOCP only; other engines ignore it: how many accepts are posted ahead on each listener, each with a socket, so that
+     * connections that arrive together find one (AcceptEx). 0: 32. At most 1024. */
+    uint32_t accepts_ahead;
 } jd_event_loop_options;
 
 /* Creates a loop. options are copied; NULL: all defaults. The loop belongs to the calling thread until a thread runs it,

@@ -27,6 +27,7 @@ enum {
     FLUSH_CONNECTIONS = 32,
     FLUSH_AGE_US = 50,
     BUSY_POLL_MAX_US = 1000 * 1000,
+    ACCEPTS_AHEAD_MAX = 1024,
     QUEUE_CELLS = 4096, /* 24 bytes each */
 };
 
@@ -67,10 +68,13 @@ bool event_loop_is_the_parents(const jd_event_loop *loop)
 
 static int options_check(const jd_event_loop_options *options)
 {
-    if (options->busy_poll_us <= BUSY_POLL_MAX_US)
-        return 0;
-    return log_invalid("event loop: busy_poll_us %" PRIu32 ": must be at most %d (1 s)", options->busy_poll_us,
-                       BUSY_POLL_MAX_US);
+    if (options->busy_poll_us > BUSY_POLL_MAX_US)
+        return log_invalid("event loop: busy_poll_us %" PRIu32 ": must be at most %d (1 s)", options->busy_poll_us,
+                           BUSY_POLL_MAX_US);
+    if (options->accepts_ahead > ACCEPTS_AHEAD_MAX)
+        return log_invalid("event loop: accepts_ahead %" PRIu32 ": must be at most %d", options->accepts_ahead,
+                           ACCEPTS_AHEAD_MAX);
+    return 0;
 }
 
 static uint32_t or_default(uint32_t value, uint32_t default_value)

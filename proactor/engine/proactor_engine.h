@@ -25,6 +25,7 @@
 
 extern const struct engine_ops io_uring_engine;
 extern const struct engine_ops simulated_engine;
+extern const struct engine_ops iocp_engine;
 
 extern const struct stream_ops proactor_stream_ops;
 
@@ -95,7 +96,7 @@ static inline int proactor_submit(struct proactor_engine *proactor, const struct
     return proactor->backend->ops->submit(proactor->backend, request);
 }
 
-static inline void proactor_cancel(struct proactor_engine *proactor, jd_handle fd, uint64_t token)
+static inline void proactor_cancel(struct proactor_engine *proactor, socket_handle fd, uint64_t token)
 {
     proactor->backend->ops->cancel(proactor->backend, fd, token);
 }

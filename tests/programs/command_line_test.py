@@ -76,9 +76,9 @@ BAD_INPUT = (
     (["--help=yes"], "'--help=yes'", "takes no value"),
     (["8000"], "'8000'", "unexpected argument"),
     (["--threads", "1", "--", "more"], "'more'", "unexpected argument"),
-    (["--engine", "kqueue"], "'kqueue'", "must be auto, reactor, proactor, io_uring or simulated"),
-    (["--engine", ""], "''", "must be auto, reactor, proactor, io_uring or simulated"),
-    (["--engine=Reactor"], "'Reactor'", "must be auto, reactor, proactor, io_uring or simulated"),
+    (["--engine", "kqueue"], "'kqueue'", "must be auto, reactor, proactor, io_uring, simulated or iocp"),
+    (["--engine", ""], "''", "must be auto, reactor, proactor, io_uring, simulated or iocp"),
+    (["--engine=Reactor"], "'Reactor'", "must be auto, reactor, proactor, io_uring, simulated or iocp"),
     (["--listen", ""], "''", "endpoint is empty"),
     (["--listen", "127.0.0.1"], "'127.0.0.1'", "port is missing"),
     (["--listen", "127.0.0.1:"], "'127.0.0.1:'", "port is missing"),
@@ -178,7 +178,7 @@ def the_engine_option_overrides_the_environment_variable():
 def an_unknown_engine_is_refused_with_the_names_of_all_engines(way):
     options, environment = ((["--engine", "kqueue"], {}) if way == "--engine" else ([], {"JINDUO_ENGINE": "kqueue"}))
     for program in OPTIONS:
-        assert_refused(program, options, USAGE, "must be auto, reactor, proactor, io_uring or simulated;",
+        assert_refused(program, options, USAGE, "must be auto, reactor, proactor, io_uring, simulated or iocp;",
                        environment=environment)
 
 

@@ -13,7 +13,7 @@ import tap
 from server import refuse_rings, run_to_end
 
 INFO, VERSION, BUILT, MEMORY = sys.argv[1:5]
-ENGINES = ("auto", "reactor", "proactor", "io_uring", "simulated")
+ENGINES = ("auto", "reactor", "proactor", "io_uring", "simulated", "iocp")
 RING_SINCE = (6, 1)
 USAGE = 2
 

@@ -50,8 +50,9 @@ START_TEST(an_unknown_engine_in_the_environment_is_an_error_and_a_message_names_
     ck_assert_int_eq(jd_event_loop_create(&loop, NULL), JD_EINVAL);
 
     ck_assert_ptr_null(loop);
-    ck_assert_str_eq(last_message,
-                     "JINDUO_ENGINE: unknown engine 'kqueue'; allowed: auto, reactor, proactor, io_uring, simulated");
+    ck_assert_str_eq(
+        last_message,
+        "JINDUO_ENGINE: unknown engine 'kqueue'; allowed: auto, reactor, proactor, io_uring, simulated, iocp");
 }
 END_TEST
 
@@ -85,7 +86,7 @@ static const struct {
     const char *name;
 } engine_names[] = {
     { JD_ENGINE_AUTO, "auto" },         { JD_ENGINE_REACTOR, "reactor" },     { JD_ENGINE_PROACTOR, "proactor" },
-    { JD_ENGINE_IO_URING, "io_uring" }, { JD_ENGINE_SIMULATED, "simulated" },
+    { JD_ENGINE_IO_URING, "io_uring" }, { JD_ENGINE_SIMULATED, "simulated" }, { JD_ENGINE_IOCP, "iocp" },
 };
 
 enum { ENGINE_NAMES = sizeof(engine_names) / sizeof(engine_names[0]) };

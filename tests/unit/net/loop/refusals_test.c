@@ -292,13 +292,15 @@ END_TEST
 
 START_TEST(an_option_of_a_loop)
 {
-    const jd_event_loop_options spins = { .busy_poll_us = 2000000 }, engine = { .engine = (jd_engine)99 };
+    const jd_event_loop_options spins = { .busy_poll_us = 2000000 }, engine = { .engine = (jd_engine)99 },
+                                accepts = { .accepts_ahead = 1025 };
     jd_event_loop *loop;
 
     expect_explained(jd_event_loop_create(&loop, &spins),
                      "event loop: busy_poll_us 2000000: must be at most 1000000 (1 s)");
+    expect_explained(jd_event_loop_create(&loop, &accepts), "event loop: accepts_ahead 1025: must be at most 1024");
     expect_explained(jd_event_loop_create(&loop, &engine), "event loop: engine: unknown engine '99'; allowed: auto, "
-                                                           "reactor, proactor, io_uring, simulated");
+                                                           "reactor, proactor, io_uring, simulated, iocp");
 }
 END_TEST
 
