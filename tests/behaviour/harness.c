@@ -6,12 +6,16 @@
 #include "proactor/io_uring/io_uring_backend.h"
 #endif
 #include "proactor/engine/proactor_engine.h"
+#if JD_WITH_IOCP
+#include "proactor/iocp/iocp_backend.h"
+#endif
+#if JD_WITH_EPOLL
 #include "proactor/simulated/simulated_backend.h"
-#include "tests/behaviour/recorder.h"
 #include "tests/support/late_engine.h"
 #include "tests/support/ring_calls.h"
+#endif
+#include "tests/behaviour/recorder.h"
 
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -35,9 +39,11 @@ const struct engine_ops *engine_under_test(void)
     const char *name = getenv("JD_TEST_ENGINE");
 
     if (name == NULL || *name == '\0')
-        name = "reactor";
+        name = engines_compiled_in[0]->name;
+#if JD_WITH_EPOLL
     if (strcmp(name, late_engine.name) == 0)
         return &late_engine;
+#endif
 #if JD_WITH_IO_URING
     if (strcmp(name, "old_uring") == 0) {
         ring_calls_before_6_12();
@@ -137,23 +143,39 @@ void pump_turns(unsigned turns)
         ck_assert_int_ge(jd_event_loop_run_once(the_loop, 0), 0);
 }
 
+/* What another thread is about to do for the loop has not happened yet, however long the loop has had nothing to do.
+ * memory_in_use is without that of operations that are over, kept for the next: how much depends on how many there ever were
+ * at a time. */
+#if JD_WITH_EPOLL
 static const struct simulated *the_simulated(void)
 {
     return simulated_of(proactor_of_loop(the_loop)->backend);
 }
 
-/* What another thread is about to do for the loop has not happened yet, however long the loop has had nothing to do. */
 static bool is_at_work(void)
 {
     return engine_is("simulated") && the_simulated()->workers.given > 0;
 }
 
-/* Less that of operations that are over, kept for the next: how much depends on how many there ever were at a time. */
+static size_t memory_kept(void)
+{
+    return engine_is("simulated") ? the_simulated()->unused_count * sizeof(struct simulated_operation) : 0;
+}
+#else
+static bool is_at_work(void)
+{
+    return false;
+}
+
+static size_t memory_kept(void)
+{
+    return iocp_of(proactor_of_loop(the_loop)->backend)->unused_count * sizeof(struct iocp_operation);
+}
+#endif
+
 size_t memory_in_use(void)
 {
-    size_t kept = engine_is("simulated") ? the_simulated()->unused_count * sizeof(struct simulated_operation) : 0;
-
-    return jd_memory_in_use() - kept;
+    return jd_memory_in_use() - memory_kept();
 }
 
 void pump_until_quiet(void)
@@ -425,18 +447,6 @@ const char *logged(void)
 
 static unsigned descriptors_before;
 static size_t memory_before;
-
-unsigned open_descriptors(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    ck_assert_ptr_nonnull(directory);
-    while (readdir(directory) != NULL)
-        count++;
-    closedir(directory);
-    return count;
-}
 
 static void set_up(void)
 {

@@ -176,7 +176,7 @@ unsigned log_messages(void);
 /* All of it; valid until the next call. */
 const char *logged(void);
 
-/* Entries of /proc/self/fd. */
+/* How many descriptors, or handles, the process has. */
 unsigned open_descriptors(void);
 
 #endif

@@ -56,18 +56,3 @@ bool patience_is_over(struct patience *patience)
     patience->left_ns -= step_ns < STEP_COUNTS_MS * NS_PER_MS ? step_ns : STEP_COUNTS_MS * NS_PER_MS;
     return patience->left_ns < 0;
 }
-
-int main(void)
-{
-    Suite *suite = suite_create(suite_name);
-    SRunner *runner;
-    int failed;
-
-    suite_add_tests(suite);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}

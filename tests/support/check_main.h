@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Defined by each program: the suite's name, and a function that adds its test cases. check_main.c runs each test in
+/* Defined by each program: the suite's name, and a function that adds its test cases. check_run.c runs each test in
  * a process of its own and reports in TAP format on standard output. */
 extern const char *const suite_name;
 void suite_add_tests(Suite *suite);

@@ -12,6 +12,7 @@ enum {
     MIB = 1024 * 1024,
     RECEIVE_BLOCK_BYTES = 64 * KIB,
     LARGEST_CROWD = 1000,
+    PACKETS_A_WAIT = 64, /* IOCP_BATCH of proactor/iocp/iocp_backend.h */
     EVENTS_A_WAIT = 256, /* at most: POLLER_BATCH of base/posix/poller.h */
     RECEIVES_A_TURN =
         141, /* on a ring: three quarters of 189 small blocks (uring_collect_more in proactor/io_uring/io_uring.c) */
@@ -171,6 +172,8 @@ static unsigned pump_busy_turn(void)
 /* How many connections' messages one turn delivers, if as many have arrived. */
 static unsigned messages_a_turn(void)
 {
+    if (engine_is("iocp"))
+        return PACKETS_A_WAIT / 2; /* every other one ends a send */
     return engine_is("io_uring") ? RECEIVES_A_TURN : EVENTS_A_WAIT;
 }
 

@@ -1,0 +1,6 @@
+#ifndef TESTS_WINDOWS_SYS_UN_H
+#define TESTS_WINDOWS_SYS_UN_H
+
+#include "posix.h"
+
+#endif
