@@ -167,7 +167,7 @@ JD_API int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const
  * while the disk reads parts that are not in memory.
  *
  * Also returns JD_ENOBUFS if max_queued_files ranges are queued; JD_EINVAL (not a regular file that is open for reading, or a
- * negative offset); JD_ERANGE (the file is shorter); or an error of fstat(2), such as -EBADF. */
+ * negative offset); JD_ERANGE (the file is shorter); or an error of fstat(2) or pread(2), such as -EBADF. */
 JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int64_t offset, uint64_t length,
                                        jd_release release, void *arg);
 

@@ -68,26 +68,30 @@ int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *
 
 /* A small file is read here, into the answer's block, if the engine would send it in this thread as well: that costs one system
  * call. sendfile(2) has no MSG_NOSIGNAL, and costs three and a send of its own for what is queued before it. docs/notes/core-measurements.md
- * has the measurements. Returns whether the range was queued; false: it must go the other way, which finds what is wrong, too. */
-static bool connection_send_small_file(jd_tcp_connection *connection, const struct output_reference *file)
+ * has the measurements. Returns 1: the range was queued; 0: it must go the other way, which finds what is wrong, too; or the
+ * negative error of the read, which is to be returned if the other way finds nothing wrong. */
+static int connection_send_small_file(jd_tcp_connection *connection, const struct output_reference *file)
 {
     enum { SMALL_FILE_BYTES = 16 * 1024 };
     jd_event_loop *loop = connection_loop(connection);
     struct output_reference copy = { .kind = OUTPUT_MEMORY, .release = file->release, .arg = file->arg };
     size_t before = output_queue_bytes(&connection->stream.output);
     uint8_t bytes[SMALL_FILE_BYTES];
+    ssize_t count;
 
     if (file->length == 0 || file->length > SMALL_FILE_BYTES || file->offset < 0 ||
         !event_loop_is_in_loop_thread(loop) || !loop->ops->sends_at_once ||
-        connection_may_send(connection, (size_t)file->length) < 0 ||
-        file_read(file->fd, bytes, (size_t)file->length, file->offset) != (ssize_t)file->length)
-        return false;
+        connection_may_send(connection, (size_t)file->length) < 0)
+        return 0;
+    count = file_read(file->fd, bytes, (size_t)file->length, file->offset);
+    if (count != (ssize_t)file->length)
+        return count < 0 ? (int)count : 0;
     copy.data = bytes;
     copy.length = file->length;
     if (output_queue_append_copy(&connection->stream.output, &loop->blocks.output, &copy) < 0)
-        return false;
+        return 0;
     connection_output_added(connection, before, copy.length);
-    return true;
+    return 1;
 }
 
 int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int64_t offset, uint64_t length,
@@ -97,14 +101,14 @@ int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file file, int
         .kind = OUTPUT_FILE, .release = release, .arg = arg, .length = length, .offset = offset, .fd = file
     };
     bool to_end = length == JD_TO_END;
-    int result;
+    int sent = to_end ? 0 : connection_send_small_file(connection, &reference);
+    int result = sent > 0 ? 0 : file_check_range(file, offset, &reference.length);
 
-    if (!to_end && connection_send_small_file(connection, &reference))
-        return 0;
-    result = file_check_range(file, offset, &reference.length);
-    if (result == 0 && to_end && connection_send_small_file(connection, &reference))
-        return 0;
-    return result < 0 ? result : connection_send_output_reference(connection, &reference);
+    if (result == 0 && to_end)
+        sent = connection_send_small_file(connection, &reference);
+    if (result < 0 || sent != 0)
+        return result < 0 || sent > 0 ? result : sent;
+    return connection_send_output_reference(connection, &reference);
 }
 
 void jd_release_close_fd(void *descriptor)
