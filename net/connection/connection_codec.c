@@ -215,7 +215,7 @@ void connection_deliver_frames(jd_tcp_connection *connection, struct block *bloc
     size_t used = connection->input != NULL ? connection_complete_pending_frame(connection, data, length) : 0;
     struct decoding decoding;
 
-    decoding.searched = 0; /* needed is set where it is used: if a frame is incomplete */
+    decoding = (struct decoding){ 0 };
     decoding.goes_on = false;
     if (used < length && connection_may_deliver(connection))
         used += connection_decode_frames(connection, data + used, length - used, &decoding);
