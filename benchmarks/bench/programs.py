@@ -147,22 +147,26 @@ class Programs:
             self.stop(process)
 
 
-class CallCounts:
+class MemoryFile:
+    """A file in memory that other processes open by its path. It ends with this process, however this process ends."""
+
+    def __init__(self, name):
+        self.descriptor = os.memfd_create(name)
+        self.path = f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+
+class CallCounts(MemoryFile):
     """The file in which a server counts its calls into the kernel, and the environment that makes it do so."""
 
     def __init__(self, programs):
-        self.file = tempfile.NamedTemporaryFile(prefix="jinduo-bench-calls-")
-        self.file.truncate(CALL_COUNTS_BYTES)
+        super().__init__("calls")
+        os.ftruncate(self.descriptor, CALL_COUNTS_BYTES)
         self.library = programs.path("libcount-calls.so")
 
     @property
     def environment(self):
-        return {"LD_PRELOAD": self.library, "JD_CALL_COUNTS": self.file.name}
-
-    @property
-    def path(self):
-        return self.file.name
+        return {"LD_PRELOAD": self.library, "JD_CALL_COUNTS": self.path}
 
     def reset(self):
-        with mmap.mmap(self.file.fileno(), CALL_COUNTS_BYTES) as memory:
+        with mmap.mmap(self.descriptor, CALL_COUNTS_BYTES) as memory:
             memory[:] = bytes(CALL_COUNTS_BYTES)

@@ -3,12 +3,11 @@
 import datetime
 import os
 import sys
-import tempfile
 import time
 
 from bench import machine, measure, plan, ratios, results as store
 from bench.contestants import AGAIN, contestant_of, label_of
-from bench.programs import CallCounts, Failure, WrongAnswer
+from bench.programs import CallCounts, Failure, MemoryFile, WrongAnswer
 from bench.scenarios import SCENARIOS
 
 
@@ -61,7 +60,7 @@ class Runner:
         self.programs, self.results, self.wait_seconds = programs, results, wait_seconds
         self.available = plan.Availability(programs)
         self.counts = CallCounts(programs) if programs.has("libcount-calls.so") else None
-        self.histogram = tempfile.NamedTemporaryFile(prefix="jinduo-bench-latency-")
+        self.histogram = MemoryFile("latencies")
         self.progress = None
 
     # ---- the rows ----
@@ -147,7 +146,7 @@ class Runner:
         begun = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         before = os.getloadavg()[0]
         try:
-            measured = measure.measure(self.task(row, side, rate=rate, histogram=self.histogram.name if latencies else None))
+            measured = measure.measure(self.task(row, side, rate=rate, histogram=self.histogram.path if latencies else None))
         except (Failure, OSError, ValueError, KeyError) as failure:
             self.disqualify(row, side, failure)
             return False
@@ -159,7 +158,7 @@ class Runner:
         row["rounds"].append(one)
         self.results.save_row(row)
         if latencies and not side.endswith(AGAIN):
-            store.merge_histogram(self.results.histogram_path(planned["id"], side, store.slug(point or "")), self.histogram.name)
+            store.merge_histogram(self.results.histogram_path(planned["id"], side, store.slug(point or "")), self.histogram.path)
         return True
 
     def disqualify(self, row, side, failure):
