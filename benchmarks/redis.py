@@ -72,11 +72,11 @@ def servers(build, folder):
                                     "--dir", folder]}
 
 
-def measure(server, load, command, requests, cores):
+def measure(server, load, command, requests, keys, cores):
     """Returns microseconds of CPU per command (user, system), commands per second, and the use of both cores in percent."""
     begun, idle, used = time.monotonic(), idle_seconds(), cpu_seconds(server.pid)
     done = subprocess.run(["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "-t", command.lower(), "-n", str(requests),
-                           "-r", "100000", "-d", str(VALUE_BYTES), "--csv", *load], capture_output=True, text=True, check=False,
+                           "-r", str(keys), "-d", str(VALUE_BYTES), "--csv", *load], capture_output=True, text=True, check=False,
                           preexec_fn=lambda: os.sched_setaffinity(0, {cores[1]}))
     seconds = time.monotonic() - begun
     user, system = (after - before for after, before in zip(cpu_seconds(server.pid), used))
@@ -107,11 +107,11 @@ def compare(arguments, folder):
             with serve(words, cores[0], folder) as process:
                 process.port = port
                 wait_until_serving(port, process)
-                measure(process, ("-c", "50", "-P", "16"), "SET", 100_000, cores)  # keys to get
+                measure(process, ("-c", "50", "-P", "16"), "SET", max(100_000, 2 * arguments.keys), arguments.keys, cores)  # keys to get
                 for load, (options, _) in LOADS.items():
                     for command in COMMANDS:
                         requests = arguments.requests * (4 if "-P" in options else 1)
-                        figures = measure(process, options, command, requests, cores)
+                        figures = measure(process, options, command, requests, arguments.keys, cores)
                         results.setdefault((load, command, name), []).append(figures)
                         print(f"round {turn + 1}: {name}: {command}, {load}: {figures['cpu']:.2f} us", file=sys.stderr, flush=True)
     return results
@@ -137,11 +137,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="rounds, 1 to 100 (default 5)")
     parser.add_argument("--requests", type=int, default=200_000, help="commands of a measurement; pipelined four times as many "
                         "(default 200000)")
+    parser.add_argument("--keys", type=int, default=100_000, help="different keys; 1 as redis-benchmark by itself (default 100000)")
     arguments = parser.parse_args()
     if not 1 <= arguments.rounds <= 100:
         parser.error(f"--rounds '{arguments.rounds}': must be from 1 to 100")
     if not 1000 <= arguments.requests <= 100_000_000:
         parser.error(f"--requests '{arguments.requests}': must be from 1000 to 100000000")
+    if not 1 <= arguments.keys <= 100_000_000:
+        parser.error(f"--keys '{arguments.keys}': must be from 1 to 100000000")
     for program in ("redis-server", "redis-benchmark", "redis-cli"):
         if shutil.which(program) is None:
             sys.exit(f"{program} is not installed: ./dev setup installs it")
