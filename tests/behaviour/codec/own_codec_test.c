@@ -428,11 +428,13 @@ START_TEST(what_is_no_frame_is_reported_and_logged_and_closes_its_connection_alo
 }
 END_TEST
 
+enum { LINGER_MS = 600000 };
+
 static void answer_frame_error(jd_tcp_connection *connection, const jd_frame_error *error, void *arg)
 {
     reported = *error;
     ck_assert_int_eq(jd_tcp_connection_send(connection, "sorry", 5), 0);
-    ck_assert_int_eq(jd_tcp_connection_close_after_output(connection, 0), 0);
+    ck_assert_int_eq(jd_tcp_connection_close_after_output(connection, LINGER_MS), 0);
     ck_assert_int_eq(jd_tcp_connection_send(connection, "again", 5), JD_ENOTCONN);
 }
 
@@ -452,7 +454,8 @@ START_TEST(what_is_no_frame_can_be_answered_before_the_connection_closes)
     PUMP_UNTIL(reported.error != 0);
     client_expect(client, "sorry", 5);
     client_expect_end(client);
-    client_send(client, bytes, sizeof(bytes)); /* dropped */
+    client_send(client, bytes, sizeof(bytes)); /* dropped, and not answered by a reset */
+    ck_assert_uint_eq(connections_down(), 0);
     client_close(client);
 
     PUMP_UNTIL(connections_down() == 1);
