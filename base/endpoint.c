@@ -217,7 +217,7 @@ int host_port_parse(struct host_port *parsed, const char *text)
     size_t length = colon != NULL ? (size_t)(colon - text) : 0;
     in_port_t port;
 
-    if (!is_host_name(text, length) || parse_port(colon + 1, &port, &ignored) < 0)
+    if (colon == NULL || !is_host_name(text, length) || parse_port(colon + 1, &port, &ignored) < 0)
         return JD_EINVAL;
     memcpy(parsed->host, text, length);
     parsed->host[length] = '\0';

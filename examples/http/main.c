@@ -16,6 +16,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What peers can make the program hold together. */
+enum { TOTAL_BYTES = 256 * 1024 * 1024 };
+
 enum {
     OPTION_ROOT = 1,
     OPTION_MAX_BODY,
@@ -142,6 +145,8 @@ int main(int argc, char **argv)
         return health_ask(&program);
     /* An answer that is queued and not taken, as nothing else, is bounded by the same time as silence. */
     program.server_options.write_timeout_ms = program.server_options.idle_timeout_ms;
+    program.server_options.total_input_limit = TOTAL_BYTES;
+    program.server_options.total_output_limit = TOTAL_BYTES;
     program.server_options.input_limit = parser_input_limit(service.body_limit) + PARSER_READ_AHEAD_BYTES;
     program_prepare(&program);
     service.server = program.server;

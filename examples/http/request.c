@@ -268,8 +268,9 @@ static void split_target(struct request *request, struct text target)
     if (target.length == 0 || request->method == HTTP_CONNECT)
         return;
     if (*path != '/' && *path != '*' && scheme != NULL) {
-        path = memchr(scheme + 3, '/', (size_t)(end - scheme - 3));
-        if (path == NULL)
+        for (path = scheme + 3; path < end && *path != '/' && *path != '?';)
+            path++;
+        if (path == end || *path == '?') /* no path: the root's */
             path = "/", end = path + 1;
     }
     if (*path != '/' && *path != '*')

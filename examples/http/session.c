@@ -15,10 +15,18 @@ void session_sent(struct session *session, int result)
 
 /* ---- the deadline of an incomplete request ---- */
 
+static void cancel_timer(const struct session *session, jd_timer_id *timer)
+{
+    if (*timer != 0)
+        jd_event_loop_cancel_timer(jd_tcp_connection_loop(session->connection), *timer);
+    *timer = 0;
+}
+
 /* Ends the connection behind the answer. What the client still sends is dropped: closing at once would reset the connection, and
  * the client might lose the answer. */
 static void end_after_output(struct session *session)
 {
+    cancel_timer(session, &session->deadline);
     jd_tcp_connection_close_after_output(session->connection, 0);
 }
 
@@ -45,13 +53,6 @@ static void set_deadline(struct session *session)
 
     if (session->deadline == 0 && jd_event_loop_run_after(loop, delay_ms, on_deadline, session, &session->deadline) < 0)
         jd_tcp_connection_close(session->connection);
-}
-
-static void cancel_timer(const struct session *session, jd_timer_id *timer)
-{
-    if (*timer != 0)
-        jd_event_loop_cancel_timer(jd_tcp_connection_loop(session->connection), *timer);
-    *timer = 0;
 }
 
 /* ---- requests ---- */
@@ -121,7 +122,7 @@ static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_times
         progress = parser_run(&session->parser, input, &session->request);
         goes_on = advance(session, input, progress);
     }
-    if ((progress == PARSE_INCOMPLETE || progress == PARSE_HEAD) && session->parser.parsed > 0)
+    if ((progress == PARSE_INCOMPLETE || (progress == PARSE_HEAD && goes_on)) && session->parser.parsed > 0)
         set_deadline(session);
 }
 

@@ -226,10 +226,13 @@ static void delivery_free(struct delivery *delivery)
     free(delivery);
 }
 
-/* The output limit is reached: a subscriber that does not read must not keep the messages in memory. */
+/* A subscriber that does not read must not keep the messages in memory: it is closed, as redis does. */
 static void send_message(jd_tcp_connection *connection, jd_shared *message)
 {
-    int result = jd_tcp_connection_send_shared(connection, message, 0, JD_TO_END);
+    enum { SUBSCRIBER_BYTES = 32 * 1024 * 1024 }; /* redis.conf, client-output-buffer-limit pubsub */
+    int result = jd_tcp_connection_queued_bytes(connection) > SUBSCRIBER_BYTES
+                     ? JD_ENOBUFS
+                     : jd_tcp_connection_send_shared(connection, message, 0, JD_TO_END);
 
     if (result < 0 && result != JD_ENOTCONN)
         jd_tcp_connection_close(connection);

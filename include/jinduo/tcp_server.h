@@ -150,7 +150,7 @@ typedef struct jd_tcp_server_options {
     /* The PROXY protocol, versions 1 and 2 (doc/proxy-protocol.txt of haproxy): a proxy in front of the server begins each
      * connection with a header that names its client. The connection comes up behind the header, and its peer is the client.
      * NULL: off. Else the sources whose headers are believed, at most 64: addresses, networks such as "10.0.0.0/8" or
-     * "fd00::/8" (an IPv4 address counts as ::ffff:a.b.c.d), "unix" (Unix-domain sockets) and "all", with commas or spaces
+     * "fd00::/8" (an IPv4 address also counts in its IPv6-mapped form), "unix" (Unix-domain sockets) and "all", with commas or spaces
      * between them. Every connection must begin with a header: the protocol forbids to guess.
      * - A connection from another source is reset at once (proxy_sources_refused).
      * - One whose header is malformed, has a wrong checksum or is too long, is closed (proxy_headers_invalid).
@@ -225,7 +225,7 @@ JD_API void jd_tcp_server_set_thread_init_callback(jd_tcp_server *server, jd_thr
 JD_API void jd_tcp_server_set_thread_exit_callback(jd_tcp_server *server, jd_thread_exit_callback callback, void *arg);
 
 /* Sets a codec: input is cut into frames, and the frame callback replaces the message callback. The frame-error callback
- * reports invalid frames; those close the connection in any case. The codec must outlive the server's connections; servers
+ * reports invalid frames; those close the connection, unless the codec skips them (skip_too_long). The codec must outlive the server's connections; servers
  * and threads may share it. Must be called in the loop's thread, while the server is not started. */
 JD_API void jd_tcp_server_set_codec(jd_tcp_server *server, const jd_codec *codec, jd_frame_callback callback,
                                     void *arg);

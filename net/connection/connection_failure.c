@@ -88,6 +88,7 @@ void connection_report_error(jd_tcp_connection *connection)
 
 void stream_end_seen(struct stream *stream)
 {
+    connection_of_stream(stream)->stream.flags |= CONNECTION_PEER_END_SEEN;
     connection_touch(connection_of_stream(stream), TODO_PEER_GONE);
 }
 

@@ -99,7 +99,9 @@ __attribute__((noinline)) static bool connection_pass_leftovers_on(jd_tcp_connec
 {
     struct block *block = view->borrowed;
 
-    if (block == NULL || !connection_has_switched(connection) || !connection_may_deliver(connection))
+    /* A callback that only changes what comes next, and consumes nothing, is invoked again in the next turn. */
+    if (block == NULL || !connection_has_switched(connection) || !connection_may_deliver(connection) ||
+        jd_buffer_readable(view) == block_length(block))
         return false;
     block->begin = block->end - (uint32_t)jd_buffer_readable(view);
     ring_buffer_clear(view);
@@ -311,17 +313,22 @@ static bool connection_end_pause_for_turn(jd_tcp_connection *connection)
 static void connection_deliver_input(jd_tcp_connection *connection)
 {
     struct loop_delivery *delivery = &connection_loop(connection)->delivery;
+    size_t before;
 
     delivery->redelivering = connection;
     do {
+        before = jd_buffer_readable(connection->input);
         delivery->switched_at = 0;
         if (connection->profile->codec != NULL)
             connection_decode_input(connection);
         else
             connection_invoke_message(connection, connection->input);
         connection_drop_empty_input(connection);
-    } while (connection_has_switched(connection) && connection->input != NULL && connection_may_deliver(connection));
+    } while (connection_has_switched(connection) && connection->input != NULL && connection_may_deliver(connection) &&
+             jd_buffer_readable(connection->input) < before);
     delivery->redelivering = NULL;
+    if (connection_has_switched(connection) && connection->input != NULL)
+        connection_touch(connection, TODO_INPUT); /* the next turn continues */
 }
 
 void connection_deliver_deferred(jd_tcp_connection *connection)

@@ -264,7 +264,8 @@ bool jd_tcp_connection_can_send(const jd_tcp_connection *connection, size_t leng
     size_t limit = connection_profile_of(connection)->output_limit;
     size_t queued = connection_queued_bytes(connection);
 
-    return connection_state(connection) == CONNECTION_CONNECTED && queued <= limit && length <= limit - queued;
+    return connection_state(connection) == CONNECTION_CONNECTED && queued <= limit && length <= limit - queued &&
+           (connection_profile_of(connection)->totals == NULL || connection_totals_have_room(connection, length));
 }
 
 /* Whether the output queue may take the borrowed receive block instead of a copy of its bytes.
@@ -459,6 +460,7 @@ void connection_invoke_write_complete(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
 
-    if (connection_state(connection) < CONNECTION_BROKEN && output_queue_bytes(&connection->stream.output) == 0)
+    if (connection_state(connection) < CONNECTION_BROKEN && output_queue_bytes(&connection->stream.output) == 0 &&
+        profile->on_write_complete != NULL)
         profile->on_write_complete(connection, profile->on_write_complete_arg);
 }

@@ -89,6 +89,7 @@ struct connection_profile {
     bool has_timeouts;   /* at least one of the following is not 0 */
     bool watches_output; /* each addition to the output queue is counted or timed */
     bool awaits_next;    /* one connection's own: first_message_timeout_ms begins at the turn's end */
+    bool keeps_age;      /* one connection's own: awaited_ms is when it came up (connection_keep_age) */
     uint32_t awaited_ms; /* one connection's own: when first_message_timeout_ms began; else connection.up_ms */
     uint32_t first_message_timeout_ms;
     uint32_t idle_timeout_ms;

@@ -78,9 +78,14 @@ static void message_queue_output(jd_tcp_connection *connection, const struct con
     jd_event_loop *loop = connection_loop(connection);
     bool is_reference = message->command == COMMAND_SEND_REFERENCE;
     uint64_t length = is_reference ? message->reference.length : message->reserved;
+    struct connection_totals *totals = connection->profile->totals;
     size_t before = output_queue_bytes(&connection->stream.output);
+    uint64_t file = message_is_file(message) ? CONNECTION_RESERVED_FILE : 0;
     int result = JD_ENOTCONN;
 
+    /* The server's total first: these bytes must not count twice there, as pressure would begin. */
+    if (totals != NULL)
+        connection_totals_unreserve(totals, message->reserved);
     if (connection_state(connection) < CONNECTION_BROKEN) {
         result =
             is_reference ? message_append_reference(connection, message) : message_append_bytes(connection, message);
@@ -97,7 +102,7 @@ static void message_queue_output(jd_tcp_connection *connection, const struct con
         counter_add(&loop->counters.bytes_queued, length);
         counter_add(&loop->counters.bytes_dropped, length);
     }
-    connection_unreserve(connection, message->reserved, result < 0 && message_is_file(message));
+    atomic_fetch_sub(&connection->reserved, message->reserved + (result < 0 ? file : 0));
     if (result < 0 && is_reference && message->reference.release != NULL)
         message->reference.release(message->reference.arg);
 }

@@ -66,6 +66,19 @@ int jd_tcp_connection_send_reference(jd_tcp_connection *connection, const void *
     return connection_send_output_reference(connection, &reference);
 }
 
+/* Whether another file may be read, which then is open until its release at the turn's end: as many as may be queued before they
+ * count as output above the high watermark. The rest is queued, and counted. */
+static bool connection_may_read_file(const jd_tcp_connection *connection)
+{
+    struct loop_delivery *delivery = &connection_loop(connection)->delivery;
+
+    if (delivery->read_files != connection) {
+        delivery->read_files = connection;
+        delivery->files_read = 0;
+    }
+    return delivery->files_read < (connection->profile->max_queued_files + 1) / 2;
+}
+
 /* A small file is read here, into the answer's block, if the engine would send it in this thread as well: that costs one system
  * call. sendfile(2) has no MSG_NOSIGNAL, and costs three and a send of its own for what is queued before it. docs/notes/core-measurements.md
  * has the measurements. Returns 1: the range was queued; 0: it must go the other way, which finds what is wrong, too; or the
@@ -81,7 +94,7 @@ static int connection_send_small_file(jd_tcp_connection *connection, const struc
 
     if (file->length == 0 || file->length > SMALL_FILE_BYTES || file->offset < 0 ||
         !event_loop_is_in_loop_thread(loop) || !loop->ops->sends_at_once ||
-        connection_may_send(connection, (size_t)file->length) < 0)
+        connection_may_send(connection, (size_t)file->length) < 0 || !connection_may_read_file(connection))
         return 0;
     count = file_read(file->fd, bytes, (size_t)file->length, file->offset);
     if (count != (ssize_t)file->length)
@@ -90,6 +103,7 @@ static int connection_send_small_file(jd_tcp_connection *connection, const struc
     copy.length = file->length;
     if (output_queue_append_copy(&connection->stream.output, &loop->blocks.output, &copy) < 0)
         return 0;
+    loop->delivery.files_read += file->release != NULL;
     connection_output_added(connection, before, copy.length);
     return 1;
 }

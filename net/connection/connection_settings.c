@@ -66,7 +66,8 @@ static void write_complete_set(jd_tcp_connection *connection, struct connection_
 /* What is known of the peer already. */
 static void peer_gone_set(jd_tcp_connection *connection, struct connection_profile *profile)
 {
-    if (connection->flags & CONNECTION_END_DEFERRED || connection_state(connection) >= CONNECTION_BROKEN)
+    if (connection->flags & CONNECTION_END_DEFERRED || connection->stream.flags & CONNECTION_PEER_END_SEEN ||
+        connection_state(connection) >= CONNECTION_BROKEN)
         connection_touch(connection, TODO_PEER_GONE);
 }
 
@@ -112,10 +113,16 @@ int jd_tcp_connection_set_codec(jd_tcp_connection *connection, const jd_codec *c
 {
     struct connection_profile *profile;
     int result = connection_own_profile(connection, &profile);
+    const jd_codec *decoder;
+    bool skips; /* a frame that is too long for the codec, which stays */
 
     if (result < 0)
         return result;
+    skips = profile->codec == codec && profile->decoder != codec && codec != NULL;
+    decoder = profile->decoder;
     connection_profile_set_codec(profile, codec, callback, arg);
+    if (skips)
+        profile->decoder = decoder;
     connection_note_switch(connection);
     return 0;
 }
@@ -125,6 +132,8 @@ int jd_tcp_connection_set_session(jd_tcp_connection *connection, const jd_sessio
     struct connection_profile *profile;
     int result = connection_own_profile(connection, &profile);
 
+    if (result == 0 && connection_state(connection) < CONNECTION_CONNECTED)
+        result = log_invalid("%s: jd_tcp_connection_set_session: the session is just being created", profile->name);
     if (result < 0)
         return result;
     connection_profile_set_session(profile, callbacks, NULL);
@@ -133,6 +142,7 @@ int jd_tcp_connection_set_session(jd_tcp_connection *connection, const jd_sessio
     write_complete_set(connection, profile);
     half_close_set(connection, profile);
     heartbeat_set(connection, profile);
+    peer_gone_set(connection, profile);
     return 0;
 }
 

@@ -23,11 +23,12 @@ static int skipping_decode(const jd_codec *decoder, const uint8_t *data, size_t 
         used = codec->find_end(codec, data, length, &ended);
     }
     frame->needed_bytes = 0;
-    if (used == 0 && !ended)
+    if (used == 0 && !ended && length < codec->max_frame_bytes)
         return 0;
     if (used > length || used == 0) {
         frame->claimed_bytes = used;
-        frame->reason = "the codec found an end outside the bytes given";
+        frame->reason = used > 0 ? "the codec found an end outside the bytes given"
+                                 : "the codec neither finds an end nor lets bytes be dropped";
         return JD_EINVAL;
     }
     *searched = 0;

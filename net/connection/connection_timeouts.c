@@ -112,12 +112,24 @@ static uint32_t age_remaining_ms(const jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
     bool is_asked = (connection->stream.flags & CONNECTION_ASKED_TO_END) != 0;
+    bool discards = (connection->flags & CONNECTION_DISCARDS_INPUT) != 0; /* linger_ms has taken the place of up_ms */
 
-    if (profile->max_age_ms == 0 || connection_state(connection) >= CONNECTION_BROKEN ||
-        connection->flags & CONNECTION_DISCARDS_INPUT)
+    if (profile->max_age_ms == 0 || connection_state(connection) < CONNECTION_CONNECTED ||
+        connection_state(connection) >= CONNECTION_BROKEN || (discards && !profile->keeps_age))
         return never_ms;
     return remaining_ms(age_limit_ms(connection) + (is_asked ? profile->max_age_drain_ms : 0),
-                        elapsed_ms(connection, connection->up_ms));
+                        elapsed_ms(connection, discards ? profile->awaited_ms : connection->up_ms));
+}
+
+void connection_keep_age(jd_tcp_connection *connection)
+{
+    struct connection_profile *profile;
+
+    if (connection->profile->max_age_ms == 0 || connection->flags & CONNECTION_DISCARDS_INPUT ||
+        connection_own_profile(connection, &profile) < 0)
+        return;
+    profile->keeps_age = true;
+    profile->awaited_ms = connection->up_ms; /* no message is awaited any more */
 }
 
 static uint32_t linger_remaining_ms(const jd_tcp_connection *connection)
@@ -209,10 +221,24 @@ static void connection_reach_age(jd_tcp_connection *connection)
     }
 }
 
+/* Starts the timer for the timeout that is due first. Invokes no callback. */
+static void connection_start_timer_for_timeouts(jd_tcp_connection *connection)
+{
+    uint32_t remaining = min_ms(first_message_remaining_ms(connection), idle_remaining_ms(connection));
+    uint32_t until_heartbeat_ms = heartbeat_remaining_ms(connection);
+
+    remaining = min_ms(remaining, min_ms(read_remaining_ms(connection), write_remaining_ms(connection)));
+    remaining = min_ms(remaining, min_ms(linger_remaining_ms(connection), age_remaining_ms(connection)));
+    /* The heartbeat is still due if its callback has sent nothing: then it is invoked an interval later, not at
+     * once. */
+    remaining = min_ms(remaining, until_heartbeat_ms > 0 ? until_heartbeat_ms : connection->profile->heartbeat_ms);
+    if (remaining != never_ms)
+        connection_start_timer(connection, min_ms(remaining, recheck_max_ms));
+}
+
 void connection_check_timeouts(jd_tcp_connection *connection)
 {
     const struct connection_profile *profile = connection->profile;
-    uint32_t remaining, until_heartbeat_ms;
 
     timestamp_clamp(connection, &connection->received_ms);
     timestamp_clamp(connection, &connection->sent_ms);
@@ -232,17 +258,8 @@ void connection_check_timeouts(jd_tcp_connection *connection)
         connection_reach_age(connection);
     else if (heartbeat_remaining_ms(connection) == 0)
         connection_invoke_heartbeat(connection);
-    if (connection_state(connection) >= CONNECTION_CLOSING)
-        return;
-    remaining = min_ms(first_message_remaining_ms(connection), idle_remaining_ms(connection));
-    remaining = min_ms(remaining, min_ms(read_remaining_ms(connection), write_remaining_ms(connection)));
-    remaining = min_ms(remaining, min_ms(linger_remaining_ms(connection), age_remaining_ms(connection)));
-    /* The heartbeat is still due if its callback has sent nothing: then it is invoked an interval later, not at
-     * once. */
-    until_heartbeat_ms = heartbeat_remaining_ms(connection);
-    remaining = min_ms(remaining, until_heartbeat_ms > 0 ? until_heartbeat_ms : connection->profile->heartbeat_ms);
-    if (remaining != never_ms)
-        connection_start_timer(connection, min_ms(remaining, recheck_max_ms));
+    if (connection_state(connection) < CONNECTION_CLOSING)
+        connection_start_timer_for_timeouts(connection);
 }
 
 static void connection_await_message(jd_tcp_connection *connection)
@@ -258,7 +275,8 @@ void connection_await_next(jd_tcp_connection *connection)
 {
     connection->profile->awaits_next = false;
     connection_await_message(connection);
-    connection_check_timeouts(connection);
+    if (connection_state(connection) < CONNECTION_CLOSING)
+        connection_start_timer_for_timeouts(connection);
 }
 
 /* A message whose callback asks for the next one to be awaited must not count as the next: so the wait begins at the turn's
@@ -287,7 +305,7 @@ void connection_start_timeouts(jd_tcp_connection *connection)
     if (connection_state(connection) < CONNECTION_BROKEN)
         connection->unacknowledged_note = 0;
     connection_start_first_message_timeout(connection);
-    connection_check_timeouts(connection);
+    connection_start_timer_for_timeouts(connection);
 }
 
 /* The timer is moved only if it would expire too late: for the write timeout at most once per timeout, not with each message. */

@@ -32,6 +32,7 @@ struct connection_totals {
     size_t output_limit, input_limit; /* SIZE_MAX: none */
     _Atomic size_t output, input;     /* moved here by the loops; output: and reserved by other threads */
     _Atomic bool pressed;
+    _Atomic unsigned pressure_changes;
     struct loop_totals loops[LOOPS];
 };
 
@@ -59,7 +60,7 @@ void connection_totals_unref(struct connection_totals *totals)
     if (totals == NULL || atomic_fetch_sub_explicit(&totals->references, 1, memory_order_acq_rel) > 1)
         return;
     for (int i = 0; i < LOOPS; i++)
-        memory_release(totals->loops[i].unread, totals->loops[i].unread_capacity * sizeof(*totals->loops[i].unread));
+        memory_release(totals->loops[i].unread, totals->loops[i].unread_capacity * sizeof(jd_tcp_connection *));
     memory_release(totals, sizeof(*totals));
 }
 
@@ -89,6 +90,11 @@ bool connection_totals_are_pressed(const struct connection_totals *totals)
     return atomic_load_explicit(&totals->pressed, memory_order_relaxed);
 }
 
+unsigned connection_totals_pressure_changes(const struct connection_totals *totals)
+{
+    return atomic_load(&totals->pressure_changes);
+}
+
 /* Tells the owner, which lets each of its loops apply the change. */
 static void totals_set_pressed(const jd_tcp_connection *connection, bool pressed, size_t bytes)
 {
@@ -96,6 +102,7 @@ static void totals_set_pressed(const jd_tcp_connection *connection, bool pressed
 
     if (atomic_exchange(&profile->totals->pressed, pressed) == pressed)
         return;
+    atomic_fetch_add(&profile->totals->pressure_changes, 1);
     if (pressed && loop_may_log(connection_loop(connection)))
         log_message(
             JD_LOG_WARNING,
@@ -128,10 +135,12 @@ void connection_totals_count_output(jd_tcp_connection *connection, size_t before
 
 bool connection_totals_have_room(const jd_tcp_connection *connection, size_t length)
 {
-    const struct connection_totals *totals = connection->profile->totals;
-    size_t total =
-        atomic_load_explicit(&totals->output, memory_order_relaxed) + (size_t)totals_of_loop(connection)->output;
+    const jd_event_loop *loop = connection_loop(connection);
+    const struct connection_totals *totals = connection_profile_of(connection)->totals;
+    size_t total = atomic_load_explicit(&totals->output, memory_order_relaxed);
 
+    if (event_loop_is_in_loop_thread(loop))
+        total += (size_t)totals->loops[loop->index].output;
     return total <= totals->output_limit && length <= totals->output_limit - total;
 }
 
@@ -235,12 +244,12 @@ static bool unread_grow(struct loop_totals *here)
 
     if (here->unread_count < here->unread_capacity)
         return true;
-    unread = memory_allocate(capacity * sizeof(*unread));
+    unread = memory_allocate(capacity * sizeof(jd_tcp_connection *));
     if (unread == NULL)
         return false;
     for (uint32_t i = 0; i < here->unread_count; i++)
         unread[i] = here->unread[i];
-    memory_release(here->unread, here->unread_capacity * sizeof(*unread));
+    memory_release(here->unread, here->unread_capacity * sizeof(jd_tcp_connection *));
     here->unread = unread;
     here->unread_capacity = capacity;
     return true;

@@ -27,7 +27,7 @@ void connection_totals_unref(struct connection_totals *totals); /* NULL: nothing
 /* The bytes of the output queue have changed; it had `before`. totals: of the connection's profile, not NULL. */
 void connection_totals_count_output(jd_tcp_connection *connection, size_t before);
 
-/* Whether length more bytes are within total_output_limit. */
+/* Whether length more bytes are within total_output_limit. From any thread. */
 bool connection_totals_have_room(const jd_tcp_connection *connection, size_t length);
 
 /* The same, and adds them, for bytes that travel to the loop from another thread; takes them back. From any thread. */
@@ -36,6 +36,9 @@ void connection_totals_unreserve(struct connection_totals *totals, size_t length
 
 /* Whether the server is under pressure: connections with queued output are not read. From any thread. */
 bool connection_totals_are_pressed(const struct connection_totals *totals);
+
+/* How often that has changed: a loop that has not seen each change must apply the present state all the same. From any thread. */
+unsigned connection_totals_pressure_changes(const struct connection_totals *totals);
 
 /* At the end of a turn, for a connection that has queued output under pressure: if its output is still there, it counts as
  * above its high watermark. */

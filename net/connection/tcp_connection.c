@@ -235,6 +235,7 @@ static void connection_close_after_output(jd_tcp_connection *connection, uint32_
         connection_begin_close(connection, 0);
         return;
     }
+    connection_keep_age(connection);
     connection->flags |= CONNECTION_DISCARDS_INPUT;
     connection->flags &= (uint16_t)~CONNECTION_AWAITS_FIRST_MESSAGE;
     connection->linger_ms = linger_ms;

@@ -81,6 +81,7 @@ enum {
 
 /* Of stream.flags: bits that are rarely used (STREAM_OWNERS). */
 enum {
+    CONNECTION_PEER_END_SEEN = 1 << 22,      /* the engine has seen the peer's FIN, perhaps behind bytes */
     CONNECTION_ANSWERED_BAD_FRAME = 1 << 23, /* the frame-error callback closes behind an answer */
     CONNECTION_ASKED_TO_END = 1 << 24,       /* max_age_ms has passed, and the connection has been asked to end */
     CONNECTION_CHECKS_PRESSURE = 1 << 25,    /* TODO_FINISH calls connection_meet_pressure */
@@ -328,6 +329,9 @@ void connection_start_heartbeat(jd_tcp_connection *connection);
 
 /* The timer has expired: closes with JD_ETIMEDOUT, or invokes the heartbeat callback, and starts the timer again. */
 void connection_check_timeouts(jd_tcp_connection *connection);
+
+/* Input is about to be discarded, and linger_ms to be set: max_age_ms goes on, if there is memory for it. */
+void connection_keep_age(jd_tcp_connection *connection);
 
 /* This side's FIN was sent, and input is discarded: linger_ms starts now. */
 void connection_start_linger(jd_tcp_connection *connection);

@@ -167,7 +167,7 @@ enum stream_flag {
      * close must send FIN itself and remove the socket from epoll. */
     STREAM_SHARED_DESCRIPTOR = 1 << 29,
 
-    STREAM_OWNERS = 0x3f << 23, /* bits of the layer above the seam; engines ignore them */
+    STREAM_OWNERS = 0x7f << 22, /* bits of the layer above the seam; engines ignore them */
 };
 
 struct listener {

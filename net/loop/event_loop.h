@@ -62,6 +62,11 @@ struct loop_delivery {
     /* The connection whose input is being delivered once more: at the turn's end, or because a callback has changed what gets
      * the rest of it. */
     jd_tcp_connection *redelivering;
+
+    /* The connection whose small files have been read last, and the number of them that are open until the release functions
+     * run, which sets it to NULL (connection_send_reference.c). */
+    const jd_tcp_connection *read_files;
+    unsigned files_read;
     bool rest; /* there is a rest */
     /* When a callback that was delivering changed its connection's codec or message callback: the counter of received bytes at
      * that time, or 0. */

@@ -121,6 +121,7 @@ unsigned event_loop_release_references(jd_event_loop *loop)
     struct output_reference reference;
     unsigned count = 0;
 
+    loop->delivery.read_files = NULL;
     for (; output_next_released(&released, &reference); count++) {
         flush_before_callback(loop);
         reference.release(reference.arg);

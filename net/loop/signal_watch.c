@@ -50,11 +50,15 @@ static int begin_watch(jd_event_loop *loop, int number)
 
 static void end_watch(int number)
 {
+    jd_event_loop *loop = atomic_load(&watched[number].loop);
+
     signal_release(number, &watched[number].before);
     atomic_store(&watched[number].loop, NULL);
     watched[number].callback = NULL;
     while (atomic_load(&handlers) > 0)
         thread_yield();
+    /* A signal that has not been reported must not be reported to a later watch. */
+    atomic_fetch_and(&loop->shared.pending_signals, ~((uint64_t)1 << number));
 }
 
 int jd_event_loop_watch_signal(jd_event_loop *loop, int number, jd_signal_callback callback, void *arg)

@@ -69,8 +69,8 @@ struct server_loop {
     struct server_listener *listeners;
     size_t connections; /* base loop: accepted for it and not gone; while > 0 they own one reference to the server */
     bool accepting;     /* the last setting passed to the listeners */
-    bool pressed;       /* the last pressure applied to the connections */
-    bool ending;        /* listeners and connections were asked to close, in the way that closing says */
+    unsigned pressure_changes; /* of connection_totals, applied to the connections */
+    bool ending;               /* listeners and connections were asked to close, in the way that closing says */
     enum closing closing;
     struct task_node update, drain, close;
     _Atomic bool update_queued;

@@ -184,11 +184,11 @@ void server_loop_update(struct server_loop *slot)
 static void server_loop_apply_pressure(struct server_loop *slot)
 {
     const struct connection_totals *totals = slot->server->profile->totals;
-    bool pressed = totals != NULL && connection_totals_are_pressed(totals);
+    unsigned changes = totals != NULL ? connection_totals_pressure_changes(totals) : 0;
 
-    if (slot->pressed == pressed)
+    if (slot->pressure_changes == changes)
         return;
-    slot->pressed = pressed;
+    slot->pressure_changes = changes;
     connections_apply_pressure(slot->loop, &slot->server->owner);
 }
 

@@ -80,8 +80,6 @@ static void server_begin_service(jd_tcp_server *server)
     for (unsigned i = 0; i < server->io_threads; i++)
         server_loop_reopen(&server->io_loops[i], accepting);
     server_keep_bound(server);
-    if (server->io_threads == 0 && server->on_thread_init != NULL)
-        server->on_thread_init(server->loop, server->on_thread_init_arg);
 }
 
 /* Accepting begins when nothing can fail any more. A listener that has not accepted is closed at once on every engine,
@@ -108,6 +106,9 @@ int server_start(jd_tcp_server *server, struct start_attempt *attempt)
     }
     server_begin_service(server);
     server_begin_listening(attempt->opened);
+    /* Last: the callback may stop or destroy the server. */
+    if (server->io_threads == 0 && server->on_thread_init != NULL)
+        server->on_thread_init(server->loop, server->on_thread_init_arg);
     return 0;
 }
 

@@ -360,22 +360,23 @@ static void server_end_service(jd_tcp_server *server)
         server->state = SERVER_CREATED;
         atomic_store(&server->refs, 1);
     }
-    server_end_run(server);
 }
 
 static void server_run_finish(struct task_node *task)
 {
     jd_tcp_server *server = (jd_tcp_server *)((char *)task - offsetof(jd_tcp_server, finish));
     jd_done_callback stopped = server->stopped, destroyed;
-    bool is_last;
+    bool is_last, has_ended = server->state == SERVER_STOPPING;
     void *destroyed_arg;
 
-    if (server->state == SERVER_STOPPING)
+    if (has_ended)
         server_end_service(server);
     is_last = server->state == SERVER_STOPPED;
     server->stopped = NULL;
     if (stopped != NULL)
         stopped(server->stopped_arg); /* may start the server again, or destroy it */
+    if (has_ended && server->state != SERVER_STARTED)
+        server_end_run(server);
     if (!is_last)
         return;
     /* Commands that io threads queued before they ended are behind this task: run them before the server is freed. */

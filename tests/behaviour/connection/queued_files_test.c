@@ -74,6 +74,50 @@ START_TEST(a_peer_that_asks_for_thousands_of_files_and_does_not_read_makes_a_ser
 }
 END_TEST
 
+static int answer_by_small_file(jd_tcp_connection *connection)
+{
+    char path[32];
+    int file, result;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", pattern_file);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(file, 0);
+    result = jd_tcp_connection_send_file(connection, file, 0, KIB, close_file, (void *)(intptr_t)file);
+    if (result < 0) {
+        close(file);
+        return result;
+    }
+    opened++;
+    most_open = opened > most_open ? opened : most_open;
+    return 0;
+}
+
+static void answer_requests_small(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    while (jd_buffer_readable(input) >= REQUEST_BYTES && !jd_tcp_connection_is_above_watermark(connection)) {
+        ck_assert_int_eq(answer_by_small_file(connection), 0);
+        jd_buffer_consume(input, REQUEST_BYTES);
+        answered++;
+    }
+}
+
+/* Such files are read at once where the engine would send them in the same thread, but stay open until the turn's end. */
+START_TEST(requests_for_small_files_in_one_piece_hold_few_of_them_open)
+{
+    static char requests[REQUESTS * REQUEST_BYTES];
+    serve(&(struct service){ .on_message = answer_requests_small });
+    int client = client_connect_up();
+
+    client_send(client, requests, sizeof(requests));
+    for (unsigned i = 0; i < REQUESTS; i++)
+        client_expect_pattern(client, 0, KIB);
+
+    PUMP_UNTIL(opened == 0);
+    ck_assert_uint_eq(answered, REQUESTS);
+    ck_assert_uint_le(most_open, 4 * DEFAULT_FILES); /* those that were read and those that were queued, of a turn */
+}
+END_TEST
+
 /* ---- the limit ---- */
 
 static void answer_too_many(jd_tcp_connection *connection, void *arg)
@@ -212,6 +256,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, forget, NULL);
     tcase_add_loop_test(tests, a_peer_that_asks_for_thousands_of_files_and_does_not_read_makes_a_server_hold_a_few, 0,
                         4);
+    tcase_add_test(tests, requests_for_small_files_in_one_piece_hold_few_of_them_open);
     tcase_add_test(tests, beyond_the_limit_send_file_fails_whole_and_when_files_are_sent_it_succeeds_again);
     tcase_add_test(tests, an_empty_range_of_a_file_is_not_queued);
     tcase_add_test(tests, sends_of_other_threads_count_from_the_moment_of_the_call);

@@ -477,6 +477,86 @@ static void pause_with_all(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
 }
 
+static void never(jd_tcp_connection *connection, void *arg)
+{
+    ck_abort_msg("a callback that was taken back has been invoked");
+}
+
+static void send_and_take_back(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    static char answer[100 * 1024];
+
+    jd_buffer_consume(input, SIZE_MAX);
+    ck_assert_int_eq(jd_tcp_connection_send(connection, answer, sizeof(answer)), 0); /* flushed at once */
+    ck_assert_int_eq(jd_tcp_connection_set_write_complete_callback(connection, NULL, NULL), 0);
+}
+
+START_TEST(a_callback_that_is_taken_back_while_its_report_is_due_is_not_invoked)
+{
+    static char answer[100 * 1024];
+    serve(&(struct service){ .on_message = send_and_take_back, .on_write_complete = never });
+    int client = client_connect_up();
+
+    client_send(client, "x", 1);
+    client_receive(client, answer, sizeof(answer));
+    pump_until_quiet();
+    ck_assert_uint_eq(connections_down(), 0);
+}
+END_TEST
+
+static void set_oneself_and_leave(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
+{
+    unsigned *calls = arg;
+
+    ++*calls;
+    ck_assert_int_eq(jd_tcp_connection_set_message_callback(connection, set_oneself_and_leave, calls), 0);
+}
+
+static void count_turns(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+START_TEST(a_callback_that_only_sets_itself_again_does_not_hold_up_the_loop)
+{
+    unsigned calls = 0, timers = 0;
+    jd_timer_id timer;
+    serve(&(struct service){ .on_message = set_oneself_and_leave, .arg = &calls });
+    int client = client_connect_up();
+
+    ck_assert_int_eq(jd_event_loop_run_every(the_loop, 1, count_turns, &timers, &timer), 0);
+    client_send(client, "left", 4);
+    PUMP_UNTIL(calls > 10 && timers > 10);
+    jd_event_loop_cancel_timer(the_loop, timer);
+}
+END_TEST
+
+static void note_gone(jd_tcp_connection *connection, int error, void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+static void keep_pointer(jd_tcp_connection *connection, void *arg)
+{
+    *(jd_tcp_connection **)arg = connection;
+}
+
+START_TEST(a_callback_that_is_set_late_reports_a_peer_that_has_gone_before)
+{
+    unsigned gone = 0;
+    jd_tcp_connection *connection = NULL;
+    serve(&(struct service){ .on_up = keep_pointer, .arg = &connection });
+    int client = client_connect_up();
+
+    ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
+    client_shutdown(client);
+    pump_until_quiet();
+    ck_assert_int_eq(jd_tcp_connection_set_peer_gone_callback(connection, note_gone, &gone), 0);
+
+    PUMP_UNTIL(gone == 1);
+}
+END_TEST
+
 START_TEST(a_connections_own_callback_reports_that_its_peer_has_gone)
 {
     serve(&(struct service){ .on_up = pause_with_all });
@@ -850,6 +930,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, one_codec_may_replace_another_which_may_be_freed_then);
     tcase_add_test(tests, each_callback_of_a_connection_has_its_own_argument);
     tcase_add_test(tests, a_connections_own_callback_reports_that_its_peer_has_gone);
+    tcase_add_test(tests, a_callback_that_is_taken_back_while_its_report_is_due_is_not_invoked);
+    tcase_add_test(tests, a_callback_that_only_sets_itself_again_does_not_hold_up_the_loop);
+    tcase_add_test(tests, a_callback_that_is_set_late_reports_a_peer_that_has_gone_before);
     tcase_add_test(tests, a_connections_own_callback_reports_its_bad_frames);
     tcase_add_loop_test(tests, a_connection_may_get_a_timeout_when_it_is_up_for_long, 0, 3);
     tcase_add_test(tests, the_next_message_may_be_awaited_as_the_first_was);

@@ -65,6 +65,27 @@ START_TEST(destroying_a_server_closes_its_connections_then_says_that_it_is_done)
 }
 END_TEST
 
+static jd_tcp_server *initialized;
+
+static void stop_in_init(jd_event_loop *loop, void *arg)
+{
+    if (arg == NULL)
+        ck_assert_int_eq(jd_tcp_server_stop(initialized, 0, note_done, NULL), 0);
+    else
+        jd_tcp_server_destroy(initialized, note_done, NULL);
+}
+
+START_TEST(a_server_may_be_stopped_or_destroyed_by_its_thread_init_callback)
+{
+    int destroys = 1;
+    initialized = make_server(&(struct service){ .on_thread_init = stop_in_init, .arg = _i == 0 ? NULL : &destroys });
+
+    ck_assert_int_eq(jd_tcp_server_start(initialized, NULL), 0);
+
+    PUMP_UNTIL(done_count == 1);
+}
+END_TEST
+
 START_TEST(a_stopped_server_refuses_connections_and_a_stopping_one_does_not_start)
 {
     jd_tcp_server *server = serve(&(struct service){ .options.listen = own_tcp_endpoint(0), .on_message = echo });
@@ -425,6 +446,7 @@ void suite_add_tests(Suite *suite)
     TCase *tests = harness_case(suite, "stopping");
 
     tcase_add_loop_test(tests, destroying_a_server_closes_its_connections_then_says_that_it_is_done, 0, 3);
+    tcase_add_loop_test(tests, a_server_may_be_stopped_or_destroyed_by_its_thread_init_callback, 0, 2);
     tcase_add_test(tests, a_stopped_server_refuses_connections_and_a_stopping_one_does_not_start);
     tcase_add_test(tests, a_server_never_started_can_be_destroyed);
     tcase_add_loop_test(tests, connections_waiting_to_be_accepted_end_with_the_server, 0, 4);

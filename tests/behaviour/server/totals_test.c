@@ -70,6 +70,8 @@ START_TEST(a_send_beyond_the_total_queues_nothing_and_succeeds_when_a_peer_has_r
     pump_until_quiet();
     ck_assert_int_eq(jd_tcp_connection_send(connections[3], zeros, PART + STEP), JD_ENOBUFS);
     ck_assert_uint_eq(jd_tcp_connection_queued_bytes(connections[3]), 0);
+    ck_assert(!jd_tcp_connection_can_send(connections[3], PART + STEP));
+    ck_assert(jd_tcp_connection_can_send(connections[3], 1));
     ck_assert_int_eq(jd_tcp_connection_send_reference(connections[3], zeros, PART + STEP, NULL, NULL), JD_ENOBUFS);
     ck_assert_int_eq(jd_tcp_connection_send(connections[3], zeros, 1), 0);
     ck_assert_uint_le(queued_on(connections, CLIENTS), LIMIT + STEP);
