@@ -545,7 +545,9 @@ START_TEST(a_callback_that_is_set_late_reports_a_peer_that_has_gone_before)
 {
     unsigned gone = 0;
     jd_tcp_connection *connection = NULL;
-    serve(&(struct service){ .on_up = keep_pointer, .arg = &connection });
+    jd_tcp_server *server = make_server(&(struct service){ .on_up = keep_pointer, .arg = &connection });
+    jd_tcp_server_set_peer_gone_callback(server, NULL, NULL);
+    start_server(server);
     int client = client_connect_up();
 
     ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);

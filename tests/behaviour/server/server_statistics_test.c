@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const suite_name = "statistics";
+const char *const suite_name = "server_statistics";
 
 enum { NS_PER_MS = 1000000, BLOCKED_MS = 20, TEXT_BYTES = 64 * 1024 };
 
