@@ -39,9 +39,9 @@ def serve(setup, *options):
     return Server(HTTP, "--listen", "127.0.0.1:0", *setup, *options)
 
 
-def slow_client():
-    if EXTENT == "quick":
-        raise tap.Skip("not under a sanitizer")
+def test_of_a_slow_client(parameters):
+    """Of clients that take seconds: not under a sanitizer."""
+    return tap.test_for_each(parameters if EXTENT == "all" else {})
 
 
 def run(*command, timeout=2 * DEADLINE_SECONDS, **more):
@@ -106,9 +106,8 @@ SLOW = {
 }
 
 
-@tap.test_for_each({f"{how}, {engine}": (how, setup) for how in SLOW for engine, setup in SETUPS.items()})
+@test_of_a_slow_client({f"{how}, {engine}": (how, setup) for how in SLOW for engine, setup in SETUPS.items()})
 def others_are_served_while_slow_clients_are_and_deadlines_are_kept(parameters):
-    slow_client()
     how, setup = parameters
     target = {"headers": "/", "body": "/echo", "reading": "/big"}[how]
     with tempfile.TemporaryDirectory() as root:
@@ -133,9 +132,8 @@ def chromium(folder, url, *options):
                *options, url, timeout=100)
 
 
-@tap.test_for_each(SETUPS)
+@test_of_a_slow_client(SETUPS)
 def chromium_shows_a_page_of_a_hundred_pictures(setup):
-    slow_client()
     clients.require("chromium")
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder, "root")
@@ -179,9 +177,8 @@ class LatePage(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@tap.test_for_each(SETUPS)
+@test_of_a_slow_client(SETUPS)
 def the_status_page_shows_what_happens(setup):
-    slow_client()
     clients.require("chromium")
     wrk = clients.require("wrk")
     with tempfile.TemporaryDirectory() as folder, serve(setup) as server, \
