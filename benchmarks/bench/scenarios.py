@@ -198,7 +198,7 @@ def _handler():
                            note="the pool's threads share the server's core" if words else "")
 
 
-LARGE = {f"{kib} KiB" if kib < 1024 else "1 MiB": kib * 1024 for kib in (4, 32, 64, 128, 256, 1024)}
+LARGE = {f"{kib} KiB" if kib < 1024 else "1 MiB": kib * 1024 for kib in (4, 16, 32, 64, 128, 256, 1024)}
 LARGE_AROUND = {f"{size * 1024 + by} B": size * 1024 + by for size in (4, 16, 32, 64, 128, 256, 1024) for by in (-1, 1)}
 
 
@@ -212,11 +212,11 @@ def _large():
                            size=size, **more)
     for text, size in LARGE_AROUND.items():
         yield Scenario(f"large: echo {text} x 8", role="echo", load=_echo(size, 8), connections=8, size=size, **more)
-    for text, size in {"4 KiB": 4096, "16 KiB": 16384, **LARGE}.items():
+    for text, size in LARGE.items():
         load = ("--mode", "ping-pong", "--size", str(size), "--header-bytes", str(HEADER_BYTES), "--connections", "8")
         yield Scenario(f"large: frames of {text} x 8", role="frames", load=load, connections=8, size=size, sides=ENGINES, **more)
     for text, size in LARGE.items():
-        load = ("--mode", "stream", "--no-frames", "--connections", "8", "--size", str(size), "--write", str(size))
+        load = ("--mode", "stream", "--no-frames", "--connections", "8", "--size", str(size), "--write", str(min(size, 65536)))
         yield Scenario(f"large: one way {text} x 8", role="discard", load=load, connections=8, size=size, unit="MB", **more)
 
 
