@@ -54,7 +54,7 @@ enum jd_error_class {
     JD_ERROR_MISUSE,   /* a mistake in the program: an invalid argument, a wrong thread, an object in the wrong state */
     JD_ERROR_TIMEOUT,  /* a timeout has expired */
     JD_ERROR_ENDED, /* ended on this side: a connection that is closing, a cancelled operation, a loop being destroyed */
-    JD_ERROR_OTHER, /* the rest: not found, not permitted, not supported by the system, a file's error, an unknown number */
+    JD_ERROR_OTHER, /* the rest: not found, access denied, not supported by the system, a file's error, an unknown number */
     JD_ERROR_CLASSES, /* their number */
 };
 
