@@ -109,6 +109,7 @@ def the_tests_named_by_the_page_on_engines_exist_and_are_run():
     rows = [row.rstrip(" |").rsplit("|", 1) for row in text_of("docs/engines.md").splitlines() if row.startswith("| ")]
     named = {test for row in rows for test in re.findall(r"`([a-z0-9_]+)`", row[-1]) if test.count("_") >= 3}
     known = set().union(*map(tests_of, suites().values()))
+    known.update(re.findall(r"^@tap\.test.*\ndef (\w+)\(", text_of("tests/windows/programs_test.py"), re.MULTILINE))
     assert named and named <= known, sorted(named - known) or "the page names no test"
 
 
