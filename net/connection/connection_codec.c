@@ -213,10 +213,8 @@ void connection_deliver_frames(jd_tcp_connection *connection, struct block *bloc
     const uint8_t *data = block->data + block->begin;
     size_t length = block_length(block);
     size_t used = connection->input != NULL ? connection_complete_pending_frame(connection, data, length) : 0;
-    struct decoding decoding;
+    struct decoding decoding = { 0 };
 
-    decoding = (struct decoding){ 0 };
-    decoding.goes_on = false;
     if (used < length && connection_may_deliver(connection))
         used += connection_decode_frames(connection, data + used, length - used, &decoding);
     if (used < length)

@@ -25,7 +25,7 @@ static void close_file(void *descriptor)
 }
 
 /* As a server does that opens a file for each request. */
-static int answer_by_file(jd_tcp_connection *connection)
+static int answer_by_file_of(jd_tcp_connection *connection, uint64_t length)
 {
     char path[32];
     int file, result;
@@ -33,7 +33,7 @@ static int answer_by_file(jd_tcp_connection *connection)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", pattern_file);
     file = open(path, O_RDONLY | O_CLOEXEC);
     ck_assert_int_ge(file, 0);
-    result = jd_tcp_connection_send_file(connection, file, 0, FILE_BYTES, close_file, (void *)(intptr_t)file);
+    result = jd_tcp_connection_send_file(connection, file, 0, length, close_file, (void *)(intptr_t)file);
     if (result < 0) {
         close(file);
         return result;
@@ -41,6 +41,11 @@ static int answer_by_file(jd_tcp_connection *connection)
     opened++;
     most_open = opened > most_open ? opened : most_open;
     return 0;
+}
+
+static int answer_by_file(jd_tcp_connection *connection)
+{
+    return answer_by_file_of(connection, FILE_BYTES);
 }
 
 /* ---- the watermark ---- */
@@ -74,28 +79,10 @@ START_TEST(a_peer_that_asks_for_thousands_of_files_and_does_not_read_makes_a_ser
 }
 END_TEST
 
-static int answer_by_small_file(jd_tcp_connection *connection)
-{
-    char path[32];
-    int file, result;
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", pattern_file);
-    file = open(path, O_RDONLY | O_CLOEXEC);
-    ck_assert_int_ge(file, 0);
-    result = jd_tcp_connection_send_file(connection, file, 0, KIB, close_file, (void *)(intptr_t)file);
-    if (result < 0) {
-        close(file);
-        return result;
-    }
-    opened++;
-    most_open = opened > most_open ? opened : most_open;
-    return 0;
-}
-
 static void answer_requests_small(jd_tcp_connection *connection, jd_buffer *input, jd_timestamp received, void *arg)
 {
     while (jd_buffer_readable(input) >= REQUEST_BYTES && !jd_tcp_connection_is_above_watermark(connection)) {
-        ck_assert_int_eq(answer_by_small_file(connection), 0);
+        ck_assert_int_eq(answer_by_file_of(connection, KIB), 0);
         jd_buffer_consume(input, REQUEST_BYTES);
         answered++;
     }
