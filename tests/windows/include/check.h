@@ -2,6 +2,8 @@
 #ifndef TESTS_WINDOWS_CHECK_H
 #define TESTS_WINDOWS_CHECK_H
 
+#pragma GCC system_header /* as #include_next is an extension */
+
 #include_next <check.h>
 
 /* As _tcase_add_test, by which the macros of Check add a test: adds it only if this process is to run it. */

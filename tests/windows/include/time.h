@@ -1,6 +1,8 @@
 #ifndef TESTS_WINDOWS_TIME_H
 #define TESTS_WINDOWS_TIME_H
 
+#pragma GCC system_header /* as #include_next is an extension */
+
 #include_next <time.h>
 
 #include <pthread.h> /* clockid_t */
