@@ -8,6 +8,8 @@ const char *const suite_name = "age";
 
 enum { AGE_MS = 60, LONG_MS = 10 * 1000 * 1000, DRAIN_MS = 60, CONNECTIONS = 50, NS_PER_MS = 1000000 };
 
+static const char proxy_header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n";
+
 static unsigned asked;
 static jd_timestamp up_at, asked_at;
 static jd_tcp_connection *latest;
@@ -118,6 +120,56 @@ START_TEST(without_the_callback_answers_that_are_owed_are_waited_for)
 }
 END_TEST
 
+/* The age that counts is that of the service, not of the time before: here a PROXY header is awaited. */
+START_TEST(before_a_connection_is_up_it_has_no_age)
+{
+    jd_tcp_server *server = make_server(&(struct service){ .options = { .max_age_ms = AGE_MS,
+                                                                        .max_age_drain_ms = LONG_MS,
+                                                                        .proxy_sources = "127.0.0.1",
+                                                                        .proxy_timeout_ms = LONG_MS },
+                                                           .on_message = echo,
+                                                           .on_up = note_up });
+    jd_timestamp connected_at;
+    int client;
+
+    jd_tcp_server_set_asked_to_end_callback(server, note_asked, NULL);
+    start_server(server);
+    client = client_connect();
+    pump_until_quiet();
+    connected_at = jd_event_loop_now(the_loop);
+    PUMP_UNTIL(jd_event_loop_now(the_loop) - connected_at > (jd_timestamp)2 * AGE_MS * NS_PER_MS);
+    ck_assert_uint_eq(asked, 0);
+    ck_assert_ptr_null(latest);
+
+    client_send(client, proxy_header, sizeof(proxy_header) - 1);
+    PUMP_UNTIL(asked == 1);
+    ck_assert_int_ge(asked_at - up_at, (jd_timestamp)(AGE_MS - AGE_MS / 10) * NS_PER_MS);
+}
+END_TEST
+
+static void close_with_a_long_linger(jd_tcp_connection *connection, void *arg)
+{
+    note_up(connection, arg);
+    ck_assert_int_eq(jd_tcp_connection_send(connection, "bye", 3), 0);
+    ck_assert_int_eq(jd_tcp_connection_close_after_output(connection, LONG_MS), 0);
+}
+
+START_TEST(a_peer_that_is_waited_for_after_the_output_is_closed_at_its_age)
+{
+    jd_tcp_server *server = make_server(&(struct service){
+        .options = { .max_age_ms = AGE_MS, .max_age_drain_ms = DRAIN_MS }, .on_up = close_with_a_long_linger });
+    int client;
+
+    start_server(server);
+    client = client_connect_up();
+    client_expect(client, "bye", 3);
+    client_expect_end(client);
+
+    PUMP_UNTIL(connections_down() == 1); /* the client does not end its side */
+    ck_assert_uint_eq(statistics().closed_by_drain_deadline, 1);
+}
+END_TEST
+
 /* Seen in the timers: waiting for them would take as long as they run. */
 START_TEST(ages_differ_by_a_tenth_so_that_not_all_connections_end_together)
 {
@@ -171,6 +223,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, without_the_callback_it_is_shut_down);
     tcase_add_loop_test(tests, a_connection_that_does_not_end_is_closed_when_the_drain_is_over, 0, 2);
     tcase_add_test(tests, without_the_callback_answers_that_are_owed_are_waited_for);
+    tcase_add_test(tests, before_a_connection_is_up_it_has_no_age);
+    tcase_add_test(tests, a_peer_that_is_waited_for_after_the_output_is_closed_at_its_age);
     tcase_add_test(tests, ages_differ_by_a_tenth_so_that_not_all_connections_end_together);
     tcase_add_test(tests, an_age_and_a_timeout_do_not_get_into_each_others_way);
     tcase_add_test(tests, ages_beyond_the_limit_are_refused_with_words);

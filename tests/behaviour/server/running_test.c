@@ -234,6 +234,31 @@ START_TEST(a_server_that_is_stopped_or_destroyed_by_something_else_has_run)
 }
 END_TEST
 
+static void start_again(void *arg)
+{
+    if (++done_count == 1) {
+        ck_assert_int_eq(jd_tcp_server_start(server, NULL), 0);
+        at_start(stop);
+    }
+}
+
+static void stop_to_start_again(void *arg)
+{
+    ck_assert_int_eq(jd_tcp_server_stop(server, DRAIN_MS, start_again, NULL), 0);
+}
+
+START_TEST(a_server_that_done_starts_again_runs_on_until_it_stops_again)
+{
+    server = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
+    at_start(stop_to_start_again);
+
+    ck_assert_int_eq(jd_tcp_server_run(server, DRAIN_MS), 0);
+
+    ck_assert_uint_eq(done_count, 2);
+    expect_signals_to_be_as_before();
+}
+END_TEST
+
 static void quit(void *arg)
 {
     jd_event_loop_quit(the_loop);
@@ -327,6 +352,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_signal_that_the_program_watches_keeps_its_callback);
     tcase_add_test(tests, two_loops_cannot_watch_the_signals_at_once);
     tcase_add_loop_test(tests, a_server_that_is_stopped_or_destroyed_by_something_else_has_run, 0, 3);
+    tcase_add_loop_test(tests, a_server_that_done_starts_again_runs_on_until_it_stops_again, 0, 2);
     tcase_add_test(tests, quitting_the_loop_ends_the_run_and_leaves_the_server_as_it_is);
     tcase_add_test(tests, a_server_that_was_started_before_is_only_run);
     tcase_add_test(tests, a_failed_start_is_logged_with_its_endpoint);

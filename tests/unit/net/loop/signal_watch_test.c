@@ -194,6 +194,22 @@ START_TEST(a_signal_that_arrived_is_not_reported_when_it_is_watched_no_more)
 }
 END_TEST
 
+START_TEST(a_signal_that_arrived_in_one_watch_is_not_reported_in_the_next)
+{
+    ck_assert_int_eq(watch(SIGUSR1, on_signal, NULL), 0);
+    raise(SIGUSR1);
+
+    ck_assert_int_eq(watch(SIGUSR1, NULL, NULL), 0);
+    ck_assert_int_eq(watch(SIGUSR1, on_signal, NULL), 0);
+
+    jd_event_loop_run_once(test_loop, 0);
+    ck_assert_uint_eq(reported[SIGUSR1], 0);
+    raise(SIGUSR1);
+    jd_event_loop_run_once(test_loop, -1);
+    ck_assert_uint_eq(reported[SIGUSR1], 1);
+}
+END_TEST
+
 START_TEST(a_signal_that_arrived_is_not_reported_by_a_loop_that_gave_it_to_another)
 {
     jd_event_loop *other;
@@ -296,6 +312,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_watch_begun_while_the_loop_is_destroyed_does_not_outlive_it);
     tcase_add_test(tests, an_ignored_signal_is_ignored_again);
     tcase_add_test(tests, a_signal_that_arrived_is_not_reported_when_it_is_watched_no_more);
+    tcase_add_test(tests, a_signal_that_arrived_in_one_watch_is_not_reported_in_the_next);
     tcase_add_test(tests, a_signal_that_arrived_is_not_reported_by_a_loop_that_gave_it_to_another);
     tcase_add_test(tests, a_callback_may_end_its_own_watch_and_that_of_a_signal_pending_in_the_same_turn);
     tcase_add_test(tests, ending_a_watch_that_never_was_does_nothing);
