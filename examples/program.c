@@ -15,7 +15,7 @@ const char program_common_help[] =
     "  -e, --engine NAME         auto (default), reactor, proactor, io_uring, simulated,\n"
     "                            iocp\n"
     "  -l, --listen ENDPOINT     1.2.3.4:80, [::1]:80, *:80, unix:/path or unix:@name; may be given up to 16 times;\n"
-    "                            port 0 selects a free port (default 127.0.0.1:8000)\n"
+    "                            host names are not looked up; port 0 selects a free port (default 127.0.0.1:8000)\n"
     "  -t, --threads N           sub-Reactors, each in a thread of its own, 0 to 128; 0: the accepting loop serves "
     "all\n"
     "                            connections (default 0)\n"

@@ -68,6 +68,9 @@ SERVERS = {
     "jd-chat": ("lines", LISTEN | THREADS),
     "jd-async-file": ("files", LISTEN),
     "jd-http": ("http", LISTEN | THREADS),
+    # Not "processes": they would not share their keys.
+    "jd-redis": ("redis", LISTEN | {name: words for name, words in THREADS.items() if name != "processes"} |
+                 {"max-bulk": ("--max-bulk", "32768")}),
 }
 ALWAYS = {"jd-http": ("--root", ".")}   # options besides the set
 OPTIONAL = "jd-http"                    # built only with llhttp

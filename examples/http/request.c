@@ -149,6 +149,7 @@ static int on_headers_complete(llhttp_t *llhttp)
     parser->head_complete = true;
     parser->has_body = (llhttp->flags & F_CHUNKED) != 0 || llhttp->content_length > 0;
     parser->keep_alive = llhttp_should_keep_alive(llhttp) != 0;
+    parser->flags = llhttp->flags;
     return parser->has_body ? HPE_PAUSED : GO_ON;
 }
 
@@ -169,7 +170,12 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t length)
 
 static int on_message_complete(llhttp_t *llhttp)
 {
-    parser_of(llhttp)->complete = true;
+    struct parser *parser = parser_of(llhttp);
+
+    /* A "Connection: close" behind a chunked body does not count (RFC 9110, 6.5.1). With it llhttp would take no further
+     * request. */
+    llhttp->flags = parser->flags;
+    parser->complete = true;
     return HPE_PAUSED;
 }
 

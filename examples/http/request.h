@@ -58,6 +58,7 @@ struct parser {
 
     uint16_t refusal; /* the status with which the request is refused; 0: it is not */
     uint16_t lines;   /* of fields */
+    uint16_t flags;   /* llhttp's, of the head */
     bool head_complete, has_body, complete, keep_alive;
     uint8_t name_length; /* of the field that is parsed; above FIELD_NAME_BYTES: too long to be one that is read */
     uint8_t field;       /* the field whose value is parsed; FIELDS: one that is not read */

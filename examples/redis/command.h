@@ -11,6 +11,8 @@ struct redis {
     jd_tcp_server *server;
     size_t memory_max; /* 0: none */
     size_t bulk_max;
+    uint32_t idle_s;      /* 0: never */
+    uint32_t keepalive_s; /* 0: never */
     jd_timestamp started;
     struct request_codec codec_options;
 };

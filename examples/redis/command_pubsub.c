@@ -13,6 +13,17 @@ void command_publish(const struct call *call)
         reply_number(call->connection, (int64_t)receivers);
 }
 
+/* A client that waits for messages is not idle: as with redis, its connection has no such timeout. */
+static void set_idle_timeout(const struct call *call)
+{
+    enum { MS_PER_S = 1000 };
+    jd_connection_timeouts timeouts = { .idle_ms = call->redis->idle_s * MS_PER_S };
+
+    if (call->session->subscriber.count > 0)
+        timeouts.idle_ms = 0;
+    jd_tcp_connection_set_timeouts(call->connection, &timeouts);
+}
+
 static void answer_change(const struct call *call, struct text channel)
 {
     reply_array(call->connection, 3);
@@ -27,10 +38,11 @@ void command_subscribe(const struct call *call)
         struct text channel = call_argument(call, i);
         if (pubsub_subscribe(call->redis->pubsub, &call->session->subscriber, channel) < 0) {
             reply_keyspace_error(call->connection, JD_ENOMEM);
-            return;
+            break;
         }
         answer_change(call, channel);
     }
+    set_idle_timeout(call);
 }
 
 /* The answer names the channel: it is sent first, with the number of those that are left. */
@@ -63,4 +75,5 @@ void command_unsubscribe(const struct call *call)
         REPLY_NULL(call->connection);
         REPLY(call->connection, ":0\r\n");
     }
+    set_idle_timeout(call);
 }

@@ -144,7 +144,19 @@ void command_info(const struct call *call)
 
 /* ---- CONFIG GET ---- */
 
-enum { CONFIG_VALUE_BYTES = 24, CONFIG_PARAMETERS = 6 };
+enum { CONFIG_VALUE_BYTES = 24 };
+
+enum parameter_number {
+    APPENDONLY,
+    DATABASES,
+    MAXMEMORY,
+    MAXMEMORY_POLICY,
+    PROTO_MAX_BULK_LEN,
+    SAVE,
+    TCP_KEEPALIVE,
+    TIMEOUT,
+    CONFIG_PARAMETERS
+};
 
 struct parameter {
     const char *name;
@@ -170,14 +182,22 @@ static bool matches_any(const struct call *call, const char *name)
 static void config_get(const struct call *call)
 {
     struct parameter parameters[CONFIG_PARAMETERS] = {
-        { "appendonly", "no" },       { "databases", "1" }, { "maxmemory", "" }, { "maxmemory-policy", "noeviction" },
-        { "proto-max-bulk-len", "" }, { "save", "" }
+        [APPENDONLY] = { "appendonly", "no" },
+        [DATABASES] = { "databases", "1" },
+        [MAXMEMORY] = { .name = "maxmemory" },
+        [MAXMEMORY_POLICY] = { "maxmemory-policy", "noeviction" },
+        [PROTO_MAX_BULK_LEN] = { .name = "proto-max-bulk-len" },
+        [SAVE] = { .name = "save" },
+        [TCP_KEEPALIVE] = { .name = "tcp-keepalive" },
+        [TIMEOUT] = { .name = "timeout" },
     };
     const struct parameter *wanted[CONFIG_PARAMETERS];
     size_t count = 0;
 
-    snprintf(parameters[2].value, CONFIG_VALUE_BYTES, "%zu", call->redis->memory_max);
-    snprintf(parameters[4].value, CONFIG_VALUE_BYTES, "%zu", call->redis->bulk_max);
+    snprintf(parameters[MAXMEMORY].value, CONFIG_VALUE_BYTES, "%zu", call->redis->memory_max);
+    snprintf(parameters[PROTO_MAX_BULK_LEN].value, CONFIG_VALUE_BYTES, "%zu", call->redis->bulk_max);
+    snprintf(parameters[TCP_KEEPALIVE].value, CONFIG_VALUE_BYTES, "%u", call->redis->keepalive_s);
+    snprintf(parameters[TIMEOUT].value, CONFIG_VALUE_BYTES, "%u", call->redis->idle_s);
     for (size_t i = 0; i < CONFIG_PARAMETERS; i++)
         if (matches_any(call, parameters[i].name))
             wanted[count++] = &parameters[i];

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { OPTION_MAX_MEMORY = 1, OPTION_MAX_BULK };
+enum { OPTION_MAX_MEMORY = 1, OPTION_MAX_BULK, OPTION_IDLE_SECONDS, OPTION_KEEPALIVE_SECONDS };
 
-enum { EXPIRE_INTERVAL_MS = 100, MILLISECOND = 1000000 };
+enum { EXPIRE_INTERVAL_MS = 100, MILLISECOND = 1000000, KEEPALIVE_DEFAULT_S = 300 };
 
 #define BULK_DEFAULT_BYTES (512ULL << 20)
 #define BULK_MAX_BYTES     (1ULL << 30)
@@ -93,7 +93,13 @@ static void print_help(void)
            "                            0: no limit (default 0)\n"
            "      --max-bulk BYTES      maximum of one argument, such as a value, 1024 to 1073741824 (default "
            "536870912); a\n"
-           "                            request may have twice as many bytes\n%s",
+           "                            request may have twice as many bytes\n"
+           "      --idle-seconds S      close a connection on which nothing happens so long, unless it is a "
+           "subscriber, 1 to\n"
+           "                            86400; 0: never (default 0)\n"
+           "      --keepalive-seconds S ask the system of a silent client so often whether it is still there, 1 to "
+           "32767; 0:\n"
+           "                            never (default 300)\n%s",
            program_common_help);
 }
 
@@ -102,8 +108,10 @@ static void read_options(struct program *program, struct redis *redis, int argc,
     static const struct option options[] = { PROGRAM_LONG_OPTIONS,
                                              { "max-memory", required_argument, NULL, OPTION_MAX_MEMORY },
                                              { "max-bulk", required_argument, NULL, OPTION_MAX_BULK },
+                                             { "idle-seconds", required_argument, NULL, OPTION_IDLE_SECONDS },
+                                             { "keepalive-seconds", required_argument, NULL, OPTION_KEEPALIVE_SECONDS },
                                              { 0 } };
-    enum { BULK_MIN_BYTES = 1024 };
+    enum { BULK_MIN_BYTES = 1024, IDLE_MAX_S = 86400, KEEPALIVE_MAX_S = 32767 };
     int option;
 
     while ((option = program_next_option(program, argc, argv, options)) != -1) {
@@ -117,6 +125,12 @@ static void read_options(struct program *program, struct redis *redis, int argc,
         case OPTION_MAX_BULK:
             redis->bulk_max = program_number(program, "--max-bulk", optarg, BULK_MIN_BYTES, BULK_MAX_BYTES);
             break;
+        case OPTION_IDLE_SECONDS:
+            redis->idle_s = (uint32_t)program_number(program, "--idle-seconds", optarg, 0, IDLE_MAX_S);
+            break;
+        case OPTION_KEEPALIVE_SECONDS:
+            redis->keepalive_s = (uint32_t)program_number(program, "--keepalive-seconds", optarg, 0, KEEPALIVE_MAX_S);
+            break;
         default:
             program_option(program, option, optarg);
         }
@@ -128,6 +142,21 @@ static void read_options(struct program *program, struct redis *redis, int argc,
                             program->processes);
 }
 
+/* How connections end whose client is silent, or gone. The times between probes are those of redis. */
+static void set_timeouts(jd_tcp_server_options *options, const struct redis *redis)
+{
+    enum { MS_PER_S = 1000, PROBES = 3 };
+    uint32_t interval = redis->keepalive_s / PROBES;
+
+    options->idle_timeout_ms = redis->idle_s * MS_PER_S;
+    if (redis->keepalive_s == 0)
+        return;
+    options->keepalive = true;
+    options->keepalive_idle_s = redis->keepalive_s;
+    options->keepalive_interval_s = interval > 0 ? interval : 1;
+    options->keepalive_count = PROBES;
+}
+
 static void require_memory(const struct program *program, const void *memory)
 {
     if (memory == NULL)
@@ -136,13 +165,14 @@ static void require_memory(const struct program *program, const void *memory)
 
 int main(int argc, char **argv)
 {
-    struct redis redis = { .bulk_max = BULK_DEFAULT_BYTES };
+    struct redis redis = { .bulk_max = BULK_DEFAULT_BYTES, .keepalive_s = KEEPALIVE_DEFAULT_S };
     struct program program = { .name = "jd-redis", .server_options.name = "jd-redis", .extension = &redis };
     jd_codec *codec = NULL;
     int result;
 
     program.server_options.output_limit = OUTPUT_LIMIT_BYTES;
     read_options(&program, &redis, argc, argv);
+    set_timeouts(&program.server_options, &redis);
     table_hash_begin();
     command_begin();
     redis.keyspace = keyspace_create(redis.memory_max, redis.bulk_max);

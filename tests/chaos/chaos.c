@@ -28,7 +28,8 @@ enum {
 static const char help[] =
     "Usage: chaos [OPTION]... ENDPOINT\n"
     "Hostile clients for the server at ENDPOINT, and honest ones beside them. Prints one JSON object.\n\n"
-    "  --protocol NAME    bytes (default), discard, frames, varint, lines, files or http\n"
+    "  --protocol NAME    bytes (default), discard, frames, varint, lines, files, http or\n"
+    "                     redis\n"
     "  --seconds S        duration, 1 to 86400 (default 10)\n"
     "  --seed N           of all that the clients do (default 1)\n"
     "  --connections N    hostile connections at a time, at most, 1 to 15000 (default 1500)\n"
@@ -81,7 +82,7 @@ static enum protocol protocol_of(const char *name)
     for (unsigned i = 0; i < PROTOCOLS; i++)
         if (strcmp(protocol_names[i], name) == 0)
             return (enum protocol)i;
-    refuse("--protocol", name, "must be bytes, discard, frames, varint, lines or files");
+    refuse("--protocol", name, "must be bytes, discard, frames, varint, lines, files, http or redis");
 }
 
 static void make_files(void)

@@ -222,14 +222,19 @@ static void announce(struct arena *arena, struct hostile *hostile)
     arena->counts.announcements++;
 }
 
+static bool has_header(enum protocol protocol)
+{
+    return protocol == PROTOCOL_FRAMES || protocol == PROTOCOL_VARINT || protocol == PROTOCOL_REDIS;
+}
+
 /* Sixteen megabytes; then ten follow. */
 static void announce_much(struct arena *arena, struct hostile *hostile)
 {
-    uint8_t header[16];
+    uint8_t header[TRAFFIC_HEADER_MAX_BYTES];
     size_t length;
 
-    if ((arena->protocol != PROTOCOL_FRAMES && arena->protocol != PROTOCOL_VARINT) ||
-        arena->large_frames == LARGE_AT_ONCE || hostile->announces_much || hostile->offset != hostile->length)
+    if (!has_header(arena->protocol) || arena->large_frames == LARGE_AT_ONCE || hostile->announces_much ||
+        hostile->offset != hostile->length)
         return;
     length = traffic_header(arena->protocol, LARGE_ANNOUNCED_BYTES, header);
     if (send_bytes(arena, hostile, header, length, 0) != (ssize_t)length)

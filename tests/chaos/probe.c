@@ -267,6 +267,27 @@ static bool exchange_http(struct session *session)
     return true;
 }
 
+/* A value is set and comes back. Each probe has a key of its own. */
+static bool exchange_redis(struct session *session)
+{
+    static const char set[] = "*3\r\n$3\r\nSET\r\n$22\r\nprobe-%016" PRIx64 "\r\n$%zu\r\n";
+    static const char get[] = "\r\n*2\r\n$3\r\nGET\r\n$22\r\nprobe-%016" PRIx64 "\r\n";
+    size_t length = (size_t)chaos_below(&session->random, CONTENT_MAX_BYTES);
+    uint64_t key = session->probe->seed;
+    uint8_t value[CONTENT_MAX_BYTES];
+    char head[128], tail[128], answer[32];
+
+    for (size_t i = 0; i < length; i++)
+        value[i] = (uint8_t)chaos_random(&session->random);
+    snprintf(head, sizeof(head), set, key, length);
+    snprintf(tail, sizeof(tail), get, key);
+    snprintf(answer, sizeof(answer), "+OK\r\n$%zu\r\n", length);
+    return send_all(session, (const uint8_t *)head, strlen(head)) && send_all(session, value, length) &&
+           send_all(session, (const uint8_t *)tail, strlen(tail)) &&
+           expect_bytes(session, (const uint8_t *)answer, strlen(answer)) && expect_bytes(session, value, length) &&
+           expect_bytes(session, (const uint8_t *)"\r\n", 2);
+}
+
 static bool exchange(struct session *session)
 {
     switch (session->probe->protocol) {
@@ -276,6 +297,8 @@ static bool exchange(struct session *session)
         return exchange_file(session);
     case PROTOCOL_HTTP:
         return exchange_http(session);
+    case PROTOCOL_REDIS:
+        return exchange_redis(session);
     default:
         return exchange_bytes(session);
     }

@@ -13,6 +13,7 @@ enum protocol {
     PROTOCOL_LINES,   /* lines (jd-chat) */
     PROTOCOL_FILES,   /* lines with file names (jd-async-file) */
     PROTOCOL_HTTP,    /* HTTP/1.1 (jd-http) */
+    PROTOCOL_REDIS,   /* the protocol of redis (jd-redis) */
     PROTOCOLS
 };
 
@@ -34,7 +35,9 @@ size_t traffic_message(enum protocol protocol, uint64_t *random, uint8_t *buffer
 /* Writes the beginning of a frame, or of a line, that announces far more than follows. Returns its length. */
 size_t traffic_announcement(enum protocol protocol, uint64_t *random, uint8_t *buffer);
 
-/* Writes the length field of a frame of length bytes. Returns its length. */
+/* Writes what stands before the length bytes of a frame, or of a value of jd-redis: a length field, or a SET up to its value, which
+ * has room in TRAFFIC_HEADER_MAX_BYTES. Returns its length. */
+enum { TRAFFIC_HEADER_MAX_BYTES = 64 };
 size_t traffic_header(enum protocol protocol, uint32_t length, uint8_t *buffer);
 
 #endif

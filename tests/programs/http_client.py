@@ -56,13 +56,16 @@ class Client:
             fields[name.lower()] = value
         return Answer(int(status), reason, fields, b"")
 
+    def body(self, length):
+        """Reads the body of an answer whose head has been read."""
+        self._until(lambda: len(self.pending) >= length)
+        return self._take(length)
+
     def answer(self, to_head=False):
         """Reads an answer; to_head: to a HEAD, which has no body."""
         answer = self.head()
         if not to_head and answer.status != 304 and answer.status >= 200:
-            length = int(answer.fields["content-length"])
-            self._until(lambda: len(self.pending) >= length)
-            answer.body = self._take(length)
+            answer.body = self.body(int(answer.fields["content-length"]))
         return answer
 
     def ask(self, head, *fields, body=b"", host=HOST):

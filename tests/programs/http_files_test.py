@@ -18,14 +18,17 @@ from http_client import Client
 from server import DEADLINE_SECONDS, Server, available_engines, descriptors_of, run_to_end
 
 HTTP = sys.argv[1]
+ONE_LOOP = {engine: ("--engine", engine) for engine in available_engines(HTTP)}
 SETUPS = {f"{engine}, threads {threads}": ("--engine", engine, "--threads", str(threads))
           for engine in available_engines(HTTP) for threads in (0, 2)}
-SIZES = (0, 1, 1000, 8192, 8193, 100_000, 5_000_000)
+# 900 000 bytes: more than the kernel holds for a Unix-domain client that does not read, less than the high watermark.
+UNREAD = 900_000
+SIZES = (0, 1, 1000, 8192, 8193, 100_000, UNREAD, 5_000_000)
 SECRET = b"secret"
 
 
 @contextlib.contextmanager
-def serve(setup):
+def serve(setup, *options, listen="127.0.0.1:0"):
     """A server of a folder beside which there is another one."""
     with tempfile.TemporaryDirectory() as top:
         root = pathlib.Path(top, "root")
@@ -45,7 +48,7 @@ def serve(setup):
         os.mkfifo(root / "pipe")
         (root / "closed.txt").write_text("closed")
         (root / "closed.txt").chmod(0)
-        with Server(HTTP, "--listen", "127.0.0.1:0", "--root", str(root), *setup) as server:
+        with Server(HTTP, "--listen", listen, "--root", str(root), *setup, *options) as server:
             yield server, root
             server.stop()
 
@@ -173,6 +176,41 @@ def a_folder_that_cannot_be_opened_is_reported():
     for path, reason in (("/nothing", "not found"), (__file__, "not a directory")):
         status, _, errors = run_to_end(HTTP, "--root", path)
         assert status == 1 and errors.lower() == f"jd-http: --root '{path}': {reason}\n", errors
+
+
+# What follows a request whose answer is still being sent, in pieces that arrive one after the other; the status of its own answer.
+FOLLOWING = {
+    "a refused body": ((b"POST /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",), 405),
+    "a refused body whose head comes in two pieces": ((b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: ",
+                                                      b"100-continue\r\n\r\n"), 405),
+    "a bad request that comes in two pieces": ((b"GET / HTTP/1.1\r\nHost: x\r\nX", b": a\0\r\n\r\n"), 400),
+    "a request that stays incomplete": ((b"GET / HTTP/1.1\r\nHost: x\r\n",), 408),
+}
+
+
+def wait_for_a_later_deadline(endpoint):
+    """The loop's earlier deadlines have passed, too."""
+    with Client(endpoint) as client:
+        client.send(b"GET")
+        assert client.answer().status == 408
+        client.expect_end()
+
+
+@tap.test_for_each({f"{name}, {engine}": (setup, pieces, status) for engine, setup in ONE_LOOP.items()
+                    for name, (pieces, status) in FOLLOWING.items()})
+def a_deadline_does_not_cut_off_an_answer_that_is_being_sent(parameters):
+    setup, (first, *more), status = parameters
+    with serve(setup, "--request-seconds", "1", listen=f"unix:@jd-http-{os.getpid()}") as (server, root), \
+            Client(server.endpoint) as client:
+        client.send(f"GET /{UNREAD}.bin HTTP/1.1\r\nHost: x\r\n\r\n".encode() + first)
+        length = int(client.head().fields["content-length"])
+        for piece in more:
+            client.send(piece)
+        wait_for_a_later_deadline(server.endpoint)
+        assert client.body(length) == (root / f"{UNREAD}.bin").read_bytes()
+        answer = client.answer()
+        assert (answer.status, answer.closes) == (status, True), answer
+        client.expect_end()
 
 
 tap.main()

@@ -205,6 +205,8 @@ ALLOWED = {
     "head as long as allowed": (request("/", "X: " + "a" * (HEAD_LIMIT - len(request("/", "X: ")))), 200),
     "as many fields as allowed": (request("/", *["X: y"] * 99), 200),
     "as many fields as allowed behind the body": (chunked(b"0\r\n", b"X: y\r\n" * 98, b"\r\n"), 200),
+    "end of the connection behind the body": (chunked(b"0\r\nConnection: close\r\n\r\n"), 200),
+    "upgrade behind the body": (chunked(b"0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"), 200),
     "empty lines before the request": (b"\r\n\r\n" + request("/"), 200),
     "target with a host": (request("http://test/?query"), 200),
     "target of a host alone": (request("http://test"), 200),

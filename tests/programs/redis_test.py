@@ -9,8 +9,8 @@ import sys
 import time
 
 import tap
-from resp import Client, bulk, request
-from server import DEADLINE_SECONDS, Server, available_engines, run_to_end
+from resp import Client, bulk, received_until_end, request
+from server import DEADLINE_SECONDS, Server, available_engines, descriptors_of, run_to_end
 
 REDIS = sys.argv[1]
 MEBIBYTE = 1 << 20
@@ -163,17 +163,19 @@ def all_loops_share_the_keys(setup):
         first.ask(request("GET", "n"), bulk(b"%d" % (clients * increments)))
 
 
+def change(word, channel, count):
+    """The answer to SUBSCRIBE and UNSUBSCRIBE."""
+    return b"*3\r\n" + bulk(word) + (bulk(channel) if channel else NULL) + b":%d\r\n" % count
+
+
+def message(channel, text):
+    return b"*3\r\n" + bulk(b"message") + bulk(channel) + bulk(text)
+
+
 @tap.test_for_each(SETUPS)
 def messages_reach_the_subscribers_on_all_loops(setup):
     with serving(setup) as (server, publisher), contextlib.ExitStack() as stack:
         subscribers = [stack.enter_context(Client(server.endpoint)) for _ in range(4)]
-
-        def change(word, channel, count):
-            return b"*3\r\n" + bulk(word) + (bulk(channel) if channel else NULL) + b":%d\r\n" % count
-
-        def message(channel, text):
-            return b"*3\r\n" + bulk(b"message") + bulk(channel) + bulk(text)
-
         for subscriber in subscribers:
             subscriber.ask(request("SUBSCRIBE", "a", "b", "a"), change(b"subscribe", b"a", 1) +
                            change(b"subscribe", b"b", 2) + change(b"subscribe", b"a", 2))
@@ -198,6 +200,79 @@ def messages_reach_the_subscribers_on_all_loops(setup):
 
 
 @tap.test_for_each(SETUPS)
+def messages_keep_their_order_and_none_follows_the_answer_to_unsubscribe(setup):
+    count = 5000
+    stream = [message(b"a", b"%d" % number) for number in range(count)]
+    with serving(setup) as (server, publisher), contextlib.ExitStack() as stack:
+        subscribers = [stack.enter_context(Client(server.endpoint)) for _ in range(4)]
+        for subscriber in subscribers:
+            subscriber.ask(request("SUBSCRIBE", "a"), change(b"subscribe", b"a", 1))
+        publisher.send(b"".join(request("PUBLISH", "a", number) for number in range(count)))
+        for subscriber in subscribers[1:]:
+            subscriber.expect(stream[0])
+            got = subscriber.answer(request("UNSUBSCRIBE", "a"))
+            end = change(b"unsubscribe", b"a", 0)
+            assert got.endswith(end) and b"".join(stream[1:]).startswith(got[:-len(end)]), got[:200]
+        subscribers[0].expect(b"".join(stream))
+        publisher.answer(b"")
+
+
+MESSAGES_OF_A_MEBIBYTE = 48  # more than the server queues for a subscriber, and its system for the socket
+
+
+@tap.test_for_each(SETUPS)
+def a_subscriber_that_does_not_read_is_closed_and_the_others_get_every_message(setup):
+    text = b"x" * MEBIBYTE
+    with serving(setup) as (server, publisher), Client(server.endpoint) as reader:
+        reader.ask(request("SUBSCRIBE", "a"), change(b"subscribe", b"a", 1))
+        descriptors = descriptors_of(server)
+        with Client(server.endpoint, receive_buffer_bytes=4096) as stuck:
+            stuck.ask(request("SUBSCRIBE", "a"), change(b"subscribe", b"a", 1))
+            published, deadline, receivers = 0, time.monotonic() + DEADLINE_SECONDS, b":2\r\n"
+            while receivers == b":2\r\n":
+                assert time.monotonic() < deadline, "it is not closed"
+                receivers = publisher.answer(request("PUBLISH", "a", text if published < MESSAGES_OF_A_MEBIBYTE else b"x"))
+                reader.expect(message(b"a", text if published < MESSAGES_OF_A_MEBIBYTE else b"x"))
+                published += 1
+            assert receivers == b":1\r\n" and published > 32, (receivers, published)
+            got = received_until_end(stuck.socket)
+            assert len(got) < published * len(text) and (message(b"a", text) * 2).startswith(got[:2 * MEBIBYTE]), len(got)
+        while descriptors_of(server) != descriptors:
+            assert time.monotonic() < deadline, "a descriptor is left"
+
+
+@tap.test_for_each(SETUPS)
+def an_idle_connection_is_closed_in_time_but_not_a_subscriber(setup):
+    with serve(setup, "--idle-seconds", "1") as server, Client(server.endpoint) as subscriber, Client(server.endpoint) as idle:
+        subscriber.ask(request("SUBSCRIBE", "a"), change(b"subscribe", b"a", 1))
+        idle.ask(request("CONFIG", "GET", "timeout"), b"*2\r\n" + bulk(b"timeout") + bulk(b"1"))
+        assert idle.socket.recv(1) == b""
+        with Client(server.endpoint) as publisher:
+            publisher.ask(request("PUBLISH", "a", "x"), b":1\r\n")
+            subscriber.expect(message(b"a", b"x"))
+        subscriber.ask(request("UNSUBSCRIBE"), change(b"unsubscribe", b"a", 0))
+        assert subscriber.socket.recv(1) == b""
+        server.stop()
+
+
+def timer_of_server(client):
+    """The kernel's timer of the server's end of the connection (proc_net_tcp.rst, "tr"): 0 none, 2 keepalive."""
+    ends = [f"0100007F:{address[1]:04X}" for address in (client.socket.getpeername(), client.socket.getsockname())]
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        return next(int(words[5].split(":")[0]) for words in map(str.split, file) if words[1:3] == ends)
+
+
+@tap.test_for_each(SETUPS)
+def the_system_probes_silent_clients_unless_that_is_switched_off(setup):
+    for options, seconds, timer in ((), 300, 2), (("--keepalive-seconds", "7"), 7, 2), (("--keepalive-seconds", "0"), 0, 0):
+        with serving(setup, *options) as (_, client):
+            check(client, ("CONFIG GET tcp-keepalive", b"*2\r\n" + bulk(b"tcp-keepalive") + bulk(b"%d" % seconds)))
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while (actual := timer_of_server(client)) != timer:  # at first that of the answer's acknowledgement
+                assert time.monotonic() < deadline, actual
+
+
+@tap.test_for_each(SETUPS)
 def memory_has_a_limit_and_is_returned(setup):
     refused = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
     with serving(setup, "--max-memory", "1000000") as (_, client):
@@ -219,6 +294,8 @@ def memory_has_a_limit_and_is_returned(setup):
 @tap.test
 def wrong_options_are_refused_with_one_line():
     for options, reason in {("--max-bulk", "1023"): "--max-bulk '1023': must be a whole number from 1024 to 1073741824",
+                            ("--idle-seconds", "86401"): "--idle-seconds '86401': must be a whole number from 0 to 86400",
+                            ("--keepalive-seconds", "-1"): "--keepalive-seconds '-1': must be a whole number from 0 to 32767",
                             ("--max-memory", "x"): "--max-memory 'x': must be a whole number from 0 to",
                             ("--processes", "2"): "--processes '2': must be 1"}.items():
         status, output, errors = run_to_end(REDIS, *options)
