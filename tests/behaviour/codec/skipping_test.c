@@ -336,6 +336,59 @@ START_TEST(a_frame_that_is_being_skipped_is_no_first_message)
 }
 END_TEST
 
+START_TEST(a_frame_that_has_been_skipped_is_a_first_message)
+{
+    enum { SHORT_MS = 60, NS_PER_MS = 1000000 };
+    jd_codec *codec = make_codec(_i, MAX, true);
+    static char bytes[KIB];
+    size_t length = add_frame(_i, bytes, 0, 150);
+    serve(&(struct service){
+        .codec = codec, .on_frame_error = note_skipped, .options.first_message_timeout_ms = SHORT_MS });
+    int client = client_connect();
+
+    client_send(client, bytes, length);
+    PUMP_UNTIL(got.skipped == 1);
+
+    jd_timestamp skipped_at = jd_event_loop_now(the_loop);
+    PUMP_UNTIL(jd_event_loop_now(the_loop) - skipped_at > (jd_timestamp)2 * SHORT_MS * NS_PER_MS);
+    ck_assert_uint_eq(connections_down(), 0);
+    client_close(client);
+    PUMP_UNTIL(connections_down() == 1);
+    jd_codec_destroy(codec);
+}
+END_TEST
+
+static jd_tcp_connection *latest;
+
+static void keep(jd_tcp_connection *connection, void *arg)
+{
+    latest = connection;
+}
+
+START_TEST(the_same_codec_set_within_a_skipped_frame_goes_on_skipping)
+{
+    jd_codec *codec = make_codec(_i, MAX, true);
+    static char bytes[KIB];
+    size_t length = add_frame(_i, bytes, 0, 150), end = add_frame(_i, bytes, length, 7);
+    char expected[64];
+    serve(&(struct service){ .codec = codec, .on_frame = note_frame, .on_frame_error = note_skipped, .on_up = keep });
+    int client = client_connect_up();
+
+    client_send(client, bytes, length - 10);
+    PUMP_UNTIL(statistics().bytes_received == length - 10);
+    ck_assert_int_eq(jd_tcp_connection_set_codec(latest, codec, note_frame, NULL), 0);
+    ck_assert_int_eq(jd_tcp_connection_set_frame_error_callback(latest, note_skipped, NULL), 0);
+    client_send(client, bytes + length - 10, end - (length - 10));
+
+    PUMP_UNTIL(got.frames == 1);
+    snprintf(expected, sizeof(expected), "[%zu] 7 ", whole_length(_i, 150));
+    ck_assert_str_eq(got.text, expected);
+    client_close(client);
+    PUMP_UNTIL(connections_down() == 1);
+    jd_codec_destroy(codec);
+}
+END_TEST
+
 START_TEST(the_peers_end_within_a_skipped_frame_closes_in_good_order)
 {
     jd_codec *codec = make_codec(_i, MAX, true);
@@ -376,6 +429,48 @@ START_TEST(a_codec_that_cannot_find_the_end_closes_the_connection)
 }
 END_TEST
 
+static size_t find_nothing(void *arg, const uint8_t *data, size_t length, bool *found)
+{
+    *found = false;
+    return 0;
+}
+
+static size_t find_outside(void *arg, const uint8_t *data, size_t length, bool *found)
+{
+    *found = true;
+    return length + 1;
+}
+
+static const struct {
+    jd_codec_end_function find_end;
+    const char *reason;
+} bad_ends[] = {
+    { find_nothing, "the codec neither finds an end nor lets bytes be dropped" },
+    { find_outside, "the codec found an end outside the bytes given" },
+};
+enum { BAD_ENDS = sizeof(bad_ends) / sizeof(bad_ends[0]) };
+
+START_TEST(a_codec_that_finds_a_wrong_end_closes_the_connection)
+{
+    jd_codec *codec;
+    static char bytes[KIB];
+    size_t length = add_frame(OWN_LINE, bytes, 0, 150);
+    ck_assert_int_eq(jd_codec_create(&codec, &(jd_codec_options){ .decode = decode_line,
+                                                                  .find_end = bad_ends[_i].find_end,
+                                                                  .max_frame_bytes = MAX,
+                                                                  .skip_too_long = true }),
+                     0);
+    serve(&(struct service){ .codec = codec, .on_down = note_down });
+    int client = client_connect();
+
+    client_send(client, bytes, length - 10);
+    PUMP_UNTIL(connections_down() == 1);
+    ck_assert_int_eq(down_error, JD_EINVAL);
+    ck_assert_msg(was_logged(bad_ends[_i].reason), "%s", logged());
+    jd_codec_destroy(codec);
+}
+END_TEST
+
 void suite_add_tests(Suite *suite)
 {
     TCase *tests = harness_case(suite, "skipping");
@@ -387,6 +482,9 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, thousands_of_frames_that_are_too_long_need_no_stack, 0, KINDS);
     tcase_add_loop_test(tests, without_the_option_the_connection_closes, 0, KINDS);
     tcase_add_loop_test(tests, a_frame_that_is_being_skipped_is_no_first_message, 0, KINDS);
+    tcase_add_loop_test(tests, a_frame_that_has_been_skipped_is_a_first_message, 0, KINDS);
+    tcase_add_loop_test(tests, the_same_codec_set_within_a_skipped_frame_goes_on_skipping, 0, KINDS);
     tcase_add_loop_test(tests, the_peers_end_within_a_skipped_frame_closes_in_good_order, 0, KINDS);
     tcase_add_test(tests, a_codec_that_cannot_find_the_end_closes_the_connection);
+    tcase_add_loop_test(tests, a_codec_that_finds_a_wrong_end_closes_the_connection, 0, BAD_ENDS);
 }

@@ -7,7 +7,7 @@
 
 const char *const suite_name = "sessions";
 
-enum { LIMIT = 16 };
+enum { LIMIT = 16, KIB = 1024, LONG_MS = 3600 * 1000 };
 
 /* Of each connection, in the order in which they were made. */
 struct session {
@@ -238,6 +238,75 @@ START_TEST(frames_and_all_other_callbacks_come_with_the_session)
 }
 END_TEST
 
+/* Of each further callback: how often it came. */
+static struct {
+    unsigned heartbeats, above, below, gone, asked;
+} calls;
+
+static bool is_session(jd_tcp_connection *connection, void *session)
+{
+    return session != NULL && session == jd_tcp_connection_context(connection);
+}
+
+static void count_heartbeat(jd_tcp_connection *connection, void *session)
+{
+    calls.heartbeats += is_session(connection, session);
+}
+
+static void count_above(jd_tcp_connection *connection, size_t queued_bytes, void *session)
+{
+    calls.above += is_session(connection, session);
+}
+
+static void count_below(jd_tcp_connection *connection, size_t queued_bytes, void *session)
+{
+    calls.below += is_session(connection, session);
+}
+
+static void count_gone(jd_tcp_connection *connection, int error, void *session)
+{
+    calls.gone += is_session(connection, session);
+}
+
+static void count_asked(jd_tcp_connection *connection, void *session)
+{
+    calls.asked += is_session(connection, session);
+    jd_tcp_connection_pause_reading(connection);
+}
+
+static void send_above_the_watermark(jd_tcp_connection *connection, void *session)
+{
+    static const char much[4 * KIB];
+
+    on_connection(connection, session);
+    if (jd_tcp_connection_is_connected(connection))
+        ck_assert_int_eq(jd_tcp_connection_send(connection, much, sizeof(much)), 0);
+}
+
+START_TEST(heartbeats_watermarks_ages_and_peers_that_have_gone_come_with_the_session)
+{
+    static const jd_session_callbacks callbacks = { .create = create,
+                                                    .destroy = destroy,
+                                                    .connection = send_above_the_watermark,
+                                                    .high_watermark = count_above,
+                                                    .low_watermark = count_below,
+                                                    .heartbeat = count_heartbeat,
+                                                    .peer_gone = count_gone,
+                                                    .asked_to_end = count_asked };
+    serve_sessions(&callbacks, NULL,
+                   (jd_tcp_server_options){
+                       .high_watermark = KIB, .heartbeat_ms = 10, .max_age_ms = 50, .max_age_drain_ms = LONG_MS });
+    int client = client_connect();
+
+    PUMP_UNTIL(calls.heartbeats > 0 && calls.asked == 1);
+    ck_assert_uint_eq(calls.above, 1);
+    PUMP_UNTIL(calls.below == 1);
+    ck_assert_uint_eq(calls.gone, 0);
+    client_close(client); /* behind unread bytes: a reset */
+    PUMP_UNTIL(calls.gone == 1);
+}
+END_TEST
+
 static void *create_with_codec(jd_tcp_connection *connection, void *arg)
 {
     ck_assert_int_eq(jd_tcp_connection_set_codec(connection, arg, NULL, NULL), 0);
@@ -405,6 +474,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_session_lives_as_long_as_its_connection_is_referenced);
     tcase_add_loop_test(tests, a_connection_that_the_factory_refuses_is_not_reported, 0, 2);
     tcase_add_test(tests, frames_and_all_other_callbacks_come_with_the_session);
+    tcase_add_test(tests, heartbeats_watermarks_ages_and_peers_that_have_gone_come_with_the_session);
     tcase_add_test(tests, the_factory_may_change_settings);
     tcase_add_test(tests, a_connection_may_get_another_session);
     tcase_add_test(tests, a_server_that_is_destroyed_destroys_its_sessions);
