@@ -31,7 +31,6 @@ static int skipping_decode(const jd_codec *decoder, const uint8_t *data, size_t 
                                  : "the codec neither finds an end nor lets bytes be dropped";
         return JD_EINVAL;
     }
-    *searched = 0;
     profile->skipped_bytes += used;
     frame->frame_bytes = used;
     frame->needed_bytes = ended;
