@@ -34,6 +34,10 @@ def _name(*parts):
     return lambda scenario: scenario.name.startswith(parts)
 
 
+def _is(*names):
+    return lambda scenario: scenario.name in names
+
+
 GOALS = (
     Goal("CPU a message at most 1.05 times that of the hand-written loop", _name("ping-pong"), "raw", 1 / 1.05),
     Goal("frames: at least 0.9 of the hand-written loop, which parses none", _name("frames"), "raw", 0.9),
@@ -44,6 +48,15 @@ GOALS = (
     Goal("long connections: a p99 that is not above a library's", _name("long"), "best", 1.0, tie=True),
     Goal("less memory for an idle connection than any library", _name("idle: bytes a connection"), "best", 1.0),
     Goal("timers, tasks, broadcast: twice each library", _name("timers", "tasks", "broadcast"), "best", 2.0),
+    Goal("hello by HTTP: on the Reactor at most 0.85 of nginx' CPU a request", _is("http hello x 50"), "best", 1 / 0.85, ours="reactor"),
+    Goal("hello by HTTP: on io_uring at most 0.72 of nginx' CPU a request", _is("http hello x 50"), "best", 1 / 0.72, ours="io_uring"),
+    Goal("hello by HTTP, pipelined by 16: 5 times nginx' requests a second", _is("http hello x 50, pipelined by 16"), "best", 5.0),
+    Goal("1 KiB by HTTP: on the Reactor at most 0.8 of nginx' CPU a request", _is("http file 1 KiB x 50"), "best", 1 / 0.8, ours="reactor"),
+    Goal("1 KiB by HTTP: on io_uring at most 0.6 of nginx' CPU a request", _is("http file 1 KiB x 50"), "best", 1 / 0.6, ours="io_uring"),
+    Goal("1 MB by HTTP: on the Reactor at most 0.7 of nginx' CPU a request", _is("http file 1 MB x 10"), "best", 1 / 0.7, ours="reactor"),
+    Goal("redis: at most 0.85 of redis-server's CPU a command", _is("redis GET", "redis SET"), "best", 1 / 0.85),
+    Goal("redis, pipelined by 16: at most 0.6 of redis-server's CPU a command",
+         _is("redis GET, pipelined by 16", "redis SET, pipelined by 16"), "best", 1 / 0.6),
     Goal("every other scenario: ahead of each library in its best form, or no difference seen",
          _name("ping-pong", "short", "idle: a busy", "wakeup", "pipes", "http", "redis"), "best", 1.0, tie=True),
 )

@@ -9,6 +9,7 @@ import functools
 import http.client as http_client
 import json
 import os
+import pathlib
 import re
 import resource
 import socket
@@ -418,11 +419,13 @@ def outside_load(task, process, command, units):
 NGINX = """
 daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
-http {{ access_log off; sendfile on; tcp_nodelay on; keepalive_requests 100000000; open_file_cache max=16; default_type text/plain;
+http {{ access_log off; sendfile on; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 600; server_tokens off; default_type text/plain;
+  {cache}
   client_body_temp_path {directory}/b; proxy_temp_path {directory}/p; fastcgi_temp_path {directory}/f;
   uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-  server {{ listen 127.0.0.1:{port}; root {directory}/root; }} }}
+  server {{ listen 127.0.0.1:{port}; root {directory}/root; {hello} }} }}
 """
+HELLO = "Hello, World!"   # the answer of jd-http without --root
 
 WRK_PIPELINE = """
 init = function(args)
@@ -457,18 +460,20 @@ def site(size):
 
 @contextlib.contextmanager
 def http_server(task, directory):
-    """Runs a server of the folder's root. Gives its process and port."""
+    """Runs a server of the folder's root, or one that answers HELLO. Gives its process and port."""
     name, words = task.program()
-    port = free_port()
+    port, load = free_port(), task.scenario.load
     if task.contestant.kind == "server":
         path = os.path.join(directory, "nginx.conf")
         with open(path, "w", encoding="ascii") as config:
-            config.write(NGINX.format(directory=directory, port=port))
+            config.write(NGINX.format(directory=directory, port=port, cache="" if "--no-cache" in load else "open_file_cache max=16;",
+                                      hello=f'location = / {{ return 200 "{HELLO}"; }}' if "--hello" in load else ""))
         process = task.programs.start(task.programs.server_core, which(name), "-c", path, "-e", "stderr", "-p", directory,
                                       environment=task.environment())
     else:
-        process = task.programs.start(task.programs.server_core, name, "--listen", f"127.0.0.1:{port}", *words, "--root",
-                                      os.path.join(directory, "root"), environment=task.environment())
+        root = () if "--hello" in load else ("--root", os.path.join(directory, "root"))
+        process = task.programs.start(task.programs.server_core, name, "--listen", f"127.0.0.1:{port}", *words, *root,
+                                      environment=task.environment())
     process.counted = {}
     try:
         wait_for_port(port, process, name)
@@ -477,30 +482,31 @@ def http_server(task, directory):
         process.counted = task.programs.stop_server(process)
 
 
-def check_page(port, directory):
+def check_page(port, path, wanted):
     """wrk does not look at the bodies: the first is compared here."""
-    with open(os.path.join(directory, "root", "index.html"), "rb") as page:
-        wanted = page.read()
     connection = http_client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/index.html")
+    connection.request("GET", path)
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
     if answer.status != 200 or body != wanted:
-        raise WrongAnswer(f"GET /index.html: status {answer.status}, {len(body)} bytes instead of the {len(wanted)} of the file")
+        raise WrongAnswer(f"GET {path}: status {answer.status}, {len(body)} bytes instead of the {len(wanted)} expected")
 
 
 def http(task):
-    directory = site(1024).name
+    directory = site(task.scenario.size).name
+    path, wanted = "/", HELLO.encode()
+    if "--hello" not in task.scenario.load:
+        path, wanted = "/index.html", pathlib.Path(directory, "root", "index.html").read_bytes()
     with http_server(task, directory) as (process, port):
-        check_page(port, directory)
+        check_page(port, path, wanted)
         command = [which("wrk"), "-t1", f"-c{task.scenario.connections}", f"-d{max(1, round(task.seconds))}s"]
         if "--pipeline" in task.scenario.load:
             script = os.path.join(directory, "pipeline.lua")
             with open(script, "w", encoding="ascii") as lua:
                 lua.write(WRK_PIPELINE % int(task.scenario.load[-1]))
             command += ["-s", script]
-        return outside_load(task, process, [*command, f"http://127.0.0.1:{port}/index.html"], wrk_units)
+        return outside_load(task, process, [*command, f"http://127.0.0.1:{port}{path}"], wrk_units)
 
 
 def http_file(task):
@@ -532,6 +538,9 @@ def check_keys(port):
         raise WrongAnswer(f"SET and GET: {answer[:80]!r} instead of {wanted!r}")
 
 
+REDIS_KEYS = 100_000
+
+
 def redis(task):
     name, words = task.program()
     command, pipeline = task.scenario.load
@@ -546,8 +555,9 @@ def redis(task):
         wait_for_port(port, process, name)
         check_keys(port)
         requests = int(max(task.seconds, 0.2) * 60000 * (1 if pipeline == "1" else 8))
-        run = (which("redis-benchmark"), "-p", str(port), "-c", str(task.scenario.connections), "-P", pipeline, "-d", "64", "--csv")
-        task.programs.output(task.programs.load_core, *run, "-n", "1000", "-t", "set")
+        to = (which("redis-benchmark"), "-p", str(port), "-c", str(task.scenario.connections), "-r", str(REDIS_KEYS), "--csv")
+        run = (*to, "-P", pipeline)
+        task.programs.output(task.programs.load_core, *to, "-P", "16", "-n", str(2 * REDIS_KEYS), "-t", "set")   # keys to get
         return outside_load(task, process, [*run, "-n", str(requests), "-t", command], lambda text: (requests, {"reported_per_second": redis_units(text)}))
     finally:
         task.programs.stop(process)

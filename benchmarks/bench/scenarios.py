@@ -110,13 +110,22 @@ def _long():
 
 
 def _http():
-    sides = ("reactor", "io_uring", "nginx")
+    more = {"group": "http", "role": "http", "kind": "http", "sides": ("reactor", "io_uring", "nginx"), "unit": "request"}
     for name, words in {"keep-alive": (), "pipelined by 16": ("--pipeline", "16")}.items():
-        yield Scenario(f"http {name}", "http", "http", "http", load=words, sides=sides, unit="request", connections=100,
-                       noise=not words, note="wrk, 100 connections, a file of 1 KiB")
-    for name, words in {"GET": ("get", "1"), "GET, pipelined by 16": ("get", "16")}.items():
-        yield Scenario(f"redis {name}", "redis", "redis", "redis", load=words, sides=("reactor", "io_uring", "redis-server"),
-                       unit="request", connections=50, noise=name == "GET", note="redis-benchmark, 50 connections")
+        yield Scenario(f"http {name}", load=words, connections=100, size=1024, noise=not words,
+                       note="wrk, 100 connections, a file of 1 KiB; nginx with open_file_cache", **more)
+    hello = "wrk, 50 connections; nginx: return 200; its head has a field more, Connection"
+    yield Scenario("http hello x 50", load=("--hello",), connections=50, note=hello, **more)
+    yield Scenario("http hello x 50, pipelined by 16", load=("--hello", "--pipeline", "16"), connections=50, measure="per_second",
+                   shown=("cpu_us",), note=hello, **more)
+    for text, size, connections in (("1 KiB", 1024, 50), ("1 MB", 1000 * 1000, 10)):
+        yield Scenario(f"http file {text} x {connections}", load=("--no-cache",), connections=connections, size=size,
+                       note=f"wrk, {connections} connections; nginx with sendfile, without open_file_cache", **more)
+    for command in ("GET", "SET"):
+        for name, depth in {command: "1", f"{command}, pipelined by 16": "16"}.items():
+            yield Scenario(f"redis {name}", "redis", "redis", "redis", load=(command.lower(), depth),
+                           sides=("reactor", "io_uring", "redis-server"), unit="request", connections=50, noise=name == "GET",
+                           note="redis-benchmark, 50 connections, 100 000 keys; redis-server without persistence")
 
 
 def _file():

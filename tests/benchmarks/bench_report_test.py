@@ -299,6 +299,22 @@ def goals_are_met_by_the_better_engine_and_missed_beside_the_best_form():
 
 
 @tap.test
+def each_goal_is_about_a_scenario_that_there_is():
+    for goal in goals.GOALS:
+        assert any(goal.fits(scenario) for scenario in SCENARIOS.values()), goal.text
+
+
+@tap.test
+def goals_beside_nginx_are_those_of_each_engine():
+    # The Reactor takes 0.8 of nginx' CPU, io_uring 0.75: only the former reaches its goal.
+    values = {"reactor": made_up.around(4.0), "io_uring": made_up.around(3.75), "nginx": made_up.around(5.0)}
+    with folder() as directory:
+        made = made_up.results(directory, [made_up.row("http hello x 50", values, "beside peers")])
+        found = {(one.a, one.goal.least): one.met for one in goals.checks(verdict.Comparisons(made)) if "hello" in one.goal.text}
+        assert found == {("reactor", 1 / 0.85): True, ("io_uring", 1 / 0.72): False}, found
+
+
+@tap.test
 def what_overflowed_and_what_went_wrong_is_in_the_table_of_validity():
     row = made_up.engines(PING_PONG, 3.0, 4.0)
     row["rounds"][0]["checks"].update(queue_overflows=11, receive_pauses=22, block_overflows=33, lost_connections=44)

@@ -227,16 +227,12 @@ def checked(check, answer):
 @tap.test
 def wrong_pages_and_values_are_noticed_although_their_loads_do_not_look():
     head = b"HTTP/1.1 %s\r\nContent-Length: 4\r\n\r\n"
-    with tempfile.TemporaryDirectory() as directory:
-        os.mkdir(os.path.join(directory, "root"))
-        with open(os.path.join(directory, "root", "index.html"), "wb") as page:
-            page.write(b"page")
 
-        def check(port):
-            return measure.check_page(port, directory)
-        assert checked(check, head % b"200 OK" + b"page") is None
-        assert "4 bytes instead of the 4 of the file" in checked(check, head % b"200 OK" + b"pagE")
-        assert "status 404" in checked(check, head % b"404 No" + b"page")
+    def check(port):
+        return measure.check_page(port, "/index.html", b"page")
+    assert checked(check, head % b"200 OK" + b"page") is None
+    assert "4 bytes instead of the 4 expected" in checked(check, head % b"200 OK" + b"pagE")
+    assert "status 404" in checked(check, head % b"404 No" + b"page")
     assert checked(measure.check_keys, b"+OK\r\n$5\r\nvalue\r\n") is None
     assert "instead of" in checked(measure.check_keys, b"+OK\r\n$5\r\nother\r\n")
     assert "instead of" in checked(measure.check_keys, b"+OK\r\n$-1\r\n")
@@ -296,6 +292,19 @@ def jd_http_sends_a_file_whole():
         assert done.returncode == 0, done.stderr
         row = Results.load(directory).rows["file-1-KiB-by-HTTP-warm"]
         assert row["rounds"][0]["figures"]["per_second"] > 0 and row["explained"]["reactor"]["calls"]["accept"] > 0.5, row
+
+
+@tap.test
+def jd_http_answers_from_memory_and_by_a_file_on_connections_that_stay():
+    if not os.path.exists(os.path.join(BUILD, "examples", "jd-http")):
+        raise tap.Skip("this build has no jd-http")
+    with folder() as directory:
+        names = ("http hello x 50", "http hello x 50, pipelined by 16", "http file 1 MB x 10")
+        done = bench(*names, *SHORT, "--rounds", "1", "--contestants", "reactor", "--results", directory)
+        assert done.returncode == 0, done.stderr
+        for name in names:
+            rounds = rounds_of(Results.load(directory), re.sub(r"[^\w]+", "-", name))
+            assert rounds and all(one["figures"]["per_second"] > 0 and one["figures"]["cpu_us"] > 0 for one in rounds), rounds
 
 
 @tap.test
