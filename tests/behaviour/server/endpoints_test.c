@@ -59,6 +59,7 @@ static jd_tcp_server *serve_at(const char *listen)
         .options.listen = listen, .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
 }
 
+/* Waits for the end of the connection it makes: no other may be open or on its way meanwhile. */
 static void expect_service(const jd_endpoint *endpoint)
 {
     unsigned down = connections_down();
@@ -68,6 +69,7 @@ static void expect_service(const jd_endpoint *endpoint)
     client_expect(client, "hello", 5);
     client_close(client);
     PUMP_UNTIL(connections_down() == down + 1);
+    ck_assert_uint_eq(connections_up(), down + 1);
 }
 
 static bool has_ipv6(void)
@@ -382,6 +384,8 @@ START_TEST(a_unix_domain_path_in_use_is_an_error_and_a_dead_one_is_taken_over)
     expect_service(&endpoint);
     ck_assert_int_eq(jd_tcp_server_start(make_server(&(struct service){ .options.listen = path }), NULL),
                      JD_EADDRINUSE);
+    /* Whether the path was dead was asked by connecting to it, here to a server that lives. */
+    PUMP_UNTIL(connections_down() == 2);
     expect_service(&endpoint);
 }
 END_TEST
