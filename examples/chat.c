@@ -86,12 +86,14 @@ static bool is_name(const char *text, size_t length)
 
 static void change_name(const struct chat *chat, jd_tcp_connection *connection, struct guest *guest, const char *name)
 {
-    if (!is_name(name, strlen(name))) {
+    size_t length = strlen(name);
+
+    if (!is_name(name, length)) {
         send_text(connection, "* /nick: a name is 1 to 20 characters from a-z, A-Z, 0-9, - and _.\n");
         return;
     }
-    send_to_all(chat, "* ", guest->name, " is now ", name, strlen(name));
-    snprintf(guest->name, sizeof(guest->name), "%s", name);
+    send_to_all(chat, "* ", guest->name, " is now ", name, length);
+    memcpy(guest->name, name, length + 1);
 }
 
 /* Replaces control characters, so that a line cannot control the receivers' terminals (ECMA-48, control functions). */

@@ -5,7 +5,10 @@ again, which fail the run, and what is counted and printed.
 Argument: the path of run_tests.py.
 """
 
+import functools
+import itertools
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -146,28 +149,32 @@ def a_suite_that_passes_only_one_of_two_reruns_fails_the_run(name):
     equal(build.noted, "")
 
 
-def assert_not_run_again(name, reason):
-    build = run_of(name)
-    equal(build.runs, {name: 1})
-    equal(build.counted[1:], (1, 0))
+NOT_RUN_AGAIN = {
+    "crashed": ["killed_once", "killed_at_its_end_once", "test_killed_once", "test_gone_once", "silent_about_a_test_once",
+                "without_plan_once", "bails_out_once", "strange_status_once", "status_of_failure_once"],
+    "hung": ["hangs_once", "test_hangs_once", "python_test_hangs_once"],
+    "stopped by a sanitizer": ["race_once", "overflow_once", "leak_once", "undefined_once"],
+}
+
+
+@functools.cache
+def run_of_those_not_run_again():
+    return run_of(*itertools.chain(*NOT_RUN_AGAIN.values()))
+
+
+@tap.test_for_each({f"{name}, {reason}": (name, reason) for reason, names in NOT_RUN_AGAIN.items() for name in names})
+def a_suite_that_did_not_fail_by_chance_is_not_run_again(parameters):
+    name, reason = parameters
+    build = run_of_those_not_run_again()
+    equal(build.runs[name], 1)
+    assert re.search(rf"^{name}: .*, not run again: {reason}$", build.printed, re.MULTILINE), build.printed
+
+
+@tap.test
+def those_that_are_not_run_again_fail_the_run():
+    build = run_of_those_not_run_again()
+    equal(build.counted[1:], (len(build.runs), 0))
     equal(build.noted, "")
-    assert f", not run again: {reason}\n" in build.printed, build.printed
-
-
-@tap.test_for_each(["killed_once", "killed_at_its_end_once", "test_killed_once", "test_gone_once", "silent_about_a_test_once",
-                    "without_plan_once", "bails_out_once", "strange_status_once", "status_of_failure_once"])
-def a_suite_that_crashed_is_not_run_again(name):
-    assert_not_run_again(name, "crashed")
-
-
-@tap.test_for_each(["hangs_once", "test_hangs_once", "python_test_hangs_once"])
-def a_suite_that_hung_is_not_run_again(name):
-    assert_not_run_again(name, "hung")
-
-
-@tap.test_for_each(["race_once", "overflow_once", "leak_once", "undefined_once"])
-def a_suite_stopped_by_a_sanitizer_is_not_run_again(name):
-    assert_not_run_again(name, "stopped by a sanitizer")
 
 
 @tap.test

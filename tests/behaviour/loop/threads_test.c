@@ -527,7 +527,7 @@ START_TEST(a_loop_may_end_by_what_another_thread_has_just_asked_for)
         made = NULL;
         ck_assert_int_eq(pthread_create(&thread, NULL, make_run_and_destroy, NULL), 0);
         while (made == NULL)
-            continue;
+            sched_yield();
         for (volatile int pause = 0; pause < i * 20; pause++)
             continue; /* it is on its way to sleep, or has come there */
         ck_assert_int_eq(quit_by(_i, made), 0);
