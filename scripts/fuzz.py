@@ -7,6 +7,7 @@ A run begins with the inputs of the tree (tests/fuzz/corpus/NAME) and those that
 printed. Exit status 0: no input failed; 1: an input failed."""
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -128,7 +129,7 @@ def read_arguments(names):
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      description=__doc__ + "\n\nTargets: " + ", ".join(names))
     parser.add_argument("name", nargs="?", choices=[*names, "all"], metavar="NAME",
-                        help="the target, or all, one after the other; without it the targets are listed")
+                        help="the target, or all, as many at a time as there are cores; without it the targets are listed")
     parser.add_argument("--seconds", type=int, default=60, help="duration for each target, 1 to 86400 (default 60)")
     parser.add_argument("--seed", type=int, help="of libFuzzer's random numbers, 1 to 4294967295 (default: the time)")
     parser.add_argument("--input", metavar="FILE", help="run this input only, with all messages")
@@ -159,7 +160,9 @@ def main():
             merge(target)
         return 0
     seed = arguments.seed or int(time.time())
-    return 0 if all([fuzz(target, arguments.seconds, seed) for target in chosen]) else 1
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        passed = list(pool.map(lambda target: fuzz(target, arguments.seconds, seed), chosen))
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":
