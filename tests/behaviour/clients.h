@@ -60,11 +60,11 @@ void client_adopt(int client);
 /* Of the harness: closes all. */
 void clients_close_all(void);
 
-/* Byte number offset of a stream that never repeats within megabytes. */
+/* Byte number offset of a stream that does not repeat within a megabyte. */
 unsigned char pattern_byte(size_t offset);
 void pattern_fill(void *data, size_t offset, size_t length);
 
-/* Fails the test if data is not the pattern from offset. One check for all: a passed ck_assert costs a system call. */
+/* Fails the test if data is not the pattern from offset. One check for all. */
 void pattern_expect(const void *data, size_t offset, size_t length);
 
 #endif

@@ -359,9 +359,10 @@ START_TEST(a_reset_that_is_known_before_the_pause_is_told_as_a_reset)
         .on_peer_gone = note_gone,
         .on_down = note_down,
     };
+    size_t bytes = engine_is("late") ? 3000 : BYTES; /* it takes one in a turn, others take a block */
     serve(&service);
     int client = client_connect();
-    send_and_wait(client, BYTES);
+    send_and_wait(client, bytes);
     client_reset(client);
 
     PUMP_UNTIL(gone_calls == 1);
@@ -369,7 +370,7 @@ START_TEST(a_reset_that_is_known_before_the_pause_is_told_as_a_reset)
     ck_assert_int_eq(gone_error, JD_ECONNRESET);
     ask(resume_it);
     PUMP_UNTIL(connections_down() == 1);
-    ck_assert_uint_eq(offset, BYTES);
+    ck_assert_uint_eq(offset, bytes);
     ck_assert_int_eq(down_error, JD_ECONNRESET);
 }
 END_TEST
