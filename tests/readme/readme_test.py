@@ -3,17 +3,21 @@
 
 A block of C with a main function is a program that takes an endpoint as its argument. The line before it gives the expected
 behaviour: <!-- sends "hello\\n", gets "HELLO\\n" --> for a server (without such a line: an echo server), or
-<!-- prints "hello\\n" --> for a client of an echo server. Any other block is only compiled, after the usual #includes.
+<!-- prints "hello\\n" --> for a client of an echo server, or <!-- relays to an echo server --> for a program that takes the
+endpoint of such a server as its second argument. Any other block is only compiled, after the usual #includes.
 
 Arguments: the source directory, the static library, jd-smallest, jd-frame-echo, the value of b_sanitize, the linker option for
 the library's dependency, the C compiler.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import os
 import pathlib
 import re
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -30,11 +34,14 @@ OTHER_TEXTS = ("docs/architecture.md", "docs/examples.md", "docs/pitfalls.md")  
 PROJECT_TEXTS = ("CONTRIBUTING.md", "SECURITY.md")
 DEADLINE_SECONDS = 30
 POLL_SECONDS = 0.02
+BLOCKED_SECONDS = 1        # without room in the socket: the receiver has stopped reading
+RELAYED_MEBIBYTES = 24     # far more than the relay and the kernel hold
 USUAL_INCLUDES = "".join(f"#include <{name}>\n" for name in ("jinduo/jinduo.h", "stdio.h", "stdlib.h", "string.h"))
 
 BLOCK = re.compile(r"^(?:<!-- (?P<note>[^\n]*) -->\n)?```c\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 SERVER_NOTE = re.compile(r'sends "(.*)", gets "(.*)"')
 CLIENT_NOTE = re.compile(r'prints "(.*)"')
+RELAY_NOTE = "relays to an echo server"
 NAME = re.compile(r"\bjd_[a-z0-9_]*[a-z0-9]\b(?!\*|\.\.\.|…)", re.IGNORECASE)
 LONG_OPTION = re.compile(r"(?<![\w-])--[a-z-]+")
 
@@ -67,13 +74,16 @@ def compiled(directory, code, *options):
 
 
 @contextlib.contextmanager
-def running(program):
-    """Runs a server on an endpoint of its own until the end of the with-statement; yields the endpoint's abstract name."""
+def running(program, *arguments):
+    """Runs a server on an endpoint of its own until the end of the with-statement; yields the endpoint's abstract name. SIGTERM
+    must end it orderly, or as a program without a handler: a report of a sanitizer would be another status."""
     name = f"jinduo-readme-{os.getpid()}-{time.monotonic_ns()}"
-    with subprocess.Popen([program, f"unix:@{name}"], stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen([program, f"unix:@{name}", *arguments], stdout=subprocess.DEVNULL) as server:
         try:
             yield name
             assert server.poll() is None, f"the server exited with status {server.returncode}"
+            server.terminate()
+            assert server.wait(DEADLINE_SECONDS) in (0, -signal.SIGTERM), f"exit status {server.returncode} after SIGTERM"
         finally:
             server.terminate()
 
@@ -108,6 +118,36 @@ def assert_answers(program, sent, wanted):
         assert answer == wanted, answer
 
 
+def send_until_blocked(client, data):
+    """Sends while the other side takes more, whose answers are not read. Returns the number of bytes."""
+    sent = 0
+    client.setblocking(False)
+    while sent < len(data) and select.select([], [client], [], BLOCKED_SECONDS)[1]:
+        sent += client.send(data[sent:sent + 65536])
+    client.settimeout(DEADLINE_SECONDS)
+    return sent
+
+
+def assert_relays(program):
+    data = os.urandom(1 << 20) * RELAYED_MEBIBYTES
+    with running(SMALLEST) as behind, running(program, f"unix:@{behind}") as name:
+        connect(behind).close()  # wait until the server behind listens
+        with connect(name) as client:
+            sent = send_until_blocked(client, data)
+            assert sent < len(data), "what nobody reads is taken without a bound"
+
+            def send_rest():
+                client.sendall(data[sent:])
+                client.shutdown(socket.SHUT_WR)
+            with concurrent.futures.ThreadPoolExecutor() as executor:
+                rest = executor.submit(send_rest)
+                received = b"".join(iter(lambda: client.recv(1 << 20), b""))
+                rest.result()
+            assert received == data, f"{len(received)} of {len(data)} bytes"
+    with running(program, "unix:@jinduo-readme-nobody") as name, connect(name) as client:
+        assert client.recv(1) == b"", "there is no server behind"
+
+
 def assert_prints(program, wanted):
     with running(SMALLEST) as name:
         connect(name).close()  # wait until the server listens
@@ -120,11 +160,13 @@ def assert_prints(program, wanted):
 def a_shown_program_behaves_as_its_note_says(block):
     note = block["note"] or r'sends "hello\n", gets "hello\n"'
     server, client = SERVER_NOTE.fullmatch(note), CLIENT_NOTE.fullmatch(note)
-    assert server or client, f"unknown note: {note}"
+    assert server or client or note == RELAY_NOTE, f"unknown note: {note}"
     with tempfile.TemporaryDirectory() as directory:
         program = compiled(directory, block["code"], LIBRARY, "-pthread", NEEDED)
         if server:
             assert_answers(program, bytes_of(server[1]), bytes_of(server[2]))
+        elif note == RELAY_NOTE:
+            assert_relays(program)
         else:
             assert_prints(program, bytes_of(client[1]))
 
