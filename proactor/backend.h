@@ -36,6 +36,7 @@ enum backend_opcode {
     OPCODE_WRITE,             /* buffers into a file at offset: bytes, possibly fewer */
     OPCODE_POLL,              /* the events that the descriptor is ready for */
     OPCODE_POLL_MULTISHOT,    /* the same: those ready now, then at each new edge (as EPOLLET in epoll(7)) */
+    OPCODE_SEND_FILE,         /* see backend_ops.sends_files: bytes, possibly fewer; JD_ENODATA at the file's end */
 };
 
 /* Events of OPCODE_POLL. The values are those of poll(2) and epoll(7) on Linux, so that backends pass them through;
@@ -53,10 +54,14 @@ enum { BACKEND_MEMORY_BYTES = 56 };
 
 struct operation_request {
     enum backend_opcode opcode;
-    uint64_t token;          /* below 2^63; unique among the operations in flight */
-    socket_handle fd;        /* a socket or a file */
-    uint32_t poll_events;    /* OPCODE_POLL: of operation_readiness; READY_ERROR and READY_HANGUP are always reported */
-    const jd_iovec *buffers; /* receive, send, read, write */
+    uint64_t token;   /* below 2^63; unique among the operations in flight */
+    socket_handle fd; /* a socket or a file */
+    union {
+        uint32_t
+            poll_events;    /* OPCODE_POLL: of operation_readiness; READY_ERROR and READY_HANGUP are always reported */
+        socket_handle file; /* OPCODE_SEND_FILE */
+    };
+    const jd_iovec *buffers; /* receive, send, read, write; OPCODE_SEND_FILE: one without data, the bytes of the file */
     int buffer_count;
     void *memory; /* BACKEND_MEMORY_BYTES, aligned as uint64_t: the backend's until the final completion. NULL: none */
     bool zero_copy;           /* OPCODE_SEND: the kernel reads the memory itself; see completion.more */
@@ -64,7 +69,7 @@ struct operation_request {
     bool completion_optional; /* OPCODE_SEND: the completion may be reported some microseconds late */
     bool unsignaled;          /* OPCODE_SEND: if all bytes are sent, the completion may be some milliseconds late */
     uint32_t timeout_ms;      /* OPCODE_RECEIVE: after this time it completes with JD_ECANCELED; 0: never; see submit */
-    uint64_t offset;          /* read, write: in bytes from the file's beginning */
+    uint64_t offset;          /* read, write, OPCODE_SEND_FILE: in bytes from the file's beginning */
     const struct sockaddr *address; /* OPCODE_CONNECT */
     socklen_t address_length;
 };
@@ -93,6 +98,10 @@ struct backend_ops {
 
     /* Whether the backend honours operation_request.zero_copy. */
     bool zero_copy;
+
+    /* Whether the backend has OPCODE_SEND_FILE, which sends a part of a file. Without it the owner reads files and sends what
+     * it has read. */
+    bool sends_files;
 
     /* Returns 0 if the backend can be used here; otherwise a negative error, and *reason says why: a static string,
      * or one that is valid until the calling thread's next call. From any thread. */

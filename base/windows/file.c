@@ -1,6 +1,8 @@
 #include "base/platform/file.h"
 
 #include "base/windows/error_code.h"
+#include "base/windows/handle.h"
+#include "base/windows/windows_calls.h"
 
 #include <jinduo/error.h>
 #include <winsock2.h>
@@ -29,6 +31,19 @@ static bool is_regular(HANDLE handle)
 
     return GetFileType(handle) == FILE_TYPE_DISK && GetFileInformationByHandle(handle, &information) &&
            !(information.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY);
+}
+
+/* FileModeInformation ([MS-FSCC], 2.4.26) has the bits FILE_SYNCHRONOUS_IO_ALERT and FILE_SYNCHRONOUS_IO_NONALERT of
+ * NtCreateFile. A handle of which it is not known is taken for an overlapped one. */
+bool handle_is_synchronous(socket_handle handle)
+{
+    enum { FILE_MODE_INFORMATION_CLASS = 16, SYNCHRONOUS = 0x10 | 0x20 };
+    IO_STATUS_BLOCK status;
+    ULONG mode = 0;
+
+    return NT_SUCCESS(NtQueryInformationFile((HANDLE)(intptr_t)handle, &status, &mode, sizeof(mode),
+                                             (FILE_INFORMATION_CLASS)FILE_MODE_INFORMATION_CLASS)) &&
+           (mode & SYNCHRONOUS) != 0;
 }
 
 int file_check_range(jd_file file, int64_t offset, uint64_t *length)
@@ -61,7 +76,7 @@ ssize_t file_read(jd_file file, void *data, size_t size, int64_t offset)
 
     if (event == NULL)
         return error_from_code(GetLastError());
-    if (!ReadFile(handle_of(file), data, (DWORD)(size < READ_MAX ? size : READ_MAX), NULL, &overlapped))
+    if (!windows_calls.ReadFile(handle_of(file), data, (DWORD)(size < READ_MAX ? size : READ_MAX), NULL, &overlapped))
         code = GetLastError();
     if (code == ERROR_SUCCESS || code == ERROR_IO_PENDING)
         code = GetOverlappedResult(handle_of(file), &overlapped, &count, TRUE) ? ERROR_SUCCESS : GetLastError();

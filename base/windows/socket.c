@@ -3,6 +3,7 @@
 
 #include "base/windows/error_code.h"
 #include "base/windows/socket_options.h"
+#include "base/windows/windows_calls.h"
 
 #include <jinduo/error.h>
 #include <mswsock.h>
@@ -28,7 +29,8 @@ static int last_error(void)
 
 static int socket_open_like(int family, socket_handle *handle)
 {
-    SOCKET opened = WSASocketW(family, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    SOCKET opened =
+        windows_calls.WSASocketW(family, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
     u_long on = 1;
 
     if (opened == INVALID_SOCKET)
@@ -236,8 +238,8 @@ int socket_peer_address(socket_handle handle, struct peer_address *peer)
  * be known to have data. */
 ssize_t socket_receive(socket_handle handle, void *data, size_t size)
 {
-    int received =
-        recv(system_socket(handle), data, (int)(size < BUFFER_MAX_BYTES ? size : (size_t)BUFFER_MAX_BYTES), 0);
+    int bytes = (int)(size < BUFFER_MAX_BYTES ? size : (size_t)BUFFER_MAX_BYTES);
+    int received = windows_calls.recv(system_socket(handle), data, bytes, 0);
 
     return received < 0 ? last_error() : received;
 }
@@ -251,7 +253,8 @@ bool socket_awaits_input(socket_handle handle)
 {
     char byte;
 
-    return recv(system_socket(handle), &byte, sizeof(byte), MSG_PEEK) < 0 && WSAGetLastError() == WSAEWOULDBLOCK;
+    return windows_calls.recv(system_socket(handle), &byte, sizeof(byte), MSG_PEEK) < 0 &&
+           WSAGetLastError() == WSAEWOULDBLOCK;
 }
 
 /* Converts the pieces. Returns how many: not all, if there are too many or too large ones. */
@@ -275,8 +278,9 @@ ssize_t socket_receive_pieces(socket_handle handle, const jd_iovec *pieces, int 
     WSABUF buffers[BUFFERS_MAX];
     DWORD received = 0, flags = 0, used = convert_pieces(buffers, pieces, count);
 
-    return WSARecv(system_socket(handle), buffers, used, &received, &flags, NULL, NULL) != 0 ? last_error()
-                                                                                             : (ssize_t)received;
+    return windows_calls.WSARecv(system_socket(handle), buffers, used, &received, &flags, NULL, NULL) != 0
+               ? last_error()
+               : (ssize_t)received;
 }
 
 /* ---- sending ---- */
@@ -286,7 +290,8 @@ ssize_t socket_send(socket_handle handle, const jd_iovec *pieces, int count)
     WSABUF buffers[BUFFERS_MAX];
     DWORD sent = 0, used = convert_pieces(buffers, pieces, count);
 
-    return WSASend(system_socket(handle), buffers, used, &sent, 0, NULL, NULL) != 0 ? last_error() : (ssize_t)sent;
+    return windows_calls.WSASend(system_socket(handle), buffers, used, &sent, 0, NULL, NULL) != 0 ? last_error()
+                                                                                                  : (ssize_t)sent;
 }
 
 ssize_t socket_send_bytes(socket_handle handle, const void *data, size_t size)
@@ -302,7 +307,8 @@ ssize_t socket_send_more(socket_handle handle, const jd_iovec *pieces, int count
     return socket_send(handle, pieces, count);
 }
 
-/* TransmitFile waits for the peer: it is no call for a socket that must not block. */
+/* TransmitFile waits for the peer or is overlapped (the engine's sends): it is no call that sends as much as is possible now,
+ * which the end of a connection needs. */
 ssize_t socket_send_file(socket_handle handle, jd_file file, int64_t offset, size_t size)
 {
     return JD_ENOSYS;

@@ -17,7 +17,8 @@
 #endif
 
 /* An operating system's socket; its open file; and a type for either. On POSIX systems each is a file descriptor. On Windows
- * jd_socket is the number of a SOCKET, and jd_file that of a HANDLE, opened with FILE_FLAG_OVERLAPPED. */
+ * jd_socket is the number of a SOCKET, and jd_file that of a HANDLE. Operations (proactor.h) need a SOCKET opened with
+ * WSA_FLAG_OVERLAPPED, as socket() does, or a HANDLE opened with FILE_FLAG_OVERLAPPED; others are JD_EINVAL. */
 #ifdef _WIN32
 typedef intptr_t jd_socket;
 typedef intptr_t jd_file;

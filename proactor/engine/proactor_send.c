@@ -49,6 +49,35 @@ static int stream_submit_file_read(struct stream *stream)
     return result;
 }
 
+/* One operation reads and sends. At most a turn's budget at once: what has been sent is progress. */
+static int stream_submit_file_send(struct stream *stream)
+{
+    const struct output_reference *file = output_queue_first_file(&stream->output);
+    size_t budget = stream_budget(stream);
+    const jd_iovec range = { .length = file->length < budget ? (size_t)file->length : budget };
+    const struct operation_request request = {
+        .opcode = OPCODE_SEND_FILE,
+        .token = stream_completion_token(stream, COMPLETES_SEND),
+        .fd = stream->socket,
+        .file = (socket_handle)file->fd,
+        .offset = (uint64_t)file->offset,
+        .buffers = &range,
+        .buffer_count = 1,
+    };
+    int result = proactor_submit(proactor_of_loop(stream->loop), &request);
+
+    if (result == 0)
+        set_flag(stream, STREAM_SENDING);
+    return result;
+}
+
+static int stream_submit_file(struct stream *stream)
+{
+    const struct backend *backend = proactor_of_loop(stream->loop)->backend;
+
+    return backend->ops->sends_files ? stream_submit_file_send(stream) : stream_submit_file_read(stream);
+}
+
 /* total: bytes in the buffers. is_rest: called because the previous send or file read has completed. */
 static int stream_submit_send(struct stream *stream, jd_iovec *buffers, int count, size_t total, bool more,
                               bool is_rest)
@@ -95,8 +124,7 @@ static void stream_send_next(struct stream *stream, bool is_rest)
         output_queue_bytes(&stream->output) == 0)
         return;
     count = output_queue_pieces(&stream->output, buffers, SEND_PIECES, &total, &more);
-    result =
-        count > 0 ? stream_submit_send(stream, buffers, count, total, more, is_rest) : stream_submit_file_read(stream);
+    result = count > 0 ? stream_submit_send(stream, buffers, count, total, more, is_rest) : stream_submit_file(stream);
     if (result < 0)
         proactor_fail_output(stream, result);
 }

@@ -66,7 +66,7 @@ static void iocp_destroy(struct backend *backend)
     if (iocp->spare != NULL)
         block_release(iocp->spare);
     CloseHandle(iocp->port);
-    iocp_free_unused(iocp);
+    iocp_free_chunks(iocp);
     memory_release(iocp, sizeof(*iocp));
 }
 
@@ -93,7 +93,8 @@ static int iocp_take(struct iocp *iocp, int64_t timeout_ns)
 {
     ULONG count = 0;
 
-    if (GetQueuedCompletionStatusEx(iocp->port, iocp->entries, IOCP_BATCH, &count, wait_ms(timeout_ns), FALSE))
+    if (windows_calls.GetQueuedCompletionStatusEx(iocp->port, iocp->entries, IOCP_BATCH, &count, wait_ms(timeout_ns),
+                                                  FALSE))
         return (int)count;
     return GetLastError() == WAIT_TIMEOUT ? 0 : error_from_code(GetLastError());
 }
@@ -101,10 +102,15 @@ static int iocp_take(struct iocp *iocp, int64_t timeout_ns)
 static int iocp_wait(struct backend *backend, int64_t timeout_ns)
 {
     struct iocp *iocp = iocp_of(backend);
-    int packets = iocp_take(iocp, iocp->completed != NULL ? 0 : timeout_ns);
+    int packets = 0;
     unsigned events;
 
-    proactor_count_enter(backend->owner);
+    /* What is complete without a packet needs no call. But not twice in a row: the port's packets have their turn. */
+    iocp->reported_only = iocp->completed != NULL && !iocp->reported_only;
+    if (!iocp->reported_only) {
+        proactor_count_enter(backend->owner);
+        packets = iocp_take(iocp, iocp->completed != NULL ? 0 : timeout_ns);
+    }
     proactor_woke(backend->owner);
     iocp_check_memory(iocp);
     events = iocp_report_completed(iocp);
@@ -150,6 +156,7 @@ static bool iocp_prepare_poll(struct backend *backend)
 const struct backend_ops iocp_backend = {
     .id = JD_ENGINE_IOCP,
     .name = "iocp",
+    .sends_files = true,
     .available = iocp_available,
     .create = iocp_create,
     .destroy = iocp_destroy,

@@ -14,7 +14,7 @@ enum {
 
 /* One AcceptEx. */
 struct iocp_accept_slot {
-    struct iocp_packet packet;
+    struct iocp_packet packet; /* with IOCP_ACCEPT_TOKEN */
     struct iocp_accept *accepts;
     socket_handle socket; /* SOCKET_NONE: not posted */
     unsigned char addresses[2 * ADDRESS_BYTES];
@@ -22,6 +22,7 @@ struct iocp_accept_slot {
 
 /* Those of one operation. */
 struct iocp_accept {
+    struct iocp *iocp;
     struct iocp_operation *operation;
     int family;
     int error; /* why no more are posted; 0: they are */
@@ -38,22 +39,28 @@ static int slot_post(struct iocp_accept_slot *slot)
 {
     struct iocp_accept *accepts = slot->accepts;
     int result = socket_open(accepts->family, &slot->socket);
-    DWORD received, code;
+    DWORD received, code = ERROR_SUCCESS;
 
     if (result < 0)
         return result;
     slot->packet.overlapped = (OVERLAPPED){ 0 };
-    if (!AcceptEx(iocp_socket(accepts->operation->fd), iocp_socket(slot->socket), slot->addresses, 0, ADDRESS_BYTES,
-                  ADDRESS_BYTES, &received, &slot->packet.overlapped)) {
+    if (!windows_calls.AcceptEx(iocp_socket(iocp_fd(accepts->operation)), iocp_socket(slot->socket), slot->addresses, 0,
+                                ADDRESS_BYTES, ADDRESS_BYTES, &received, &slot->packet.overlapped))
         code = (DWORD)WSAGetLastError();
-        if (code != ERROR_IO_PENDING) {
-            socket_close(slot->socket);
-            slot->socket = SOCKET_NONE;
-            return error_from_code(code);
-        }
+    if (code == ERROR_SUCCESS && !PostQueuedCompletionStatus(accepts->iocp->port, 0, 0, &slot->packet.overlapped))
+        code = GetLastError(); /* connected at once, and there is no packet: it needs one of its own */
+    if (code != ERROR_SUCCESS && code != ERROR_IO_PENDING) {
+        socket_close(slot->socket);
+        slot->socket = SOCKET_NONE;
+        return error_from_code(code);
     }
     accepts->posted++;
     return 0;
+}
+
+struct iocp *iocp_of_accept(const struct iocp_packet *packet)
+{
+    return ((const struct iocp_accept_slot *)packet)->accepts->iocp;
 }
 
 void iocp_accept_cancel(struct iocp_operation *operation)
@@ -62,7 +69,7 @@ void iocp_accept_cancel(struct iocp_operation *operation)
 
     for (unsigned i = 0; i < accepts->count; i++)
         if (accepts->slots[i].socket != SOCKET_NONE)
-            CancelIoEx(iocp_handle(operation->fd), &accepts->slots[i].packet.overlapped);
+            CancelIoEx(iocp_handle(iocp_fd(operation)), &accepts->slots[i].packet.overlapped);
 }
 
 static int listener_family(socket_handle listener)
@@ -80,13 +87,13 @@ static struct iocp_accept *accept_create(struct iocp *iocp, struct iocp_operatio
 
     if (accepts == NULL)
         return NULL;
+    accepts->iocp = iocp;
     accepts->operation = operation;
     accepts->family = family;
     accepts->count = count;
     for (unsigned i = 0; i < count; i++) {
         struct iocp_accept_slot *slot = &accepts->slots[i];
-        slot->packet.iocp = iocp;
-        slot->packet.kind = PACKET_ACCEPT;
+        slot->packet.token = IOCP_ACCEPT_TOKEN;
         slot->accepts = accepts;
         slot->socket = SOCKET_NONE;
     }
@@ -96,7 +103,7 @@ static struct iocp_accept *accept_create(struct iocp *iocp, struct iocp_operatio
 /* Fewer than were asked for are enough: the others' places stay empty. */
 int iocp_accept_begin(struct iocp *iocp, struct iocp_operation *operation)
 {
-    int family = listener_family(operation->fd), result = 0;
+    int family = listener_family(iocp_fd(operation)), result = 0;
     struct iocp_accept *accepts = family < 0 ? NULL : accept_create(iocp, operation, family);
 
     if (accepts == NULL)
@@ -120,7 +127,7 @@ static int64_t slot_take(struct iocp_accept_slot *slot)
 
     slot->socket = SOCKET_NONE;
     if (error == 0)
-        error = socket_finish_accept(socket, slot->accepts->operation->fd);
+        error = socket_finish_accept(socket, iocp_fd(slot->accepts->operation));
     if (error == 0)
         return socket;
     socket_close(socket);

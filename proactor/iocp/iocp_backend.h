@@ -9,19 +9,15 @@
  *
  * Each loop has a port of its own, with one thread. Each operation of the system carries an OVERLAPPED, in a struct
  * iocp_packet. The port returns its address when the operation has completed; until then the packet, and the memory that
- * the operation uses, must stay where they are. No packet is freed before that.
+ * the operation uses, must stay where they are. No packet is freed before that. If the system carries the operation out
+ * during the call that begins it, no packet comes (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS).
  *
  * Thread rule: the loop's thread, except iocp_wake (any thread). */
 #ifndef PROACTOR_IOCP_IOCP_BACKEND_H
 #define PROACTOR_IOCP_IOCP_BACKEND_H
 
+#include "base/windows/windows_calls.h"
 #include "proactor/backend.h"
-
-/* The order matters: <windows.h> needs <winsock2.h> before it. */
-#include <winsock2.h>
-
-#include <mswsock.h>
-#include <windows.h>
 
 enum {
     IOCP_BATCH = 64,           /* packets that one wait takes from the port */
@@ -30,45 +26,63 @@ enum {
     IOCP_BLOCKS_IN_A_ROW = 4,  /* that one receive reports before others have their turn */
     IOCP_ACCEPTS_DEFAULT = 32, /* AcceptEx posted ahead on a listener */
     IOCP_BUCKETS = 4096,       /* handles are multiples of 4 and dense */
+    IOCP_CHUNK_OPERATIONS = 256,
 };
 
 struct iocp;
 
-enum iocp_packet_kind {
-    PACKET_OPERATION, /* of a struct iocp_operation */
-    PACKET_ACCEPT,    /* of a struct iocp_accept */
-};
-
-/* What the port returns: the address of overlapped, its first member. */
+/* What the port returns is the address of an OVERLAPPED: of an operation's, or of one AcceptEx of an operation that accepts. */
 struct iocp_packet {
     OVERLAPPED overlapped;
-    struct iocp *iocp; /* the port to which it belongs; a handle may be bound to the port of another loop */
-    enum iocp_packet_kind kind;
+    uint64_t token; /* the operation's; IOCP_ACCEPT_TOKEN: of a struct iocp_accept_slot */
 };
+
+#define IOCP_ACCEPT_TOKEN UINT64_MAX /* no operation has it (operation_request.token) */
 
 enum iocp_state {
     IOCP_IN_KERNEL,   /* a packet will come */
     IOCP_PARKED,      /* OPCODE_POLL_MULTISHOT: has reported what there is; nothing is asked of the system */
     IOCP_IN_CALLBACK, /* a completion of it is being reported */
-    IOCP_COMPLETED,   /* to be reported, without a packet */
+    IOCP_COMPLETED,   /* to be reported, without a packet: its result */
+    IOCP_DONE,        /* to be handled as if its packet had come: the system has carried it out at once */
 };
 
+/* Each idle connection has one, so it must stay small. */
 struct iocp_operation {
-    struct iocp_packet packet;
-    uint64_t token;
-    socket_handle fd;
-    struct iocp_operation *next; /* in its bucket of the table, or among the unused ones */
     union {
-        struct { /* IOCP_COMPLETED */
-            struct iocp_operation *next_completed;
-            int64_t result;
+        struct iocp_packet packet;
+        struct {
+            union {
+                OVERLAPPED overlapped;
+                struct {
+                    int64_t result; /* IOCP_COMPLETED */
+                    ULONG_PTR bytes;
+                    struct iocp_operation *next_completed; /* IOCP_COMPLETED, IOCP_DONE */
+                    struct iocp_accept
+                        *accepts; /* those that accept, instead of overlapped; while any is in the kernel */
+                };
+            };
+            uint64_t token;
         };
-        uint32_t poll_events;
-        struct iocp_accept *accepts; /* OPCODE_ACCEPT, OPCODE_ACCEPT_MULTISHOT; while there are any in the kernel */
     };
-    DWORD flags; /* of WSARecv, which writes to it until the packet comes */
-    uint8_t opcode, state;
-    bool cancelled;
+    uint32_t handle : 24, place : 8; /* handle: a fourth of it; place: in its chunk. Other loops' threads read these */
+    uint32_t next : 23, opcode : 4, state : 3, cancelled : 1;
+    uint32_t reports_end : 1; /* OPCODE_POLL, OPCODE_POLL_MULTISHOT: with READY_PEER_ENDED */
+};
+
+_Static_assert(sizeof(struct iocp_operation) == 48,
+               "an idle connection takes so much more than struct jd_tcp_connection");
+_Static_assert(offsetof(struct iocp_operation, next_completed) == offsetof(OVERLAPPED, Offset),
+               "the result of an operation that is done stays in its OVERLAPPED");
+
+/* The memory of operations (iocp_operation.c). */
+struct iocp_chunk {
+    struct iocp *iocp;
+    struct iocp_chunk *next, **link; /* of those with room */
+    uint32_t number;
+    uint16_t carved, live; /* operations used so far, and now */
+    uint32_t unused;       /* chain of those that were used, by their numbers; 0: empty */
+    struct iocp_operation operations[IOCP_CHUNK_OPERATIONS];
 };
 
 struct iocp {
@@ -76,12 +90,14 @@ struct iocp {
     HANDLE port;
     LPFN_CONNECTEX connect;
     unsigned accepts_ahead;
-    struct iocp_operation *unused; /* memory of finished operations, kept for new ones */
-    unsigned unused_count;
+    bool reported_only;  /* the last wait reported what was complete, and did not ask the port */
+    DWORD receive_flags; /* of all WSARecv: the system may write to it until the packet comes */
+    struct iocp_chunk **chunks, *chunks_with_room; /* the memory of operations */
+    uint32_t chunk_capacity, idle_chunks;
     struct iocp_operation *completed, **completed_link; /* FIFO */
     struct block *spare;                                /* the block that was returned last */
     bool out_of_memory;                                 /* no block could be allocated, and none has been since */
-    struct iocp_operation *by_handle[IOCP_BUCKETS];     /* all operations in flight */
+    uint32_t by_handle[IOCP_BUCKETS];                   /* all operations in flight, by their numbers */
     OVERLAPPED_ENTRY entries[IOCP_BATCH];
 };
 
@@ -102,14 +118,24 @@ static inline HANDLE iocp_handle(socket_handle fd)
     return (HANDLE)(intptr_t)fd;
 }
 
+static inline socket_handle iocp_fd(const struct iocp_operation *operation)
+{
+    return (socket_handle)(operation->handle * 4);
+}
+
 /* ---- iocp_operation.c ---- */
 
-/* Returns a new operation, in the table; NULL: no memory. */
-struct iocp_operation *iocp_begin_operation(struct iocp *iocp, const struct operation_request *request);
+/* Sets *begun to a new operation, in the table. Returns 0, JD_ENOMEM or -EBADF. */
+int iocp_begin_operation(struct iocp *iocp, const struct operation_request *request, struct iocp_operation **begun);
 
-/* Takes it out of the table and frees it: a bounded number is kept for new ones, which free_unused releases. */
+/* Takes it out of the table and frees it. */
 void iocp_end_operation(struct iocp *iocp, struct iocp_operation *operation);
-void iocp_free_unused(struct iocp *iocp);
+
+/* When no operation is left: frees their memory. */
+void iocp_free_chunks(struct iocp *iocp);
+
+/* The loop of an operation in flight. From any loop's thread. */
+struct iocp *iocp_of_operation(const struct iocp_operation *operation);
 
 /* Returns the operation in flight, or NULL. */
 struct iocp_operation *iocp_find(const struct iocp *iocp, socket_handle fd, uint64_t token);
@@ -123,20 +149,24 @@ bool iocp_handle_is_used(const struct iocp *iocp, const struct iocp_operation *o
 /* The operation has completed without a packet: the next report reports result, as its last completion. */
 void iocp_complete(struct iocp *iocp, struct iocp_operation *operation, int64_t result);
 
+/* The system has carried it out during the call that began it: the next report handles it as a packet. */
+void iocp_complete_at_once(struct iocp *iocp, struct iocp_operation *operation);
+
 /* ---- iocp_submit.c; the first two: see backend_ops ---- */
 int iocp_submit(struct backend *backend, const struct operation_request *request);
 void iocp_cancel(struct backend *backend, socket_handle fd, uint64_t token);
 
 /* Waits for input: a receive of no bytes, which locks no memory and completes when there are bytes, the end or an error.
  * Returns 0 or a negative error. */
-int iocp_await_input(struct iocp_operation *operation);
+int iocp_await_input(struct iocp *iocp, struct iocp_operation *operation);
 
 /* ---- iocp_completion.c ---- */
 
 /* Handles a packet. User callbacks run here. Returns how many completions were reported. */
 unsigned iocp_dispatch(struct iocp *iocp, OVERLAPPED *overlapped);
 
-/* Reports the operations that were complete, without a packet, when it begins. Returns how many. */
+/* Reports the operations that were complete, without a packet, when it begins: those that complete meanwhile, as a receive on a
+ * socket with more bytes, wait for the next call, so that the port has its turn. Returns how many completions were reported. */
 unsigned iocp_report_completed(struct iocp *iocp);
 
 /* Ends the operation and reports its last completion. */
@@ -152,6 +182,9 @@ void iocp_accept_cancel(struct iocp_operation *operation);
 
 /* Handles the packet of one of them. Returns how many completions were reported. */
 unsigned iocp_accept_completed(struct iocp *iocp, struct iocp_packet *packet);
+
+/* The loop that has posted it. From any loop's thread. */
+struct iocp *iocp_of_accept(const struct iocp_packet *packet);
 
 /* ---- iocp_buffers.c ---- */
 

@@ -33,8 +33,10 @@ static int64_t transfer_result(const struct iocp_operation *operation)
     int error = packet_error(&operation->packet);
     int64_t bytes = packet_bytes(&operation->packet);
 
-    if (error == 0 || bytes > 0)
+    if (bytes > 0)
         return bytes;
+    if (error == 0)
+        return operation->opcode == OPCODE_SEND_FILE ? JD_ENODATA : 0; /* less than was asked for: the file has ended */
     return error == JD_ENODATA && operation->opcode == OPCODE_READ ? 0 : error;
 }
 
@@ -42,7 +44,7 @@ static int64_t connect_result(const struct iocp_operation *operation)
 {
     int error = packet_error(&operation->packet);
 
-    return error < 0 ? error : socket_update_connected(operation->fd);
+    return error < 0 ? error : socket_update_connected(iocp_fd(operation));
 }
 
 /* ---- multishot receives ---- */
@@ -67,7 +69,7 @@ static int64_t receive_once(struct iocp *iocp, const struct iocp_operation *oper
     *block = iocp_get_block(iocp);
     if (*block == NULL)
         return JD_ENOBUFS;
-    received = socket_receive(operation->fd, (*block)->data, (*block)->capacity);
+    received = socket_receive(iocp_fd(operation), (*block)->data, (*block)->capacity);
     if (received <= 0)
         iocp_put_block(iocp, *block);
     return received;
@@ -107,7 +109,7 @@ static unsigned receive_completed(struct iocp *iocp, struct iocp_operation *oper
         if (!is_full)
             break;
     }
-    error = iocp_await_input(operation);
+    error = iocp_await_input(iocp, operation);
     if (error < 0)
         iocp_complete(iocp, operation, receive_error(error));
     return count;
@@ -119,7 +121,7 @@ static unsigned receive_completed(struct iocp *iocp, struct iocp_operation *oper
  * the socket is received from, as that notices errors; else it waits, without the system, to be cancelled. */
 static unsigned poll_input_arrived(struct iocp *iocp, struct iocp_operation *operation)
 {
-    if (iocp_find_opcode(iocp, operation->fd, OPCODE_RECEIVE_MULTISHOT) == NULL) {
+    if (iocp_find_opcode(iocp, iocp_fd(operation), OPCODE_RECEIVE_MULTISHOT) == NULL) {
         operation->state = IOCP_PARKED;
         return 0;
     }
@@ -132,7 +134,7 @@ static unsigned poll_end_arrived(struct iocp *iocp, struct iocp_operation *opera
     struct completion completion = { .token = operation->token, .result = READY_PEER_ENDED, .more = true };
 
     operation->state = IOCP_PARKED;
-    if (!(operation->poll_events & READY_PEER_ENDED))
+    if (!operation->reports_end)
         return 0;
     operation->state = IOCP_IN_CALLBACK;
     proactor_completed(iocp->backend.owner, &completion);
@@ -149,14 +151,14 @@ static unsigned poll_completed(struct iocp *iocp, struct iocp_operation *operati
     int peeked;
 
     if (error == 0) {
-        peeked = recv(iocp_socket(operation->fd), &byte, sizeof(byte), MSG_PEEK);
+        peeked = windows_calls.recv(iocp_socket(iocp_fd(operation)), &byte, sizeof(byte), MSG_PEEK);
         if (peeked > 0)
             return poll_input_arrived(iocp, operation);
         if (peeked == 0)
             return poll_end_arrived(iocp, operation);
         error = error_from_code((unsigned long)WSAGetLastError());
         if (error == JD_EAGAIN)
-            error = iocp_await_input(operation);
+            error = iocp_await_input(iocp, operation);
         if (error == 0)
             return 0;
     }
@@ -188,16 +190,19 @@ static unsigned operation_completed_in_kernel(struct iocp *iocp, struct iocp_ope
 unsigned iocp_dispatch(struct iocp *iocp, OVERLAPPED *overlapped)
 {
     struct iocp_packet *packet = (struct iocp_packet *)overlapped;
+    const struct iocp *owner;
+    bool is_accept;
 
     if (packet == NULL)
         return 0;
-    if (packet->iocp != iocp) {
-        PostQueuedCompletionStatus(packet->iocp->port, 0, 0, overlapped);
+    is_accept = packet->token == IOCP_ACCEPT_TOKEN;
+    owner = is_accept ? iocp_of_accept(packet) : iocp_of_operation((struct iocp_operation *)packet);
+    if (owner != iocp) {
+        PostQueuedCompletionStatus(owner->port, 0, 0, overlapped);
         return 0;
     }
-    if (packet->kind == PACKET_ACCEPT)
-        return iocp_accept_completed(iocp, packet);
-    return operation_completed_in_kernel(iocp, (struct iocp_operation *)packet);
+    return is_accept ? iocp_accept_completed(iocp, packet)
+                     : operation_completed_in_kernel(iocp, (struct iocp_operation *)packet);
 }
 
 unsigned iocp_report_completed(struct iocp *iocp)
@@ -207,9 +212,14 @@ unsigned iocp_report_completed(struct iocp *iocp)
 
     iocp->completed = NULL;
     iocp->completed_link = &iocp->completed;
-    for (struct iocp_operation *next; operation != NULL; operation = next, count++) {
+    for (struct iocp_operation *next; operation != NULL; operation = next) {
         next = operation->next_completed;
-        iocp_report_last(iocp, operation, operation->result);
+        if (operation->state == IOCP_DONE) {
+            count += operation_completed_in_kernel(iocp, operation);
+        } else {
+            iocp_report_last(iocp, operation, operation->result);
+            count++;
+        }
     }
     return count;
 }

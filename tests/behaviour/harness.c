@@ -169,7 +169,13 @@ static bool is_at_work(void)
 
 static size_t memory_kept(void)
 {
-    return iocp_of(proactor_of_loop(the_loop)->backend)->unused_count * sizeof(struct iocp_operation);
+    const struct iocp *iocp = iocp_of(proactor_of_loop(the_loop)->backend);
+    size_t kept = iocp->chunk_capacity * sizeof(*iocp->chunks);
+
+    for (uint32_t i = 0; i < iocp->chunk_capacity; i++)
+        if (iocp->chunks[i] != NULL)
+            kept += sizeof(*iocp->chunks[i]) - iocp->chunks[i]->live * sizeof(struct iocp_operation);
+    return kept;
 }
 #endif
 

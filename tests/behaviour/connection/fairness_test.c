@@ -173,7 +173,7 @@ static unsigned pump_busy_turn(void)
 static unsigned messages_a_turn(void)
 {
     if (engine_is("iocp"))
-        return PACKETS_A_WAIT / 2; /* every other one ends a send */
+        return PACKETS_A_WAIT / 2; /* every other turn ends sends only */
     return engine_is("io_uring") ? RECEIVES_A_TURN : EVENTS_A_WAIT;
 }
 

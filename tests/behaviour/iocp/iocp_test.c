@@ -1,5 +1,9 @@
 /* What is different on Windows' engine (docs/engines.md), its accepts posted ahead, and the memory that a message takes. */
+#include "base/platform/clock.h"
+#include "net/connection/tcp_connection.h"
 #include "tests/behaviour/harness.h"
+#include "tests/behaviour/iocp/the_calls.h"
+#include "tests/support/checking_memory.h"
 
 #include <jinduo/error.h>
 #include <jinduo/jinduo.h>
@@ -123,26 +127,135 @@ START_TEST(a_server_is_destroyed_with_all_accepts_posted)
 }
 END_TEST
 
-/* ---- memory ---- */
+/* ---- what the system does not report ---- */
+
+static jd_tcp_connection *half_closed;
+
+static void keep_half_closed(jd_tcp_connection *connection, void *arg)
+{
+    half_closed = connection;
+}
+
+START_TEST(a_reset_behind_a_fin_is_noticed_by_the_next_send)
+{
+    serve(&(struct service){ .options.allow_half_open = true, .on_half_close = keep_half_closed });
+    int client = client_connect_up();
+    client_shutdown(client);
+    PUMP_UNTIL(half_closed != NULL);
+
+    client_reset(client);
+    pump_until_quiet();
+    ck_assert_uint_eq(connections_down(), 0);
+
+    PUMP_UNTIL(connections_down() == 1 || jd_tcp_connection_send(half_closed, "x", 1) < 0);
+    PUMP_UNTIL(connections_down() == 1);
+}
+END_TEST
+
+static void note_unacknowledged(jd_tcp_connection *connection, void *bytes)
+{
+    *(ssize_t *)bytes = socket_unacknowledged(connection->stream.socket);
+}
+
+START_TEST(unacknowledged_bytes_are_not_known)
+{
+    ssize_t bytes = 0;
+    serve(&(struct service){ .on_up = note_unacknowledged, .arg = &bytes });
+
+    client_connect_up();
+
+    ck_assert_int_eq(bytes, JD_ENOTSUP);
+}
+END_TEST
+
+static void note_time(void *at)
+{
+    *(jd_timestamp *)at = clock_now();
+}
+
+START_TEST(a_timer_is_never_early)
+{
+    static const uint64_t delays_ms[] = { 1, 5, 20 };
+    enum { NS_PER_MS = 1000000 };
+
+    for (size_t i = 0; i < sizeof(delays_ms) / sizeof(delays_ms[0]); i++) {
+        jd_timestamp begin = clock_now(), at = 0;
+        ck_assert_int_eq(jd_event_loop_run_after(the_loop, delays_ms[i], note_time, &at, NULL), 0);
+        PUMP_UNTIL(at != 0);
+        ck_assert_int_ge(at - begin, (int64_t)delays_ms[i] * NS_PER_MS);
+    }
+}
+END_TEST
+
+/* ---- memory and calls ---- */
+
+enum { WARM_UP = 20, MESSAGES = 50 };
+
+static void exchange(int client, unsigned messages)
+{
+    for (unsigned i = 0; i < messages; i++) {
+        client_send(client, "message", 7);
+        client_expect(client, "message", 7);
+    }
+}
 
 START_TEST(after_the_first_messages_a_message_allocates_nothing)
 {
-    enum { WARM_UP = 20, MESSAGES = 50 };
-    size_t memory;
+    unsigned allocations;
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    checking_memory_install();
+    the_loop = make_loop(NULL);
     serve(&(struct service){ .on_message = echo });
     int client = client_connect_up();
+    exchange(client, WARM_UP);
 
-    for (int i = 0; i < WARM_UP; i++) {
-        client_send(client, "message", 7);
-        client_expect(client, "message", 7);
-    }
+    allocations = checking_memory_allocations();
+    exchange(client, MESSAGES);
+
+    ck_assert_uint_eq(checking_memory_allocations(), allocations);
+    ck_assert_int_eq(jd_event_loop_destroy(the_loop), 0);
+    the_loop = NULL;
+    checking_memory_remove();
+}
+END_TEST
+
+/* A message is received and answered by a receive of no bytes, whose packet says that there is input, a receive and a send. The
+ * send is over at once, so that no packet comes of it. */
+START_TEST(an_echoed_message_costs_three_calls_one_packet_and_a_share_of_a_wait)
+{
+    serve(&(struct service){ .on_message = echo });
+    int client = client_connect_up();
+    exchange(client, WARM_UP);
     pump_until_quiet();
-    memory = jd_memory_in_use();
-    for (int i = 0; i < MESSAGES; i++) {
-        client_send(client, "message", 7);
-        client_expect(client, "message", 7);
-        ck_assert_uint_eq(jd_memory_in_use(), memory);
-    }
+
+    calls_watch();
+    exchange(client, MESSAGES);
+    pump_until_quiet();
+
+    ck_assert_uint_eq(calls_of(CALL_RECEIVE), MESSAGES);
+    ck_assert_uint_eq(calls_of(CALL_RECEIVE_AT_ONCE), MESSAGES);
+    ck_assert_uint_eq(calls_of(CALL_SEND), MESSAGES);
+    ck_assert_uint_eq(calls_packets(), MESSAGES);
+    windows_calls_reset();
+}
+END_TEST
+
+/* The first connection brings memory for 1024 of them. */
+START_TEST(an_idle_connection_takes_232_bytes)
+{
+    enum { CONNECTIONS = 512, IDLE_MAX_BYTES = 232 };
+    size_t before;
+    serve(&(struct service){ .on_message = echo });
+    exchange(client_connect_up(), 1);
+    pump_until_quiet();
+
+    before = jd_memory_in_use();
+    for (int i = 0; i < CONNECTIONS; i++)
+        exchange(client_connect(), 1);
+    pump_until_quiet();
+
+    ck_assert_uint_eq(connections_up(), CONNECTIONS + 1);
+    ck_assert_uint_le(sizeof(jd_tcp_connection) + (jd_memory_in_use() - before) / CONNECTIONS, IDLE_MAX_BYTES);
 }
 END_TEST
 
@@ -158,5 +271,10 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, more_connections_at_once_than_accepts_are_posted_are_all_served, 0, 3);
     tcase_add_test(tests, connections_that_are_reset_before_they_are_accepted_do_not_stop_accepting);
     tcase_add_test(tests, a_server_is_destroyed_with_all_accepts_posted);
+    tcase_add_test(tests, a_reset_behind_a_fin_is_noticed_by_the_next_send);
+    tcase_add_test(tests, unacknowledged_bytes_are_not_known);
+    tcase_add_test(tests, a_timer_is_never_early);
     tcase_add_test(tests, after_the_first_messages_a_message_allocates_nothing);
+    tcase_add_test(tests, an_echoed_message_costs_three_calls_one_packet_and_a_share_of_a_wait);
+    tcase_add_test(tests, an_idle_connection_takes_232_bytes);
 }
