@@ -84,8 +84,8 @@ typedef void (*jd_asked_to_end_callback)(jd_tcp_connection *connection, void *ar
 typedef struct jd_session_callbacks {
     /* Makes the session of connection, which is about to come up: addresses and loop can be asked for, settings changed, nothing
      * sent. Returns the session; NULL: the connection closes and is not reported (a client's connect callback reports
-     * JD_ECANCELED). arg: of jd_tcp_server_set_session or jd_tcp_client_set_session. Invoked in the thread of the connection's
-     * loop. */
+     * JD_ECANCELED), as if the function closes it itself. arg: of jd_tcp_server_set_session or jd_tcp_client_set_session. Invoked
+     * in the thread of the connection's loop. */
     void *(*create)(jd_tcp_connection *connection, void *arg);
 
     /* Frees the session when the last reference to its connection is returned, in the loop's thread; also if the connection never

@@ -292,6 +292,6 @@ void client_connection_gone(struct connection_owner *owner, jd_event_loop *loop,
     /* Never up: the address has failed. Otherwise the connection ended and must not be made again: the client is idle,
      * or was started again by the down callback. The proceed task continues. */
     client->phase = client->up ? CLIENT_IDLE : CLIENT_ADDRESS_FAILED;
-    client->error = error;
+    client->error = error == 0 && !client->up ? JD_ECANCELED : error; /* the session's create has closed it */
     client_queue_proceed(client);
 }

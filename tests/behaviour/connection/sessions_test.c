@@ -419,6 +419,18 @@ static void *refuse(jd_tcp_connection *connection, void *arg)
     return NULL;
 }
 
+static void *close_at_once(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_close(connection), 0);
+    return &seen;
+}
+
+static void *reset_at_once(jd_tcp_connection *connection, void *arg)
+{
+    ck_assert_int_eq(jd_tcp_connection_reset(connection), 0);
+    return &seen;
+}
+
 /* A client with sessions connects to a server that echoes. */
 static jd_tcp_client *connect_session(const jd_session_callbacks *callbacks)
 {
@@ -455,11 +467,17 @@ END_TEST
 
 START_TEST(a_client_reports_that_its_factory_has_refused)
 {
-    static const jd_session_callbacks refusing = { .create = refuse, .connection = on_connection };
-    jd_tcp_client *client = connect_session(&refusing);
+    static const jd_session_callbacks refusing[] = {
+        { .create = refuse, .connection = on_connection },
+        { .create = close_at_once, .connection = on_connection },
+        { .create = reset_at_once, .connection = on_connection },
+    };
+    client_error = 1;
+    jd_tcp_client *client = connect_session(&refusing[_i]);
 
-    PUMP_UNTIL(client_error != 0);
+    PUMP_UNTIL(client_error != 1);
     ck_assert_int_eq(client_error, JD_ECANCELED);
+    ck_assert_uint_eq(seen.down, 0);
     jd_tcp_client_destroy(client, NULL, NULL);
     PUMP_UNTIL(connections_down() == connections_up());
     pump_until_quiet();
@@ -479,5 +497,5 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_connection_may_get_another_session);
     tcase_add_test(tests, a_server_that_is_destroyed_destroys_its_sessions);
     tcase_add_test(tests, a_client_has_sessions_too);
-    tcase_add_test(tests, a_client_reports_that_its_factory_has_refused);
+    tcase_add_loop_test(tests, a_client_reports_that_its_factory_has_refused, 0, 3);
 }
