@@ -6,6 +6,7 @@
 #include "base/windows/windows_calls.h"
 
 #include <jinduo/error.h>
+#include <mstcpip.h>
 #include <mswsock.h>
 #include <string.h>
 
@@ -64,7 +65,22 @@ int socket_set_option(socket_handle handle, int level, int name, int value)
 #define TCP_KEEPINTVL 17
 #endif
 
-/* Times need Windows 10, 1709. There is no TCP_USER_TIMEOUT. */
+/* For systems without the options above: before Windows 10, 1709, and Wine. The number of probes is the system's. */
+static int set_keepalive_together(socket_handle handle, const struct socket_options *options)
+{
+    enum { MS_PER_S = 1000, IDLE_DEFAULT_S = 7200, INTERVAL_DEFAULT_S = 1 };
+    uint32_t idle_s = options->keepalive_idle_s, interval_s = options->keepalive_interval_s;
+    struct tcp_keepalive times = { .onoff = 1,
+                                   .keepalivetime = MS_PER_S * (idle_s > 0 ? idle_s : IDLE_DEFAULT_S),
+                                   .keepaliveinterval = MS_PER_S * (interval_s > 0 ? interval_s : INTERVAL_DEFAULT_S) };
+    DWORD bytes;
+
+    return WSAIoctl(system_socket(handle), SIO_KEEPALIVE_VALS, &times, sizeof(times), NULL, 0, &bytes, NULL, NULL) != 0
+               ? last_error()
+               : 0;
+}
+
+/* There is no TCP_USER_TIMEOUT. */
 static int set_keepalive(socket_handle handle, const struct socket_options *options)
 {
     int error = socket_set_option(handle, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -75,7 +91,7 @@ static int set_keepalive(socket_handle handle, const struct socket_options *opti
         error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPINTVL, (int)options->keepalive_interval_s);
     if (error == 0 && options->keepalive_count > 0)
         error = socket_set_option(handle, IPPROTO_TCP, TCP_KEEPCNT, (int)options->keepalive_count);
-    return error;
+    return error == -ENOPROTOOPT ? set_keepalive_together(handle, options) : error;
 }
 
 int socket_set_stream_options(socket_handle handle, int family, const struct socket_options *options)

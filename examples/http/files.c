@@ -1,18 +1,14 @@
 #include "examples/http/files.h"
 
 #include "examples/http/date.h"
+#include "examples/http/folder.h"
 #include "examples/http/range.h"
 #include "examples/http/response.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum {
     PATH_ROOM = 4096, /* of a decoded path; longer ones do not exist (PATH_MAX) */
@@ -22,32 +18,7 @@ enum {
 
 static const char index_name[] = "index.html";
 
-/* ---- opening ---- */
-
-/* Opens a file of the folder: no part of path, which is relative, may lead out of the folder or be a symbolic link. */
-static int open_beneath(int folder, const char *path)
-{
-    struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
-    int file = (int)syscall(SYS_openat2, folder, path, &how, sizeof(how));
-
-    return file < 0 ? -errno : file;
-}
-
-int files_open_root(const char *path)
-{
-    int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), probe;
-
-    if (root < 0)
-        return -errno;
-    probe = open_beneath(root, ".");
-    if (probe >= 0) {
-        close(probe);
-        return root;
-    }
-    close(root);
-    return probe;
-}
+/* ---- paths ---- */
 
 static int hexadecimal(char digit)
 {
@@ -149,10 +120,10 @@ static const char *type_of(const char *path)
 static void send_copied(struct session *session, struct head *head, int file, uint64_t first, uint64_t length)
 {
     char body[COPIED_MAX_BYTES];
-    ssize_t got = pread(file, body, length, (off_t)first);
+    bool is_whole = folder_read(file, body, length, first) == (int64_t)length;
 
-    close(file);
-    if (got == (ssize_t)length)
+    folder_close(file);
+    if (is_whole)
         respond_with_head(session, head, body, length);
     else
         session_sent(session, JD_ENODATA);
@@ -168,13 +139,13 @@ static void send_range(struct session *session, struct head *head, int file, uin
     }
     respond_with_head(session, head, NULL, 0);
     if (session->request.method == HTTP_HEAD) {
-        close(file);
+        folder_close(file);
         return;
     }
     result = jd_tcp_connection_send_file(session->connection, file, (int64_t)first, length, jd_release_close_fd,
                                          (void *)(intptr_t)file);
     if (result < 0)
-        close(file);
+        folder_close(file);
     session_sent(session, result);
 }
 
@@ -206,18 +177,17 @@ static bool is_unchanged(const struct request *request, time_t modified)
 }
 
 /* A range is wanted only of the file that the client has a part of already (If-Range). */
-static enum range wanted_range(const struct request *request, const struct stat *status, uint64_t *first,
+static enum range wanted_range(const struct request *request, const struct folder_file *file, uint64_t *first,
                                uint64_t *length)
 {
     struct text condition = request->fields[FIELD_IF_RANGE];
     time_t time;
 
     *first = 0;
-    *length = (uint64_t)status->st_size;
+    *length = file->size;
     if (request->method != HTTP_GET)
         return RANGE_WHOLE;
-    if (condition.data != NULL &&
-        !(date_parse(&time, condition.data, condition.length) && time == status->st_mtim.tv_sec))
+    if (condition.data != NULL && !(date_parse(&time, condition.data, condition.length) && time == file->modified))
         return RANGE_WHOLE;
     return range_parse(request->fields[FIELD_RANGE], *length, first, length);
 }
@@ -231,36 +201,36 @@ static void refuse_range(struct session *session, uint64_t size)
     respond_status(session, HTTP_STATUS_RANGE_NOT_SATISFIABLE, field);
 }
 
-static void send_file(struct session *session, int file, const struct stat *status, const char *type)
+static void send_file(struct session *session, const struct folder_file *file, const char *type)
 {
     char modified[DATE_BYTES];
     uint64_t first, length;
-    enum range range = wanted_range(&session->request, status, &first, &length);
-    bool is_unmodified = is_unchanged(&session->request, status->st_mtim.tv_sec);
+    enum range range = wanted_range(&session->request, file, &first, &length);
+    bool is_unmodified = is_unchanged(&session->request, file->modified);
     struct head head;
 
     if (range == RANGE_UNSATISFIABLE && !is_unmodified) {
-        close(file);
-        refuse_range(session, (uint64_t)status->st_size);
+        folder_close(file->handle);
+        refuse_range(session, file->size);
         return;
     }
-    date_format(modified, status->st_mtim.tv_sec);
+    date_format(modified, file->modified);
     head_begin(&head, session,
                is_unmodified         ? HTTP_STATUS_NOT_MODIFIED
                : range == RANGE_PART ? HTTP_STATUS_PARTIAL_CONTENT
                                      : HTTP_STATUS_OK);
     add_field(&head, "Last-Modified: ", modified, sizeof(modified));
     if (is_unmodified) {
-        close(file);
+        folder_close(file->handle);
         respond_with_head(session, &head, NULL, 0);
         return;
     }
     HEAD_ADD(&head, "Accept-Ranges: bytes\r\n");
     add_field(&head, "Content-Type: ", type, strlen(type));
     if (range == RANGE_PART)
-        add_content_range(&head, first, length, (uint64_t)status->st_size);
+        add_content_range(&head, first, length, file->size);
     head_add_length(&head, length);
-    send_range(session, &head, file, first, length);
+    send_range(session, &head, file->handle, first, length);
 }
 
 /* The folder's index is at the path with a slash behind it: links in the page are relative to that. */
@@ -279,8 +249,8 @@ void files_serve(struct session *session)
 {
     struct text encoded = without_slashes(session->request.path);
     char path[PATH_ROOM + sizeof(index_name)];
-    int length = decode(path, encoded), file;
-    struct stat status;
+    int length = decode(path, encoded), error;
+    struct folder_file file;
 
     if (length < 0) {
         respond_status(session, HTTP_STATUS_BAD_REQUEST, "");
@@ -288,17 +258,17 @@ void files_serve(struct session *session)
     }
     if (length == 0 || path[length - 1] == '/')
         memcpy(path + length, index_name, sizeof(index_name));
-    file = open_beneath(session->service->root, path);
-    if (file < 0 || fstat(file, &status) < 0) {
-        respond_status(session, status_of_error(file), "");
+    error = folder_open_file(session->service->root, path, &file);
+    if (error < 0) {
+        respond_status(session, status_of_error(error), "");
         return;
     }
-    if (S_ISREG(status.st_mode)) {
-        send_file(session, file, &status, type_of(path));
+    if (file.kind == FOLDER_FILE) {
+        send_file(session, &file, type_of(path));
         return;
     }
-    close(file);
-    if (S_ISDIR(status.st_mode))
+    folder_close(file.handle);
+    if (file.kind == FOLDER_FOLDER)
         redirect_to_folder(session, encoded);
     else
         respond_status(session, HTTP_STATUS_NOT_FOUND, "");

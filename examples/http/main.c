@@ -7,14 +7,13 @@
  *   files.c     the files of a folder; range.c, date.c
  *   status.c    metrics, and a page that shows them live; counts.c
  *   health.c    the client of --health */
-#include "examples/http/files.h"
+#include "examples/http/folder.h"
 #include "examples/http/health.h"
 #include "examples/http/session.h"
 #include "examples/program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* What peers can make the program hold together. */
 enum { TOTAL_BYTES = 256 * 1024 * 1024 };
@@ -72,7 +71,7 @@ static uint32_t number(const struct program *program, const char *option, unsign
 
 static int open_root(const struct program *program, const char *path)
 {
-    int root = files_open_root(path);
+    int root = folder_open(path);
 
     if (root == JD_ENOSYS)
         program_fail(program, "--root needs openat2(2), Linux 5.6 or later", root);
@@ -153,6 +152,6 @@ int main(int argc, char **argv)
     session_serve(program.server, &service);
     status = program_serve(&program);
     if (service.root >= 0)
-        close(service.root);
+        folder_close(service.root);
     return status;
 }

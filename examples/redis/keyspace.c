@@ -19,6 +19,7 @@ struct shard {
 };
 
 struct keyspace {
+    void *block; /* that malloc returned: the keyspace is at an address in it that is a multiple of a cache line */
     size_t memory_max, value_max;
     atomic_size_t memory;
     atomic_uint sweep_shard;
@@ -27,11 +28,14 @@ struct keyspace {
 
 struct keyspace *keyspace_create(size_t memory_max, size_t value_max)
 {
-    struct keyspace *keyspace = aligned_alloc(CACHE_LINE_BYTES, sizeof(*keyspace));
+    struct keyspace *keyspace;
+    void *block = malloc(sizeof(*keyspace) + CACHE_LINE_BYTES);
 
-    if (keyspace == NULL)
+    if (block == NULL)
         return NULL;
+    keyspace = (void *)((char *)block + (CACHE_LINE_BYTES - (uintptr_t)block % CACHE_LINE_BYTES));
     memset(keyspace, 0, sizeof(*keyspace));
+    keyspace->block = block;
     keyspace->memory_max = memory_max > 0 ? memory_max : SIZE_MAX;
     keyspace->value_max = value_max;
     for (unsigned i = 0; i < SHARDS; i++)
@@ -44,7 +48,7 @@ void keyspace_destroy(struct keyspace *keyspace)
     keyspace_flush(keyspace);
     for (unsigned i = 0; i < SHARDS; i++)
         pthread_mutex_destroy(&keyspace->shards[i].lock);
-    free(keyspace);
+    free(keyspace->block);
 }
 
 /* ---- finding ---- */

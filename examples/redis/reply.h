@@ -21,7 +21,7 @@ void reply_status(jd_tcp_connection *connection, const char *word);
 void reply_value(jd_tcp_connection *connection, struct value *value);
 
 /* Answers "-MESSAGE\r\n". Line ends in the message become spaces. */
-void reply_error(jd_tcp_connection *connection, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void reply_error(jd_tcp_connection *connection, const char *format, ...) JD_PRINTF(2, 3);
 
 /* The errors of more than one command. */
 void reply_not_a_number(jd_tcp_connection *connection);

@@ -17,8 +17,10 @@
 
 /* Lets the compiler check the arguments of a function as those of printf(3): the numbers of the text and of the first argument
  * (0: a list). */
-#if defined(__GNUC__)
+#if defined(__clang__)
 #define JD_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#elif defined(__GNUC__) /* the library's own, also where the system's printf is another one (Windows) */
+#define JD_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
 #else
 #define JD_PRINTF(text, first)
 #endif
