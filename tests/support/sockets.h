@@ -36,7 +36,7 @@ struct socket_pair connect_loopback(void);
 
 bool is_nonblocking_and_closed_on_exec(int fd);
 
-/* The number of open descriptors of this process, among the first 256. */
+/* The number of open descriptors of this process, among the first 256; on Windows of all handles. */
 int open_descriptors(void);
 
 #endif

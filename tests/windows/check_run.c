@@ -14,6 +14,12 @@
 
 enum { PATIENCE_MS = 60 * 1000, NAME_BYTES = 200, TESTS_MAX = 4096 };
 
+/* Every assertion that holds calls this instead of Check's function (meson.build), whose note would be read only by a process that
+ * has forked the test. */
+void mark_now_and_then(const char *file, int line)
+{
+}
+
 static int wanted = -1; /* the test that this process runs; -1: it starts the others */
 static int test_count;
 static char names[TESTS_MAX][NAME_BYTES];

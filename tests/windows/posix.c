@@ -23,8 +23,13 @@
 #undef getpeername
 #undef send
 #undef recv
+#undef recvmsg
+#undef sendmsg
 #undef poll
 #undef close
+
+/* The system's function even where a test's stands before it (system_calls.c). */
+#define SYSTEM_FUNCTION(name) ((__typeof__(&name))(intptr_t)GetProcAddress(GetModuleHandleA("ws2_32.dll"), #name))
 
 static int with_errno(int result)
 {
@@ -56,12 +61,16 @@ int posix_socket(int family, int type, int protocol)
 
 int posix_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
-    return with_errno(connect((SOCKET)fd, address, length));
+    int result = with_errno(connect((SOCKET)fd, address, length));
+
+    if (result < 0 && errno == EAGAIN)
+        errno = EINPROGRESS;
+    return result;
 }
 
 int posix_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
-    return with_errno(bind((SOCKET)fd, address, length));
+    return with_errno(SYSTEM_FUNCTION(bind)((SOCKET)fd, address, length));
 }
 
 int posix_listen(int fd, int backlog)
@@ -78,7 +87,7 @@ int posix_accept(int fd, struct sockaddr *address, socklen_t *length)
 
 int posix_shutdown(int fd, int how)
 {
-    return with_errno(shutdown((SOCKET)fd, how));
+    return with_errno(SYSTEM_FUNCTION(shutdown)((SOCKET)fd, how));
 }
 
 int posix_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
@@ -114,7 +123,7 @@ ssize_t posix_send(int fd, const void *data, size_t length, int flags)
 
 ssize_t posix_recv(int fd, void *data, size_t length, int flags)
 {
-    return with_errno(recv((SOCKET)fd, data, (int)length, system_flags(flags)));
+    return with_errno(SYSTEM_FUNCTION(recv)((SOCKET)fd, data, (int)length, system_flags(flags)));
 }
 
 int fcntl(int fd, int command, ...)
@@ -140,9 +149,42 @@ int posix_poll(struct pollfd *fds, unsigned count, int timeout_ms)
     return 0;
 }
 
+ssize_t posix_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    return posix_recv(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len, flags);
+}
+
+ssize_t posix_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    return posix_send(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len, flags);
+}
+
+/* Two connected sockets, over TCP. */
+int socketpair(int family, int type, int protocol, int ends[2])
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t length = sizeof(address);
+    int listener = posix_socket(AF_INET, SOCK_STREAM, 0);
+    bool done;
+
+    ends[0] = posix_socket(AF_INET, SOCK_STREAM, 0);
+    done = posix_bind(listener, (struct sockaddr *)&address, length) == 0 && posix_listen(listener, 1) == 0 &&
+           posix_getsockname(listener, (struct sockaddr *)&address, &length) == 0 &&
+           posix_connect(ends[0], (struct sockaddr *)&address, length) == 0;
+    ends[1] = done ? posix_accept(listener, NULL, NULL) : -1;
+    closesocket((SOCKET)listener);
+    for (int i = 0; i < 2 && ends[1] >= 0; i++)
+        if (type & SOCK_NONBLOCK)
+            set_nonblocking(ends[i], true);
+    return ends[1] >= 0 ? 0 : -1;
+}
+
 int posix_close(int fd)
 {
-    return with_errno(closesocket((SOCKET)fd));
+    if (closesocket((SOCKET)fd) == 0)
+        return 0;
+    return WSAGetLastError() == WSAENOTSOCK || WSAGetLastError() == WSANOTINITIALISED ? posix_file_close(fd)
+                                                                                      : with_errno(-1);
 }
 
 /* Of the clocks only CLOCK_MONOTONIC is used. */

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The example programs for Windows, run with Wine and driven over loopback by clients of this system.
 
-Arguments: the source directory, Wine's program, the directory of the examples.
+Arguments: the source directory, Wine's program, the directory of the examples. jd-load and the hostile clients (scripts/chaos.py)
+are those of build/release, or of the build directory in JD_NATIVE_BUILD; without them their tests are skipped.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -19,6 +21,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(sys.argv[1]) / "tests" / "programs"))
 import tap  # noqa: E402
 
+NATIVE = pathlib.Path(os.environ.get("JD_NATIVE_BUILD") or pathlib.Path(sys.argv[1]) / "build" / "release")
 WINE, EXAMPLES = sys.argv[2], pathlib.Path(sys.argv[3])
 PATIENCE = 60
 
@@ -158,6 +161,38 @@ def resets_and_slow_readers_disturb_no_other_connection():
 
 
 @tap.test
+def a_thousand_connections_at_once_are_served():
+    count = 1000
+    with serving("jd-echo", "--threads", "2") as (_, port):
+        clients = [connect(port) for _ in range(count)]
+        for turn in range(2):
+            for number, client in enumerate(clients):
+                client.sendall(b"%d of turn %d" % (number, turn))
+            for number, client in enumerate(clients):
+                expected = b"%d of turn %d" % (number, turn)
+                assert receive(client, len(expected)) == expected
+        for number, client in enumerate(clients):
+            if number % 3 == 0:
+                reset(client)
+            else:
+                client.close()
+
+
+@tap.test
+def a_server_ends_while_hundreds_of_clients_are_connected():
+    with serving("jd-frame-echo", "--threads", "2") as (_, port):
+        clients = [connect(port) for _ in range(300)]
+        for client in clients:
+            client.sendall(struct.pack("!I", 3) + b"abc")
+        for client in clients:
+            assert receive(client, 7) == struct.pack("!I", 3) + b"abc"
+    for client in clients:
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b"", "there is more"
+        client.close()
+
+
+@tap.test
 def a_server_with_threads_serves_and_ends():
     with serving("jd-echo", "--threads", "3") as (_, port):
         clients = [connect(port) for _ in range(30)]
@@ -182,6 +217,47 @@ def chat_delivers_to_all():
                     heard[index] += client.recv(4096)
         for client in clients:
             client.close()
+
+
+def run_native(name, *options):
+    client = NATIVE / name
+    if not client.exists():
+        raise tap.Skip(f"{client} is not built")
+    done = subprocess.run([client, *options], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done
+    return json.loads(done.stdout)
+
+
+LOADS = {
+    "1000 connections": ("jd-frame-echo", "--connections=1000", "--messages=4000"),
+    "random sizes in pieces": ("jd-frame-echo", "--connections=4", "--sizes=0-5000", "--write=97", "--messages=400"),
+    "pipelined": ("jd-frame-echo", "--mode=pipeline", "--depth=64", "--connections=4", "--messages=10000"),
+    "16 MiB": ("jd-frame-echo", "--size=16777212", "--messages=3"),
+    "without frames": ("jd-echo", "--no-frames", "--size=4096", "--connections=20", "--messages=2000"),
+    "connections that end by a reset": ("jd-frame-echo", "--mode=connect", "--connections=10", "--messages=500"),
+    "connections that end by a FIN": ("jd-frame-echo", "--mode=connect", "--close=fin", "--connections=10", "--messages=500"),
+}
+
+
+@tap.test_for_each(LOADS)
+def jd_load_gets_each_byte_back(load):
+    name, *options = load
+    with serving(name, "--threads", "2") as (_, port):
+        counts = run_native("benchmarks/jd-load", *options, "--seconds=30", "--timeout=50", "--json", f"127.0.0.1:{port}")
+        assert counts["messages"] > 0, counts
+
+
+HOSTILE = {"jd-echo": ("jd-echo", "bytes"), "jd-frame-echo": ("jd-frame-echo", "frames", "--threads", "2"),
+           "jd-chat": ("jd-chat", "lines")}
+
+
+@tap.test_for_each(HOSTILE)
+def hostile_clients_disturb_no_honest_one(setup):
+    server, protocol, *options = setup
+    with serving(server, *options) as (_, port):
+        counts = run_native("tests/chaos/chaos", "--protocol", protocol, "--seconds", "7", "--seed", "18", "--connections", "200",
+                            f"127.0.0.1:{port}")
+        assert counts["honest_exchanges"] > 0, counts
 
 
 def refused(name, *options):

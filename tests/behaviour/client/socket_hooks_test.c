@@ -134,7 +134,9 @@ static void expect_times(jd_tcp_connection *connection, void *arg)
     ck_assert_int_eq(option_of(connection, IPPROTO_TCP, TCP_KEEPIDLE), 40);
     ck_assert_int_eq(option_of(connection, IPPROTO_TCP, TCP_KEEPINTVL), 7);
     ck_assert_int_eq(option_of(connection, IPPROTO_TCP, TCP_KEEPCNT), 3);
+#ifdef TCP_USER_TIMEOUT
     ck_assert_int_eq(option_of(connection, IPPROTO_TCP, TCP_USER_TIMEOUT), 12345);
+#endif
 }
 
 START_TEST(the_times_of_keepalive_and_the_user_timeout_are_those_of_each_connection)

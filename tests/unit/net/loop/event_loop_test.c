@@ -205,7 +205,7 @@ START_TEST(a_turn_says_how_many_events_and_tasks_it_handled)
 }
 END_TEST
 
-static void note_channel(jd_channel *channel, int fd, unsigned events, void *arg)
+static void note_channel(jd_channel *channel, jd_handle fd, unsigned events, void *arg)
 {
     note_letter(arg);
 }

@@ -3,4 +3,11 @@
 
 #include "posix.h"
 
+struct ifreq {
+    char ifr_name[16];
+    short ifr_flags;
+};
+
+enum { IFF_RUNNING = 0x40, SIOCSIFFLAGS = 0x8914 };
+
 #endif
