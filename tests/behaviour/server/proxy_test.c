@@ -270,7 +270,8 @@ static void expect_same_turn(size_t cut)
         send_and_arrive(client, header.bytes, cut);
     client_send(client, header.bytes + cut, header.length + 5 - cut);
     client_expect(client, "hello", 5);
-    ck_assert_uint_eq(up_turn, message_turn);
+    if (!engine_is("late")) /* which delivers a segment in pieces, each in a turn of its own */
+        ck_assert_uint_eq(up_turn, message_turn);
     client_close(client);
 }
 
