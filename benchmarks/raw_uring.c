@@ -1,7 +1,10 @@
 /* raw-uring: a minimal echo server written directly on io_uring, the baseline for jinduo's io_uring engine. One thread;
- * multishot accept and receive; bytes are sent from the provided buffers that received them; one system call per turn
- * submits all sends and waits; the ring's descriptor is registered. It has no back-pressure against a peer that does
- * not read.
+ * multishot accept and receive; bytes are sent from the provided buffers that received them, all that a connection has in one send;
+ * one system call per turn submits all sends and waits; the ring's descriptor is registered. It has no back-pressure against a peer
+ * that does not read.
+ *
+ * Since Linux 6.12 the kernel consumes a buffer incrementally (IOU_PBUF_RING_INC): a few buffers of 64 KiB serve many small messages,
+ * and a large message needs few completions. Before, each completion uses a buffer of 4 KiB.
  *
  * CPU per message of other variants, 64 B messages, on a small virtual machine (--variant starts two of them):
  *  - direct: a send(2) for each message instead of a batch. The same with 1 connection, 10 % more with 50, 10 to 20 %
@@ -9,10 +12,7 @@
  *  - Wait for one completion more than there are sends, so that 1 connection costs one system call per message, not
  *    two: about 3 % less with 1 connection, up to 20 % less with 500. But it is wrong: a short write completes with
  *    bytes left to send, and that completion is not handled until another event arrives.
- *  - buffers=64, 256, 512, 1024, of 4 KiB each: no measurable difference with 1 and 50 connections. With 500
- *    connections and fewer than 1024 buffers, receives end with ENOBUFS and are re-armed (64: 20 % more,
- *    256: up to 10 % more).
- *  - Buffers of 8 KiB, or spaced so that they share fewer cache sets: no significant difference. */
+ *  - small: buffers of 4 KiB, one for each completion and each send. Twice to three times as much with messages of 16 KiB. */
 #include "benchmarks/raw_server.h"
 
 #include <errno.h>
@@ -28,28 +28,49 @@
 enum {
     SUBMISSIONS = 1024,
     COMPLETIONS = 8192,
-    BUFFERS_MAX = 32768,
-    BUFFER_BYTES = 4096,
+    LARGE_BUFFERS = 32, /* consumed incrementally */
+    LARGE_BYTES = 64 * 1024,
+    SMALL_BUFFERS = 1024,
+    SMALL_BYTES = 4096,
+    SLICES_MAX = 1 << 18,
+    SEND_PARTS = 16,
     BUFFER_GROUP = 0,
+    INCREMENTAL = 2,            /* IOU_PBUF_RING_INC (linux/io_uring.h, Linux 6.12); liburing 2.3 does not define it */
     NONE = -1,
 };
 
 enum kind { ACCEPTED, RECEIVED, SENT };
 
-/* By descriptor. Received buffers are sent in FIFO order, one at a time. */
+/* By descriptor. Received bytes are sent in FIFO order, by one send at a time. */
 static struct connection {
-    int first, last; /* list of buffers to send, or NONE */
-    unsigned begin;  /* offset of the first unsent byte in first */
+    int first, last; /* list of slices to send, or NONE */
     bool receiving, sending, ended;
 } connections[RAW_CONNECTIONS_MAX];
 
-static struct {
+/* Received bytes: a part of a buffer. */
+static struct slice {
     int next;
-    unsigned length;
-} filled[BUFFERS_MAX];
+    int buffer;
+    unsigned begin, end;
+} slices[SLICES_MAX];
 
-static unsigned buffer_count = 1024;
-static bool direct;
+static int free_slices = NONE, slices_used; /* those that were used, and how many */
+
+static struct {
+    unsigned used;   /* bytes that the kernel has filled */
+    unsigned slices; /* that are not sent */
+} filled[SMALL_BUFFERS];
+
+/* What a send takes. The kernel copies it when the operation is submitted. */
+static struct {
+    struct msghdr header;
+    struct iovec parts[SEND_PARTS];
+} messages[SUBMISSIONS];
+static unsigned message_count; /* of this submission */
+
+static bool incremental;
+static unsigned buffer_count, buffer_bytes;
+static bool direct, small;
 static struct io_uring ring;
 static struct io_uring_buf_ring *buffers;
 static unsigned char *memory;
@@ -69,6 +90,7 @@ static struct io_uring_sqe *next_entry(void)
         return entry;
     io_uring_submit(&ring);
     counters.enters++;
+    message_count = 0;
     return io_uring_get_sqe(&ring);
 }
 
@@ -98,56 +120,128 @@ static void begin_receive(int fd)
 
 static unsigned char *buffer_memory(int number)
 {
-    return memory + (size_t)number * BUFFER_BYTES;
+    return memory + (size_t)number * buffer_bytes;
 }
 
 static void return_buffer(int number)
 {
-    io_uring_buf_ring_add(buffers, buffer_memory(number), BUFFER_BYTES, (unsigned short)number,
+    filled[number].used = 0;
+    io_uring_buf_ring_add(buffers, buffer_memory(number), buffer_bytes, (unsigned short)number,
                           io_uring_buf_ring_mask(buffer_count), (int)returned++);
 }
 
-static bool consume_sent(struct connection *connection, unsigned bytes)
+static void return_if_sent(int number)
 {
-    int number = connection->first;
+    if (filled[number].slices == 0 && filled[number].used == buffer_bytes)
+        return_buffer(number);
+}
 
-    connection->begin += bytes;
-    if (connection->begin < filled[number].length)
+/* ---- slices ---- */
+
+static int slice_take(void)
+{
+    int number = free_slices;
+
+    if (number != NONE)
+        free_slices = slices[number].next;
+    else if (slices_used < SLICES_MAX)
+        number = slices_used++;
+    return number;
+}
+
+/* Returns false if there are no slices left. */
+static bool slice_append(struct connection *connection, int buffer, unsigned begin, unsigned length)
+{
+    struct slice *last = connection->first != NONE ? &slices[connection->last] : NULL;
+    int number;
+
+    if (last != NULL && last->buffer == buffer && last->end == begin) {
+        last->end += length;
+        return true;
+    }
+    number = slice_take();
+    if (number == NONE)
         return false;
-    connection->first = filled[number].next;
-    connection->begin = 0;
-    return_buffer(number);
+    slices[number] = (struct slice){ .next = NONE, .buffer = buffer, .begin = begin, .end = begin + length };
+    filled[buffer].slices++;
+    if (last == NULL)
+        connection->first = number;
+    else
+        last->next = number;
+    connection->last = number;
     return true;
 }
 
-static const unsigned char *unsent(const struct connection *connection, unsigned *length)
+static void slice_free_first(struct connection *connection)
 {
-    *length = filled[connection->first].length - connection->begin;
-    return buffer_memory(connection->first) + connection->begin;
+    int number = connection->first;
+    struct slice *slice = &slices[number];
+
+    connection->first = slice->next;
+    filled[slice->buffer].slices--;
+    return_if_sent(slice->buffer);
+    slice->next = free_slices;
+    free_slices = number;
 }
+
+static void consume_sent(struct connection *connection, unsigned bytes)
+{
+    while (bytes > 0) {
+        struct slice *slice = &slices[connection->first];
+        unsigned length = slice->end - slice->begin;
+        if (bytes < length) {
+            slice->begin += bytes;
+            return;
+        }
+        bytes -= length;
+        slice_free_first(connection);
+    }
+}
+
+static unsigned char *slice_memory(const struct slice *slice)
+{
+    return buffer_memory(slice->buffer) + slice->begin;
+}
+
+/* ---- sending ---- */
 
 /* Returns whether all bytes were sent. */
 static bool send_directly(int fd)
 {
-    unsigned length;
-    const unsigned char *bytes = unsent(&connections[fd], &length);
-    ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const struct slice *slice = &slices[connections[fd].first];
+    ssize_t sent = send(fd, slice_memory(slice), slice->end - slice->begin, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     counters.enters++;
-    return sent > 0 && consume_sent(&connections[fd], (unsigned)sent);
+    if (sent > 0)
+        consume_sent(&connections[fd], (unsigned)sent);
+    return connections[fd].first == NONE;
+}
+
+static void prepare_message(struct io_uring_sqe *entry, int fd)
+{
+    struct msghdr *header = &messages[message_count].header;
+    struct iovec *parts = messages[message_count++].parts;
+    size_t count = 0;
+
+    for (int i = connections[fd].first; i != NONE && count < SEND_PARTS; i = slices[i].next)
+        parts[count++] = (struct iovec){ .iov_base = slice_memory(&slices[i]), .iov_len = slices[i].end - slices[i].begin };
+    *header = (struct msghdr){ .msg_iov = parts, .msg_iovlen = count };
+    io_uring_prep_sendmsg(entry, fd, header, MSG_NOSIGNAL | MSG_WAITALL);
 }
 
 static void begin_send(int fd)
 {
+    const struct slice *first;
     struct io_uring_sqe *entry;
-    const unsigned char *bytes;
-    unsigned length;
 
     if (direct && send_directly(fd))
         return;
-    bytes = unsent(&connections[fd], &length);
     entry = next_entry();
-    io_uring_prep_send(entry, fd, bytes, length, MSG_NOSIGNAL | MSG_WAITALL);
+    first = &slices[connections[fd].first];
+    if (first->next == NONE || small)
+        io_uring_prep_send(entry, fd, slice_memory(first), first->end - first->begin, MSG_NOSIGNAL | MSG_WAITALL);
+    else
+        prepare_message(entry, fd);
     set_data(entry, SENT, fd);
     connections[fd].sending = true;
 }
@@ -159,7 +253,7 @@ static void close_if_done(int fd)
     if (connection->receiving || connection->sending || !connection->ended)
         return;
     while (connection->first != NONE)
-        consume_sent(connection, filled[connection->first].length);
+        slice_free_first(connection);
     close(fd);
 }
 
@@ -177,31 +271,34 @@ static void on_accepted(int listener, const struct io_uring_cqe *entry)
     }
 }
 
-static void queue_buffer(struct connection *connection, int number, unsigned length)
+/* Ends a connection for want of slices. */
+static void give_up(int fd)
 {
-    filled[number].next = NONE;
-    filled[number].length = length;
-    if (connection->first == NONE)
-        connection->first = number;
-    else
-        filled[connection->last].next = number;
-    connection->last = number;
+    connections[fd].ended = true;
+    shutdown(fd, SHUT_RDWR);
+}
+
+/* A buffer is used up when it is full, or, if it is not consumed incrementally, by one completion. */
+static void take_bytes(int fd, const struct io_uring_cqe *entry)
+{
+    int number = (int)(entry->flags >> IORING_CQE_BUFFER_SHIFT);
+    unsigned begin = filled[number].used, length = entry->res > 0 ? (unsigned)entry->res : 0;
+
+    filled[number].used = incremental ? begin + length : buffer_bytes;
+    counters.bytes_received += length;
+    if (length > 0 && !raw_server_discards && !slice_append(&connections[fd], number, begin, length))
+        give_up(fd);
+    return_if_sent(number);
 }
 
 static void on_received(int fd, const struct io_uring_cqe *entry)
 {
     struct connection *connection = &connections[fd];
 
-    if (entry->res > 0) {
-        counters.bytes_received += (uint64_t)entry->res;
-        if (raw_server_discards)
-            return_buffer((int)(entry->flags >> IORING_CQE_BUFFER_SHIFT));
-        else
-            queue_buffer(connection, (int)(entry->flags >> IORING_CQE_BUFFER_SHIFT), (unsigned)entry->res);
-        if (connection->first != NONE && !connection->sending)
-            begin_send(fd);
-    } else if (entry->flags & IORING_CQE_F_BUFFER)
-        return_buffer((int)(entry->flags >> IORING_CQE_BUFFER_SHIFT));
+    if (entry->flags & IORING_CQE_F_BUFFER)
+        take_bytes(fd, entry);
+    if (connection->first != NONE && !connection->sending)
+        begin_send(fd);
     if (entry->flags & IORING_CQE_F_MORE)
         return;
     connection->receiving = false;
@@ -249,6 +346,7 @@ static void dispatch_all(void)
     struct io_uring_cqe *entry;
     unsigned head, count = 0;
 
+    message_count = 0; /* those of the last turn are submitted */
     io_uring_for_each_cqe(&ring, head, entry)
     {
         dispatch(entry);
@@ -302,21 +400,39 @@ static void *map(size_t bytes)
     return result != MAP_FAILED ? result : NULL;
 }
 
+static int register_buffers(uint16_t flags)
+{
+    struct io_uring_buf_reg registration = { .ring_addr = (uintptr_t)buffers, .bgid = BUFFER_GROUP };
+
+    incremental = flags != 0;
+    buffer_count = incremental ? LARGE_BUFFERS : SMALL_BUFFERS;
+    buffer_bytes = incremental ? LARGE_BYTES : SMALL_BYTES;
+    registration.ring_entries = buffer_count;
+    memcpy(&registration.bgid + 1, &flags, sizeof(flags)); /* the field flags, which liburing 2.3 names pad */
+    return io_uring_register_buf_ring(&ring, &registration, 0);
+}
+
 static int create_buffers(void)
 {
-    struct io_uring_buf_reg registration = { .ring_entries = buffer_count, .bgid = BUFFER_GROUP };
+    int result;
 
-    buffers = map(buffer_count * sizeof(struct io_uring_buf));
-    memory = map((size_t)buffer_count * BUFFER_BYTES);
-    if (buffers == NULL || memory == NULL)
+    buffers = map(SMALL_BUFFERS * sizeof(struct io_uring_buf));
+    if (buffers == NULL)
         return -ENOMEM;
     io_uring_buf_ring_init(buffers);
-    registration.ring_addr = (uintptr_t)buffers;
+    result = small ? register_buffers(0) : register_buffers(INCREMENTAL);
+    if (result == -EINVAL && incremental)
+        result = register_buffers(0);
+    if (result < 0)
+        return result;
+    memory = map((size_t)buffer_count * buffer_bytes);
+    if (memory == NULL)
+        return -ENOMEM;
     for (unsigned number = 0; number < buffer_count; number++)
         return_buffer((int)number);
     io_uring_buf_ring_advance(buffers, (int)returned);
     returned = 0;
-    return io_uring_register_buf_ring(&ring, &registration, 0);
+    return 0;
 }
 
 static int serve(int listener, bool spin)
@@ -340,13 +456,9 @@ static int serve(int listener, bool spin)
 
 static bool take_variant(const char *value)
 {
-    static const char count[] = "buffers=";
-
-    direct |= strcmp(value, "direct") == 0;
-    if (strncmp(value, count, strlen(count)) != 0)
-        return direct;
-    buffer_count = (unsigned)strtoul(value + strlen(count), NULL, 10);
-    return buffer_count > 0 && buffer_count <= BUFFERS_MAX && (buffer_count & (buffer_count - 1)) == 0;
+    direct = direct || strcmp(value, "direct") == 0;
+    small = small || strcmp(value, "small") == 0;
+    return strcmp(value, "direct") == 0 || strcmp(value, "small") == 0;
 }
 
 int main(int argc, char **argv)
@@ -357,11 +469,10 @@ int main(int argc, char **argv)
         .help =
             "Echo server written directly on io_uring: the baseline for jinduo's io_uring engine. At exit it prints\n"
             "how often it called the kernel.\n\n"
-            "  --variant=NAME      direct: a send(2) for each message; buffers=N: N receive buffers of 4 KiB, a "
-            "power of\n"
-            "                      two up to 32768 (default 1024)\n",
+            "  --variant=NAME      direct: a send(2) for each message; small: receive buffers of 4 KiB, one for each\n"
+            "                      completion and send\n",
         .option = { "variant", required_argument, NULL, 'v' },
-        .allowed = "direct, or buffers=N with N a power of two from 1 to 32768",
+        .allowed = "direct or small",
         .take_option = take_variant,
         .serve = serve,
     };
