@@ -18,7 +18,7 @@ from bench.contestants import AGAIN, CONTESTANTS
 from bench.measure import HELD
 from bench.programs import Programs
 from bench.results import Damaged, Results
-from bench.runner import Runner
+from bench.runner import Runner, steps_of
 from bench.scenarios import SCENARIOS, matching
 
 USAGE, INTERRUPTED = 2, 130
@@ -30,6 +30,7 @@ EPILOG = f"""examples:
   ./dev bench 'ping-pong 64 B x 100' frames           these scenarios; a name or a group, with * and ?, or a part of a name
   ./dev bench --compare io_uring reactor 'ping-pong*' two contestants, with the noise of this machine
   ./dev bench --full --long                           everything, nearly two hours; after Ctrl-C it prints how to continue
+  ./dev bench --resume DIR frames                     these rows of the run in DIR anew, such as after a change
   ./dev bench --report DIR                            draw report.html from the results in DIR again
 
 A comparison is the median of the ratios of pairs of rounds, in the order A B B A, with its 95 % interval by bootstrap. The
@@ -46,7 +47,7 @@ def read_arguments():
     what.add_argument("--quick", action="store_true", help="a choice of scenarios with short rounds, less than 4 minutes")
     what.add_argument("--full", action="store_true", help="all scenarios, other libraries, and offered rates")
     what.add_argument("--compare", nargs=2, metavar=("A", "B"), help="these two contestants, at least 8 rounds")
-    what.add_argument("--resume", metavar="DIR", help="continue the interrupted run in DIR")
+    what.add_argument("--resume", metavar="DIR", help="continue the interrupted run in DIR; with SCENARIO measure its rows anew")
     what.add_argument("--report", metavar="DIR", help="draw DIR/report.html from the results in DIR; measures nothing")
     what.add_argument("--publish", metavar="DIR", help="put the full run in DIR into docs/benchmarks/ and docs/benchmarks.md")
     what.add_argument("--list", action="store_true", help="print the scenarios and the contestants")
@@ -82,7 +83,7 @@ def check(parser, arguments):
             parser.error(f"no scenario matches '{name}'; see --list")
     only = ("full", "quick", "resume", "report", "publish", "list")
     chosen = next((f"--{name}" for name in only if getattr(arguments, name)), None)
-    if chosen and arguments.scenarios:
+    if chosen and arguments.scenarios and chosen != "--resume":
         parser.error(f"{chosen} takes no scenarios")
     if chosen and arguments.contestants:
         parser.error(f"{chosen} takes no --contestants")
@@ -155,15 +156,32 @@ def check_known(results):
             raise Damaged(f"{path}: this version has no contestant '{unknown[0]}'")
 
 
-def resumed(arguments, programs):
-    results = Results.load(arguments.resume)
-    check_known(results)
+def other_programs(results, programs):
+    """The programs of this build that differ from those of the run: {name: hash}."""
     binaries = {os.path.relpath(path, programs.build): machine.hash_of(path)
                 for path in plan.binaries_of(programs, results.run["rows"])}
-    other = sorted(name for name, digest in results.machine.get("binaries", {}).items() if binaries.get(name) != digest)
-    if other:
-        raise Damaged(f"{arguments.resume}: was measured with other programs than this build has ({', '.join(other[:3])}"
-                      f"{', ...' if len(other) > 3 else ''}); results of two builds must not be mixed: begin a new run")
+    return {name: binaries.get(name) for name, digest in results.machine.get("binaries", {}).items() if binaries.get(name) != digest}
+
+
+def resumed(arguments, programs):
+    """Each row is of one build. Rows that are measured anew may be of another than the rest, and say so."""
+    results = Results.load(arguments.resume)
+    check_known(results)
+    again = {scenario.name for scenario in chosen_scenarios(arguments)}
+    other = other_programs(results, programs)
+    for planned in results.run["rows"]:
+        if planned["scenario"] in again:
+            results.forget(planned["id"])
+            if other:
+                results.row(planned)["binaries"] = other
+    if again and not results.forgotten:
+        raise Damaged(f"{arguments.resume}: has no row of these scenarios")
+    unfinished = [row for row in map(results.row, results.run["rows"]) if steps_of(row)]
+    if other and (not unfinished or any(row.get("binaries", {}) != other for row in unfinished)):
+        names = sorted(other)
+        raise Damaged(f"{arguments.resume}: was measured with other programs than this build has ({', '.join(names[:3])}"
+                      f"{', ...' if len(names) > 3 else ''}); a row must not mix the results of two builds: begin a new run, or name the "
+                      "scenarios whose rows are to be measured anew")
     return results
 
 

@@ -266,6 +266,12 @@ def machine_table(results):
 
 def binaries_table(results):
     lines = [[cell(name), cell(digest, class_="text")] for name, digest in results.machine.get("binaries", {}).items()]
+    anew = {}
+    for row in results.in_plan_order():
+        for one in row.get("binaries", {}).items():
+            anew.setdefault(one, []).append(row_title(row))
+    lines += [[cell(f"{name}, in rows measured anew: {', '.join(titles)}", class_="text"), cell(digest, class_="text")]
+              for (name, digest), titles in anew.items()]
     return table("Programs (SHA-256)", ("", ""), lines, (0, 1))
 
 

@@ -76,6 +76,7 @@ class Results:
     def __init__(self, directory, run, machine, rows=None):
         self.directory, self.run, self.machine = directory, run, machine
         self.rows = rows or {}
+        self.forgotten = []   # rows whose files go when the run is saved
 
     # ---- the folder ----
 
@@ -89,6 +90,9 @@ class Results:
     def save_run(self):
         for name in ("rows", "histograms"):
             os.makedirs(os.path.join(self.directory, name), exist_ok=True)
+        for name in self.forgotten:
+            self.remove_row(name)
+        self.forgotten = []
         self.save("run.json", self.run)
         self.save("machine.json", self.machine)
 
@@ -140,6 +144,17 @@ class Results:
         row = self.rows.setdefault(plan_row["id"], {"rounds": [], "left_out": [], "explained": {}})
         row["row"] = plan_row
         return row
+
+    def forget(self, name):
+        """Forgets the results of a row, which is to be measured anew."""
+        self.rows.pop(name, None)
+        self.forgotten.append(name)
+
+    def remove_row(self, name):
+        directory = os.path.join(self.directory, "histograms")
+        for path in (self.row_path(name), *(os.path.join(directory, one) for one in os.listdir(directory) if one.startswith(f"{name}."))):
+            if os.path.exists(path):
+                os.remove(path)
 
     def save_row(self, row):
         self.save(os.path.join("rows", f"{row['row']['id']}.json"), row)

@@ -425,6 +425,26 @@ def resume_does_not_mix_two_builds():
         assert done.returncode == 2 and "benchmarks/raw-epoll" in done.stderr and directory in done.stderr, done.stderr
 
 
+@tap.test
+def rows_are_measured_anew_by_another_build_and_the_page_says_so():
+    with folder() as directory:
+        assert bench(SCENARIO, *SHORT, "--rounds", "1", "--contestants", "raw-epoll", "--results", directory).returncode == 0
+        results = Results.load(directory)
+        before = rounds_of(results)
+        own = results.machine["binaries"]["benchmarks/raw-epoll"]
+        results.machine["binaries"]["benchmarks/raw-epoll"] = "0" * 64
+        results.save_run()
+        done = bench("--resume", directory, SCENARIO, "--wait", "0")
+        assert done.returncode == 0, done.stderr
+        results = Results.load(directory)
+        assert len(rounds_of(results)) == len(before) and rounds_of(results) != before
+        assert results.rows[ROW]["binaries"] == {"benchmarks/raw-epoll": own}
+        with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
+            assert f"benchmarks/raw-epoll, in rows measured anew: {SCENARIO}" in file.read()
+        done = bench("--resume", directory, "timers")
+        assert done.returncode == 2 and "no row of these scenarios" in done.stderr, done.stderr
+
+
 @tap.test_for_each({"scenario": ("scenario", "scenario", "chess"), "contestant": ("contestant", "sides", ["somebody"])})
 def a_run_of_another_version_is_not_continued(case):
     word, member, value = case
