@@ -1,18 +1,16 @@
-/* raw-uring: a minimal echo server written directly on io_uring, the baseline for jinduo's io_uring engine. One thread;
- * multishot accept and receive; bytes are sent from the provided buffers that received them, all that a connection has in one send;
- * one system call per turn submits all sends and waits; the ring's descriptor is registered. It has no back-pressure against a peer
- * that does not read.
+/* raw-uring: a minimal echo server written directly on io_uring, the baseline for jinduo's io_uring engine. One thread; the ring's
+ * descriptor is registered. It has no back-pressure against a peer that does not read.
  *
- * Since Linux 6.12 the kernel consumes a buffer incrementally (IOU_PBUF_RING_INC): a few buffers of 64 KiB serve many small messages,
- * and a large message needs few completions. Before, each completion uses a buffer of 4 KiB.
+ *  - Accept and receive are multishot. Since Linux 6.12 the kernel consumes a buffer incrementally (IOU_PBUF_RING_INC): a few buffers of
+ *    64 KiB serve many small messages, and a large message needs few completions. When they run out, there are more. Before, each
+ *    completion uses a buffer of 4 KiB.
+ *  - When all completions of a turn are dealt with, each connection that has received gets one send of all that it has: from the
+ *    buffers themselves. One system call submits all sends and waits for what comes next.
+ *  - A send that the socket takes whole at once posts no completion (IOSQE_CQE_SKIP_SUCCESS): when the system call has returned, it is
+ *    over. One that the socket does not take posts one, and is continued by a send that waits.
  *
- * CPU per message of other variants, 64 B messages, on a small virtual machine (--variant starts two of them):
- *  - direct: a send(2) for each message instead of a batch. The same with 1 connection, 10 % more with 50, 10 to 20 %
- *    more with 500.
- *  - Wait for one completion more than there are sends, so that 1 connection costs one system call per message, not
- *    two: about 3 % less with 1 connection, up to 20 % less with 500. But it is wrong: a short write completes with
- *    bytes left to send, and that completion is not handled until another event arrives.
- *  - small: buffers of 4 KiB, one for each completion and each send. Twice to three times as much with messages of 16 KiB. */
+ * Variants (--variant): direct, a send(2) for each message instead of a batch: on a small virtual machine the CPU of a message of 64 B is
+ * the same with 1 connection, 10 % more with 50, 10 to 20 % more with 500. small, as before Linux 6.12. */
 #include "benchmarks/raw_server.h"
 
 #include <errno.h>
@@ -28,14 +26,14 @@
 enum {
     SUBMISSIONS = 1024,
     COMPLETIONS = 8192,
-    LARGE_BUFFERS = 32, /* consumed incrementally */
+    RING_BUFFERS = 1024,
+    LARGE_BUFFERS = 8, /* to begin with, consumed incrementally; so many more when they run out */
     LARGE_BYTES = 64 * 1024,
-    SMALL_BUFFERS = 1024,
     SMALL_BYTES = 4096,
     SLICES_MAX = 1 << 18,
     SEND_PARTS = 16,
     BUFFER_GROUP = 0,
-    INCREMENTAL = 2,            /* IOU_PBUF_RING_INC (linux/io_uring.h, Linux 6.12); liburing 2.3 does not define it */
+    INCREMENTAL = 2, /* IOU_PBUF_RING_INC (linux/io_uring.h, Linux 6.12); liburing 2.3 does not define it */
     NONE = -1,
 };
 
@@ -44,7 +42,11 @@ enum kind { ACCEPTED, RECEIVED, SENT };
 /* By descriptor. Received bytes are sent in FIFO order, by one send at a time. */
 static struct connection {
     int first, last; /* list of slices to send, or NONE */
-    bool receiving, sending, ended;
+    unsigned bytes;  /* of the send that is with the kernel */
+    bool receiving;  /* or waiting for a buffer */
+    bool sending, waits, touched;
+    bool ended;  /* the peer has */
+    bool failed; /* what is not sent is dropped */
 } connections[RAW_CONNECTIONS_MAX];
 
 /* Received bytes: a part of a buffer. */
@@ -59,7 +61,7 @@ static int free_slices = NONE, slices_used; /* those that were used, and how man
 static struct {
     unsigned used;   /* bytes that the kernel has filled */
     unsigned slices; /* that are not sent */
-} filled[SMALL_BUFFERS];
+} filled[RING_BUFFERS];
 
 /* What a send takes. The kernel copies it when the operation is submitted. */
 static struct {
@@ -67,6 +69,11 @@ static struct {
     struct iovec parts[SEND_PARTS];
 } messages[SUBMISSIONS];
 static unsigned message_count; /* of this submission */
+
+/* Descriptors: with a send of which no completion comes if it succeeds; with bytes received in this turn, or a send that has ended;
+ * without a buffer to receive into. */
+static int unsignaled[RAW_CONNECTIONS_MAX], touched[RAW_CONNECTIONS_MAX], receive_waiters[RAW_CONNECTIONS_MAX];
+static int unsignaled_count, touched_count, receive_waiter_count;
 
 static bool incremental;
 static unsigned buffer_count, buffer_bytes;
@@ -78,7 +85,6 @@ static unsigned returned; /* buffers given back in this turn */
 static struct {
     uint64_t enters, completions, bytes_received;
 } counters;
-static int receive_waiters[RAW_CONNECTIONS_MAX], receive_waiter_count;
 
 /* ---- operations ---- */
 
@@ -127,7 +133,7 @@ static void return_buffer(int number)
 {
     filled[number].used = 0;
     io_uring_buf_ring_add(buffers, buffer_memory(number), buffer_bytes, (unsigned short)number,
-                          io_uring_buf_ring_mask(buffer_count), (int)returned++);
+                          io_uring_buf_ring_mask(RING_BUFFERS), (int)returned++);
 }
 
 static void return_if_sent(int number)
@@ -221,39 +227,65 @@ static void prepare_message(struct io_uring_sqe *entry, int fd)
 {
     struct msghdr *header = &messages[message_count].header;
     struct iovec *parts = messages[message_count++].parts;
+    unsigned bytes = 0;
     size_t count = 0;
 
-    for (int i = connections[fd].first; i != NONE && count < SEND_PARTS; i = slices[i].next)
-        parts[count++] = (struct iovec){ .iov_base = slice_memory(&slices[i]), .iov_len = slices[i].end - slices[i].begin };
+    for (int i = connections[fd].first; i != NONE && count < SEND_PARTS; i = slices[i].next) {
+        parts[count] = (struct iovec){ .iov_base = slice_memory(&slices[i]), .iov_len = slices[i].end - slices[i].begin };
+        bytes += (unsigned)parts[count++].iov_len;
+    }
+    connections[fd].bytes = bytes;
     *header = (struct msghdr){ .msg_iov = parts, .msg_iovlen = count };
-    io_uring_prep_sendmsg(entry, fd, header, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_sendmsg(entry, fd, header, 0);
+}
+
+static void prepare_send(struct io_uring_sqe *entry, int fd)
+{
+    const struct slice *first = &slices[connections[fd].first];
+
+    connections[fd].bytes = first->end - first->begin;
+    if (first->next == NONE)
+        io_uring_prep_send(entry, fd, slice_memory(first), connections[fd].bytes, 0);
+    else
+        prepare_message(entry, fd);
 }
 
 static void begin_send(int fd)
 {
-    const struct slice *first;
+    struct connection *connection = &connections[fd];
     struct io_uring_sqe *entry;
 
     if (direct && send_directly(fd))
         return;
     entry = next_entry();
-    first = &slices[connections[fd].first];
-    if (first->next == NONE || small)
-        io_uring_prep_send(entry, fd, slice_memory(first), first->end - first->begin, MSG_NOSIGNAL | MSG_WAITALL);
-    else
-        prepare_message(entry, fd);
+    prepare_send(entry, fd);
+    entry->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+    if (!connection->waits) {
+        entry->msg_flags |= MSG_DONTWAIT;
+        entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        unsignaled[unsignaled_count++] = fd;
+    }
     set_data(entry, SENT, fd);
-    connections[fd].sending = true;
+    connection->sending = true;
+}
+
+static void touch(int fd)
+{
+    if (!connections[fd].touched)
+        touched[touched_count++] = fd;
+    connections[fd].touched = true;
 }
 
 static void close_if_done(int fd)
 {
     struct connection *connection = &connections[fd];
 
-    if (connection->receiving || connection->sending || !connection->ended)
+    if (connection->receiving || connection->sending || !connection->ended ||
+        (connection->first != NONE && !connection->failed))
         return;
     while (connection->first != NONE)
         slice_free_first(connection);
+    connection->ended = false; /* closed */
     close(fd);
 }
 
@@ -271,10 +303,10 @@ static void on_accepted(int listener, const struct io_uring_cqe *entry)
     }
 }
 
-/* Ends a connection for want of slices. */
+/* Ends a connection: for want of slices, or as nothing can be sent. */
 static void give_up(int fd)
 {
-    connections[fd].ended = true;
+    connections[fd].ended = connections[fd].failed = true;
     shutdown(fd, SHUT_RDWR);
 }
 
@@ -297,35 +329,86 @@ static void on_received(int fd, const struct io_uring_cqe *entry)
 
     if (entry->flags & IORING_CQE_F_BUFFER)
         take_bytes(fd, entry);
-    if (connection->first != NONE && !connection->sending)
-        begin_send(fd);
+    touch(fd);
     if (entry->flags & IORING_CQE_F_MORE)
         return;
-    connection->receiving = false;
-    if (entry->res == -ENOBUFS)
+    if (entry->res == -ENOBUFS) {
         receive_waiters[receive_waiter_count++] = fd;
-    else if (entry->res > 0 && !connection->ended)
-        begin_receive(fd);
-    else {
-        connection->ended = true;
-        close_if_done(fd);
+        return;
     }
+    connection->receiving = false;
+    if (entry->res > 0 && !connection->ended)
+        begin_receive(fd);
+    else
+        connection->ended = true;
+    if (entry->res < 0)
+        connection->failed = true;
 }
 
+/* A send that has not taken all, or that waited. */
 static void on_sent(int fd, int result)
 {
     struct connection *connection = &connections[fd];
 
     connection->sending = false;
-    if (result < 0) {
-        connection->ended = true;
-        shutdown(fd, SHUT_RDWR);
-    } else {
+    if (result > 0)
         consume_sent(connection, (unsigned)result);
-        if (connection->first != NONE)
-            begin_send(fd);
+    else if (result < 0 && result != -EAGAIN)
+        give_up(fd);
+    connection->waits = result == -EAGAIN || (unsigned)result < connection->bytes;
+    touch(fd);
+}
+
+/* Those of which no completion has come have sent everything. */
+static void end_unsignaled_sends(void)
+{
+    for (int i = 0; i < unsignaled_count; i++) {
+        struct connection *connection = &connections[unsignaled[i]];
+        if (!connection->sending)
+            continue;
+        connection->sending = false;
+        consume_sent(connection, connection->bytes);
+        touch(unsignaled[i]);
     }
-    close_if_done(fd);
+    unsignaled_count = 0;
+}
+
+static void send_what_is_there(void)
+{
+    for (int i = 0; i < touched_count; i++) {
+        struct connection *connection = &connections[touched[i]];
+        connection->touched = false;
+        if (connection->first != NONE && !connection->sending && !connection->failed)
+            begin_send(touched[i]);
+        close_if_done(touched[i]);
+    }
+    touched_count = 0;
+}
+
+static void add_buffers(unsigned count)
+{
+    for (; count > 0 && buffer_count < RING_BUFFERS; count--)
+        return_buffer((int)buffer_count++);
+}
+
+static void serve_receive_waiters(void)
+{
+    int count = receive_waiter_count;
+
+    if (count == 0)
+        return;
+    if (incremental)
+        add_buffers(LARGE_BUFFERS);
+    receive_waiter_count = 0;
+    for (int i = 0; i < count; i++) {
+        int fd = receive_waiters[i];
+        if (!connections[fd].ended) {
+            begin_receive(fd);
+            continue;
+        }
+        connections[fd].receiving = false;
+        touch(fd);
+    }
 }
 
 static void dispatch(const struct io_uring_cqe *entry)
@@ -352,13 +435,14 @@ static void dispatch_all(void)
         dispatch(entry);
         count++;
     }
+    io_uring_cq_advance(&ring, count);
+    counters.completions += count;
+    end_unsignaled_sends();
+    serve_receive_waiters();
+    send_what_is_there();
     if (returned > 0)
         io_uring_buf_ring_advance(buffers, (int)returned);
     returned = 0;
-    io_uring_cq_advance(&ring, count);
-    counters.completions += count;
-    while (receive_waiter_count > 0 && count > 0)
-        begin_receive(receive_waiters[--receive_waiter_count]);
 }
 
 /* ---- the loop ---- */
@@ -377,6 +461,8 @@ static void submit_and_wait(bool spin)
         io_uring_submit_and_get_events(&ring);
     else
         io_uring_submit_and_wait(&ring, 1);
+    while (io_uring_sq_ready(&ring) > 0) /* the kernel refused some for a moment */
+        io_uring_submit(&ring);
 }
 
 static int create_ring(void)
@@ -395,19 +481,21 @@ static int create_ring(void)
 
 static void *map(size_t bytes)
 {
-    void *result = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void *result = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return result != MAP_FAILED ? result : NULL;
 }
 
 static int register_buffers(uint16_t flags)
 {
-    struct io_uring_buf_reg registration = { .ring_addr = (uintptr_t)buffers, .bgid = BUFFER_GROUP };
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uintptr_t)buffers,
+        .ring_entries = RING_BUFFERS,
+        .bgid = BUFFER_GROUP,
+    };
 
     incremental = flags != 0;
-    buffer_count = incremental ? LARGE_BUFFERS : SMALL_BUFFERS;
     buffer_bytes = incremental ? LARGE_BYTES : SMALL_BYTES;
-    registration.ring_entries = buffer_count;
     memcpy(&registration.bgid + 1, &flags, sizeof(flags)); /* the field flags, which liburing 2.3 names pad */
     return io_uring_register_buf_ring(&ring, &registration, 0);
 }
@@ -416,7 +504,7 @@ static int create_buffers(void)
 {
     int result;
 
-    buffers = map(SMALL_BUFFERS * sizeof(struct io_uring_buf));
+    buffers = map(RING_BUFFERS * sizeof(struct io_uring_buf));
     if (buffers == NULL)
         return -ENOMEM;
     io_uring_buf_ring_init(buffers);
@@ -425,11 +513,10 @@ static int create_buffers(void)
         result = register_buffers(0);
     if (result < 0)
         return result;
-    memory = map((size_t)buffer_count * buffer_bytes);
+    memory = map((size_t)RING_BUFFERS * buffer_bytes);
     if (memory == NULL)
         return -ENOMEM;
-    for (unsigned number = 0; number < buffer_count; number++)
-        return_buffer((int)number);
+    add_buffers(incremental ? LARGE_BUFFERS : RING_BUFFERS);
     io_uring_buf_ring_advance(buffers, (int)returned);
     returned = 0;
     return 0;

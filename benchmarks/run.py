@@ -29,7 +29,7 @@ EPILOG = f"""examples:
   ./dev bench --quick                                 a first look, in less than 4 minutes
   ./dev bench 'ping-pong 64 B x 100' frames           these scenarios; a name or a group, with * and ?, or a part of a name
   ./dev bench --compare io_uring reactor 'ping-pong*' two contestants, with the noise of this machine
-  ./dev bench --full --long                           everything, nearly two hours; after Ctrl-C it prints how to continue
+  ./dev bench --full --long                           nearly two hours; after Ctrl-C it prints how to continue
   ./dev bench --resume DIR frames                     these rows of the run in DIR anew, such as after a change
   ./dev bench --report DIR                            draw report.html from the results in DIR again
 
@@ -45,7 +45,7 @@ def read_arguments():
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="only these scenarios; see --list")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--quick", action="store_true", help="a choice of scenarios with short rounds, less than 4 minutes")
-    what.add_argument("--full", action="store_true", help="all scenarios, other libraries, and offered rates")
+    what.add_argument("--full", action="store_true", help="all scenarios but those of large messages, other libraries, and offered rates")
     what.add_argument("--compare", nargs=2, metavar=("A", "B"), help="these two contestants, at least 8 rounds")
     what.add_argument("--resume", metavar="DIR", help="continue the interrupted run in DIR; with SCENARIO measure its rows anew")
     what.add_argument("--report", metavar="DIR", help="draw DIR/report.html from the results in DIR; measures nothing")
@@ -85,6 +85,8 @@ def check(parser, arguments):
     chosen = next((f"--{name}" for name in only if getattr(arguments, name)), None)
     if chosen and arguments.scenarios and chosen != "--resume":
         parser.error(f"{chosen} takes no scenarios")
+    if arguments.resume and (arguments.rounds is not None or arguments.seconds is not None):
+        parser.error("--resume takes neither --rounds nor --seconds: the run has its own")
     if chosen and arguments.contestants:
         parser.error(f"{chosen} takes no --contestants")
 
@@ -156,32 +158,44 @@ def check_known(results):
             raise Damaged(f"{path}: this version has no contestant '{unknown[0]}'")
 
 
-def other_programs(results, programs):
-    """The programs of this build that differ from those of the run: {name: hash}."""
-    binaries = {os.path.relpath(path, programs.build): machine.hash_of(path)
-                for path in plan.binaries_of(programs, results.run["rows"])}
-    return {name: binaries.get(name) for name, digest in results.machine.get("binaries", {}).items() if binaries.get(name) != digest}
+def other_programs(results, programs, rows):
+    """The programs of these rows that differ from those of the run: {name: hash}."""
+    found = {}
+    for path in plan.binaries_of(programs, rows):
+        name, digest = os.path.relpath(path, programs.build), machine.hash_of(path)
+        if results.machine.get("binaries", {}).get(name) not in (None, digest):
+            found[name] = digest
+    return found
+
+
+def check_machine(results):
+    """A run is of one machine and one kernel."""
+    for name, now in machine.identity().items():
+        before = results.machine.get("table", {}).get(name)
+        if before and before != now:
+            raise Damaged(f"{results.directory}: was measured with another {name} ({before}, not {now}): begin a new run")
 
 
 def resumed(arguments, programs):
     """Each row is of one build. Rows that are measured anew may be of another than the rest, and say so."""
     results = Results.load(arguments.resume)
     check_known(results)
+    check_machine(results)
     again = {scenario.name for scenario in chosen_scenarios(arguments)}
-    other = other_programs(results, programs)
     for planned in results.run["rows"]:
         if planned["scenario"] in again:
             results.forget(planned["id"])
-            if other:
-                results.row(planned)["binaries"] = other
+            results.row(planned).update(commit=machine.commit(SOURCE), binaries=other_programs(results, programs, [planned]))
     if again and not results.forgotten:
         raise Damaged(f"{arguments.resume}: has no row of these scenarios")
-    unfinished = [row for row in map(results.row, results.run["rows"]) if steps_of(row)]
-    if other and (not unfinished or any(row.get("binaries", {}) != other for row in unfinished)):
-        names = sorted(other)
-        raise Damaged(f"{arguments.resume}: was measured with other programs than this build has ({', '.join(names[:3])}"
-                      f"{', ...' if len(names) > 3 else ''}); a row must not mix the results of two builds: begin a new run, or name the "
-                      "scenarios whose rows are to be measured anew")
+    unfinished = [row for row in map(results.row, results.run["rows"]) if steps_of(row)] or list(results.rows.values())
+    for row in unfinished:
+        present = other_programs(results, programs, [row["row"]])
+        if present != row.get("binaries", {}):
+            names = sorted(present.keys() ^ row.get("binaries", {}).keys()) or sorted(present)
+            raise Damaged(f"{arguments.resume}: '{row['row']['scenario']}' was measured with other programs than this build has "
+                          f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); a row must not mix the results of two builds: "
+                          "begin a new run, or name the scenarios whose rows are to be measured anew")
     return results
 
 

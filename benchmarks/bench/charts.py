@@ -178,20 +178,30 @@ def sides_of(row):
     return [side for side in row["row"]["sides"] if any(one["side"] == side for one in row["rounds"])]
 
 
+def rates_with_held(row, side, key):
+    """(offered, value, 1 if the rate was held, else 0) of each point."""
+    return [(x, y, 1 if held is None or held >= ratios.HELD else 0) for x, y, held in by_rate(row, side, key)]
+
+
+def points_by_held(label, side):
+    """Filled points; hollow ones where the rate was not held."""
+    return (f"${label} using 1:($3==1?$2:NaN) with points pt {point(side)} ps 0.6 lc '{colour(side)}' notitle, "
+            f"${label} using 1:($3==0?$2:NaN) with points pt {point(side) - 1} ps 0.8 lc '{colour(side)}' notitle")
+
+
 def latency_by_rate(drawer, row):
     keys = (("p50_us", "p50", 1), ("p99_us", "p99", 2), ("p999_us", "p99.9", 3))
     blocks, plots = "", []
     for side in sides_of(row):
         for key, name, dash in keys:
             label = f"d{len(plots)}"
-            lines = [(x, y, 1 if held is None or held >= ratios.HELD else 0) for x, y, held in by_rate(row, side, key)]
+            lines = rates_with_held(row, side, key)
             if not any(y for _, y, _ in lines):
                 continue
             blocks += block(label, lines)
             style = f"lc '{colour(side)}' dt {dash}"
             plots.append(f"${label} using 1:2 with lines {style} lw 1.5 title {quoted(f'{label_of(side)} {name}')}, "
-                         f"${label} using 1:($3==1?$2:NaN) with points pt {point(side)} ps 0.6 lc '{colour(side)}' notitle, "
-                         f"${label} using 1:($3==0?$2:NaN) with points pt {point(side) - 1} ps 0.8 lc '{colour(side)}' notitle")
+                         f"{points_by_held(label, side)}")
     if not plots:
         return None
 
@@ -209,15 +219,15 @@ def cpu_by_rate(drawer, row):
     for side in sides_of(row):
         for key, name, dash in (("cpu_us", "user and kernel", 1), ("user_us", "user", 2)):
             label = f"d{len(plots)}"
-            blocks += block(label, [(x, y) for x, y, _ in by_rate(row, side, key)])
-            plots.append(f"${label} using 1:2 with linespoints lc '{colour(side)}' pt {point(side)} ps 0.6 dt {dash} lw 1.5 "
-                         f"title {quoted(f'{label_of(side)}, {name}')}")
+            blocks += block(label, rates_with_held(row, side, key))
+            plots.append(f"${label} using 1:2 with lines lc '{colour(side)}' dt {dash} lw 1.5 title {quoted(f'{label_of(side)}, {name}')}, "
+                         f"{points_by_held(label, side)}")
 
     def script(width):
         return (blocks + "set key maxcols 2\nset logscale x\nset xlabel 'messages a second, offered'\nset ylabel 'µs a message'\n"
                 "set format x '%.0s%c'\nset yrange [0:*]\nplot " + ", ".join(plots) + "\n")
     return drawer.draw(f"Server CPU a message: {row['row']['scenario']}",
-                       "The left end is the standing cost of a server that has little to do.", script,
+                       "The left end is the standing cost of a server that has little to do. Hollow: the rate was not held.", script,
                        lambda width: flat(width) + 20)
 
 

@@ -90,6 +90,11 @@ def hash_of(path):
         return hashlib.sha256(file.read()).hexdigest()
 
 
+def identity():
+    """What must be the same for all rows of a run."""
+    return {"CPU": cpu_model(), "kernel": f"{platform.system()} {platform.release()} {platform.version()}"}
+
+
 def facts(source, build, binaries, cores):
     """binaries: the paths of the programs that take part."""
     network = "/proc/sys/net/ipv4"
@@ -97,11 +102,10 @@ def facts(source, build, binaries, cores):
     memory = (read("/proc/meminfo") or "").splitlines()[:1]
     return {
         "table": {
-            "CPU": cpu_model(),
+            **identity(),
             "cores": f"{len(os.sched_getaffinity(0))} available; the server has core {cores[0]}, the load core {cores[1]}",
             "memory": memory[0].split(":", 1)[1].strip() if memory else None,
             "virtualization": said_by("systemd-detect-virt") or ("yes" if "hypervisor" in (read("/proc/cpuinfo") or "") else "not seen"),
-            "kernel": f"{platform.system()} {platform.release()} {platform.version()}",
             "mitigations": mitigations(), "governor": governor or "not shown by this system",
             "congestion control": read(f"{network}/tcp_congestion_control"), "loopback MTU": read("/sys/class/net/lo/mtu"),
             "TCP buffers": f"receive {read(f'{network}/tcp_rmem')}; send {read(f'{network}/tcp_wmem')}".replace("\t", " "),

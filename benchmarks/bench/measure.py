@@ -539,6 +539,7 @@ def check_keys(port):
 
 
 REDIS_KEYS = 100_000
+REDIS_OPTIONS = ("--save", "", "--appendonly", "no", "--latency-tracking", "no", "--slowlog-log-slower-than", "-1")
 
 
 def redis(task):
@@ -546,8 +547,7 @@ def redis(task):
     command, pipeline = task.scenario.load
     port = free_port()
     if task.contestant.kind == "server":
-        process = task.programs.start(task.programs.server_core, which(name), "--port", str(port), "--bind", "127.0.0.1", "--save",
-                                      "", "--appendonly", "no")
+        process = task.programs.start(task.programs.server_core, which(name), "--port", str(port), "--bind", "127.0.0.1", *REDIS_OPTIONS)
     else:
         process = task.programs.start(task.programs.server_core, name, "--listen", f"127.0.0.1:{port}", *words,
                                       environment=task.environment())

@@ -103,7 +103,8 @@ def points(row):
 
 def measured(row):
     """The (point, side) that have rounds."""
-    return [(point, side) for point in points(row) for side in row["row"]["sides"] if ratios.rounds_of(row, side, point)]
+    return [(point, side) for point in points(row) for side in row["row"]["sides"]
+            if ratios.rounds_of(row, side, point) and not store.is_left_out(row, side)]
 
 
 def row_title(row):
@@ -254,7 +255,9 @@ def left_out_table(results):
              for row in results.in_plan_order() for one in store.left_out(row)]
     lines += [[cell(row_title(row)), cell("all"), cell("shortened"), cell(row["note"], class_="text")]
               for row in results.in_plan_order() if row.get("note")]
-    return table("Left out, disqualified, shortened", ("row", "contestant", "", "reason"), lines, (0, 1, 2, 3)) if lines else (
+    lines += [[cell(row_title(row)), cell("all"), cell("measured anew"), cell(f"commit {row['commit']}", class_="text")]
+              for row in results.in_plan_order() if row.get("commit")]
+    return table("Left out, disqualified, shortened, measured anew", ("row", "contestant", "", "reason"), lines, (0, 1, 2, 3)) if lines else (
         "<p>No contestant was left out, disqualified or failed.</p>\n")
 
 
@@ -281,7 +284,7 @@ def progress_text(results):
     wanted = sum(len(row["sides"]) * row["rounds"] * len(row.get("fractions", [0])) for row in results.run["rows"])
     left_out = sum(sum(1 for side in row["row"]["sides"] if store.is_left_out(row, side)) * row["row"]["rounds"]
                    * len(row["row"].get("fractions", [0])) for row in results.rows.values())
-    done = sum(len(row["rounds"]) for row in results.rows.values())
+    done = sum(not store.is_left_out(row, one["side"]) for row in results.rows.values() for one in row["rounds"])
     return "" if done >= wanted - left_out else f" The run is not complete: {done} of {wanted - left_out} measurements."
 
 

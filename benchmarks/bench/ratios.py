@@ -14,6 +14,7 @@ from bench.measures import MEASURES
 
 RESAMPLES = 2000
 PAIRS_LEAST = 4            # fewer pairs allow no statement
+LOAD_BUSY_PERCENT = 95     # of the load's core
 SEED = 1
 
 
@@ -30,7 +31,7 @@ class Comparison:
     low: float           # 95 % interval
     high: float
     noise: float         # of this machine in this scenario, as a part of 1; None: not measured
-    outcome: str         # better, worse, tie, rate not held, too few rounds, not measured
+    outcome: str         # better, worse, tie, rate not held, load is the limit, too few rounds, not measured
     point: str = ""      # of a sweep: the offered rate in words
     held: tuple = ()     # achieved / offered, of A and B
 
@@ -79,12 +80,13 @@ def noise_of(row, key):
             found = pair_ratios(row, again.removesuffix(AGAIN), again, key)
             low, high = interval(found)
             if len(found) >= PAIRS_LEAST:
-                return max(abs(1 - low), abs(high - 1))
+                return max(1 / low, high) - 1
     return None
 
 
 class Noise:
-    """The noise of each row: its own, else that of its group's row with the same measure, else the median of all rows."""
+    """The noise of each row: its own, else that of its group's row with the same measure, else the median of all rows that have the
+    measure; of a measure that no row has twice, the largest of the other measures."""
 
     def __init__(self, rows, group_of):
         self.group_of = group_of
@@ -98,25 +100,37 @@ class Noise:
                     everything.setdefault(key, []).append(found)
         self.by_group = {where: max(found) for where, found in by_group.items()}
         self.everything = {key: statistics.median(found) for key, found in everything.items()}
+        self.largest = max(self.everything.values(), default=None)
 
     def of(self, row, key):
         group = self.group_of(row["row"]["scenario"])
-        return self.own.get((row["row"]["id"], key), self.by_group.get((group, key), self.everything.get(key)))
+        return self.own.get((row["row"]["id"], key), self.by_group.get((group, key), self.everything.get(key, self.largest)))
 
 
 def held_of(row, side, point=None):
     return median(row, side, "held", point)
 
 
-def outcome_of(ratios, low, high, noise, held):
+def load_is_the_limit(row, side, key, point=None):
+    """Whether throughput is compared, and the load's core was the busy one: then the server could have done more."""
+    if key != "per_second":
+        return False
+    busy = [one["machine"]["cores_busy_percent"][1] for one in rounds_of(row, side, point).values()
+            if len(one["machine"].get("cores_busy_percent", ())) > 1]
+    return bool(busy) and statistics.median(busy) >= LOAD_BUSY_PERCENT
+
+
+def outcome_of(ratios, low, high, noise, held, limited):
     if any(part is not None and part < HELD for part in held):
         return "rate not held"
+    if all(limited):
+        return "load is the limit"
     if not ratios:
         return "not measured"
     if len(ratios) < PAIRS_LEAST:
         return "too few rounds"
     middle = statistics.median(ratios)
-    if low <= 1 <= high or abs(middle - 1) <= (noise or 0):
+    if low <= 1 <= high or max(middle, 1 / middle) - 1 <= (noise or 0):
         return "tie"
     return "better" if middle > 1 else "worse"
 
@@ -125,6 +139,7 @@ def compare(row, a, b, key, noise, point=None):
     ratios = pair_ratios(row, a, b, key, point)
     low, high = interval(ratios)
     held = (held_of(row, a, point), held_of(row, b, point))
+    limited = [load_is_the_limit(row, side, key, point) for side in (a, b)]
     return Comparison(row=row["row"]["id"], scenario=row["row"]["scenario"], measure=key, a=a, b=b, pairs=len(ratios),
                       better=sum(ratio > 1 for ratio in ratios), ratio=statistics.median(ratios) if ratios else None, low=low,
-                      high=high, noise=noise, outcome=outcome_of(ratios, low, high, noise, held), point=point or "", held=held)
+                      high=high, noise=noise, outcome=outcome_of(ratios, low, high, noise, held, limited), point=point or "", held=held)

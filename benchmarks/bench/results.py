@@ -90,11 +90,12 @@ class Results:
     def save_run(self):
         for name in ("rows", "histograms"):
             os.makedirs(os.path.join(self.directory, name), exist_ok=True)
-        for name in self.forgotten:
-            self.remove_row(name)
-        self.forgotten = []
         self.save("run.json", self.run)
         self.save("machine.json", self.machine)
+        for name in self.forgotten:
+            self.remove_row(name)
+            self.save_row(self.rows[name])
+        self.forgotten = []
 
     @classmethod
     def load(cls, directory):

@@ -145,7 +145,7 @@ def _file():
                            note="jd-http --root; nginx with sendfile; a connection for each transfer")
     for heat in ("cold", "warm"):
         yield Scenario(f"echo beside a {heat} file", "file", "mixed", "mixed", sides=(*ENGINES, "raw-epoll"), measure="p99_us",
-                       shown=("p50_us", "p999_us", "megabytes", "cpu_us"), load=("--cold",) if heat == "cold" else (),
+                       shown=("p50_us", "p999_us", "megabytes"), load=("--cold",) if heat == "cold" else (),
                        size=64, connections=10, rate=2000.0, seconds=2.0, noise=heat == "cold",
                        note="64 B x 10 at 2 000 messages/s, on the loop that sends a file of 100 MB again and again; "
                        "the raw loop sends it by sendfile")

@@ -5,6 +5,7 @@ name has them.
 from bench import ratios
 from bench.contestants import AGAIN, contestant_of, kind_of, label_of
 from bench.measures import MEASURES, plural
+from bench.results import is_left_out
 from bench.scenarios import SCENARIOS
 
 MOST_SENTENCES = 5
@@ -55,6 +56,8 @@ def sentence(row, comparison):
     unit = unit_of(comparison.scenario)
     if comparison.outcome == "rate not held":
         return f"{where}: not comparable: offered rate not held ({rates_text(comparison)} of it)."
+    if comparison.outcome == "load is the limit":
+        return f"{where}: no statement on {a} and {b}: the load was the limit of both."
     if comparison.outcome == "not measured":
         return f"{where}: {a} and {b} were not both measured."
     if comparison.outcome == "too few rounds":
@@ -80,10 +83,10 @@ def best_of_ours(row, key, sides):
 
 def pairs_of(row, named=None):
     """The pairs (kind, A, B) of a row that are judged."""
-    sides = [side for side in row["row"]["sides"] if ratios.rounds_of(row, side)]
+    sides = [side for side in row["row"]["sides"] if ratios.rounds_of(row, side) and not is_left_out(row, side)]
     scenario = SCENARIOS[row["row"]["scenario"]]
     if named:
-        return [("named", *named)] if set(named) <= set(row["row"]["sides"]) else []
+        return [("named", *named)] if set(named) <= set(row["row"]["sides"]) and not any(is_left_out(row, side) for side in named) else []
     pairs = []
     if row["row"]["kind"] == "compare":   # the rows beside peers have the engines a second time
         pairs += [("engines", "io_uring", "reactor")] if {"io_uring", "reactor"} <= set(sides) else []
@@ -113,6 +116,8 @@ class Comparisons:
         if scenario is None:
             return
         if "fractions" in row["row"]:
+            if any(is_left_out(row, side) for side in row["row"]["sides"]):
+                return
             for point, key in [(point, key) for point in points_of(row) for key in ("cpu_us", "p99_us")]:
                 comparison = ratios.compare(row, "io_uring", "reactor", key, self.noise.of(row, key), point)
                 if comparison.pairs:
@@ -145,17 +150,18 @@ def with_outcome(comparisons, outcome):
 
 
 def engines_sentences(comparisons):
-    """Where each engine loses first, then the ties."""
+    """Where each engine loses most, then the ties."""
     worse, better, ties = (with_outcome(comparisons, outcome) for outcome in ("worse", "better", "tie"))
     said = []
     for losing, found in (("io_uring", worse), ("Reactor", better)):
         if found:
             more = f" It also loses in {len(found) - 1} more: {names(found[1:])}." if len(found) > 1 else ""
-            said.append(f"{losing} loses first in {sentence(*found[0])}{more}")
+            said.append(f"{losing} loses most in {sentence(*found[0])}{more}")
     if ties:
-        widest = max(noise for _, comparison in ties if (noise := comparison.noise or 0) is not None)
+        widest = max((comparison.noise for _, comparison in ties if comparison.noise is not None), default=None)
+        noise = f"; this machine's noise there is up to ±{percent(widest)}" if widest is not None else ""
         said.append(f"No difference seen between io_uring and Reactor in {len(ties)} of {len(comparisons)} scenarios "
-                    f"({names(ties)}); this machine's noise there is up to ±{percent(widest)}.")
+                    f"({names(ties)}){noise}.")
     return said
 
 

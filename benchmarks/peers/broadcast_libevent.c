@@ -1,6 +1,7 @@
-/* A broadcast server with libevent: sends each received message of 1 KiB to all connections, as counted references to
- * one copy (evbuffer_add_reference; faster here than the copies of bufferevent_write). The base uses the epoll
- * changelist, which saves epoll_ctl(2) calls when a connection is written to repeatedly. */
+/* A broadcast server with libevent: sends each received message of 1 KiB to all connections, at once by send(2) to those whose output
+ * is empty; what a socket does not take, as counted references to one copy (evbuffer_add_reference; faster here than the copies of
+ * bufferevent_write). The base uses the epoll changelist, which saves epoll_ctl(2) calls when a connection is written to
+ * repeatedly. */
 #include "benchmarks/peers/server.h"
 
 #include <event2/buffer.h>
@@ -9,6 +10,7 @@
 #include <event2/listener.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum { MESSAGE_BYTES = 1024, CONNECTIONS_MAX = 65536 };
 
@@ -28,13 +30,26 @@ static void release(const void *data, size_t length, void *arg)
         free(message);
 }
 
+static void send_to(struct bufferevent *connection, struct message *message)
+{
+    struct evbuffer *output = bufferevent_get_output(connection);
+    ssize_t sent = 0;
+
+    if (evbuffer_get_length(output) == 0)
+        sent = send(bufferevent_getfd(connection), message->bytes, MESSAGE_BYTES, 0);
+    if (sent < 0) /* the socket is full; other errors are reported to on_event */
+        sent = 0;
+    if (sent == MESSAGE_BYTES)
+        release(NULL, 0, message);
+    else if (evbuffer_add_reference(output, message->bytes + sent, MESSAGE_BYTES - (size_t)sent, release, message) < 0)
+        abort();
+}
+
 static void broadcast(struct message *message)
 {
     message->references = 1 + connection_count;
     for (size_t i = 0; i < connection_count; i++)
-        if (evbuffer_add_reference(bufferevent_get_output(connections[i]), message->bytes, MESSAGE_BYTES, release,
-                                   message) < 0)
-            abort();
+        send_to(connections[i], message);
     release(NULL, 0, message);
 }
 

@@ -1,5 +1,5 @@
-/* An echo server with Asio. In its best form: it waits until a socket is readable, then receives and sends without waiting; only
- * the rest of a short write is an asynchronous operation. With the argument "frames" it decodes length-prefixed frames, and
+/* An echo server with Asio. In its best form: it waits until a socket is readable, then receives into a buffer that all connections
+ * share, and sends without waiting; only the rest of a short write is an asynchronous operation. With the argument "frames" it decodes length-prefixed frames, and
  * sends the responses to the frames of one receive at once. With "discard" it drops all bytes. With "documented" it reads and
  * writes by asynchronous operations, as Asio's echo server does; with "documented-frames" it reads the header, then the
  * payload, then writes, as Asio's chat server does. */
@@ -18,13 +18,10 @@ static server_form form;
 class session : public std::enable_shared_from_this<session>
 {
   public:
-    explicit session(tcp::socket socket) : socket_(std::move(socket)), buffer_(65536)
+    explicit session(tcp::socket socket) : socket_(std::move(socket))
     {
-    }
-
-    ~session()
-    {
-        std::free(answers_);
+        if (form.documented)
+            buffer_.resize(65536);
     }
 
     void start()
@@ -54,24 +51,25 @@ class session : public std::enable_shared_from_this<session>
     void readable()
     {
         asio::error_code error;
-        size_t length = socket_.read_some(asio::buffer(buffer_.data() + pending_, buffer_.size() - pending_), error);
+        size_t pending = buffer_.size(), length;
+        std::memcpy(shared_.data(), buffer_.data(), pending);
+        length = socket_.read_some(asio::buffer(shared_.data() + pending, shared_.size() - pending), error);
         if (error && error != asio::error::would_block)
             return;
         if (error || form.discards)
             wait();
         else if (form.cuts_frames)
-            answer(pending_ + length);
+            answer(pending + length);
         else
-            send(buffer_.data(), length);
+            send(shared_.data(), length);
     }
 
     void answer(size_t length)
     {
-        size_t answered = server_answer_frames(buffer_.data(), length, &answers_, &answers_room_);
-        pending_ = length - answered;
-        std::memmove(buffer_.data(), buffer_.data() + answered, pending_);
-        if (pending_ == buffer_.size())
-            buffer_.resize(buffer_.size() * 2);
+        size_t answered = server_answer_frames(shared_.data(), length, &answers_, &answers_room_);
+        buffer_.assign(shared_.data() + answered, shared_.data() + length);
+        if (buffer_.size() == shared_.size())
+            shared_.resize(shared_.size() * 2);
         if (answered > 0)
             send(answers_, answered);
         else
@@ -89,7 +87,8 @@ class session : public std::enable_shared_from_this<session>
             return;
         }
         auto self = shared_from_this();
-        asio::async_write(socket_, asio::buffer(bytes + sent, length - sent),
+        rest_.assign(bytes + sent, bytes + length);
+        asio::async_write(socket_, asio::buffer(rest_),
                           [self](const asio::error_code &failed, size_t) {
                               if (!failed)
                                   self->wait();
@@ -141,11 +140,16 @@ class session : public std::enable_shared_from_this<session>
 
     static constexpr size_t header_bytes = 4;
     tcp::socket socket_;
-    std::vector<unsigned char> buffer_;
-    size_t pending_ = 0; /* bytes of an incomplete frame, at the beginning of the buffer */
-    unsigned char *answers_ = nullptr;
-    size_t answers_room_ = 0;
+    std::vector<unsigned char> buffer_; /* in the best form the bytes of an incomplete frame */
+    std::vector<unsigned char> rest_;   /* of a short write */
+    static std::vector<unsigned char> shared_;
+    static unsigned char *answers_;
+    static size_t answers_room_;
 };
+
+std::vector<unsigned char> session::shared_(65536);
+unsigned char *session::answers_ = nullptr;
+size_t session::answers_room_ = 0;
 
 static void accept(tcp::acceptor &acceptor)
 {

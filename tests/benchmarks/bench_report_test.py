@@ -58,7 +58,7 @@ def less_cpu_is_named_in_percent_with_its_interval_and_pairs():
     said, summary = sentences_about(made_up.engines(PING_PONG, 3.0, 4.0))
     assert re.fullmatch(rf"{PING_PONG}: io_uring takes 2[45] % \(2[3-5]–2[5-7]\) less CPU a message than Reactor; in 8 of 8 pairs\.",
                         said[0]), said
-    assert summary[0].startswith("Reactor loses first in "), summary
+    assert summary[0].startswith("Reactor loses most in "), summary
 
 
 @tap.test
@@ -66,8 +66,8 @@ def more_cpu_is_a_loss_and_stands_first_in_the_verdict():
     said, summary = sentences_about(made_up.engines("frames 60 B, 64 in flight", 3.0, 4.0), made_up.engines(PING_PONG, 5.0, 4.0))
     assert re.fullmatch(rf"{PING_PONG}: io_uring takes 2[45] % \(2[3-5]–2[5-7]\) more CPU a message than Reactor; in 8 of 8 pairs\.",
                         said[1]), said
-    assert summary[0].startswith(f"io_uring loses first in {PING_PONG}: "), summary
-    assert summary[1].startswith("Reactor loses first in frames 60 B, 64 in flight: "), summary
+    assert summary[0].startswith(f"io_uring loses most in {PING_PONG}: "), summary
+    assert summary[1].startswith("Reactor loses most in frames 60 B, 64 in flight: "), summary
 
 
 @tap.test
@@ -418,7 +418,7 @@ def report_draws_the_page_from_the_folder_again():
     with folder() as directory:
         made_up.results(directory, [made_up.engines(PING_PONG, 3.0, 4.0)])
         done = bench("--report", directory)
-        assert done.returncode == 0 and "loses first" in done.stdout, done.stderr
+        assert done.returncode == 0 and "loses most" in done.stdout, done.stderr
         path = os.path.join(directory, "report.html")
         with open(path, encoding="utf-8") as file:
             first = file.read()

@@ -438,7 +438,7 @@ def rows_are_measured_anew_by_another_build_and_the_page_says_so():
         assert done.returncode == 0, done.stderr
         results = Results.load(directory)
         assert len(rounds_of(results)) == len(before) and rounds_of(results) != before
-        assert results.rows[ROW]["binaries"] == {"benchmarks/raw-epoll": own}
+        assert results.rows[ROW]["binaries"] == {"benchmarks/raw-epoll": own} and results.rows[ROW]["commit"]
         with open(os.path.join(directory, "report.html"), encoding="utf-8") as file:
             assert f"benchmarks/raw-epoll, in rows measured anew: {SCENARIO}" in file.read()
         done = bench("--resume", directory, "timers")
@@ -498,6 +498,7 @@ REFUSED = {
     "no rounds": (("--rounds", "0", SCENARIO), "--rounds 0: must be more than 0"),
     "negative seconds": (("--seconds", "-1", SCENARIO), "--seconds -1: must be more than 0"),
     "a full run of some scenarios": (("--full", SCENARIO), "--full takes no scenarios"),
+    "other rounds for a run that has its own": (("--resume", "/nowhere", "--rounds", "9"), "--resume takes neither --rounds nor --seconds"),
     "two purposes": (("--full", "--quick"), "not allowed with"),
     "a folder to continue that is not there": (("--resume", "/nowhere/at/all"), "/nowhere/at/all: no such folder"),
 }
