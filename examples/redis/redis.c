@@ -16,6 +16,10 @@ enum { EXPIRE_INTERVAL_MS = 100, MILLISECOND = 1000000, KEEPALIVE_DEFAULT_S = 30
 #define BULK_MAX_BYTES     (1ULL << 30)
 #define OUTPUT_LIMIT_BYTES (4ULL << 30) /* all values of an MGET: only references are queued */
 
+/* jemalloc reads this when the program begins (jemalloc(3), TUNING). Commands find their keys all over the memory: with huge pages
+ * the processor knows more of it by address. redis-server avoids them, as it copies its pages after a fork; this never forks. */
+const char *malloc_conf = "thp:always";
+
 static struct request *request_of(jd_tcp_connection *connection)
 {
     return &session_of(connection)->request;

@@ -104,6 +104,25 @@ static int find_end(struct request *request, const uint8_t *data, size_t length,
     return 0;
 }
 
+/* Nearly every line of a type byte and a number: few digits, and all of it has arrived. Returns whether it was one. */
+static bool read_short_line(struct request *request, const uint8_t *data, size_t length, long long *number)
+{
+    enum { DIGITS_MAX = 4, AROUND = 3 }; /* the type byte in front, the end of the line behind */
+    const uint8_t *digits = data + request->position + 1;
+    size_t count = 0;
+    long long value = 0;
+
+    if (length - request->position < DIGITS_MAX + AROUND)
+        return false;
+    for (; count < DIGITS_MAX && is_digit(digits[count]); count++)
+        value = 10 * value + (digits[count] - '0');
+    if (count == 0 || digits[count] != '\r' || (digits[0] == '0' && count > 1))
+        return false;
+    *number = value;
+    request->position += count + AROUND;
+    return true;
+}
+
 /* Reads the line of a type byte and a number that begins at request->position, and moves behind it. A line that cannot be a
  * number leaves *number as it is: one that no line may have. */
 static int read_number_line(struct request *request, const uint8_t *data, size_t length, const char *too_long,
@@ -112,12 +131,8 @@ static int read_number_line(struct request *request, const uint8_t *data, size_t
     size_t begin = request->position + 1, end;
     int result;
 
-    /* Nearly always: one digit. */
-    if (length - request->position > 3 && data[begin + 1] == '\r' && is_digit(data[begin])) {
-        *number = data[begin] - '0';
-        request->position += 4;
+    if (read_short_line(request, data, length, number))
         return 1;
-    }
     result = find_end(request, data, length, '\r', too_long, &end, outcome);
     if (result <= 0)
         return result;
