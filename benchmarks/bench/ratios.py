@@ -86,7 +86,7 @@ def noise_of(row, key):
 
 class Noise:
     """The noise of each row: its own, else that of its group's row with the same measure, else the median of all rows that have the
-    measure; of a measure that no row has twice, the largest of the other measures."""
+    measure; of a measure that no row has twice, that of the CPU time."""
 
     def __init__(self, rows, group_of):
         self.group_of = group_of
@@ -100,11 +100,10 @@ class Noise:
                     everything.setdefault(key, []).append(found)
         self.by_group = {where: max(found) for where, found in by_group.items()}
         self.everything = {key: statistics.median(found) for key, found in everything.items()}
-        self.largest = max(self.everything.values(), default=None)
 
     def of(self, row, key):
         group = self.group_of(row["row"]["scenario"])
-        return self.own.get((row["row"]["id"], key), self.by_group.get((group, key), self.everything.get(key, self.largest)))
+        return self.own.get((row["row"]["id"], key), self.by_group.get((group, key), self.everything.get(key, self.everything.get("cpu_us"))))
 
 
 def held_of(row, side, point=None):
