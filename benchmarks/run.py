@@ -182,8 +182,10 @@ def resumed(arguments, programs):
     check_known(results)
     check_machine(results)
     again = {scenario.name for scenario in chosen_scenarios(arguments)}
+    present = {row["id"]: row for row in plan.full()} if results.run["purpose"] == "full" else {}
     for planned in results.run["rows"]:
         if planned["scenario"] in again:
+            planned.update(present.get(planned["id"], {}))   # this version may have other contestants
             results.forget(planned["id"])
             results.row(planned).update(commit=machine.commit(SOURCE), binaries=other_programs(results, programs, [planned]))
     if again and not results.forgotten:
