@@ -26,7 +26,7 @@ enum {
 #define STATUS_OF_FAILED_START                                                                                         \
     ((ULONG_PTR)0xC0000001) /* STATUS_UNSUCCESSFUL: negative as an NTSTATUS, as each error is */
 
-static const struct program program = { .name = "jd-iocp-levels" };
+static const struct program program = { .name = "jd-iocp-levels", .short_options = ":h" };
 
 static unsigned connections = 20, messages = 50, message_bytes = 64;
 
@@ -464,7 +464,7 @@ static unsigned read_options(int argc, char **argv)
     unsigned level = 0;
     int option;
 
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    while ((option = program_next_option(&program, argc, argv, options)) != -1) {
         if (option == 'h') {
             print_help();
             exit(0);
@@ -477,13 +477,7 @@ static unsigned read_options(int argc, char **argv)
             messages = (unsigned)program_number(&program, "--messages", optarg, 1, MESSAGES_MAX);
         else if (option == OPTION_SIZE)
             message_bytes = (unsigned)program_number(&program, "--size", optarg, 1, IOCP_MESSAGE_MAX_BYTES);
-        else
-            program_usage_error(
-                &program, option == ':' ? "option '%s' needs a value" : "unknown option '%s', or it takes no value",
-                argv[optind - 1]);
     }
-    if (optind < argc)
-        program_usage_error(&program, "unexpected argument '%s'", argv[optind]);
     return level;
 }
 

@@ -17,7 +17,7 @@ enum {
     OPTION_WORK
 };
 
-static const struct program program = { .name = "jd-iocp-shared" };
+static const struct program program = { .name = "jd-iocp-shared", .short_options = ":ht:" };
 
 static unsigned threads = 4, concurrency = 1, packets = 200, work_us = 200;
 
@@ -146,7 +146,7 @@ static void begin(void)
     }
 }
 
-/* Closing the port would not wake the threads: each gets a packet that ends it. */
+/* Closing the port would end the threads' waits with an error, whatever was still queued: each gets a packet that ends it. */
 static void end(void)
 {
     for (unsigned i = 0; i < threads; i++)
@@ -184,7 +184,7 @@ static void read_options(int argc, char **argv)
                                              { 0 } };
     int option;
 
-    while ((option = getopt_long(argc, argv, ":ht:", options, NULL)) != -1) {
+    while ((option = program_next_option(&program, argc, argv, options)) != -1) {
         if (option == 'h') {
             print_help();
             exit(0);
@@ -197,13 +197,7 @@ static void read_options(int argc, char **argv)
             packets = (unsigned)program_number(&program, "--packets", optarg, 1, PACKETS_MAX);
         else if (option == OPTION_WORK)
             work_us = (unsigned)program_number(&program, "--work-us", optarg, 0, WORK_MAX_US);
-        else
-            program_usage_error(
-                &program, option == ':' ? "option '%s' needs a value" : "unknown option '%s', or it takes no value",
-                argv[optind - 1]);
     }
-    if (optind < argc)
-        program_usage_error(&program, "unexpected argument '%s'", argv[optind]);
 }
 
 int main(int argc, char **argv)

@@ -36,7 +36,7 @@ enum backend_opcode {
     OPCODE_WRITE,             /* buffers into a file at offset: bytes, possibly fewer */
     OPCODE_POLL,              /* the events that the descriptor is ready for */
     OPCODE_POLL_MULTISHOT,    /* the same: those ready now, then at each new edge (as EPOLLET in epoll(7)) */
-    OPCODE_SEND_FILE,         /* see backend_ops.sends_files: bytes, possibly fewer; JD_ENODATA at the file's end */
+    OPCODE_SEND_FILE,         /* FILES_ARE_SENT: bytes, possibly fewer; JD_ENODATA at the file's end */
 };
 
 /* Events of OPCODE_POLL. The values are those of poll(2) and epoll(7) on Linux, so that backends pass them through;
@@ -99,10 +99,6 @@ struct backend_ops {
     /* Whether the backend honours operation_request.zero_copy. */
     bool zero_copy;
 
-    /* Whether the backend has OPCODE_SEND_FILE, which sends a part of a file. Without it the owner reads files and sends what
-     * it has read. */
-    bool sends_files;
-
     /* Returns 0 if the backend can be used here; otherwise a negative error, and *reason says why: a static string,
      * or one that is valid until the calling thread's next call. From any thread. */
     int (*available)(const char **reason);
@@ -152,10 +148,18 @@ struct backend_ops {
     bool (*prepare_poll)(struct backend *backend);
 };
 
+/* How the files of streams are sent. */
+enum backend_files {
+    FILES_ARE_READ,         /* by OPCODE_READ; then what was read is sent */
+    FILES_ARE_READ_AT_ONCE, /* the same, but in the loop's thread, which may wait for the disk */
+    FILES_ARE_SENT          /* a part of the file by OPCODE_SEND_FILE */
+};
+
 /* The first member of each backend's own structure. */
 struct backend {
     const struct backend_ops *ops;
     struct proactor_engine *owner;
+    enum backend_files files;
 };
 
 /* ---- What a backend calls (proactor/engine/) ---- */

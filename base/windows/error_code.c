@@ -36,6 +36,9 @@ static const struct code codes[] = {
     { ERROR_PORT_UNREACHABLE, JD_ECONNREFUSED },
     { ERROR_CONNECTION_ABORTED, JD_ECONNABORTED },
     { ERROR_NO_SYSTEM_RESOURCES, JD_ENOBUFS },
+    { ERROR_WORKING_SET_QUOTA, JD_ENOBUFS }, /* no more pages can be locked */
+    { ERROR_COMMITMENT_LIMIT, JD_ENOMEM },
+    { ERROR_NOT_ENOUGH_QUOTA, JD_ENOBUFS },
     { WSAEINTR, JD_EINTR },
     { WSAEBADF, -EBADF },
     { WSAEACCES, JD_EACCES },
@@ -77,13 +80,16 @@ static const struct code statuses[] = {
     { 0xC0000011, JD_ENODATA },       /* STATUS_END_OF_FILE: of a read, see the backend */
     { 0xC0000017, JD_ENOMEM },        /* STATUS_NO_MEMORY */
     { 0xC0000022, JD_EACCES },        /* STATUS_ACCESS_DENIED */
+    { 0xC0000044, JD_ENOBUFS },       /* STATUS_QUOTA_EXCEEDED */
     { 0xC000007F, -ENOSPC },          /* STATUS_DISK_FULL */
     { 0xC000009A, JD_ENOBUFS },       /* STATUS_INSUFFICIENT_RESOURCES */
+    { 0xC00000A1, JD_ENOBUFS },       /* STATUS_WORKING_SET_QUOTA */
     { 0xC00000B5, JD_ETIMEDOUT },     /* STATUS_IO_TIMEOUT */
     { 0xC00000BB, JD_ENOTSUP },       /* STATUS_NOT_SUPPORTED */
     { 0xC00000C4, -ENETRESET },       /* STATUS_UNEXPECTED_NETWORK_ERROR */
     { 0xC00000C9, JD_ECONNRESET },    /* STATUS_NETWORK_NAME_DELETED */
     { 0xC0000120, JD_ECANCELED },     /* STATUS_CANCELLED */
+    { 0xC000012D, JD_ENOMEM },        /* STATUS_COMMITMENT_LIMIT */
     { 0xC0000140, JD_ENOTCONN },      /* STATUS_INVALID_CONNECTION: also a shut-down socket */
     { 0xC000013B, JD_ECONNRESET },    /* STATUS_LOCAL_DISCONNECT */
     { 0xC000013C, JD_ECONNRESET },    /* STATUS_REMOTE_DISCONNECT */
@@ -115,7 +121,7 @@ static int code_find(const struct code *table, size_t count, uint32_t code)
     for (size_t i = 0; i < count; i++)
         if (table[i].code == code)
             return table[i].error;
-    return JD_EPROTO;
+    return -EIO;
 }
 
 int error_from_code(unsigned long code)

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Returns the negative error for a code of GetLastError or WSAGetLastError; JD_EPROTO for an unknown one. */
+/* Returns the negative error for a code of GetLastError or WSAGetLastError; -EIO for an unknown one. */
 int error_from_code(unsigned long code);
 
 /* Returns the negative error for the NTSTATUS of a completed operation (OVERLAPPED.Internal), or 0 for success. */

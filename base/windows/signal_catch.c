@@ -8,6 +8,7 @@
 static _Atomic(void (*)(int)) handlers[NSIG];
 static unsigned caught; /* how many signals have a handler */
 
+/* 0: none. A service gets CTRL_LOGOFF_EVENT when any user logs off (HandlerRoutine), so that is none. */
 static int signal_of_event(DWORD event)
 {
     switch (event) {
@@ -15,8 +16,11 @@ static int signal_of_event(DWORD event)
         return SIGINT;
     case CTRL_BREAK_EVENT:
         return SIGBREAK;
-    default: /* CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT */
+    case CTRL_CLOSE_EVENT:
+    case CTRL_SHUTDOWN_EVENT:
         return SIGTERM;
+    default:
+        return 0;
     }
 }
 

@@ -213,14 +213,15 @@ int socket_accept(socket_handle listener, socket_handle *accepted, struct peer_a
     return 0;
 }
 
-/* Sets the option of accepted to its value on listener. */
-static void inherit_option(socket_handle accepted, socket_handle listener, int level, int name)
+/* Sets the option of accepted to its value on listener, which is returned. */
+static int inherit_option(socket_handle accepted, socket_handle listener, int level, int name)
 {
     int wanted = 0, now = 0, length = sizeof(wanted), now_length = sizeof(now);
 
     if (getsockopt(system_socket(listener), level, name, (char *)&wanted, &length) == 0 &&
         getsockopt(system_socket(accepted), level, name, (char *)&now, &now_length) == 0 && wanted != now)
         socket_set_option(accepted, level, name, wanted);
+    return wanted;
 }
 
 int socket_finish_accept(socket_handle accepted, socket_handle listener)
@@ -231,7 +232,11 @@ int socket_finish_accept(socket_handle accepted, socket_handle listener)
                    sizeof(origin)) != 0)
         return last_error();
     inherit_option(accepted, listener, IPPROTO_TCP, TCP_NODELAY);
-    inherit_option(accepted, listener, SOL_SOCKET, SO_KEEPALIVE);
+    if (inherit_option(accepted, listener, SOL_SOCKET, SO_KEEPALIVE) != 0) {
+        inherit_option(accepted, listener, IPPROTO_TCP, TCP_KEEPIDLE);
+        inherit_option(accepted, listener, IPPROTO_TCP, TCP_KEEPINTVL);
+        inherit_option(accepted, listener, IPPROTO_TCP, TCP_KEEPCNT);
+    }
     inherit_option(accepted, listener, SOL_SOCKET, SO_SNDBUF);
     inherit_option(accepted, listener, SOL_SOCKET, SO_RCVBUF);
     return 0;
@@ -271,6 +276,13 @@ bool socket_awaits_input(socket_handle handle)
 
     return windows_calls.recv(system_socket(handle), &byte, sizeof(byte), MSG_PEEK) < 0 &&
            WSAGetLastError() == WSAEWOULDBLOCK;
+}
+
+bool socket_has_input(socket_handle handle)
+{
+    u_long bytes = 0;
+
+    return ioctlsocket(system_socket(handle), (long)FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 /* Converts the pieces. Returns how many: not all, if there are too many or too large ones. */

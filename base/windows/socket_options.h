@@ -15,6 +15,9 @@ int socket_open(int family, socket_handle *handle);
 /* setsockopt with an int. */
 int socket_set_option(socket_handle handle, int level, int name, int value);
 
+/* Whether bytes can be received at once; false at the end of the stream, too. */
+bool socket_has_input(socket_handle handle);
+
 /* Sets the options of a connection. */
 int socket_set_stream_options(socket_handle handle, int family, const struct socket_options *options);
 

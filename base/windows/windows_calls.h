@@ -13,12 +13,17 @@ struct windows_calls {
     BOOL(WINAPI *AcceptEx)
     (SOCKET listener, SOCKET accepted, void *buffer, DWORD receive_bytes, DWORD local_bytes, DWORD remote_bytes,
      DWORD *received, OVERLAPPED *overlapped);
+    BOOL(WINAPI *ConnectEx)
+    (SOCKET socket, const struct sockaddr *address, int length, void *data, DWORD size, DWORD *sent,
+     OVERLAPPED *overlapped);
+    HANDLE(WINAPI *CreateIoCompletionPort)(HANDLE handle, HANDLE port, ULONG_PTR key, DWORD concurrency);
     BOOL(WINAPI *GetQueuedCompletionStatusEx)
     (HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count, ULONG *removed, DWORD milliseconds, BOOL alertable);
     BOOL(WINAPI *ReadFile)(HANDLE file, void *data, DWORD size, DWORD *count, OVERLAPPED *overlapped);
     BOOL(WINAPI *TransmitFile)
     (SOCKET socket, HANDLE file, DWORD bytes, DWORD bytes_per_send, OVERLAPPED *overlapped,
      TRANSMIT_FILE_BUFFERS *buffers, DWORD flags);
+    BOOL(WINAPI *VerifyVersionInfoW)(OSVERSIONINFOEXW *version, DWORD types, DWORDLONG conditions);
     BOOL(WINAPI *WriteFile)(HANDLE file, const void *data, DWORD size, DWORD *count, OVERLAPPED *overlapped);
     int(WSAAPI *WSARecv)(SOCKET socket, WSABUF *buffers, DWORD count, DWORD *received, DWORD *flags,
                          OVERLAPPED *overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine);
@@ -30,6 +35,11 @@ struct windows_calls {
 };
 
 extern struct windows_calls windows_calls;
+
+/* Asks the system's provider of sockets for AcceptEx, ConnectEx and TransmitFile: ConnectEx is in no library, and the others in
+ * mswsock.dll ask in each call. To be called before the first use; later calls do nothing. Returns 0 or a negative error. May be
+ * called from any thread. */
+int windows_calls_find(void);
 
 /* Restores the system's functions. */
 void windows_calls_reset(void);

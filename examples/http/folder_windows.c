@@ -95,7 +95,7 @@ static NTSTATUS open_relative(HANDLE folder, UNICODE_STRING *name, HANDLE *file)
 
     InitializeObjectAttributes(&attributes, name, OBJ_CASE_INSENSITIVE, folder, NULL);
     return NtCreateFile(file, FILE_READ_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE, &attributes, &result, NULL, 0,
-                        SHARED, FILE_OPEN, FILE_OPEN_REPARSE_POINT, NULL, 0);
+                        SHARED, FILE_OPEN, FILE_OPEN_REPARSE_POINT | FILE_SYNCHRONOUS_IO_NONALERT, NULL, 0);
 }
 
 /* Each part is opened relative to the one before it, and none may be a link (a reparse point). */
@@ -150,25 +150,14 @@ int folder_open_file(int folder, const char *path, struct folder_file *file)
     return 0;
 }
 
-/* The handle is for overlapped operations, as the library asks. An event whose lowest bit is set keeps the completion from the
- * loop's port (GetQueuedCompletionStatus). */
 int64_t folder_read(int handle, void *data, size_t size, uint64_t offset)
 {
-    HANDLE event = CreateEventW(NULL, TRUE, FALSE, NULL);
-    OVERLAPPED overlapped = { .Offset = (DWORD)offset,
-                              .OffsetHigh = (DWORD)(offset >> 32),
-                              .hEvent = (HANDLE)((uintptr_t)event | 1) };
+    OVERLAPPED at = { .Offset = (DWORD)offset, .OffsetHigh = (DWORD)(offset >> 32) };
     DWORD got = 0;
-    bool is_done;
 
-    if (event == NULL)
-        return JD_ENOMEM;
-    is_done =
-        (ReadFile(handle_of(handle), data, (DWORD)size, NULL, &overlapped) || GetLastError() == ERROR_IO_PENDING) &&
-        GetOverlappedResult(handle_of(handle), &overlapped, &got, TRUE);
-    is_done = is_done || GetLastError() == ERROR_HANDLE_EOF;
-    CloseHandle(event);
-    return is_done ? (int64_t)got : JD_EINVAL;
+    if (!ReadFile(handle_of(handle), data, (DWORD)size, &got, &at) && GetLastError() != ERROR_HANDLE_EOF)
+        return JD_EINVAL;
+    return got;
 }
 
 void folder_close(int handle)

@@ -75,7 +75,19 @@ static int stream_submit_file(struct stream *stream)
 {
     const struct backend *backend = proactor_of_loop(stream->loop)->backend;
 
-    return backend->ops->sends_files ? stream_submit_file_send(stream) : stream_submit_file_read(stream);
+    return backend->files == FILES_ARE_SENT ? stream_submit_file_send(stream) : stream_submit_file_read(stream);
+}
+
+/* Sets pieces to the first bytes of the output. Returns their number, 0 if a file is first that is sent by an operation, or a
+ * negative error. */
+static int stream_pieces(struct stream *stream, jd_iovec *pieces, size_t *total, bool *more)
+{
+    int count = output_queue_pieces(&stream->output, pieces, SEND_PIECES, total, more), result;
+
+    if (count > 0 || proactor_of_loop(stream->loop)->backend->files != FILES_ARE_READ_AT_ONCE)
+        return count;
+    result = stream_read_file(stream, stream_budget(stream));
+    return result < 0 ? result : output_queue_pieces(&stream->output, pieces, SEND_PIECES, total, more);
 }
 
 /* total: bytes in the buffers. is_rest: called because the previous send or file read has completed. */
@@ -123,8 +135,11 @@ static void stream_send_next(struct stream *stream, bool is_rest)
     if (has_flag(stream, STREAM_SENDING | STREAM_READING | STREAM_OUTPUT_FAILED | STREAM_FAILED | STREAM_CLOSING) ||
         output_queue_bytes(&stream->output) == 0)
         return;
-    count = output_queue_pieces(&stream->output, buffers, SEND_PIECES, &total, &more);
-    result = count > 0 ? stream_submit_send(stream, buffers, count, total, more, is_rest) : stream_submit_file(stream);
+    count = stream_pieces(stream, buffers, &total, &more);
+    if (count > 0)
+        result = stream_submit_send(stream, buffers, count, total, more, is_rest);
+    else
+        result = count == 0 ? stream_submit_file(stream) : count;
     if (result < 0)
         proactor_fail_output(stream, result);
 }

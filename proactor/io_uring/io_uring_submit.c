@@ -82,7 +82,7 @@ static void entry_prepare(struct io_uring_sqe *entry, const struct operation_req
     case OPCODE_POLL_MULTISHOT:
         io_uring_prep_poll_multishot(entry, request->fd, request->poll_events);
         break;
-    case OPCODE_SEND_FILE: /* not submitted: see backend_ops.sends_files */
+    case OPCODE_SEND_FILE: /* not submitted: see enum backend_files */
         break;
     }
     io_uring_sqe_set_data64(entry, request->token);

@@ -17,21 +17,14 @@ static int iocp_available(const char **reason)
     return result;
 }
 
-/* ConnectEx is in no library: a socket's provider returns its address. */
-static int iocp_find_connect(struct iocp *iocp)
+/* Other editions than Windows Server carry out two TransmitFile at a time, on the whole system: peers that do not read would stop
+ * the files of all others. */
+static bool is_windows_server(void)
 {
-    GUID id = WSAID_CONNECTEX;
-    socket_handle socket;
-    DWORD bytes;
-    int result = socket_open(AF_INET, &socket);
+    OSVERSIONINFOEXW version = { .dwOSVersionInfoSize = sizeof(version), .wProductType = VER_NT_WORKSTATION };
 
-    if (result < 0)
-        return result;
-    if (WSAIoctl(iocp_socket(socket), SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof(id), &iocp->connect,
-                 sizeof(iocp->connect), &bytes, NULL, NULL) != 0)
-        result = error_from_code((unsigned long)WSAGetLastError());
-    socket_close(socket);
-    return result;
+    return !windows_calls.VerifyVersionInfoW(&version, VER_PRODUCT_TYPE,
+                                             VerSetConditionMask(0, VER_PRODUCT_TYPE, VER_EQUAL));
 }
 
 static int iocp_create(struct backend **backend, struct proactor_engine *owner, const jd_event_loop_options *options)
@@ -45,10 +38,11 @@ static int iocp_create(struct backend **backend, struct proactor_engine *owner, 
     iocp->backend.owner = owner;
     iocp->completed_link = &iocp->completed;
     iocp->accepts_ahead = options->accepts_ahead > 0 ? options->accepts_ahead : IOCP_ACCEPTS_DEFAULT;
-    result = iocp_find_connect(iocp);
+    iocp->backend.files = is_windows_server() ? FILES_ARE_SENT : FILES_ARE_READ_AT_ONCE;
+    result = windows_calls_find();
     if (result == 0) {
         /* One thread waits on this port, the loop's. */
-        iocp->port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
+        iocp->port = windows_calls.CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
         result = iocp->port == NULL ? error_from_code(GetLastError()) : 0;
     }
     if (result < 0) {
@@ -156,7 +150,6 @@ static bool iocp_prepare_poll(struct backend *backend)
 const struct backend_ops iocp_backend = {
     .id = JD_ENGINE_IOCP,
     .name = "iocp",
-    .sends_files = true,
     .available = iocp_available,
     .create = iocp_create,
     .destroy = iocp_destroy,

@@ -100,16 +100,26 @@ static struct iocp_accept *accept_create(struct iocp *iocp, struct iocp_operatio
     return accepts;
 }
 
-/* Fewer than were asked for are enough: the others' places stay empty. */
+/* Posts what is not posted. Returns 0, or the error of the first that the system refused. */
+static int accept_post_all(struct iocp_accept *accepts)
+{
+    int result = 0;
+
+    for (unsigned i = 0; accepts->posted < accepts->count && i < accepts->count && result == 0; i++)
+        if (accepts->slots[i].socket == SOCKET_NONE)
+            result = slot_post(&accepts->slots[i]);
+    return result;
+}
+
+/* Fewer than were asked for are enough: the others' places are filled when one has completed. */
 int iocp_accept_begin(struct iocp *iocp, struct iocp_operation *operation)
 {
-    int family = listener_family(iocp_fd(operation)), result = 0;
+    int family = listener_family(iocp_fd(operation)), result;
     struct iocp_accept *accepts = family < 0 ? NULL : accept_create(iocp, operation, family);
 
     if (accepts == NULL)
         return family < 0 ? family : JD_ENOMEM;
-    for (unsigned i = 0; i < accepts->count && result == 0; i++)
-        result = slot_post(&accepts->slots[i]);
+    result = accept_post_all(accepts);
     if (accepts->posted == 0) {
         memory_release(accepts, accept_bytes(accepts->count));
         return result;
@@ -176,22 +186,23 @@ static unsigned accept_end(struct iocp *iocp, struct iocp_accept *accepts, int64
     return 1;
 }
 
-/* A slot that has completed is posted again before its connection is reported: the report may take long. */
+/* A slot that has completed is posted again before its connection is reported: the report may take long. If that fails, the others
+ * that are posted go on; only without any the operation ends, and the listener pauses. */
 unsigned iocp_accept_completed(struct iocp *iocp, struct iocp_packet *packet)
 {
     struct iocp_accept_slot *slot = (struct iocp_accept_slot *)packet;
     struct iocp_accept *accepts = slot->accepts;
     int64_t result = slot_take(slot);
     unsigned count;
+    int error = 0;
 
     accepts->posted--;
-    if (accept_goes_on(accepts, result)) {
-        accepts->error = slot_post(slot);
-        if (accepts->error < 0)
-            iocp_accept_cancel(accepts->operation);
-    } else if (accepts->error < 0) {
+    if (accept_goes_on(accepts, result))
+        error = accept_post_all(accepts);
+    if (accepts->posted == 0 && accepts->error == 0)
+        accepts->error = error;
+    if (accepts->error < 0)
         iocp_accept_cancel(accepts->operation);
-    }
     if (accepts->posted == 0)
         return accept_end(iocp, accepts, result);
     count = accept_report(iocp, accepts, result);

@@ -22,7 +22,7 @@
 enum {
     IOCP_BATCH = 64,           /* packets that one wait takes from the port */
     IOCP_BUFFERS_MAX = 64,     /* of one system call: with 1500 WSASend fails, and a packet comes nevertheless */
-    IOCP_BYTES_MAX = 1 << 30,  /* of one system call */
+    IOCP_BYTES_MAX = 1 << 26,  /* of one system call, during which the system locks the pages of its buffers */
     IOCP_BLOCKS_IN_A_ROW = 4,  /* that one receive reports before others have their turn */
     IOCP_ACCEPTS_DEFAULT = 32, /* AcceptEx posted ahead on a listener */
     IOCP_BUCKETS = 4096,       /* handles are multiples of 4 and dense */
@@ -43,8 +43,9 @@ enum iocp_state {
     IOCP_IN_KERNEL,   /* a packet will come */
     IOCP_PARKED,      /* OPCODE_POLL_MULTISHOT: has reported what there is; nothing is asked of the system */
     IOCP_IN_CALLBACK, /* a completion of it is being reported */
-    IOCP_COMPLETED,   /* to be reported, without a packet: its result */
-    IOCP_DONE,        /* to be handled as if its packet had come: the system has carried it out at once */
+    IOCP_COMPLETED,   /* without a packet: its member result is to be reported (iocp_complete) */
+    IOCP_DONE, /* without a packet: the system has carried it out at once, and the result is in overlapped, where a packet's
+                       * would be (iocp_complete_at_once) */
 };
 
 /* Each idle connection has one, so it must stay small. */
@@ -66,6 +67,7 @@ struct iocp_operation {
         };
     };
     uint32_t handle : 24, place : 8; /* handle: a fourth of it; place: in its chunk. Other loops' threads read these */
+    uint32_t : 0;                    /* what follows is another memory location */
     uint32_t next : 23, opcode : 4, state : 3, cancelled : 1;
     uint32_t reports_end : 1; /* OPCODE_POLL, OPCODE_POLL_MULTISHOT: with READY_PEER_ENDED */
 };
@@ -88,7 +90,6 @@ struct iocp_chunk {
 struct iocp {
     struct backend backend;
     HANDLE port;
-    LPFN_CONNECTEX connect;
     unsigned accepts_ahead;
     bool reported_only;  /* the last wait reported what was complete, and did not ask the port */
     DWORD receive_flags; /* of all WSARecv: the system may write to it until the packet comes */

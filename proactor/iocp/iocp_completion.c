@@ -106,7 +106,7 @@ static unsigned receive_completed(struct iocp *iocp, struct iocp_operation *oper
             iocp_complete(iocp, operation, JD_ECANCELED);
             return count;
         }
-        if (!is_full)
+        if (!is_full || !socket_has_input(iocp_fd(operation)))
             break;
     }
     error = iocp_await_input(iocp, operation);

@@ -22,7 +22,7 @@ static int iocp_bind(struct iocp *iocp, const struct iocp_operation *operation)
 
     if (iocp_handle_is_used(iocp, operation))
         return 0;
-    if (skip_packets_on_success(fd) && CreateIoCompletionPort(iocp_handle(fd), iocp->port, 0, 0) != NULL)
+    if (skip_packets_on_success(fd) && windows_calls.CreateIoCompletionPort(iocp_handle(fd), iocp->port, 0, 0) != NULL)
         return 0;
     code = GetLastError();
     if (code != ERROR_INVALID_PARAMETER)
@@ -95,8 +95,8 @@ static int submit_send(struct iocp *iocp, struct iocp_operation *operation, cons
 
 static int submit_connect(struct iocp *iocp, struct iocp_operation *operation, const struct operation_request *request)
 {
-    BOOL succeeded = iocp->connect(iocp_socket(iocp_fd(operation)), request->address, (int)request->address_length,
-                                   NULL, 0, NULL, &operation->overlapped);
+    BOOL succeeded = windows_calls.ConnectEx(iocp_socket(iocp_fd(operation)), request->address,
+                                             (int)request->address_length, NULL, 0, NULL, &operation->overlapped);
 
     return call_result(iocp, operation, succeeded);
 }

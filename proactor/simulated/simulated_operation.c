@@ -184,7 +184,7 @@ void simulated_operation_perform(struct simulated_operation *operation)
         break;
     case OPCODE_POLL:
     case OPCODE_POLL_MULTISHOT: /* never given to a worker */
-    case OPCODE_SEND_FILE:      /* not submitted: see backend_ops.sends_files */
+    case OPCODE_SEND_FILE:      /* not submitted: see enum backend_files */
         break;
     }
     operation->finished = !would_block;

@@ -11,6 +11,8 @@
 
 enum { SYSTEM_EXTENDED_HANDLE_INFORMATION = 64, TABLE_BYTES = 4 << 20 };
 
+#define TOO_SHORT ((NTSTATUS)0xC0000004) /* STATUS_INFO_LENGTH_MISMATCH */
+
 struct handle_entry {
     void *object;
     uintptr_t process, handle;
@@ -24,15 +26,25 @@ struct handle_table {
     struct handle_entry entries[];
 };
 
+/* The table of the whole system. */
 static struct handle_table *read_table(void)
 {
-    struct handle_table *table = malloc(TABLE_BYTES);
-    ULONG length;
+    ULONG bytes = TABLE_BYTES, length;
+    struct handle_table *table;
+    NTSTATUS status;
 
-    ck_assert_ptr_nonnull(table);
-    ck_assert(NT_SUCCESS(NtQuerySystemInformation((SYSTEM_INFORMATION_CLASS)SYSTEM_EXTENDED_HANDLE_INFORMATION, table,
-                                                  TABLE_BYTES, &length)));
-    return table;
+    do {
+        table = malloc(bytes);
+        ck_assert_ptr_nonnull(table);
+        status = NtQuerySystemInformation((SYSTEM_INFORMATION_CLASS)SYSTEM_EXTENDED_HANDLE_INFORMATION, table, bytes,
+                                          &length);
+        if (NT_SUCCESS(status))
+            return table;
+        free(table);
+        bytes *= 2;
+    } while (status == TOO_SHORT);
+    ck_abort_msg("the system's handles cannot be read: status %#lx", (unsigned long)status);
+    return NULL;
 }
 
 static uint16_t type_of(const struct handle_table *table, HANDLE handle)

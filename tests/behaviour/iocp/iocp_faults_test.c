@@ -124,11 +124,17 @@ static const struct call_fault {
     enum watched_call call;
     DWORD code;
 } call_faults[] = {
-    { CALL_ACCEPT, WSAENOBUFS },          { CALL_ACCEPT, WSAECONNRESET },
-    { CALL_SOCKET, WSAEMFILE },           { CALL_RECEIVE, WSAENOBUFS },
-    { CALL_RECEIVE, WSAECONNRESET },      { CALL_SEND, WSAENOBUFS },
-    { CALL_SEND, ERROR_NETNAME_DELETED }, { CALL_SEND, WSAECONNABORTED },
-    { CALL_RECEIVE_AT_ONCE, WSAENOBUFS }, { CALL_RECEIVE_AT_ONCE, WSAECONNRESET },
+    { CALL_ACCEPT, WSAENOBUFS },
+    { CALL_ACCEPT, WSAECONNRESET },
+    { CALL_BIND, ERROR_NOT_ENOUGH_MEMORY },
+    { CALL_SOCKET, WSAEMFILE },
+    { CALL_RECEIVE, WSAENOBUFS },
+    { CALL_RECEIVE, WSAECONNRESET },
+    { CALL_SEND, WSAENOBUFS },
+    { CALL_SEND, ERROR_NETNAME_DELETED },
+    { CALL_SEND, WSAECONNABORTED },
+    { CALL_RECEIVE_AT_ONCE, WSAENOBUFS },
+    { CALL_RECEIVE_AT_ONCE, WSAECONNRESET },
 };
 enum { CALL_FAULTS = sizeof(call_faults) / sizeof(call_faults[0]) };
 
@@ -259,25 +265,74 @@ START_TEST(after_a_send_has_failed_the_connection_ends_with_its_error_and_no_mor
 }
 END_TEST
 
-/* ---- files ---- */
+/* ---- operations of a program ---- */
 
-static int64_t written;
-static bool is_written;
+static int64_t completed_with;
+static bool is_completed;
 
-static void note_written(jd_operation *operation, int64_t result, void *arg)
+static void note_completion(jd_operation *operation, int64_t result, void *arg)
 {
-    written = result;
-    is_written = true;
+    completed_with = result;
+    is_completed = true;
 }
+
+START_TEST(a_loop_without_a_port_is_not_made)
+{
+    const jd_event_loop_options options = { .engine = JD_ENGINE_IOCP };
+    jd_event_loop *loop;
+    calls_watch();
+
+    calls_fail(CALL_BIND, 1, 1, ERROR_NOT_ENOUGH_MEMORY);
+
+    ck_assert_int_eq(jd_event_loop_create(&loop, &options), JD_ENOMEM);
+    ck_assert_uint_eq(calls_struck(), 1);
+}
+END_TEST
+
+static int64_t connect_to_server(void)
+{
+    static jd_operation operation;
+
+    is_completed = false;
+    ck_assert_int_eq(jd_async_connect(the_loop, &operation, server_endpoint(), note_completion, NULL), 0);
+    PUMP_UNTIL(is_completed);
+    return completed_with;
+}
+
+START_TEST(a_connect_that_fails_is_an_error_and_leaves_no_handle_and_the_next_may_succeed)
+{
+    static jd_operation operation;
+    int64_t connected;
+    serve(&(struct service){ .on_message = echo });
+    pump_turns(2); /* which bind the listener */
+    calls_watch();
+
+    calls_fail(CALL_BIND, 1, 1, ERROR_NOT_ENOUGH_MEMORY);
+    ck_assert_int_eq(connect_to_server(), JD_ENOMEM);
+    calls_fail(CALL_CONNECT, 1, 1, WSAENOBUFS);
+    ck_assert_int_eq(connect_to_server(), JD_ENOBUFS);
+    calls_complete_with(CALL_CONNECT, 1, 1, status_values[NETNAME_DELETED], 0);
+    ck_assert_int_eq(connect_to_server(), JD_ECONNRESET);
+    connected = connect_to_server();
+
+    ck_assert_int_ge(connected, 0);
+    ck_assert_uint_eq(calls_struck(), 3);
+    is_completed = false;
+    ck_assert_int_eq(jd_async_close(the_loop, &operation, (jd_handle)connected, note_completion, NULL), 0);
+    PUMP_UNTIL(is_completed);
+}
+END_TEST
+
+/* ---- files ---- */
 
 static int64_t write_to(HANDLE file)
 {
     static jd_operation operation;
 
-    is_written = false;
-    ck_assert_int_eq(jd_async_write(the_loop, &operation, (jd_file)file, 0, message, KIB, note_written, NULL), 0);
-    PUMP_UNTIL(is_written);
-    return written;
+    is_completed = false;
+    ck_assert_int_eq(jd_async_write(the_loop, &operation, (jd_file)file, 0, message, KIB, note_completion, NULL), 0);
+    PUMP_UNTIL(is_completed);
+    return completed_with;
 }
 
 START_TEST(a_full_disk_is_an_error_of_the_write_and_the_next_may_succeed)
@@ -399,6 +454,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_reset_with_a_receive_and_a_send_in_flight_is_one_end_with_its_error);
     tcase_add_test(tests, a_loop_is_destroyed_with_accepts_receives_and_sends_in_flight);
     tcase_add_test(tests, after_a_send_has_failed_the_connection_ends_with_its_error_and_no_more_input);
+    tcase_add_test(tests, a_loop_without_a_port_is_not_made);
+    tcase_add_test(tests, a_connect_that_fails_is_an_error_and_leaves_no_handle_and_the_next_may_succeed);
     tcase_add_test(tests, a_full_disk_is_an_error_of_the_write_and_the_next_may_succeed);
     tcase_add_test(tests, an_allocation_that_fails_while_a_server_begins_is_reported_and_nothing_is_lost);
     tcase_add_test(tests, an_allocation_that_fails_while_serving_ends_at_most_one_connection);

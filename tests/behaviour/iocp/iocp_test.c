@@ -118,12 +118,45 @@ END_TEST
 
 START_TEST(a_server_is_destroyed_with_all_accepts_posted)
 {
-    jd_tcp_server *server = serve(&(struct service){ .on_message = echo });
+    enum { ACCEPTS_DEFAULT = 32 };
+    char text[JD_ENDPOINT_TEXT_BYTES];
+    jd_tcp_server *server;
+    unsigned before = open_descriptors();
+    calls_watch();
+    server = serve(&(struct service){ .on_message = echo });
+    jd_endpoint_format(server_endpoint(), text, sizeof(text));
     pump_turns(2);
+    ck_assert_uint_eq(calls_of(CALL_ACCEPT), ACCEPTS_DEFAULT);
 
     jd_tcp_server_destroy(server, NULL, NULL);
     pump_until_quiet();
+
+    ck_assert_uint_eq(open_descriptors(), before);
+    ck_assert_int_eq(listen_result(text, false), 0);
+}
+END_TEST
+
+/* What could not be posted is posted when one of the others has completed. */
+START_TEST(a_shortage_leaves_no_place_empty_for_long)
+{
+    enum { AHEAD = 4 };
+    int clients[AHEAD];
+    remake_the_loop(&(jd_event_loop_options){ .accepts_ahead = AHEAD });
+    calls_watch();
+    calls_fail(CALL_ACCEPT, 2, 1, WSAENOBUFS);
     serve(&(struct service){ .on_message = echo });
+    pump_turns(2);
+    ck_assert_uint_eq(calls_of(CALL_ACCEPT), 2); /* one is posted, and the next one failed */
+
+    clients[0] = client_connect_up();
+    ck_assert_uint_eq(calls_of(CALL_ACCEPT), 2 + AHEAD);
+    for (int i = 1; i < AHEAD; i++)
+        clients[i] = client_connect();
+    PUMP_UNTIL(connections_up() == AHEAD);
+    for (int i = 0; i < AHEAD; i++) {
+        client_send(clients[i], "served", 6);
+        client_expect(clients[i], "served", 6);
+    }
 }
 END_TEST
 
@@ -184,6 +217,53 @@ START_TEST(a_timer_is_never_early)
         PUMP_UNTIL(at != 0);
         ck_assert_int_ge(at - begin, (int64_t)delays_ms[i] * NS_PER_MS);
     }
+}
+END_TEST
+
+/* ---- sockets of the program's own ---- */
+
+enum { BLOCK_BYTES = 64 * 1024 };
+
+static void send_a_block(jd_tcp_connection *connection, void *arg)
+{
+    static const unsigned char bytes[BLOCK_BYTES];
+
+    ck_assert_int_eq(jd_tcp_connection_send(connection, bytes, sizeof(bytes)), 0);
+}
+
+static int64_t received_bytes, last_result;
+
+static void note_received(jd_operation *operation, int64_t result, void *arg)
+{
+    received_bytes += result > 0 ? result : 0;
+    last_result = result;
+}
+
+static bool has_a_block(SOCKET socket)
+{
+    u_long bytes = 0;
+
+    return ioctlsocket(socket, (long)FIONREAD, &bytes) == 0 && bytes == BLOCK_BYTES;
+}
+
+/* A block that is full does not say whether there is more. */
+START_TEST(a_multishot_receive_on_a_blocking_socket_does_not_block_the_loop)
+{
+    jd_operation operation = { 0 };
+    SOCKET socket = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    serve(&(struct service){ .on_up = send_a_block });
+    to.sin_port = htons(jd_endpoint_port(server_endpoint()));
+    ck_assert_int_eq(WSAConnect(socket, (struct sockaddr *)&to, sizeof(to), NULL, NULL, NULL, NULL), 0);
+    PUMP_UNTIL(has_a_block(socket));
+
+    ck_assert_int_eq(jd_async_receive_multishot(the_loop, &operation, (jd_socket)socket, note_received, NULL), 0);
+    PUMP_UNTIL(received_bytes == BLOCK_BYTES);
+    pump_turns(2);
+    ck_assert_int_eq(jd_operation_cancel(&operation), 0);
+    PUMP_UNTIL(last_result == JD_ECANCELED);
+
+    closesocket(socket);
 }
 END_TEST
 
@@ -271,6 +351,8 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, more_connections_at_once_than_accepts_are_posted_are_all_served, 0, 3);
     tcase_add_test(tests, connections_that_are_reset_before_they_are_accepted_do_not_stop_accepting);
     tcase_add_test(tests, a_server_is_destroyed_with_all_accepts_posted);
+    tcase_add_test(tests, a_shortage_leaves_no_place_empty_for_long);
+    tcase_add_test(tests, a_multishot_receive_on_a_blocking_socket_does_not_block_the_loop);
     tcase_add_test(tests, a_reset_behind_a_fin_is_noticed_by_the_next_send);
     tcase_add_test(tests, unacknowledged_bytes_are_not_known);
     tcase_add_test(tests, a_timer_is_never_early);

@@ -20,18 +20,7 @@ struct marked {
     unsigned bytes;
 };
 
-static const struct windows_calls *const real = &(const struct windows_calls){
-    .AcceptEx = AcceptEx,
-    .GetQueuedCompletionStatusEx = GetQueuedCompletionStatusEx,
-    .ReadFile = ReadFile,
-    .TransmitFile = TransmitFile,
-    .WriteFile = WriteFile,
-    .WSARecv = WSARecv,
-    .WSASend = WSASend,
-    .WSASocketW = WSASocketW,
-    .recv = recv,
-};
-
+static struct windows_calls real; /* the system's */
 static unsigned counts[CALLS], packets, struck;
 static struct faults faults[CALLS];
 static struct marked marked[MARKED_MAX];
@@ -87,9 +76,37 @@ static BOOL WINAPI watched_accept(SOCKET listener, SOCKET accepted, void *buffer
     if (call_fails(CALL_ACCEPT))
         return FALSE;
     succeeded =
-        real->AcceptEx(listener, accepted, buffer, receive_bytes, local_bytes, remote_bytes, received, overlapped);
+        real.AcceptEx(listener, accepted, buffer, receive_bytes, local_bytes, remote_bytes, received, overlapped);
     begun(CALL_ACCEPT, overlapped, succeeded);
     return succeeded;
+}
+
+static HANDLE WINAPI watched_bind(HANDLE handle, HANDLE port, ULONG_PTR key, DWORD concurrency)
+{
+    return call_fails(CALL_BIND) ? NULL : real.CreateIoCompletionPort(handle, port, key, concurrency);
+}
+
+static BOOL WINAPI watched_connect(SOCKET socket, const struct sockaddr *address, int length, void *data, DWORD size,
+                                   DWORD *sent, OVERLAPPED *overlapped)
+{
+    BOOL succeeded;
+
+    if (call_fails(CALL_CONNECT))
+        return FALSE;
+    succeeded = real.ConnectEx(socket, address, length, data, size, sent, overlapped);
+    begun(CALL_CONNECT, overlapped, succeeded);
+    return succeeded;
+}
+
+/* An edition of Windows, as VerifyVersionInfoW tells it. */
+static BOOL WINAPI on_a_server(OSVERSIONINFOEXW *version, DWORD types, DWORDLONG conditions)
+{
+    return version->wProductType == VER_NT_SERVER;
+}
+
+static BOOL WINAPI on_a_workstation(OSVERSIONINFOEXW *version, DWORD types, DWORDLONG conditions)
+{
+    return version->wProductType == VER_NT_WORKSTATION;
 }
 
 static void strike_packet(OVERLAPPED *overlapped)
@@ -110,7 +127,7 @@ static BOOL WINAPI watched_wait(HANDLE port, OVERLAPPED_ENTRY *entries, ULONG co
 
     if (call_fails(CALL_WAIT))
         return FALSE;
-    succeeded = real->GetQueuedCompletionStatusEx(port, entries, count, removed, milliseconds, alertable);
+    succeeded = real.GetQueuedCompletionStatusEx(port, entries, count, removed, milliseconds, alertable);
     for (ULONG i = 0; succeeded && i < *removed; i++) {
         packets += entries[i].lpOverlapped != NULL;
         strike_packet(entries[i].lpOverlapped);
@@ -124,7 +141,7 @@ static BOOL WINAPI watched_read_file(HANDLE file, void *data, DWORD size, DWORD 
 
     if (call_fails(CALL_READ_FILE))
         return FALSE;
-    succeeded = real->ReadFile(file, data, size, count, overlapped);
+    succeeded = real.ReadFile(file, data, size, count, overlapped);
     begun(CALL_READ_FILE, overlapped, succeeded);
     return succeeded;
 }
@@ -136,7 +153,7 @@ static BOOL WINAPI watched_transmit_file(SOCKET socket, HANDLE file, DWORD bytes
 
     if (call_fails(CALL_SEND_FILE))
         return FALSE;
-    succeeded = real->TransmitFile(socket, file, bytes, bytes_per_send, overlapped, buffers, flags);
+    succeeded = real.TransmitFile(socket, file, bytes, bytes_per_send, overlapped, buffers, flags);
     begun(CALL_SEND_FILE, overlapped, succeeded);
     return succeeded;
 }
@@ -147,7 +164,7 @@ static BOOL WINAPI watched_write_file(HANDLE file, const void *data, DWORD size,
 
     if (call_fails(CALL_WRITE_FILE))
         return FALSE;
-    succeeded = real->WriteFile(file, data, size, count, overlapped);
+    succeeded = real.WriteFile(file, data, size, count, overlapped);
     begun(CALL_WRITE_FILE, overlapped, succeeded);
     return succeeded;
 }
@@ -159,7 +176,7 @@ static int WSAAPI watched_receive(SOCKET socket, WSABUF *buffers, DWORD count, D
 
     if (call_fails(CALL_RECEIVE))
         return SOCKET_ERROR;
-    result = real->WSARecv(socket, buffers, count, received, flags, overlapped, routine);
+    result = real.WSARecv(socket, buffers, count, received, flags, overlapped, routine);
     begun(CALL_RECEIVE, overlapped, result == 0);
     return result;
 }
@@ -178,7 +195,7 @@ static int WSAAPI watched_send(SOCKET socket, WSABUF *buffers, DWORD count, DWOR
         buffers = &first;
         count = 1;
     }
-    result = real->WSASend(socket, buffers, count, sent, flags, overlapped, routine);
+    result = real.WSASend(socket, buffers, count, sent, flags, overlapped, routine);
     begun(CALL_SEND, overlapped, result == 0);
     return result;
 }
@@ -188,28 +205,33 @@ static SOCKET WSAAPI watched_socket(int family, int type, int protocol, WSAPROTO
 {
     if (call_fails(CALL_SOCKET))
         return INVALID_SOCKET;
-    return real->WSASocketW(family, type, protocol, information, group, flags);
+    return real.WSASocketW(family, type, protocol, information, group, flags);
 }
 
 static int WSAAPI watched_recv(SOCKET socket, char *data, int size, int flags)
 {
     if (call_fails(CALL_RECEIVE_AT_ONCE))
         return SOCKET_ERROR;
-    return real->recv(socket, data, size, flags);
+    return real.recv(socket, data, size, flags);
 }
 
 /* ---- the test's side ---- */
 
 void calls_watch(void)
 {
+    if (real.AcceptEx == NULL)
+        real = windows_calls;
     memset(counts, 0, sizeof(counts));
     memset(faults, 0, sizeof(faults));
     packets = struck = marked_count = 0;
     windows_calls = (struct windows_calls){
         .AcceptEx = watched_accept,
+        .ConnectEx = watched_connect,
+        .CreateIoCompletionPort = watched_bind,
         .GetQueuedCompletionStatusEx = watched_wait,
         .ReadFile = watched_read_file,
         .TransmitFile = watched_transmit_file,
+        .VerifyVersionInfoW = windows_calls.VerifyVersionInfoW,
         .WriteFile = watched_write_file,
         .WSARecv = watched_receive,
         .WSASend = watched_send,
@@ -241,4 +263,9 @@ void calls_complete_with(enum watched_call call, unsigned number, unsigned count
 unsigned calls_struck(void)
 {
     return struck;
+}
+
+void calls_set_edition(bool is_server)
+{
+    windows_calls.VerifyVersionInfoW = is_server ? on_a_server : on_a_workstation;
 }

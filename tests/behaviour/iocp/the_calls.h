@@ -9,6 +9,8 @@
 
 enum watched_call {
     CALL_ACCEPT,
+    CALL_BIND, /* CreateIoCompletionPort: makes a port, or binds a handle to one */
+    CALL_CONNECT,
     CALL_READ_FILE,
     CALL_RECEIVE_AT_ONCE, /* recv */
     CALL_RECEIVE,         /* WSARecv */
@@ -20,7 +22,7 @@ enum watched_call {
     CALLS,
 };
 
-/* Replaces the table by functions that count and call the system's. Counts and faults are gone. */
+/* Replaces the table, after a loop has been made, by functions that count and call the system's. Counts and faults are gone. */
 void calls_watch(void);
 
 /* How often the call has been made since; packets that came out of ports. */
@@ -37,5 +39,8 @@ void calls_complete_with(enum watched_call call, unsigned number, unsigned count
 
 /* How many calls have failed, or operations have completed, as they were made to. */
 unsigned calls_struck(void);
+
+/* Loops that are made from now on take the system for a Windows Server, or for another edition. */
+void calls_set_edition(bool is_server);
 
 #endif

@@ -205,7 +205,7 @@ START_TEST(a_send_to_a_peer_that_is_gone_completes_with_an_error_and_no_signal)
     await(&first);
     jd_async_send(the_loop, &second.operation, ends.ours, "a", 1, note_completion, &second);
 
-    ck_assert_int_eq(await(&second), JD_EPIPE);
+    ck_assert_int_eq(await(&second), engine_is("iocp") ? JD_ECONNRESET : JD_EPIPE); /* docs/engines.md */
     close(ends.ours);
 }
 END_TEST
