@@ -173,7 +173,9 @@ static bool is_unchanged(const struct request *request, time_t modified)
     struct text since = request->fields[FIELD_IF_MODIFIED_SINCE];
     time_t time;
 
-    return since.data != NULL && date_parse(&time, since.data, since.length) && modified <= time;
+    /* The server has no tags of contents: a client that asks for another one's gets the file (RFC 9110, 13.1.3). */
+    return request->fields[FIELD_IF_NONE_MATCH].data == NULL && since.data != NULL &&
+           date_parse(&time, since.data, since.length) && modified <= time;
 }
 
 /* A range is wanted only of the file that the client has a part of already (If-Range). */

@@ -6,6 +6,7 @@ enum { ANSWER_SECONDS = 5, MS_PER_S = 1000 };
 
 struct question {
     jd_event_loop *loop;
+    bool sends_proxy_header; /* the server expects one: --proxy-protocol */
     bool serves;
     const char *reason;
 };
@@ -25,11 +26,14 @@ static void on_message(jd_tcp_connection *connection, jd_buffer *input, jd_times
 
 static void on_connection(jd_tcp_connection *connection, void *arg)
 {
+    static const char header[] = "PROXY UNKNOWN\r\n";
     static const char request[] = "GET /health HTTP/1.1\r\nHost: health\r\nConnection: close\r\n\r\n";
     struct question *question = arg;
 
     if (jd_tcp_connection_is_connected(connection)) {
         question->reason = "no answer";
+        if (question->sends_proxy_header)
+            jd_tcp_connection_send(connection, header, sizeof(header) - 1);
         jd_tcp_connection_send(connection, request, sizeof(request) - 1);
     } else {
         jd_event_loop_quit(question->loop);
@@ -57,13 +61,15 @@ static void on_time_up(void *arg)
 /* A server that listens on all addresses is asked at this host's own. */
 static void address_of(const struct program *program, char text[JD_ENDPOINT_TEXT_BYTES])
 {
-    static const char *const every[] = { "*:", "0.0.0.0:", "[::]:" };
+    static const struct {
+        const char *every, *own;
+    } hosts[] = { { "*:", "127.0.0.1" }, { "0.0.0.0:", "127.0.0.1" }, { "[::]:", "[::1]" } };
     jd_endpoint here = program->endpoints[0];
 
     jd_endpoint_format(&here, text, JD_ENDPOINT_TEXT_BYTES);
-    for (size_t i = 0; i < sizeof(every) / sizeof(every[0]); i++)
-        if (strncmp(text, every[i], strlen(every[i])) == 0)
-            snprintf(text, JD_ENDPOINT_TEXT_BYTES, "127.0.0.1:%u", (unsigned)jd_endpoint_port(&here));
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+        if (strncmp(text, hosts[i].every, strlen(hosts[i].every)) == 0)
+            snprintf(text, JD_ENDPOINT_TEXT_BYTES, "%s:%u", hosts[i].own, (unsigned)jd_endpoint_port(&here));
 }
 
 int health_ask(struct program *program)
@@ -77,6 +83,7 @@ int health_ask(struct program *program)
     program->processes = 0;
     program_make_loop(program);
     question.loop = program->loop;
+    question.sends_proxy_header = program->server_options.proxy_sources != NULL;
     address_of(program, address);
     result = jd_tcp_client_create(&client, program->loop, &options);
     if (result < 0)

@@ -15,8 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What peers can make the program hold together. */
-enum { TOTAL_BYTES = 256 * 1024 * 1024 };
+/* What peers can make the program hold together: so much input, again so much of chunked bodies, and so much output. The longest
+ * request (request.h) and its echo have room. */
+enum { TOTAL_BYTES = 256 * 1024 * 1024, OUTPUT_BYTES = 128 * 1024 * 1024 };
 
 enum {
     OPTION_ROOT = 1,
@@ -51,7 +52,7 @@ static void print_help(void)
         "HEAD is allowed wherever GET is.\n\n"
         "      --root DIR            serve the files of DIR at all other paths; nothing outside DIR, and no symbolic "
         "link\n"
-        "      --max-body BYTES      longest body of a request, 0 to 1073741824 (default 1048576)\n"
+        "      --max-body BYTES      longest body of a request, 0 to 67108864 (default 1048576)\n"
         "      --request-seconds S   time for a request to arrive whole, from its first byte on, 1 to 86400 (default "
         "30)\n"
         "      --idle-seconds S      a connection on which nothing happens so long is closed, 1 to 86400 (default 60)\n"
@@ -144,6 +145,7 @@ int main(int argc, char **argv)
         return health_ask(&program);
     /* An answer that is queued and not taken, as nothing else, is bounded by the same time as silence. */
     program.server_options.write_timeout_ms = program.server_options.idle_timeout_ms;
+    program.server_options.output_limit = OUTPUT_BYTES;
     program.server_options.total_input_limit = TOTAL_BYTES;
     program.server_options.total_output_limit = TOTAL_BYTES;
     program.server_options.input_limit = parser_input_limit(service.body_limit) + PARSER_READ_AHEAD_BYTES;

@@ -18,6 +18,7 @@ static const struct {
     [FIELD_RANGE] = FIELD("range"),
     [FIELD_EXPECT] = FIELD("expect"),
     [FIELD_IF_RANGE] = FIELD("if-range"),
+    [FIELD_IF_NONE_MATCH] = FIELD("if-none-match"),
     [FIELD_CONTENT_TYPE] = FIELD("content-type"),
     [FIELD_TRANSFER_ENCODING] = FIELD("transfer-encoding"),
     [FIELD_IF_MODIFIED_SINCE] = FIELD("if-modified-since"),
@@ -96,8 +97,8 @@ static int on_header_field_complete(llhttp_t *llhttp)
         return refuse(parser, HTTP_STATUS_REQUEST_HEADER_FIELDS_TOO_LARGE);
     if (field == FIELDS)
         return GO_ON;
-    /* None of them may occur twice: which of two would the next server believe? */
-    if (parser->fields_seen & 1U << field)
+    /* None of them, unless it is a list, may occur twice: which of two would the next server believe? */
+    if (parser->fields_seen & 1U << field && field != FIELD_IF_NONE_MATCH)
         return refuse(parser, HTTP_STATUS_BAD_REQUEST);
     parser->fields_seen |= (uint8_t)(1U << field);
     return GO_ON;
@@ -130,12 +131,25 @@ static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
     return GO_ON;
 }
 
+/* Spaces behind a value do not belong to it (RFC 9110, 5.5). */
+static void trim_value(struct parser *parser)
+{
+    struct part *value = &parser->value;
+    char last;
+
+    while (value->length > 0 && jd_buffer_copy_out(parser->input, value->offset + value->length - 1, &last, 1) == 0 &&
+           (last == ' ' || last == '\t'))
+        value->length--;
+}
+
 static int on_header_value_complete(llhttp_t *llhttp)
 {
     struct parser *parser = parser_of(llhttp);
 
-    if (parser->field < FIELDS)
-        parser->fields[parser->field] = parser->value;
+    if (parser->field == FIELDS)
+        return GO_ON;
+    trim_value(parser);
+    parser->fields[parser->field] = parser->value;
     return GO_ON;
 }
 
@@ -239,7 +253,7 @@ static bool has_form_of_http(const struct parser *parser, const char *input)
 static unsigned refusal_of_head(const struct parser *parser, const struct request *request, const char *input)
 {
     const llhttp_t *llhttp = &parser->llhttp;
-    struct text coding = request->fields[FIELD_TRANSFER_ENCODING];
+    struct text coding = request->fields[FIELD_TRANSFER_ENCODING], expect = request->fields[FIELD_EXPECT];
 
     if (parser->head_bytes > HEAD_MAX_BYTES)
         return HTTP_STATUS_REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -250,12 +264,14 @@ static unsigned refusal_of_head(const struct parser *parser, const struct reques
     /* RFC 9112, 3.2: a request of HTTP/1.1 without Host is refused; 6.1: HTTP/1.0 has no transfer codings. */
     if (!request->is_http_1_0 && request->fields[FIELD_HOST].data == NULL)
         return HTTP_STATUS_BAD_REQUEST;
+    if (expect.data != NULL && !request->is_http_1_0 && !text_is(expect, "100-continue"))
+        return HTTP_STATUS_EXPECTATION_FAILED;
     if (coding.data == NULL)
         return llhttp->content_length > parser->body_limit ? HTTP_STATUS_PAYLOAD_TOO_LARGE : 0;
     if (request->is_http_1_0)
         return HTTP_STATUS_BAD_REQUEST;
     /* Compressed, then chunked: llhttp undoes only the chunks. */
-    return text_is(coding, "chunked") ? 0 : HTTP_STATUS_NOT_IMPLEMENTED;
+    return text_is(coding, "chunked") && (parser->flags & F_CHUNKED) != 0 ? 0 : HTTP_STATUS_NOT_IMPLEMENTED;
 }
 
 /* ---- the request ---- */

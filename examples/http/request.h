@@ -18,6 +18,7 @@ enum field {
     FIELD_RANGE,
     FIELD_EXPECT,
     FIELD_IF_RANGE,
+    FIELD_IF_NONE_MATCH,
     FIELD_CONTENT_TYPE,
     FIELD_TRANSFER_ENCODING,
     FIELD_IF_MODIFIED_SINCE,
@@ -77,7 +78,7 @@ enum parse_progress {
 };
 
 /* body_limit: the longest body in bytes, at most BODY_LIMIT_MAX. */
-#define BODY_LIMIT_MAX ((uint32_t)1 << 30)
+#define BODY_LIMIT_MAX ((uint32_t)1 << 26)
 void parser_init(struct parser *parser, uint32_t body_limit);
 void parser_release(struct parser *parser);
 

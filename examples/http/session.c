@@ -65,10 +65,6 @@ static bool admit_body(struct session *session)
 
     if (expect.data == NULL || session->request.is_http_1_0)
         return true;
-    if (!text_is(expect, "100-continue")) {
-        refuse(session, HTTP_STATUS_EXPECTATION_FAILED);
-        return false;
-    }
     if (!route_takes_body(session)) {
         session->keep_alive = false;
         route_request(session);

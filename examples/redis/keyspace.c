@@ -170,15 +170,13 @@ static int replace(struct keyspace *keyspace, struct lookup *lookup, struct text
     if (entry == NULL)
         return JD_ENOMEM;
     if (lookup->entry != NULL) {
-        set_expiry(lookup->shard, entry, lookup->entry->expires);
-        drop(keyspace, lookup);
-    }
-    if (!table_add(&lookup->shard->entries, &entry->node)) {
-        lookup->shard->expiring -= entry->expires != 0;
+        entry->expires = lookup->entry->expires;
+        lookup->garbage = (struct entry *)table_replace(lookup->at, &entry->node);
+    } else if (!table_add(&lookup->shard->entries, &entry->node)) {
         entry_free(entry);
         return JD_ENOMEM;
     }
-    atomic_fetch_add_explicit(&keyspace->memory, entry_memory(entry), memory_order_relaxed);
+    atomic_fetch_add_explicit(&keyspace->memory, entry_memory(entry) - before, memory_order_relaxed);
     lookup->entry = entry;
     return 0;
 }
@@ -347,12 +345,17 @@ void keyspace_flush(struct keyspace *keyspace)
     }
 }
 
-/* Deletes what has expired in one bucket. Returns the number of entries in it. */
-static size_t expire_bucket(struct keyspace *keyspace, struct shard *shard, size_t bucket, int64_t now)
-{
-    size_t visited = 0;
+struct sweep {
+    size_t visited, expired; /* buckets and entries; entries */
+};
 
-    for (struct node **at = &shard->entries.buckets[bucket]; shard->entries.count > 0 && *at != NULL; visited++) {
+/* Deletes what has expired in one bucket. */
+static void expire_bucket(struct keyspace *keyspace, struct shard *shard, size_t bucket, int64_t now,
+                          struct sweep *sweep)
+{
+    sweep->visited++;
+    for (struct node **at = &shard->entries.buckets[bucket]; shard->entries.count > 0 && *at != NULL;
+         sweep->visited++) {
         struct entry *entry = (struct entry *)*at;
         if (entry->expires == 0 || entry->expires > now) {
             at = &entry->node.next;
@@ -360,24 +363,34 @@ static size_t expire_bucket(struct keyspace *keyspace, struct shard *shard, size
         }
         take_out(keyspace, shard, at);
         entry_free(entry);
+        sweep->expired++;
     }
-    return visited;
 }
 
-void keyspace_expire_some(struct keyspace *keyspace, int64_t now)
+/* Deletes what has expired in the next part of the keyspace. Returns whether that was much. */
+static bool expire_part(struct keyspace *keyspace, int64_t now)
 {
-    enum { WORK = 4096 }; /* buckets and entries in a call */
-    size_t work = 0;
+    enum { WORK = 4096, MUCH = 16 }; /* buckets and entries; of so many one */
+    struct sweep sweep = { 0 };
 
-    for (unsigned shards = 0; shards < SHARDS && work < WORK; shards++) {
+    for (unsigned shards = 0; shards < SHARDS && sweep.visited < WORK; shards++) {
         struct shard *shard = &keyspace->shards[atomic_fetch_add(&keyspace->sweep_shard, 1) % SHARDS];
         pthread_mutex_lock(&shard->lock);
         for (size_t i = 0; i < WORK / SHARDS && shard->expiring > 0; i++) {
             shard->sweep_next = (shard->sweep_next + 1) & (shard->entries.bucket_count - 1);
-            work += 1 + expire_bucket(keyspace, shard, shard->sweep_next, now);
+            expire_bucket(keyspace, shard, shard->sweep_next, now, &sweep);
         }
         pthread_mutex_unlock(&shard->lock);
     }
+    return MUCH * sweep.expired > sweep.visited;
+}
+
+void keyspace_expire_some(struct keyspace *keyspace, int64_t now)
+{
+    enum { PARTS_MAX = 16 };
+
+    for (unsigned parts = 0; parts < PARTS_MAX && expire_part(keyspace, now); parts++)
+        ;
 }
 
 void keyspace_get_statistics(struct keyspace *keyspace, struct keyspace_statistics *statistics)

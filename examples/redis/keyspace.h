@@ -16,8 +16,8 @@ enum {
 
 struct keyspace;
 
-/* Creates an empty keyspace. memory_max: bytes of keys and values, and what they need besides; 0: no limit. value_max: bytes
- * of one value. Returns NULL if there is no memory. */
+/* Creates an empty keyspace. memory_max: bytes of keys and values with their headers, without the tables in which they are
+ * found; 0: no limit. value_max: bytes of one value. Returns NULL if there is no memory. */
 struct keyspace *keyspace_create(size_t memory_max, size_t value_max);
 void keyspace_destroy(struct keyspace *keyspace);
 
@@ -61,8 +61,8 @@ int64_t keyspace_time_left(struct keyspace *keyspace, struct text key, int64_t n
 /* Deletes all keys. */
 void keyspace_flush(struct keyspace *keyspace);
 
-/* Deletes expired keys that nobody has asked for: the next part of the keyspace, so that a call takes less than about a
- * millisecond. */
+/* Deletes expired keys that nobody has asked for: the next part of the keyspace, in about a millisecond; and further parts, up to
+ * 16, while it finds many. */
 void keyspace_expire_some(struct keyspace *keyspace, int64_t now);
 
 struct keyspace_statistics {

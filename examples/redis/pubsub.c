@@ -51,6 +51,7 @@ void subscriber_init(struct subscriber *subscriber, jd_tcp_connection *connectio
 {
     subscriber->connection = connection;
     subscriber->count = 0;
+    subscriber->bytes_on_way = 0;
     TAILQ_INIT(&subscriber->subscriptions);
 }
 
@@ -220,6 +221,12 @@ static struct delivery *delivery_create(struct pubsub *pubsub, const struct chan
     return delivery;
 }
 
+/* What it keeps in memory. The message may be others', too. */
+static size_t delivery_bytes(const struct delivery *delivery)
+{
+    return sizeof(*delivery) + delivery->name_length + jd_shared_length(delivery->message);
+}
+
 static void delivery_free(struct delivery *delivery)
 {
     jd_shared_unref(delivery->message);
@@ -227,9 +234,10 @@ static void delivery_free(struct delivery *delivery)
 }
 
 /* A subscriber that does not read must not keep the messages in memory: it is closed, as redis does. */
+enum { SUBSCRIBER_BYTES = 32 * 1024 * 1024 }; /* redis.conf, client-output-buffer-limit pubsub */
+
 static void send_message(jd_tcp_connection *connection, jd_shared *message)
 {
-    enum { SUBSCRIBER_BYTES = 32 * 1024 * 1024 }; /* redis.conf, client-output-buffer-limit pubsub */
     int result = jd_tcp_connection_queued_bytes(connection) > SUBSCRIBER_BYTES
                      ? JD_ENOBUFS
                      : jd_tcp_connection_send_shared(connection, message, 0, JD_TO_END);
@@ -238,22 +246,41 @@ static void send_message(jd_tcp_connection *connection, jd_shared *message)
         jd_tcp_connection_close(connection);
 }
 
-/* In the loop of the subscriber. It may have unsubscribed meanwhile, and must not get a message behind the answer to that. */
+/* Notes that a delivery has arrived. Returns whether the subscriber still is one: it may have unsubscribed meanwhile, and must not
+ * get a message behind the answer to that. */
+static bool note_arrival(struct subscriber *subscriber, const struct delivery *delivery)
+{
+    struct text name = { .data = delivery->name, .length = delivery->name_length };
+    struct pubsub *pubsub = delivery->pubsub;
+    const struct channel *channel;
+    bool subscribed;
+
+    pthread_mutex_lock(&pubsub->lock);
+    channel = channel_find(pubsub, name);
+    subscribed = channel != NULL && subscription_find(pubsub, channel, subscriber) != NULL;
+    subscriber->bytes_on_way -= delivery_bytes(delivery);
+    pthread_mutex_unlock(&pubsub->lock);
+    return subscribed;
+}
+
+/* In the loop of the subscriber. */
 static void deliver(jd_tcp_connection *connection, void *arg)
 {
     struct delivery *delivery = arg;
-    struct text name = { .data = delivery->name, .length = delivery->name_length };
-    struct pubsub *pubsub = delivery->pubsub;
+
+    if (connection != NULL && note_arrival(&session_of(connection)->subscriber, delivery))
+        send_message(connection, delivery->message);
+    delivery_free(delivery);
+}
+
+/* Instead of deliver, for a message that would be too much. */
+static void close_subscriber(jd_tcp_connection *connection, void *arg)
+{
+    struct delivery *delivery = arg;
 
     if (connection != NULL) {
-        const struct channel *channel;
-        bool subscribed;
-        pthread_mutex_lock(&pubsub->lock);
-        channel = channel_find(pubsub, name);
-        subscribed = channel != NULL && subscription_find(pubsub, channel, &session_of(connection)->subscriber) != NULL;
-        pthread_mutex_unlock(&pubsub->lock);
-        if (subscribed)
-            send_message(connection, delivery->message);
+        note_arrival(&session_of(connection)->subscriber, delivery);
+        jd_tcp_connection_close(connection);
     }
     delivery_free(delivery);
 }
@@ -279,14 +306,26 @@ static jd_shared *message_create(struct text channel, struct text message)
     return shared;
 }
 
-/* Sends by a task, to a connection of another loop. */
+/* Sends by a task, to a connection of another loop. That may be busy: then messages wait in memory, up to a limit. The lock is
+ * held. */
 static int post_message(struct pubsub *pubsub, const struct subscription *subscription, jd_shared *message)
 {
-    struct delivery *delivery = delivery_create(pubsub, subscription->channel, message);
-    int result = delivery != NULL ? jd_tcp_connection_post(subscription->id, deliver, delivery) : JD_ENOMEM;
+    struct subscriber *subscriber = subscription->subscriber;
+    struct delivery *delivery;
+    int result;
 
-    if (delivery != NULL && result < 0)
+    if (subscriber->bytes_on_way > SUBSCRIBER_BYTES) /* it is about to be closed */
+        return 0;
+    delivery = delivery_create(pubsub, subscription->channel, message);
+    if (delivery == NULL)
+        return JD_ENOMEM;
+    subscriber->bytes_on_way += delivery_bytes(delivery);
+    result = jd_tcp_connection_post(subscription->id,
+                                    subscriber->bytes_on_way > SUBSCRIBER_BYTES ? close_subscriber : deliver, delivery);
+    if (result < 0) {
+        subscriber->bytes_on_way -= delivery_bytes(delivery);
         delivery_free(delivery);
+    }
     return result == JD_ENOENT ? 0 : result; /* its loop ends */
 }
 
@@ -306,6 +345,16 @@ static int channel_send(struct pubsub *pubsub, jd_event_loop *loop, const struct
     return result;
 }
 
+static bool has_subscribers(struct pubsub *pubsub, struct text name)
+{
+    bool found;
+
+    pthread_mutex_lock(&pubsub->lock);
+    found = channel_find(pubsub, name) != NULL;
+    pthread_mutex_unlock(&pubsub->lock);
+    return found;
+}
+
 int pubsub_publish(struct pubsub *pubsub, jd_event_loop *loop, struct text name, struct text text, size_t *receivers)
 {
     const struct channel *channel;
@@ -313,14 +362,18 @@ int pubsub_publish(struct pubsub *pubsub, jd_event_loop *loop, struct text name,
     int result = 0;
 
     *receivers = 0;
+    if (!has_subscribers(pubsub, name))
+        return 0;
+    message = message_create(name, text); /* of up to a gigabyte: without the lock */
+    if (message == NULL)
+        return JD_ENOMEM;
     pthread_mutex_lock(&pubsub->lock);
     channel = channel_find(pubsub, name);
     if (channel != NULL) {
-        message = message_create(name, text);
-        result = message != NULL ? channel_send(pubsub, loop, channel, message) : JD_ENOMEM;
         *receivers = channel->count;
-        jd_shared_unref(message);
+        result = channel_send(pubsub, loop, channel, message);
     }
     pthread_mutex_unlock(&pubsub->lock);
+    jd_shared_unref(message);
     return result;
 }

@@ -15,6 +15,7 @@ struct subscriber {
     jd_tcp_connection *connection;
     TAILQ_HEAD(, subscription) subscriptions; /* in the order in which they were made */
     size_t count;
+    size_t bytes_on_way; /* of messages that other loops' threads have posted, and are not delivered; under the lock */
 };
 
 struct pubsub *pubsub_create(void);

@@ -14,7 +14,7 @@ enum { EXPIRE_INTERVAL_MS = 100, MILLISECOND = 1000000, KEEPALIVE_DEFAULT_S = 30
 
 #define BULK_DEFAULT_BYTES (512ULL << 20)
 #define BULK_MAX_BYTES     (1ULL << 30)
-#define OUTPUT_LIMIT_BYTES (4ULL << 30) /* all values of an MGET: only references are queued */
+#define OUTPUT_LIMIT_BYTES (4ULL << 30) /* all long values of an MGET: references are queued; short values are copied */
 
 /* jemalloc reads this when the program begins (jemalloc(3), TUNING). Commands find their keys all over the memory: with huge pages
  * the processor knows more of it by address. redis-server avoids them, as it copies its pages after a fork; this never forks. */
@@ -92,7 +92,8 @@ static void print_help(void)
            "redis-cli.\n"
            "Commands: APPEND COMMAND CONFIG GET DBSIZE DECR DECRBY DEL ECHO EXISTS EXPIRE FLUSHALL GET INCR INCRBY "
            "INFO MGET\n"
-           "MSET PEXPIRE PING PTTL PUBLISH QUIT SELECT SET (EX PX NX XX KEEPTTL) STRLEN SUBSCRIBE TTL UNSUBSCRIBE.\n\n"
+           "MSET PEXPIRE PING PTTL PUBLISH QUIT SELECT SET (EX PX NX XX KEEPTTL) STRLEN SUBSCRIBE TTL UNSUBSCRIBE.\n"
+           "Processes would not share keys: --processes is refused.\n\n"
            "      --max-memory BYTES    maximum of keys and values; at more, commands that need memory are refused;\n"
            "                            0: no limit (default 0)\n"
            "      --max-bulk BYTES      maximum of one argument, such as a value, 1024 to 1073741824 (default "

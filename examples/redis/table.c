@@ -121,6 +121,15 @@ struct node *table_remove(struct table *table, struct node **at)
     return node;
 }
 
+struct node *table_replace(struct node **at, struct node *node)
+{
+    struct node *old = *at;
+
+    node->next = old->next;
+    *at = node;
+    return old;
+}
+
 void table_free(struct table *table)
 {
     free(table->buckets);

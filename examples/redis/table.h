@@ -29,6 +29,9 @@ bool table_add(struct table *table, struct node *node);
 /* Takes the node out that table_find has found. */
 struct node *table_remove(struct table *table, struct node **at);
 
+/* Puts a node of the same hash in the place of the one that table_find has found. Returns that one. */
+struct node *table_replace(struct node **at, struct node *node);
+
 /* Frees the table's own memory; its nodes are the user's. */
 void table_free(struct table *table);
 

@@ -94,6 +94,8 @@ def a_file_that_has_not_changed_is_not_sent_again(setup):
         for date, status in ((modified, 304), (later, 304), (earlier, 200), ("nonsense", 200), ("", 200), ("x" * 1000, 200)):
             answer = client.ask("GET /1000.bin", f"If-Modified-Since: {date}")
             assert (answer.status, len(answer.body)) == (status, 0 if status == 304 else 1000), (date, answer.status)
+        answer = client.ask("GET /1000.bin", 'If-None-Match: "tag"', f"If-Modified-Since: {modified}")
+        assert (answer.status, len(answer.body)) == (200, 1000), answer.status   # the date does not count beside a tag
         for date, status in ((modified, 206), (earlier, 200), ('"tag"', 200)):
             assert client.ask("GET /1000.bin", "Range: bytes=0-9", f"If-Range: {date}").status == status, date
         for date in ("Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"):   # the older forms

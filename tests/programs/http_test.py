@@ -22,6 +22,7 @@ SETUPS = {f"{engine}, threads {threads}": ("--engine", engine, "--threads", str(
 ONE_LOOP = {engine: ("--engine", engine) for engine in available_engines(HTTP)}
 HELLO = b"Hello, World!"
 BODY_LIMIT = 1 << 20
+MAX_BODY_MAX = 1 << 26   # of the option --max-body
 HEAD_LIMIT = 16384
 TARGET_LIMIT = 8192
 
@@ -182,6 +183,7 @@ REFUSED = {
     "smuggling: folded chunked": (posted("Transfer-Encoding:\r\n chunked", body=b"0\r\n\r\n"), 400),
     "smuggling: space before the colon of Transfer-Encoding": (posted("Transfer-Encoding : chunked", body=b"0\r\n\r\n"), 400),
     "smuggling: chunked in HTTP/1.0": (request("/echo", "Transfer-Encoding: chunked", method="POST", version="HTTP/1.0"), 400),
+    "another expectation": (request("/", "Expect: gold"), 417),
     "unknown coding": (posted("Transfer-Encoding: gzip", body=b""), 501),
     "unknown coding, chunked": (posted("Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"), 501),
     "chunk: line end of LF": (chunked(b"5\nhello\r\n0\r\n\r\n"), 400),
@@ -212,6 +214,8 @@ ALLOWED = {
     "target of a host alone": (request("http://test"), 200),
     "names and codings in any case": (b"POST /echo HTTP/1.1\r\nhOST: x\r\ntransfer-ENCODING: CHUNKED\r\n\r\n0\r\n\r\n", 200),
     "empty value": (request("/", "X:"), 200),
+    "spaces behind a coding": (posted("Transfer-Encoding: chunked  ", body=b"0\r\n\r\n"), 200),
+    "a list on two lines": (request("/", 'If-None-Match: "a"', 'If-None-Match: "b"'), 200),
     "upgrade": (request("/", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"), 200),
     "upgrade with a body": (posted("Connection: Upgrade", "Upgrade: h2c", "Content-Length: 5"), 200),
     "method that is not allowed": (request("/", method="DELETE"), 405),
@@ -251,6 +255,16 @@ def what_is_unusual_but_allowed_is_answered_and_the_next_request_too(setup):
                     answer = client.answer()
                     assert (answer.status, answer.closes) == (status, False), f"{name}, {size}: {answer}"
                     assert client.answer().body == HELLO, name
+        server.stop()
+
+
+@tap.test_for_each(ONE_LOOP)
+def the_longest_body_of_the_largest_limit_comes_back(setup):
+    body = os.urandom(MAX_BODY_MAX)
+    with serve(setup, "--max-body", str(MAX_BODY_MAX)) as server:
+        with Client(server.endpoint) as client:
+            client.send(request("/echo", f"Content-Length: {len(body)}", method="POST") + body)
+            assert client.answer().body == body
         server.stop()
 
 
@@ -313,6 +327,11 @@ def health_is_asked_by_the_program_itself(setup):
             status, output, errors = run_to_end(HTTP, "--health", "--listen", endpoint, *setup[:2])
             assert (status, output, errors) == (0, "", ""), (status, errors)
         server.stop()
+    for listen, *options in (("[::]:0",), ("127.0.0.1:0", "--proxy-protocol")):
+        with Server(HTTP, *setup, "--listen", listen, *options) as elsewhere:
+            status, output, errors = run_to_end(HTTP, "--health", *setup[:2], "--listen", elsewhere.endpoint, *options)
+            assert (status, output, errors) == (0, "", ""), (listen, status, errors)
+            elsewhere.stop()
     status, _, errors = run_to_end(HTTP, "--health", "--listen", server.endpoint)
     assert status == 1 and errors == f"jd-http: {server.endpoint}: connection refused\n", (status, errors)
 
