@@ -231,7 +231,8 @@ static void prepare_message(struct io_uring_sqe *entry, int fd)
     size_t count = 0;
 
     for (int i = connections[fd].first; i != NONE && count < SEND_PARTS; i = slices[i].next) {
-        parts[count] = (struct iovec){ .iov_base = slice_memory(&slices[i]), .iov_len = slices[i].end - slices[i].begin };
+        parts[count] =
+            (struct iovec){ .iov_base = slice_memory(&slices[i]), .iov_len = slices[i].end - slices[i].begin };
         bytes += (unsigned)parts[count++].iov_len;
     }
     connections[fd].bytes = bytes;

@@ -18,7 +18,7 @@
 
 enum { MESSAGES_MAX = 1000, INTERVAL_MAX_MS = 1000, OPTION_MESSAGES = 1, OPTION_INTERVAL };
 
-static const struct program program = { .name = "jd-io-models" };
+static const struct program program = { .name = "jd-io-models", .short_options = ":h" };
 static unsigned messages = 5, interval_ms = 20;
 
 /* One model's run. */
@@ -231,7 +231,7 @@ int main(int argc, char **argv)
                                              { 0 } };
     int option;
 
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    while ((option = program_next_option(&program, argc, argv, options)) != -1) {
         if (option == 'h') {
             print_help();
             return 0;
@@ -240,13 +240,7 @@ int main(int argc, char **argv)
             messages = (unsigned)program_number(&program, "--messages", optarg, 1, MESSAGES_MAX);
         else if (option == OPTION_INTERVAL)
             interval_ms = (unsigned)program_number(&program, "--interval", optarg, 0, INTERVAL_MAX_MS);
-        else
-            program_usage_error(
-                &program, option == ':' ? "option '%s' needs a value" : "unknown option '%s', or it takes no value",
-                argv[optind - 1]);
     }
-    if (optind < argc)
-        program_usage_error(&program, "unexpected argument '%s'", argv[optind]);
     for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
         run_model(&models[i]);
     return 0;

@@ -124,6 +124,11 @@ void program_option(struct program *program, int option, const char *value)
     }
 }
 
+static const char *short_options(const struct program *program)
+{
+    return program->short_options != NULL ? program->short_options : PROGRAM_SHORT_OPTIONS;
+}
+
 /* Exits with the reason why getopt_long refused an option. optopt gives it (getopt(3)): 0 for an unknown long option,
  * the letter of an unknown short option, the code of a known option with an unexpected value. */
 __attribute__((noreturn)) static void refuse_option(const struct program *program, int result, char **argv)
@@ -134,19 +139,19 @@ __attribute__((noreturn)) static void refuse_option(const struct program *progra
         program_usage_error(program, "option '%s' needs a value", word);
     if (optopt == 0)
         program_usage_error(program, "unknown option '%s'", word);
-    if (optopt > ' ' && strchr(PROGRAM_SHORT_OPTIONS, optopt) == NULL)
+    if (optopt > ' ' && strchr(short_options(program) + 1, optopt) == NULL)
         program_usage_error(program, "unknown option '-%c'", optopt);
     program_usage_error(program, "option '%s' takes no value", word);
 }
 
 int program_next_option(const struct program *program, int argc, char **argv, const struct option *options)
 {
-    int result = getopt_long(argc, argv, PROGRAM_SHORT_OPTIONS, options, NULL);
+    int result = getopt_long(argc, argv, short_options(program), options, NULL);
 
     if (result == '?' || result == ':')
         refuse_option(program, result, argv);
     if (result == -1 && argc - optind > program->takes_operand)
-        program_usage_error(program, "unexpected argument '%s'", argv[argc - 1]);
+        program_usage_error(program, "unexpected argument '%s'", argv[optind + program->takes_operand]);
     return result;
 }
 

@@ -13,9 +13,10 @@ enum {
 };
 
 struct program {
-    const char *name;   /* of the executable, for error messages */
-    bool takes_operand; /* the command line may have one argument that is not an option */
-    bool is_proactor;   /* uses asynchronous operations: JD_ENGINE_AUTO means JD_ENGINE_PROACTOR */
+    const char *name;          /* of the executable, for error messages */
+    const char *short_options; /* for getopt_long; NULL: PROGRAM_SHORT_OPTIONS */
+    bool takes_operand;        /* the command line may have one argument that is not an option */
+    bool is_proactor;          /* uses asynchronous operations: JD_ENGINE_AUTO means JD_ENGINE_PROACTOR */
     jd_event_loop_options loop_options;
     jd_tcp_server_options server_options;
     jd_endpoint endpoints[PROGRAM_ENDPOINTS];

@@ -88,11 +88,10 @@ class session : public std::enable_shared_from_this<session>
         }
         auto self = shared_from_this();
         rest_.assign(bytes + sent, bytes + length);
-        asio::async_write(socket_, asio::buffer(rest_),
-                          [self](const asio::error_code &failed, size_t) {
-                              if (!failed)
-                                  self->wait();
-                          });
+        asio::async_write(socket_, asio::buffer(rest_), [self](const asio::error_code &failed, size_t) {
+            if (!failed)
+                self->wait();
+        });
     }
 
     /* ---- the documented forms ---- */

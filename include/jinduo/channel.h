@@ -22,7 +22,7 @@ typedef void (*jd_channel_callback)(jd_channel *channel, jd_handle handle, unsig
  *
  * Returns 0; JD_EINVAL (a negative handle, no callback, unknown events); JD_EPERM (wrong thread, or the handle cannot be
  * watched: a regular file); JD_EEXIST (this loop already watches the handle); JD_ENOMEM; JD_ECANCELED (the loop is being
- * destroyed); -EBADF (the handle is not open).
+ * destroyed); -EBADF (the handle is not open); JD_ENOTSUP (on Windows).
  *
  * The handle stays the caller's: the library does not read, write or close it or make it non-blocking. It must stay open
  * until jd_channel_destroy. Must be called in the loop's thread. */

@@ -97,7 +97,7 @@ typedef size_t (*jd_codec_end_function)(void *arg, const uint8_t *data, size_t l
 typedef struct jd_codec_options {
     jd_codec_decode_function decode; /* required */
     jd_codec_encode_function encode; /* NULL: jd_codec_send, jd_codec_sendv and jd_codec_encode return JD_ENOTSUP */
-    void *arg;                       /* of both functions; must outlive the codec */
+    void *arg;                       /* of the functions; must outlive the codec */
     size_t max_frame_bytes;          /* maximum of the whole frame; 0: 16 MiB; at most SIZE_MAX / 2 */
 
     /* true: a frame that is too long (JD_EMSGSIZE) is skipped; see jd_length_codec_options. Its length must be known (needed_bytes,

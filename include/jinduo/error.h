@@ -27,13 +27,13 @@ enum {
     JD_ENOSYS = -ENOSYS,
     JD_EPROTO = -EPROTO,     /* protocol violation by the peer */
     JD_EMSGSIZE = -EMSGSIZE, /* a frame or a line exceeds its maximum length */
-    JD_ENOTSUP = -ENOTSUP,   /* not supported by this engine */
+    JD_ENOTSUP = -ENOTSUP,   /* not supported by this engine or system */
     JD_EADDRINUSE = -EADDRINUSE,
     JD_EADDRNOTAVAIL = -EADDRNOTAVAIL,
     JD_ECONNABORTED = -ECONNABORTED,
     JD_ECONNRESET = -ECONNRESET,
     JD_ENOBUFS = -ENOBUFS,   /* a limit on queued bytes is reached */
-    JD_ENOTCONN = -ENOTCONN, /* the connection is closing or closed */
+    JD_ENOTCONN = -ENOTCONN, /* the connection is shut down, broken, closing or closed */
     JD_ETIMEDOUT = -ETIMEDOUT,
     JD_ECONNREFUSED = -ECONNREFUSED,
     JD_EALREADY = -EALREADY,   /* done or in progress already */
@@ -50,11 +50,12 @@ enum jd_error_class {
     JD_ERROR_NONE,  /* 0: no error */
     JD_ERROR_PEER,  /* the peer, or the network, has ended the connection, or the peer has violated the protocol */
     JD_ERROR_RETRY, /* not possible now; the same call may succeed later: refused, unreachable, in use, interrupted */
-    JD_ERROR_RESOURCE, /* out of memory, descriptors, threads or disk space, or a limit is reached */
-    JD_ERROR_MISUSE,   /* a mistake in the program: an invalid argument, a wrong thread, an object in the wrong state */
-    JD_ERROR_TIMEOUT,  /* a timeout has expired */
+    JD_ERROR_RESOURCE, /* out of memory, descriptors or disk space, or a limit is reached */
+    JD_ERROR_MISUSE, /* a mistake in the program: an invalid argument, a wrong thread, an object in the wrong state, something that
+                      * this engine or system does not support */
+    JD_ERROR_TIMEOUT, /* a timeout has expired */
     JD_ERROR_ENDED, /* ended on this side: a connection that is closing, a cancelled operation, a loop being destroyed */
-    JD_ERROR_OTHER, /* the rest: not found, access denied, not supported by the system, a file's error, an unknown number */
+    JD_ERROR_OTHER,   /* the rest: not found, access denied, a file's error, an unknown number */
     JD_ERROR_CLASSES, /* their number */
 };
 

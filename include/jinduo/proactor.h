@@ -1,6 +1,6 @@
 /* Proactor: asynchronous operations. A program submits an operation, and its completion handler reports the result when
  * it is done; a Channel, in contrast, reports when an operation could be done (D. Schmidt et al., Pattern-Oriented Software
- * Architecture 2, "Proactor"). Operations need a Proactor's loop (io_uring, simulated). See docs/proactor.md.
+ * Architecture 2, "Proactor"). Operations need a Proactor's loop (io_uring, simulated, IOCP). See docs/proactor.md.
  *
  * Ownership: a jd_operation is an object of the caller's, embedded in its own structure; submitting one allocates no memory
  * here. The library owns it from the call that submits it until the last call of its completion handler; until then neither

@@ -176,7 +176,8 @@ JD_API int jd_tcp_connection_send_file(jd_tcp_connection *connection, jd_file fi
 JD_API void jd_release_close_fd(void *descriptor);
 
 /* Ends the sending side (half-close): queued output is sent, then FIN. A later send returns JD_ENOTCONN. Messages are still
- * delivered until the peer ends its side too; then the connection closes. Returns 0; JD_ENOTCONN if it is shut down or
+ * delivered until the peer ends its side too; then the connection closes. There is no time limit: a peer that does not end its side
+ * meets idle_timeout_ms, or use jd_tcp_connection_close_after_output. Returns 0; JD_ENOTCONN if it is shut down or
  * closing already; JD_ENOMEM. May be called from a thread with a reference. */
 JD_API int jd_tcp_connection_shutdown(jd_tcp_connection *connection);
 
@@ -276,7 +277,7 @@ JD_API int jd_tcp_connection_set_session(jd_tcp_connection *connection, const jd
 
 /* Milliseconds, as the options of these names (jd_tcp_server_options). 0: none. */
 typedef struct jd_connection_timeouts {
-    /* For the next frame or bytes consumed: those of later turns, if a message or frame callback sets it. Over when that has
+    /* For the next frame or bytes consumed: those of later turns, if a message or frame callback sets it. It ends when they have
      * come: set it again for each that is to be awaited. */
     uint32_t first_message_ms;
     uint32_t idle_ms;

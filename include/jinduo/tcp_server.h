@@ -112,8 +112,8 @@ typedef struct jd_tcp_server_options {
      * - total_output_limit: queued output, counted as for output_limit. A send that would exceed it queues nothing and returns
      *   JD_ENOBUFS. From seven eighths of it on, a connection whose output is still queued at the end of a turn counts as above
      *   its high watermark, until it has none or the total is below three quarters: its reading pauses (above_watermark).
-     * - total_input_limit: received bytes that callbacks have left, and incomplete frames. Above it, the connection with the
-     *   most of them on the loop that has received more closes with JD_ENOBUFS (closed_by_input_limit). */
+     * - total_input_limit: received bytes that callbacks have left, and incomplete frames. Above it, the loop that receives
+     *   more closes its connection that holds the most, with JD_ENOBUFS (closed_by_input_limit). */
     size_t total_output_limit, total_input_limit;
 
     /* Whether reading pauses in between; default on a server: it pauses. With JD_ABOVE_WATERMARK_KEEP_READING only the
@@ -159,7 +159,8 @@ typedef struct jd_tcp_server_options {
      * - No callback sees such a connection, nor jd_tcp_server_for_each one that waits for its header. It counts for
      *   max_connections. A stop closes it, also with drain_ms.
      * - Behind LOCAL (version 2), UNKNOWN (version 1) and an unspecified family the peer stays the socket's. A Unix-domain
-     *   client has no path. The local endpoint stays the socket's. TLVs are checked, but only the checksum is used.
+     *   client has no path. The local endpoint stays the socket's. TLVs are checked, but only the checksum is used; behind LOCAL and an
+     *   unspecified family all that follows is ignored.
      * - Log lines name the proxy until the header has come, then the client. Loops are chosen before it comes, so
      *   JD_LOAD_BALANCE_PEER_ADDRESS is refused. Timeouts and max_age_ms begin behind it. */
     const char *proxy_sources;
@@ -179,7 +180,8 @@ typedef void (*jd_thread_exit_callback)(jd_event_loop *loop, void *arg);
 
 /* Creates a server on loop; it does not listen yet. options are copied; NULL: all defaults. Returns 0; JD_EINVAL (an option
  * out of range or in conflict with another, or listen is not an endpoint: the log says what is allowed);
- * JD_ENOMEM; JD_EPERM (wrong thread); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's thread. */
+ * JD_ENOMEM; JD_EPERM (wrong thread); JD_ECANCELED (the loop is being destroyed); JD_ENOTSUP (reuse_port or user_timeout_ms on
+ * Windows). Must be called in the loop's thread. */
 JD_API int jd_tcp_server_create(jd_tcp_server **server, jd_event_loop *loop, const jd_tcp_server_options *options);
 
 /* Stops the server at once (jd_tcp_server_stop with drain_ms 0) and frees it later; the connections' down callbacks are

@@ -1,7 +1,7 @@
 /* ThreadPool: threads for work that would block a loop (long computations, files, blocking calls), with the results
  * delivered on the loop. Strands run related tasks one after the other.
  *
- * A connection may be used in its loop's thread only. So the callback gives the work a copy of its input and the
+ * Without a reference a connection may be used in its loop's thread only. So the callback gives the work a copy of its input and the
  * connection's id, and the result finds the connection by the id, which is safe however long the work takes:
  *
  *     struct request {

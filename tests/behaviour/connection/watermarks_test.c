@@ -198,7 +198,7 @@ START_TEST(a_loop_that_stops_above_the_watermark_goes_on_at_the_low_one)
 }
 END_TEST
 
-enum { READ_TIMEOUT_MS = 50 };
+enum { READ_TIMEOUT_MS = 250 };
 
 static void note_error(jd_tcp_connection *connection, void *arg)
 {
@@ -225,7 +225,7 @@ START_TEST(a_fin_that_waits_for_the_low_watermark_is_not_timed_out)
     client_shutdown(client);
     begin = jd_event_loop_now(the_loop);
 
-    while (jd_event_loop_now(the_loop) - begin < 4 * READ_TIMEOUT_MS * (jd_timestamp)1000000)
+    while (jd_event_loop_now(the_loop) - begin < 2 * READ_TIMEOUT_MS * (jd_timestamp)1000000)
         jd_event_loop_run_once(the_loop, 10);
 
     ck_assert_uint_eq(connections_down(), 0);
