@@ -44,8 +44,7 @@ enum iocp_state {
     IOCP_PARKED,      /* OPCODE_POLL_MULTISHOT: has reported what there is; nothing is asked of the system */
     IOCP_IN_CALLBACK, /* a completion of it is being reported */
     IOCP_COMPLETED,   /* without a packet: its member result is to be reported (iocp_complete) */
-    IOCP_DONE, /* without a packet: the system has carried it out at once, and the result is in overlapped, where a packet's
-                       * would be (iocp_complete_at_once) */
+    IOCP_DONE,        /* without a packet: its member overlapped has the result, as with one (iocp_complete_at_once) */
 };
 
 /* Each idle connection has one, so it must stay small. */
