@@ -54,8 +54,11 @@ int windows_calls_find(void)
     if (!are_found) {
         error = find_functions(&system_calls);
         are_found = error == 0;
-        if (are_found)
-            windows_calls = system_calls;
+        if (are_found) {
+            windows_calls.AcceptEx = system_calls.AcceptEx;
+            windows_calls.ConnectEx = system_calls.ConnectEx;
+            windows_calls.TransmitFile = system_calls.TransmitFile;
+        }
     }
     ReleaseSRWLockExclusive(&lock);
     return error;

@@ -94,8 +94,8 @@ run_tests() {
 }
 
 # While the server process runs, a program starts in a fraction of the time. One that wineboot has started ends by itself, also while
-# tests begin to use it, which then hang: it is awaited (-w), and one that stays (-p) takes its place. -k ends the server of this
-# directory only.
+# tests begin to use it, which then hang: it is awaited (-w), and one that stays (-p) takes its place. The first program starts
+# Wine's services; another one that starts meanwhile may hang. -k ends the server of this directory only.
 make_wine() {
     if [[ ! -d $WINEPREFIX/drive_c ]]; then
         quietly /usr/lib/wine/wine64 wineboot --init
@@ -103,6 +103,7 @@ make_wine() {
     fi
     /usr/lib/wine/wineserver64 -p 2>/dev/null || true # one is running already
     trap 'rm -f "$log"; end_wine' EXIT
+    quietly timeout 60 /usr/lib/wine/wine64 cmd /c exit
 }
 
 end_wine() {
