@@ -139,8 +139,6 @@ def there_is_no_way_out_of_the_folder(setup):
 
 @tap.test_for_each(SETUPS)
 def a_client_that_leaves_during_a_file_leaves_no_descriptor_open(setup):
-    if is_for_windows(HTTP):
-        raise tap.Skip("with Wine descriptors stay open; why is not known")
     with serve(setup) as (server, _), Client(server.endpoint) as other:
         assert other.ask("GET /1.bin").status == 200
         before = descriptors_of(server)

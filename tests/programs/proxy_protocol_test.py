@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import tap
-from server import DEADLINE_SECONDS, Server, assert_echo, available_engines, connect, run_to_end
+from server import DEADLINE_SECONDS, Server, assert_echo, available_engines, connect, is_for_windows, run_to_end
 
 ECHO = sys.argv[1]
 
@@ -86,7 +86,7 @@ def read_line(stream):
         byte = os.read(stream.fileno(), 1) if ready else b""
         assert byte, f"only {line!r}"
         line += byte
-    return line.decode().rstrip("\n")
+    return line.decode().rstrip("\r\n")
 
 
 def text_of(address):
@@ -140,6 +140,8 @@ def the_peer_is_the_ipv6_client_of_haproxy(setup):
 
 @tap.test_for_each(SETUPS)
 def the_peer_is_the_client_of_haproxy_over_a_unix_domain_socket(setup):
+    if is_for_windows(ECHO):
+        raise tap.Skip("Unix-domain endpoints are not supported on Windows")
     options, engine, threads = setup
     with tempfile.TemporaryDirectory() as directory, serve(engine, threads, f"unix:{directory}/socket") as server:
         with Haproxy(server.endpoint, options) as proxy:
@@ -149,7 +151,9 @@ def the_peer_is_the_client_of_haproxy_over_a_unix_domain_socket(setup):
 
 @tap.test_for_each(available_engines(ECHO))
 def a_check_of_haproxy_comes_from_haproxy_itself(engine):
-    """It sends LOCAL, and no address."""
+    """It sends LOCAL, and no address, and resets the connection at once."""
+    if is_for_windows(ECHO):
+        raise tap.Skip("on Windows a connection that was reset before it was accepted is not seen (docs/engines.md)")
     with serve(engine, 0) as server, Haproxy(server.endpoint, "send-proxy-v2 check inter 50ms"):
         for _ in range(3):
             up, down = read_line(server.process.stdout), read_line(server.process.stdout)
