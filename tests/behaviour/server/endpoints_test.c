@@ -238,7 +238,8 @@ END_TEST
 
 START_TEST(a_server_listens_on_several_endpoints)
 {
-    jd_endpoint second = parsed("127.0.0.1:0"), third = parsed(own_unix_endpoint("@jinduo-test-")), bound, reported;
+    jd_endpoint second = parsed("127.0.0.1:0"), bound, reported,
+                third = parsed(_i == 0 ? own_unix_endpoint("@jinduo-test-") : own_tcp_endpoint(65535));
     jd_tcp_server *server = make_server(
         &(struct service){ .on_up = note_ends, .on_down = expect_peer_to_be_known_still, .on_message = echo });
     ck_assert_int_eq(jd_tcp_server_listen(server, &second, NULL), 0);
@@ -290,8 +291,8 @@ END_TEST
 
 START_TEST(a_server_starts_on_all_its_endpoints_or_on_none)
 {
-    /* Not a port, which anyone may take between the two starts. */
-    jd_tcp_server *first = serve_at(own_unix_endpoint("@jinduo-test-"));
+    /* At an address that nobody else uses, so that nobody takes the port between the two starts. */
+    jd_tcp_server *first = serve_at(own_tcp_endpoint(0));
     jd_endpoint taken = endpoint_of(first), failed;
     jd_tcp_server *second = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
     unsigned descriptors = open_descriptors();
@@ -310,15 +311,25 @@ START_TEST(a_server_starts_on_all_its_endpoints_or_on_none)
 }
 END_TEST
 
+static const struct failed_start {
+    unsigned threads;
+    bool reuse_port, at_a_path;
+} failed_starts[] = {
+    { 0, false, true }, { 2, false, true }, { 2, true, true }, { 0, false, false }, { 2, false, false }
+};
+
+enum { FAILED_STARTS = sizeof(failed_starts) / sizeof(failed_starts[0]) };
+
 START_TEST(a_start_that_failed_leaves_nothing_in_the_way_of_the_next)
 {
-    static const unsigned thread_counts[] = { 0, 2, 2 };
-    jd_tcp_server *first = serve_at(own_unix_endpoint("@jinduo-test-"));
-    jd_endpoint taken = endpoint_of(first), path = parsed(own_unix_endpoint("/tmp/jinduo-test-")), where;
+    const struct failed_start *way = &failed_starts[_i];
+    jd_tcp_server *first = serve_at(way->at_a_path ? own_unix_endpoint("@jinduo-test-") : own_tcp_endpoint(0));
+    jd_endpoint taken = endpoint_of(first), where,
+                free = parsed(way->at_a_path ? own_unix_endpoint("/tmp/jinduo-test-") : own_tcp_endpoint(65535));
     struct stat status;
-    jd_tcp_server *second = make_server(
-        &(struct service){ .options = { .io_threads = thread_counts[_i], .reuse_port = _i == 2 }, .on_message = echo });
-    ck_assert_int_eq(jd_tcp_server_listen(second, &path, NULL), 0);
+    jd_tcp_server *second = make_server(&(struct service){
+        .options = { .io_threads = way->threads, .reuse_port = way->reuse_port }, .on_message = echo });
+    ck_assert_int_eq(jd_tcp_server_listen(second, &free, NULL), 0);
     ck_assert_int_eq(jd_tcp_server_listen(second, &taken, NULL), 0);
 
     /* One right after the other, though an engine may not have let go of what it listened on the first time. */
@@ -342,7 +353,7 @@ END_TEST
 
 START_TEST(a_server_whose_start_failed_can_be_destroyed)
 {
-    jd_tcp_server *first = serve_at(own_unix_endpoint("@jinduo-test-"));
+    jd_tcp_server *first = serve_at(own_tcp_endpoint(0));
     jd_endpoint taken = endpoint_of(first);
     jd_tcp_server *second = make_server(&(struct service){ .options.io_threads = (unsigned)_i });
     ck_assert_int_eq(jd_tcp_server_listen(second, &taken, NULL), 0);
@@ -403,11 +414,11 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_unix_domain_path_is_served_and_removed_at_the_end);
     tcase_add_test(tests, an_abstract_unix_domain_name_is_served);
     tcase_add_test(tests, megabytes_pass_through_a_unix_domain_socket);
-    tcase_add_test(tests, a_server_listens_on_several_endpoints);
+    tcase_add_loop_test(tests, a_server_listens_on_several_endpoints, 0, 2);
     tcase_add_test(tests, several_servers_live_on_one_loop);
     tcase_add_test(tests, an_endpoint_in_use_is_an_error_that_names_it);
     tcase_add_loop_test(tests, a_server_starts_on_all_its_endpoints_or_on_none, 0, 3);
-    tcase_add_loop_test(tests, a_start_that_failed_leaves_nothing_in_the_way_of_the_next, 0, 3);
+    tcase_add_loop_test(tests, a_start_that_failed_leaves_nothing_in_the_way_of_the_next, 0, FAILED_STARTS);
     tcase_add_loop_test(tests, a_server_whose_start_failed_can_be_destroyed, 0, 3);
     tcase_add_test(tests, a_unix_domain_path_that_another_took_is_left_alone);
     tcase_add_test(tests, a_unix_domain_path_in_use_is_an_error_and_a_dead_one_is_taken_over);

@@ -177,11 +177,14 @@ END_TEST
 START_TEST(a_restart_that_fails_changes_nothing)
 {
     jd_endpoint endpoint, failed = { 0 }, again;
-    struct service service = { .options = { .listen = own_unix_endpoint("@jinduo-test-"), .io_threads = (unsigned)_i },
+    char text[JD_ENDPOINT_TEXT_BYTES];
+    struct service service = { .options = { .listen = own_tcp_endpoint(0), .io_threads = (unsigned)_i },
                                .on_message = echo };
     jd_tcp_server *server = serve(&service);
     endpoint = endpoint_of(server);
+    jd_endpoint_format(&endpoint, text, sizeof(text));
     stop(server, 0);
+    service.options.listen = text;
     jd_tcp_server *taker = serve(&service);
 
     ck_assert_int_eq(jd_tcp_server_start(server, &failed), JD_EADDRINUSE);

@@ -300,7 +300,7 @@ END_TEST
 START_TEST(a_failed_start_is_logged_with_its_endpoint)
 {
     char text[JD_ENDPOINT_TEXT_BYTES], message[JD_ENDPOINT_TEXT_BYTES + 64];
-    jd_tcp_server *first = serve(&(struct service){ .options.listen = own_unix_endpoint("@jinduo-test-") });
+    jd_tcp_server *first = serve(&(struct service){ .options.listen = own_tcp_endpoint(0) });
     jd_endpoint taken = endpoint_of(first);
     server = make_server(&(struct service){ 0 });
     ck_assert_int_eq(jd_tcp_server_listen(server, &taken, NULL), 0);
