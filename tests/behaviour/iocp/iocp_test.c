@@ -84,6 +84,14 @@ END_TEST
 
 /* ---- accepts posted ahead ---- */
 
+static void expect_all_served(const int *clients, int count)
+{
+    for (int i = 0; i < count; i++) {
+        client_send(clients[i], "served", 6);
+        client_expect(clients[i], "served", 6);
+    }
+}
+
 START_TEST(more_connections_at_once_than_accepts_are_posted_are_all_served)
 {
     static const uint32_t ahead[] = { 1, 3, 0 };
@@ -95,10 +103,7 @@ START_TEST(more_connections_at_once_than_accepts_are_posted_are_all_served)
     for (int i = 0; i < CROWD; i++)
         clients[i] = client_connect();
     PUMP_UNTIL(connections_up() == CROWD);
-    for (int i = 0; i < CROWD; i++) {
-        client_send(clients[i], "served", 6);
-        client_expect(clients[i], "served", 6);
-    }
+    expect_all_served(clients, CROWD);
 }
 END_TEST
 
@@ -153,10 +158,7 @@ START_TEST(a_shortage_leaves_no_place_empty_for_long)
     for (int i = 1; i < AHEAD; i++)
         clients[i] = client_connect();
     PUMP_UNTIL(connections_up() == AHEAD);
-    for (int i = 0; i < AHEAD; i++) {
-        client_send(clients[i], "served", 6);
-        client_expect(clients[i], "served", 6);
-    }
+    expect_all_served(clients, AHEAD);
 }
 END_TEST
 
