@@ -39,16 +39,27 @@ static int set_listener_options(socket_handle handle, const jd_endpoint *endpoin
     return error == 0 ? socket_set_stream_options(handle, family, options) : error;
 }
 
+/* The system takes a plain backlog above 200 for 200, a hint as it is (listen). */
+static int listen_backlog(unsigned backlog)
+{
+    enum { PLAIN_MAX = 200, HINT_MAX = 65535 };
+
+    if (backlog == 0)
+        return SOMAXCONN;
+    if (backlog <= PLAIN_MAX)
+        return (int)backlog;
+    return backlog < HINT_MAX ? -(int)backlog : -HINT_MAX; /* SOMAXCONN_HINT */
+}
+
 static int bind_and_listen(socket_handle handle, const jd_endpoint *endpoint, const struct socket_options *options)
 {
-    unsigned backlog = options->backlog;
     int error = socket_call_hook(handle, JD_SOCKET_BEFORE_BIND, endpoint, options);
 
     if (error == 0 && bind((SOCKET)handle, endpoint_sockaddr(endpoint), (int)endpoint->length) != 0)
         error = error_from_code((unsigned long)WSAGetLastError());
     if (error == 0)
         error = socket_call_hook(handle, JD_SOCKET_BEFORE_LISTEN, endpoint, options);
-    if (error == 0 && listen((SOCKET)handle, backlog == 0 || backlog > INT_MAX ? SOMAXCONN : (int)backlog) != 0)
+    if (error == 0 && listen((SOCKET)handle, listen_backlog(options->backlog)) != 0)
         error = error_from_code((unsigned long)WSAGetLastError());
     return error;
 }

@@ -8,10 +8,11 @@
 
 #define SYSTEM_FUNCTIONS                                                                                               \
     {                                                                                                                  \
-        .AcceptEx = AcceptEx, .CreateIoCompletionPort = CreateIoCompletionPort,                                        \
-        .GetQueuedCompletionStatusEx = GetQueuedCompletionStatusEx, .ReadFile = ReadFile,                              \
-        .TransmitFile = TransmitFile, .VerifyVersionInfoW = VerifyVersionInfoW, .WriteFile = WriteFile,                \
-        .WSARecv = WSARecv, .WSASend = WSASend, .WSASocketW = WSASocketW, .recv = recv                                 \
+        .AcceptEx = AcceptEx, .CancelIoEx = CancelIoEx, .CreateIoCompletionPort = CreateIoCompletionPort,              \
+        .GetQueuedCompletionStatusEx = GetQueuedCompletionStatusEx,                                                    \
+        .PostQueuedCompletionStatus = PostQueuedCompletionStatus, .ReadFile = ReadFile, .TransmitFile = TransmitFile,  \
+        .VerifyVersionInfoW = VerifyVersionInfoW, .WriteFile = WriteFile, .WSARecv = WSARecv, .WSASend = WSASend,      \
+        .WSASocketW = WSASocketW, .recv = recv                                                                         \
     }
 
 struct windows_calls windows_calls = SYSTEM_FUNCTIONS;
@@ -44,6 +45,15 @@ static int find_functions(struct windows_calls *calls)
     return error;
 }
 
+/* Threads that look up names may still be running when the program unloads the library (FreeLibrary). */
+static void stay_loaded(void)
+{
+    HMODULE module;
+
+    GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                       (const wchar_t *)&windows_calls, &module);
+}
+
 int windows_calls_find(void)
 {
     static SRWLOCK lock = SRWLOCK_INIT;
@@ -55,6 +65,7 @@ int windows_calls_find(void)
         error = find_functions(&system_calls);
         are_found = error == 0;
         if (are_found) {
+            stay_loaded();
             windows_calls.AcceptEx = system_calls.AcceptEx;
             windows_calls.ConnectEx = system_calls.ConnectEx;
             windows_calls.TransmitFile = system_calls.TransmitFile;

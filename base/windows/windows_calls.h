@@ -13,12 +13,14 @@ struct windows_calls {
     BOOL(WINAPI *AcceptEx)
     (SOCKET listener, SOCKET accepted, void *buffer, DWORD receive_bytes, DWORD local_bytes, DWORD remote_bytes,
      DWORD *received, OVERLAPPED *overlapped);
+    BOOL(WINAPI *CancelIoEx)(HANDLE handle, OVERLAPPED *overlapped);
     BOOL(WINAPI *ConnectEx)
     (SOCKET socket, const struct sockaddr *address, int length, void *data, DWORD size, DWORD *sent,
      OVERLAPPED *overlapped);
     HANDLE(WINAPI *CreateIoCompletionPort)(HANDLE handle, HANDLE port, ULONG_PTR key, DWORD concurrency);
     BOOL(WINAPI *GetQueuedCompletionStatusEx)
     (HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count, ULONG *removed, DWORD milliseconds, BOOL alertable);
+    BOOL(WINAPI *PostQueuedCompletionStatus)(HANDLE port, DWORD bytes, ULONG_PTR key, OVERLAPPED *overlapped);
     BOOL(WINAPI *ReadFile)(HANDLE file, void *data, DWORD size, DWORD *count, OVERLAPPED *overlapped);
     BOOL(WINAPI *TransmitFile)
     (SOCKET socket, HANDLE file, DWORD bytes, DWORD bytes_per_send, OVERLAPPED *overlapped,

@@ -39,13 +39,14 @@ static int iocp_create(struct backend **backend, struct proactor_engine *owner, 
     iocp->completed_link = &iocp->completed;
     iocp->accepts_ahead = options->accepts_ahead > 0 ? options->accepts_ahead : IOCP_ACCEPTS_DEFAULT;
     iocp->backend.files = is_windows_server() ? FILES_ARE_SENT : FILES_ARE_READ_AT_ONCE;
-    result = windows_calls_find();
+    result = iocp_make_table(iocp) ? windows_calls_find() : JD_ENOMEM;
     if (result == 0) {
         /* One thread waits on this port, the loop's. */
         iocp->port = windows_calls.CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
         result = iocp->port == NULL ? error_from_code(GetLastError()) : 0;
     }
     if (result < 0) {
+        iocp_free_table(iocp);
         memory_release(iocp, sizeof(*iocp));
         return result;
     }
@@ -60,13 +61,27 @@ static void iocp_destroy(struct backend *backend)
     if (iocp->spare != NULL)
         block_release(iocp->spare);
     CloseHandle(iocp->port);
-    iocp_free_chunks(iocp);
+    iocp_free_table(iocp);
     memory_release(iocp, sizeof(*iocp));
+}
+
+/* A packet that is lost would be waited for for ever. */
+void iocp_post(const struct iocp *iocp, OVERLAPPED *overlapped)
+{
+    enum { RETRY_MS = 1 };
+    int error;
+
+    while (!windows_calls.PostQueuedCompletionStatus(iocp->port, 0, 0, overlapped)) {
+        error = error_from_code(GetLastError());
+        if (error != JD_ENOMEM && error != JD_ENOBUFS)
+            return;
+        Sleep(RETRY_MS);
+    }
 }
 
 static void iocp_wake(struct backend *backend)
 {
-    PostQueuedCompletionStatus(iocp_of(backend)->port, 0, 0, NULL);
+    iocp_post(iocp_of(backend), NULL);
 }
 
 /* ---- waiting ---- */

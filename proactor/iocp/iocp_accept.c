@@ -5,11 +5,13 @@
 #include "base/windows/socket_options.h"
 #include "proactor/iocp/iocp_backend.h"
 
+#include <errno.h>
 #include <jinduo/error.h>
 
 enum {
     ADDRESS_BYTES = sizeof(struct sockaddr_storage) + 16, /* AcceptEx: 16 bytes more than the address */
-    REFUSALS_MAX = 128, /* connections that failed before they were accepted, in a row; more stop the operation */
+    REFUSALS_MAX =
+        128, /* in a row, of connections by codes that are not known for it; more are the listener's failure */
 };
 
 /* One AcceptEx. */
@@ -26,6 +28,7 @@ struct iocp_accept {
     struct iocp_operation *operation;
     int family;
     int error; /* why no more are posted; 0: they are */
+    bool is_cancelled;
     unsigned refusals, posted, count;
     struct iocp_accept_slot slots[];
 };
@@ -47,9 +50,9 @@ static int slot_post(struct iocp_accept_slot *slot)
     if (!windows_calls.AcceptEx(iocp_socket(iocp_fd(accepts->operation)), iocp_socket(slot->socket), slot->addresses, 0,
                                 ADDRESS_BYTES, ADDRESS_BYTES, &received, &slot->packet.overlapped))
         code = (DWORD)WSAGetLastError();
-    if (code == ERROR_SUCCESS && !PostQueuedCompletionStatus(accepts->iocp->port, 0, 0, &slot->packet.overlapped))
-        code = GetLastError(); /* connected at once, and there is no packet: it needs one of its own */
-    if (code != ERROR_SUCCESS && code != ERROR_IO_PENDING) {
+    if (code == ERROR_SUCCESS) {
+        iocp_post(accepts->iocp, &slot->packet.overlapped); /* connected at once, and there is no packet */
+    } else if (code != ERROR_IO_PENDING) {
         socket_close(slot->socket);
         slot->socket = SOCKET_NONE;
         return error_from_code(code);
@@ -67,9 +70,12 @@ void iocp_accept_cancel(struct iocp_operation *operation)
 {
     struct iocp_accept *accepts = operation->accepts;
 
+    if (accepts->is_cancelled)
+        return;
+    accepts->is_cancelled = true;
     for (unsigned i = 0; i < accepts->count; i++)
         if (accepts->slots[i].socket != SOCKET_NONE)
-            CancelIoEx(iocp_handle(iocp_fd(operation)), &accepts->slots[i].packet.overlapped);
+            windows_calls.CancelIoEx(iocp_handle(iocp_fd(operation)), &accepts->slots[i].packet.overlapped);
 }
 
 static int listener_family(socket_handle listener)
@@ -103,12 +109,16 @@ static struct iocp_accept *accept_create(struct iocp *iocp, struct iocp_operatio
 /* Posts what is not posted. Returns 0, or the error of the first that the system refused. */
 static int accept_post_all(struct iocp_accept *accepts)
 {
-    int result = 0;
+    int result;
 
-    for (unsigned i = 0; accepts->posted < accepts->count && i < accepts->count && result == 0; i++)
-        if (accepts->slots[i].socket == SOCKET_NONE)
-            result = slot_post(&accepts->slots[i]);
-    return result;
+    for (unsigned i = 0; accepts->posted < accepts->count && i < accepts->count; i++) {
+        do
+            result = accepts->slots[i].socket == SOCKET_NONE ? slot_post(&accepts->slots[i]) : 0;
+        while (socket_is_connection_error(result) && ++accepts->refusals <= REFUSALS_MAX);
+        if (result < 0)
+            return result;
+    }
+    return 0;
 }
 
 /* Fewer than were asked for are enough: the others' places are filled when one has completed. */
@@ -129,11 +139,34 @@ int iocp_accept_begin(struct iocp *iocp, struct iocp_operation *operation)
     return 0;
 }
 
+/* The system reports the failure of a connection that it was going to accept by many codes. All are the connection's, but for
+ * those of the listener and of a shortage. */
+static int completion_error(const struct iocp_accept_slot *slot)
+{
+    int error = error_from_status((uint32_t)slot->packet.overlapped.Internal);
+
+    switch (-error) {
+    case 0:
+    case EBADF:
+    case ECANCELED:
+    case EINVAL:
+    case EMFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOTSOCK:
+        return error;
+    default:
+        if (socket_is_connection_error(error) || ++slot->accepts->refusals > REFUSALS_MAX)
+            return error;
+        return JD_ECONNABORTED;
+    }
+}
+
 /* Returns the socket of a slot that has completed, or the error for which there is none. */
 static int64_t slot_take(struct iocp_accept_slot *slot)
 {
     socket_handle socket = slot->socket;
-    int error = error_from_status((uint32_t)slot->packet.overlapped.Internal);
+    int error = completion_error(slot);
 
     slot->socket = SOCKET_NONE;
     if (error == 0)
@@ -152,7 +185,7 @@ static bool accept_is_multishot(const struct iocp_accept *accepts)
 /* Whether the slot is posted again. */
 static bool accept_goes_on(struct iocp_accept *accepts, int64_t result)
 {
-    bool is_over = result < 0 && (!socket_is_connection_error((int)result) || ++accepts->refusals > REFUSALS_MAX);
+    bool is_over = result < 0 && !socket_is_connection_error((int)result);
 
     if (result >= 0)
         accepts->refusals = 0;

@@ -25,7 +25,7 @@ enum {
     IOCP_BYTES_MAX = 1 << 26,  /* of one system call, during which the system locks the pages of its buffers */
     IOCP_BLOCKS_IN_A_ROW = 4,  /* that one receive reports before others have their turn */
     IOCP_ACCEPTS_DEFAULT = 32, /* AcceptEx posted ahead on a listener */
-    IOCP_BUCKETS = 4096,       /* handles are multiples of 4 and dense */
+    IOCP_BUCKETS_MIN = 4096,
     IOCP_CHUNK_OPERATIONS = 256,
 };
 
@@ -97,7 +97,7 @@ struct iocp {
     struct iocp_operation *completed, **completed_link; /* FIFO */
     struct block *spare;                                /* the block that was returned last */
     bool out_of_memory;                                 /* no block could be allocated, and none has been since */
-    uint32_t by_handle[IOCP_BUCKETS];                   /* all operations in flight, by their numbers */
+    uint32_t *by_handle, buckets;                       /* all operations in flight, by their numbers */
     OVERLAPPED_ENTRY entries[IOCP_BATCH];
 };
 
@@ -123,6 +123,11 @@ static inline socket_handle iocp_fd(const struct iocp_operation *operation)
     return (socket_handle)(operation->handle * 4);
 }
 
+/* ---- iocp.c ---- */
+
+/* Posts a packet: NULL wakes the loop. If the system is short of memory, it is tried until it succeeds. From any thread. */
+void iocp_post(const struct iocp *iocp, OVERLAPPED *overlapped);
+
 /* ---- iocp_operation.c ---- */
 
 /* Sets *begun to a new operation, in the table. Returns 0, JD_ENOMEM or -EBADF. */
@@ -131,8 +136,11 @@ int iocp_begin_operation(struct iocp *iocp, const struct operation_request *requ
 /* Takes it out of the table and frees it. */
 void iocp_end_operation(struct iocp *iocp, struct iocp_operation *operation);
 
-/* When no operation is left: frees their memory. */
-void iocp_free_chunks(struct iocp *iocp);
+/* Makes the table. Returns false if there is no memory. */
+bool iocp_make_table(struct iocp *iocp);
+
+/* When no operation is left: frees their memory, and the table. */
+void iocp_free_table(struct iocp *iocp);
 
 /* The loop of an operation in flight. From any loop's thread. */
 struct iocp *iocp_of_operation(const struct iocp_operation *operation);

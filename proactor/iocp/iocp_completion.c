@@ -198,7 +198,7 @@ unsigned iocp_dispatch(struct iocp *iocp, OVERLAPPED *overlapped)
     is_accept = packet->token == IOCP_ACCEPT_TOKEN;
     owner = is_accept ? iocp_of_accept(packet) : iocp_of_operation((struct iocp_operation *)packet);
     if (owner != iocp) {
-        PostQueuedCompletionStatus(owner->port, 0, 0, overlapped);
+        iocp_post(owner, overlapped);
         return 0;
     }
     return is_accept ? iocp_accept_completed(iocp, packet)

@@ -14,6 +14,7 @@ enum {
     OPERATION_NONE = 0, /* no number */
     NUMBERS_MAX = (1 << 23) - 1,
     HANDLES_MAX = 1 << 26, /* a process has at most 2^24 handles, which are multiples of 4 */
+    OPERATIONS_A_BUCKET = 2,
 };
 
 /* ---- numbers ---- */
@@ -80,6 +81,44 @@ static int chunk_place(struct iocp *iocp)
     return (int)before;
 }
 
+/* ---- the table ---- */
+
+/* Handles are multiples of 4 and dense. */
+static uint32_t *bucket_of(uint32_t *table, uint32_t buckets, uint32_t handle)
+{
+    return &table[handle % buckets];
+}
+
+bool iocp_make_table(struct iocp *iocp)
+{
+    iocp->buckets = IOCP_BUCKETS_MIN;
+    iocp->by_handle = memory_allocate_zeroed(iocp->buckets * sizeof(*iocp->by_handle));
+    return iocp->by_handle != NULL;
+}
+
+/* Twice as many buckets, if there is memory; else the chains get longer. */
+static void table_grow(struct iocp *iocp)
+{
+    uint32_t buckets = 2 * iocp->buckets;
+    uint32_t *table = memory_allocate_zeroed(buckets * sizeof(*table));
+
+    if (table == NULL)
+        return;
+    for (uint32_t i = 0; i < iocp->buckets; i++) {
+        struct iocp_operation *operation = operation_by_number(iocp, iocp->by_handle[i]), *next;
+
+        for (; operation != NULL; operation = next) {
+            uint32_t *first = bucket_of(table, buckets, operation->handle);
+            next = operation_by_number(iocp, operation->next);
+            operation->next = *first;
+            *first = operation_number(operation);
+        }
+    }
+    memory_release(iocp->by_handle, iocp->buckets * sizeof(*iocp->by_handle));
+    iocp->by_handle = table;
+    iocp->buckets = buckets;
+}
+
 static bool chunk_add(struct iocp *iocp)
 {
     int place = chunk_place(iocp);
@@ -92,6 +131,8 @@ static bool chunk_add(struct iocp *iocp)
     iocp->chunks[place] = chunk;
     iocp->idle_chunks++;
     chunk_link(iocp, chunk);
+    if (chunk->number * IOCP_CHUNK_OPERATIONS >= OPERATIONS_A_BUCKET * iocp->buckets)
+        table_grow(iocp);
     return true;
 }
 
@@ -137,23 +178,24 @@ static void iocp_release(struct iocp *iocp, struct iocp_operation *operation)
         chunk_free(iocp, chunk);
 }
 
-void iocp_free_chunks(struct iocp *iocp)
+void iocp_free_table(struct iocp *iocp)
 {
     while (iocp->chunks_with_room != NULL)
         chunk_free(iocp, iocp->chunks_with_room);
     memory_release(iocp->chunks, iocp->chunk_capacity * sizeof(*iocp->chunks));
+    memory_release(iocp->by_handle, iocp->buckets * sizeof(*iocp->by_handle));
 }
 
-/* ---- the table ---- */
+/* ---- operations in flight ---- */
 
-static uint32_t *iocp_bucket(struct iocp *iocp, socket_handle fd)
+static uint32_t *iocp_bucket(const struct iocp *iocp, socket_handle fd)
 {
-    return &iocp->by_handle[(uint32_t)fd / 4 % IOCP_BUCKETS];
+    return bucket_of(iocp->by_handle, iocp->buckets, (uint32_t)fd / 4);
 }
 
 static struct iocp_operation *iocp_first(const struct iocp *iocp, socket_handle fd)
 {
-    return operation_by_number(iocp, iocp->by_handle[(uint32_t)fd / 4 % IOCP_BUCKETS]);
+    return operation_by_number(iocp, *iocp_bucket(iocp, fd));
 }
 
 static struct iocp_operation *iocp_next(const struct iocp *iocp, const struct iocp_operation *operation)
@@ -164,7 +206,7 @@ static struct iocp_operation *iocp_next(const struct iocp *iocp, const struct io
 int iocp_begin_operation(struct iocp *iocp, const struct operation_request *request, struct iocp_operation **begun)
 {
     struct iocp_operation *operation;
-    uint32_t *first = iocp_bucket(iocp, request->fd);
+    uint32_t *first;
 
     if (request->fd < 0 || request->fd >= HANDLES_MAX || request->fd % 4 != 0)
         return -EBADF;
@@ -177,6 +219,7 @@ int iocp_begin_operation(struct iocp *iocp, const struct operation_request *requ
     operation->opcode = request->opcode;
     operation->state = IOCP_IN_KERNEL;
     operation->cancelled = operation->reports_end = false;
+    first = iocp_bucket(iocp, request->fd); /* not before: the table may just have grown */
     operation->next = *first;
     *first = operation_number(operation);
     *begun = operation;

@@ -143,13 +143,16 @@ static int submit_file(struct iocp *iocp, struct iocp_operation *operation, cons
     return call_result(iocp, operation, succeeded);
 }
 
-/* A stream that is received from needs no watch that has reported what there was: the next pause begins a new one. */
-static void end_parked_watch(struct iocp *iocp, socket_handle fd)
+/* A stream that is received from needs no watch: the next pause begins a new one. One that waits ahead of the receive might take
+ * the news of input, so it ends before. */
+static void end_watch(struct iocp *iocp, socket_handle fd)
 {
     struct iocp_operation *watch = iocp_find_opcode(iocp, fd, OPCODE_POLL_MULTISHOT);
 
     if (watch != NULL && watch->state == IOCP_PARKED)
         iocp_complete(iocp, watch, JD_ECANCELED);
+    else if (watch != NULL && watch->state == IOCP_IN_KERNEL)
+        windows_calls.CancelIoEx(iocp_handle(fd), &watch->overlapped);
 }
 
 static int iocp_carry_out(struct iocp *iocp, struct iocp_operation *operation, const struct operation_request *request)
@@ -163,7 +166,7 @@ static int iocp_carry_out(struct iocp *iocp, struct iocp_operation *operation, c
     case OPCODE_RECEIVE:
         return submit_receive(iocp, operation, request);
     case OPCODE_RECEIVE_MULTISHOT:
-        end_parked_watch(iocp, iocp_fd(operation));
+        end_watch(iocp, iocp_fd(operation));
         return iocp_await_input(iocp, operation);
     case OPCODE_SEND:
         return submit_send(iocp, operation, request);
@@ -216,5 +219,5 @@ void iocp_cancel(struct backend *backend, socket_handle fd, uint64_t token)
     else if (operation->opcode == OPCODE_ACCEPT || operation->opcode == OPCODE_ACCEPT_MULTISHOT)
         iocp_accept_cancel(operation);
     else
-        CancelIoEx(iocp_handle(fd), &operation->overlapped);
+        windows_calls.CancelIoEx(iocp_handle(fd), &operation->overlapped);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <jinduo/error.h>
 #include <jinduo/proactor.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -174,6 +175,34 @@ START_TEST(an_operation_that_completes_with_an_error_ends_at_most_its_connection
 {
     fault_index = _i;
     sweep(fail_an_operation);
+}
+END_TEST
+
+static bool has_run;
+
+static void run(void *arg)
+{
+    has_run = true;
+}
+
+static void *queue_a_task(void *loop)
+{
+    jd_event_loop_queue_in_loop(loop, run, NULL);
+    return NULL;
+}
+
+START_TEST(a_wakeup_that_the_system_refuses_for_want_of_memory_is_not_lost)
+{
+    enum { REFUSALS = 3 };
+    pthread_t other;
+    calls_watch();
+    calls_fail(CALL_POST, 1, REFUSALS, ERROR_NO_SYSTEM_RESOURCES);
+
+    ck_assert_int_eq(pthread_create(&other, NULL, queue_a_task, the_loop), 0);
+    PUMP_UNTIL(has_run);
+    pthread_join(other, NULL);
+
+    ck_assert_uint_le(calls_struck(), REFUSALS);
 }
 END_TEST
 
@@ -450,6 +479,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, NULL, restore_calls);
     tcase_add_loop_test(tests, a_call_that_fails_ends_at_most_its_connection, 0, CALL_FAULTS);
     tcase_add_loop_test(tests, an_operation_that_completes_with_an_error_ends_at_most_its_connection, 0, STATUS_FAULTS);
+    tcase_add_test(tests, a_wakeup_that_the_system_refuses_for_want_of_memory_is_not_lost);
     tcase_add_test(tests, a_cancelled_send_that_sent_a_part_is_continued_behind_that_part);
     tcase_add_test(tests, a_reset_with_a_receive_and_a_send_in_flight_is_one_end_with_its_error);
     tcase_add_test(tests, a_loop_is_destroyed_with_accepts_receives_and_sends_in_flight);

@@ -1,4 +1,4 @@
-/* What is different on Windows' engine (docs/engines.md), its accepts posted ahead, and the memory that a message takes. */
+/* What is different on Windows' engine (docs/engines.md), its watches, its table of operations, and the memory that a message takes. */
 #include "base/platform/clock.h"
 #include "net/connection/tcp_connection.h"
 #include "tests/behaviour/harness.h"
@@ -82,86 +82,6 @@ START_TEST(a_port_in_use_is_not_taken_over)
 }
 END_TEST
 
-/* ---- accepts posted ahead ---- */
-
-static void expect_all_served(const int *clients, int count)
-{
-    for (int i = 0; i < count; i++) {
-        client_send(clients[i], "served", 6);
-        client_expect(clients[i], "served", 6);
-    }
-}
-
-START_TEST(more_connections_at_once_than_accepts_are_posted_are_all_served)
-{
-    static const uint32_t ahead[] = { 1, 3, 0 };
-    enum { CROWD = 100 };
-    int clients[CROWD];
-    remake_the_loop(&(jd_event_loop_options){ .accepts_ahead = ahead[_i] });
-    serve(&(struct service){ .on_message = echo });
-
-    for (int i = 0; i < CROWD; i++)
-        clients[i] = client_connect();
-    PUMP_UNTIL(connections_up() == CROWD);
-    expect_all_served(clients, CROWD);
-}
-END_TEST
-
-START_TEST(connections_that_are_reset_before_they_are_accepted_do_not_stop_accepting)
-{
-    enum { ROUNDS = 40 };
-    remake_the_loop(&(jd_event_loop_options){ .accepts_ahead = 2 });
-    serve(&(struct service){ .on_message = echo });
-
-    for (int i = 0; i < ROUNDS; i++)
-        client_reset(client_connect());
-    int client = client_connect();
-    client_send(client, "still", 5);
-    client_expect(client, "still", 5);
-}
-END_TEST
-
-START_TEST(a_server_is_destroyed_with_all_accepts_posted)
-{
-    enum { ACCEPTS_DEFAULT = 32 };
-    char text[JD_ENDPOINT_TEXT_BYTES];
-    jd_tcp_server *server;
-    unsigned before = open_descriptors();
-    calls_watch();
-    server = serve(&(struct service){ .on_message = echo });
-    jd_endpoint_format(server_endpoint(), text, sizeof(text));
-    pump_turns(2);
-    ck_assert_uint_eq(calls_of(CALL_ACCEPT), ACCEPTS_DEFAULT);
-
-    jd_tcp_server_destroy(server, NULL, NULL);
-    pump_until_quiet();
-
-    ck_assert_uint_eq(open_descriptors(), before);
-    ck_assert_int_eq(listen_result(text, false), 0);
-}
-END_TEST
-
-/* What could not be posted is posted when one of the others has completed. */
-START_TEST(a_shortage_leaves_no_place_empty_for_long)
-{
-    enum { AHEAD = 4 };
-    int clients[AHEAD];
-    remake_the_loop(&(jd_event_loop_options){ .accepts_ahead = AHEAD });
-    calls_watch();
-    calls_fail(CALL_ACCEPT, 2, 1, WSAENOBUFS);
-    serve(&(struct service){ .on_message = echo });
-    pump_turns(2);
-    ck_assert_uint_eq(calls_of(CALL_ACCEPT), 2); /* one is posted, and the next one failed */
-
-    clients[0] = client_connect_up();
-    ck_assert_uint_eq(calls_of(CALL_ACCEPT), 2 + AHEAD);
-    for (int i = 1; i < AHEAD; i++)
-        clients[i] = client_connect();
-    PUMP_UNTIL(connections_up() == AHEAD);
-    expect_all_served(clients, AHEAD);
-}
-END_TEST
-
 /* ---- what the system does not report ---- */
 
 static jd_tcp_connection *half_closed;
@@ -224,6 +144,16 @@ END_TEST
 
 /* ---- sockets of the program's own ---- */
 
+static SOCKET connect_a_socket(void)
+{
+    SOCKET socket = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+    to.sin_port = htons(jd_endpoint_port(server_endpoint()));
+    ck_assert_int_eq(WSAConnect(socket, (struct sockaddr *)&to, sizeof(to), NULL, NULL, NULL, NULL), 0);
+    return socket;
+}
+
 enum { BLOCK_BYTES = 64 * 1024 };
 
 static void send_a_block(jd_tcp_connection *connection, void *arg)
@@ -252,11 +182,9 @@ static bool has_a_block(SOCKET socket)
 START_TEST(a_multishot_receive_on_a_blocking_socket_does_not_block_the_loop)
 {
     jd_operation operation = { 0 };
-    SOCKET socket = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    SOCKET socket;
     serve(&(struct service){ .on_up = send_a_block });
-    to.sin_port = htons(jd_endpoint_port(server_endpoint()));
-    ck_assert_int_eq(WSAConnect(socket, (struct sockaddr *)&to, sizeof(to), NULL, NULL, NULL, NULL), 0);
+    socket = connect_a_socket();
     PUMP_UNTIL(has_a_block(socket));
 
     ck_assert_int_eq(jd_async_receive_multishot(the_loop, &operation, (jd_socket)socket, note_received, NULL), 0);
@@ -266,6 +194,70 @@ START_TEST(a_multishot_receive_on_a_blocking_socket_does_not_block_the_loop)
     PUMP_UNTIL(last_result == JD_ECANCELED);
 
     closesocket(socket);
+}
+END_TEST
+
+/* ---- operations and their table ---- */
+
+static jd_tcp_connection *paused;
+
+static void pause_it(jd_tcp_connection *connection, void *arg)
+{
+    paused = connection;
+    ck_assert_int_eq(jd_tcp_connection_pause_reading(connection), 0);
+}
+
+/* Both wait for input, and it is not said that one arrival completes both. */
+START_TEST(a_watch_of_a_paused_connection_does_not_wait_ahead_of_its_receive)
+{
+    serve(&(struct service){ .on_up = pause_it, .on_message = echo });
+    int client = client_connect_up();
+    pump_until_quiet();
+    calls_watch();
+
+    ck_assert_int_eq(jd_tcp_connection_resume_reading(paused), 0);
+    pump_until_quiet();
+    ck_assert_uint_eq(calls_of(CALL_CANCEL), 1);
+
+    client_send(client, "arrives", 7);
+    client_expect(client, "arrives", 7);
+    ck_assert_int_eq(jd_tcp_connection_pause_reading(paused), 0);
+    ck_assert_int_eq(jd_tcp_connection_resume_reading(paused), 0);
+    client_send(client, "again", 5);
+    client_expect(client, "again", 5);
+}
+END_TEST
+
+enum { TABLE_OPERATIONS = 20000, TABLE_SOCKETS = 8 }; /* the table is made for 8192 */
+
+static unsigned cancelled;
+
+static void note_cancelled(jd_operation *operation, int64_t result, void *arg)
+{
+    ck_assert_int_eq(result, JD_ECANCELED);
+    cancelled++;
+}
+
+START_TEST(more_operations_than_the_table_is_made_for_are_found_again)
+{
+    static jd_operation operations[TABLE_OPERATIONS];
+    static char byte;
+    jd_socket sockets[TABLE_SOCKETS];
+    serve(&(struct service){ 0 });
+    for (int i = 0; i < TABLE_SOCKETS; i++)
+        sockets[i] = (jd_socket)connect_a_socket();
+
+    for (int i = 0; i < TABLE_OPERATIONS; i++)
+        ck_assert_int_eq(
+            jd_async_receive(the_loop, &operations[i], sockets[i % TABLE_SOCKETS], &byte, 1, 0, note_cancelled, NULL),
+            0);
+    pump_turns(1);
+    for (int i = 0; i < TABLE_OPERATIONS; i++)
+        ck_assert_int_eq(jd_operation_cancel(&operations[i]), 0);
+
+    PUMP_UNTIL(cancelled == TABLE_OPERATIONS);
+    for (int i = 0; i < TABLE_SOCKETS; i++)
+        closesocket((SOCKET)sockets[i]);
 }
 END_TEST
 
@@ -350,14 +342,12 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, channels_and_a_pollable_descriptor_are_not_supported);
     tcase_add_test(tests, only_iocp_is_built_in_and_the_default);
     tcase_add_test(tests, a_port_in_use_is_not_taken_over);
-    tcase_add_loop_test(tests, more_connections_at_once_than_accepts_are_posted_are_all_served, 0, 3);
-    tcase_add_test(tests, connections_that_are_reset_before_they_are_accepted_do_not_stop_accepting);
-    tcase_add_test(tests, a_server_is_destroyed_with_all_accepts_posted);
-    tcase_add_test(tests, a_shortage_leaves_no_place_empty_for_long);
     tcase_add_test(tests, a_multishot_receive_on_a_blocking_socket_does_not_block_the_loop);
     tcase_add_test(tests, a_reset_behind_a_fin_is_noticed_by_the_next_send);
     tcase_add_test(tests, unacknowledged_bytes_are_not_known);
     tcase_add_test(tests, a_timer_is_never_early);
+    tcase_add_test(tests, a_watch_of_a_paused_connection_does_not_wait_ahead_of_its_receive);
+    tcase_add_test(tests, more_operations_than_the_table_is_made_for_are_found_again);
     tcase_add_test(tests, after_the_first_messages_a_message_allocates_nothing);
     tcase_add_test(tests, an_echoed_message_costs_three_calls_one_packet_and_a_share_of_a_wait);
     tcase_add_test(tests, an_idle_connection_takes_232_bytes);

@@ -86,6 +86,16 @@ static HANDLE WINAPI watched_bind(HANDLE handle, HANDLE port, ULONG_PTR key, DWO
     return call_fails(CALL_BIND) ? NULL : real.CreateIoCompletionPort(handle, port, key, concurrency);
 }
 
+static BOOL WINAPI watched_cancel(HANDLE handle, OVERLAPPED *overlapped)
+{
+    return !call_fails(CALL_CANCEL) && real.CancelIoEx(handle, overlapped);
+}
+
+static BOOL WINAPI watched_post(HANDLE port, DWORD bytes, ULONG_PTR key, OVERLAPPED *overlapped)
+{
+    return !call_fails(CALL_POST) && real.PostQueuedCompletionStatus(port, bytes, key, overlapped);
+}
+
 static BOOL WINAPI watched_connect(SOCKET socket, const struct sockaddr *address, int length, void *data, DWORD size,
                                    DWORD *sent, OVERLAPPED *overlapped)
 {
@@ -226,9 +236,11 @@ void calls_watch(void)
     packets = struck = marked_count = 0;
     windows_calls = (struct windows_calls){
         .AcceptEx = watched_accept,
+        .CancelIoEx = watched_cancel,
         .ConnectEx = watched_connect,
         .CreateIoCompletionPort = watched_bind,
         .GetQueuedCompletionStatusEx = watched_wait,
+        .PostQueuedCompletionStatus = watched_post,
         .ReadFile = watched_read_file,
         .TransmitFile = watched_transmit_file,
         .VerifyVersionInfoW = windows_calls.VerifyVersionInfoW,

@@ -9,8 +9,10 @@
 
 enum watched_call {
     CALL_ACCEPT,
-    CALL_BIND, /* CreateIoCompletionPort: makes a port, or binds a handle to one */
+    CALL_BIND,   /* CreateIoCompletionPort: makes a port, or binds a handle to one */
+    CALL_CANCEL, /* CancelIoEx */
     CALL_CONNECT,
+    CALL_POST, /* PostQueuedCompletionStatus */
     CALL_READ_FILE,
     CALL_RECEIVE_AT_ONCE, /* recv */
     CALL_RECEIVE,         /* WSARecv */
