@@ -18,7 +18,8 @@ typedef enum jd_socket_moment {
  * write to it, nor call the library.
  *
  * Returns 0 or more: go on. A negative error fails jd_tcp_server_start, jd_tcp_server_listen, or the attempt to connect to
- * this address, with that error. Invoked in the thread of the server's or client's loop.
+ * this address, with that error; on Windows errno is not set: choose a JD_E... that fits WSAGetLastError(). Invoked in the
+ * thread of the server's or client's loop.
  *
  * With TCP_FASTOPEN_CONNECT (tcp(7)) a client's connection is up before any packet is sent: its first output goes with the
  * SYN. Whoever waits for the server to speak first waits for ever, and the connection must not be shut down before the

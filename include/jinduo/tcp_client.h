@@ -76,7 +76,7 @@ typedef enum jd_connect_event {
     JD_CONNECT_LOST,           /* the connection has ended, after its down callback, and the client will reconnect */
 } jd_connect_event;
 
-/* The result of an attempt, or the end of the connection. Valid during the callback. */
+/* A failed attempt, or the end of the connection. Valid during the callback. */
 typedef struct jd_connect_report {
     jd_connect_event event;
 
@@ -95,7 +95,8 @@ typedef struct jd_connect_report {
     int64_t retry_after_ms; /* milliseconds until the next attempt; 0 for ADDRESS_FAILED; negative: none follows */
 } jd_connect_report;
 
-/* Reports the result of an attempt. Invoked in the loop's thread, never inside a call into the library. After
+/* Reports a failed attempt, or the end of the connection if another attempt follows; a connection that is up is reported by the
+ * connection callback. Invoked in the loop's thread, never inside a call into the library. After
  * JD_CONNECT_FAILED without a next attempt the client may be started again, also in this callback. */
 typedef void (*jd_connect_callback)(jd_tcp_client *client, const jd_connect_report *report, void *arg);
 

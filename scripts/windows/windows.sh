@@ -124,13 +124,18 @@ make_package() {
     DESTDIR=$stage quietly meson install -C "$build" --no-rebuild
     mv "$stage"/usr/local "$stage/jinduo"
     cp scripts/windows/README.txt "$stage/jinduo/"
+    # Wherever it is unpacked; and what the documentation refers to.
+    # shellcheck disable=SC2016
+    sed -i 's|^prefix=.*|prefix=${pcfiledir}/../..|' "$stage/jinduo/lib/pkgconfig/jinduo.pc"
+    cp -r examples CONTRIBUTING.md SECURITY.md "$stage/jinduo/share/doc/jinduo/"
+    cp -r docs/notes "$stage/jinduo/share/doc/jinduo/docs/"
     find "$stage/jinduo" \( -name '*.exe' -o -name '*.dll' \) -exec x86_64-w64-mingw32-strip {} +
     python3 -c 'import shutil, sys; shutil.make_archive(sys.argv[1], "zip", sys.argv[2], "jinduo")' \
         "$root/build/jinduo-windows" "$stage"
     echo "build/jinduo-windows.zip"
 }
 
-# The program of the readme, built with what is in the zip only, in three ways, must run and name its engine.
+# The program of the readme, built with what is in the zip only, in each way that it names, must run and name its engine.
 check_package() {
     local work=$root/build/windows-package-check folder way output
     folder=$work/jinduo
@@ -148,7 +153,10 @@ check_package() {
     [[ -n ${output-} ]]
     output=$(timeout 60 /usr/lib/wine/wine64 "$folder/bin/jd-echo.exe" --help </dev/null)
     [[ $output == Usage:* ]]
+    output=$(PKG_CONFIG_PATH=$folder/lib/pkgconfig pkg-config --cflags jinduo)
+    [[ $output == *$folder/lib/pkgconfig/../../include* ]] || { echo "windows: jinduo.pc: '$output'" >&2 && return 1; }
     rm -rf "$work"
+    echo "the program of its readme has been built and run: ok"
 }
 
 # On Windows itself: the compiler of MSYS2's environment.
