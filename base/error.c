@@ -45,7 +45,7 @@ static const char *jinduo_description(int error)
     case JD_EMSGSIZE:
         return "message longer than the maximum";
     case JD_ENOTSUP:
-        return "not supported by this engine";
+        return "not supported by this engine or system";
     case JD_EADDRINUSE:
         return "address already in use";
     case JD_EADDRNOTAVAIL:

@@ -25,4 +25,7 @@ __attribute__((format(LOG_FORMAT, 2, 3))) void log_message(jd_log_level level, c
 /* Logs at the level error why an argument of the user is invalid: its name, its value, and what is allowed. Is JD_EINVAL. */
 #define log_invalid(...) (log_message(JD_LOG_ERROR, __VA_ARGS__), JD_EINVAL)
 
+/* Logs that the system has not what an option asks for. The value is JD_ENOTSUP. */
+#define log_unsupported(...) (log_message(JD_LOG_ERROR, __VA_ARGS__), JD_ENOTSUP)
+
 #endif

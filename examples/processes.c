@@ -33,6 +33,11 @@ static sigset_t signals_of(const int *numbers, size_t count)
     return set;
 }
 
+void program_reuse_port(struct program *program)
+{
+    program->server_options.reuse_port = true;
+}
+
 void program_unblock_forked_signal(void)
 {
     const int numbers[] = { program_forked_signal };

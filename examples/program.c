@@ -106,7 +106,7 @@ void program_option(struct program *program, int option, const char *value)
         program->server_options.load_balance = load_balance(program, value);
         break;
     case PROGRAM_OPTION_REUSE_PORT:
-        program->server_options.reuse_port = true;
+        program_reuse_port(program);
         break;
     case PROGRAM_OPTION_PROCESSES:
         program->processes = (unsigned)program_number(program, "--processes", value, 1, PROCESSES_MAX);

@@ -109,6 +109,9 @@ extern const int program_forked_signal;
  * copies only the calling thread. */
 void program_fork(struct program *program);
 
+/* Sets the option reuse_port. It does not return where the system has no such. */
+void program_reuse_port(struct program *program);
+
 /* Unblocks program_forked_signal, which program_fork blocks; call once the loop watches for it. */
 void program_unblock_forked_signal(void);
 

@@ -1,6 +1,7 @@
 /* The sockets of connections: opening, accepting, receiving, sending, closing. */
 #include "base/platform/socket.h"
 
+#include "base/log.h"
 #include "base/windows/error_code.h"
 #include "base/windows/socket_options.h"
 #include "base/windows/windows_calls.h"
@@ -96,7 +97,7 @@ static int set_keepalive(socket_handle handle, const struct socket_options *opti
 
 int socket_set_stream_options(socket_handle handle, int family, const struct socket_options *options)
 {
-    int error = options->user_timeout_ms > 0 ? JD_ENOTSUP : 0;
+    int error = options->user_timeout_ms > 0 ? log_unsupported("user_timeout_ms: not available on Windows") : 0;
 
     if (error == 0 && !options->nagle)
         error = socket_set_option(handle, IPPROTO_TCP, TCP_NODELAY, 1);

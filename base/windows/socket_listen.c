@@ -7,7 +7,6 @@
 #include "base/windows/socket_options.h"
 
 #include <jinduo/error.h>
-#include <limits.h>
 
 static int start_result;
 
@@ -32,7 +31,8 @@ int socket_library_start(void)
 static int set_listener_options(socket_handle handle, const jd_endpoint *endpoint, const struct socket_options *options)
 {
     int family = endpoint_sockaddr(endpoint)->sa_family;
-    int error = options->reuse_port ? JD_ENOTSUP : socket_set_option(handle, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1);
+    int error = options->reuse_port ? log_unsupported("reuse_port: not available on Windows")
+                                    : socket_set_option(handle, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1);
 
     if (error == 0 && family == AF_INET6)
         error = socket_set_option(handle, IPPROTO_IPV6, IPV6_V6ONLY, !(endpoint->flags & ENDPOINT_ALL));

@@ -180,8 +180,7 @@ typedef void (*jd_thread_exit_callback)(jd_event_loop *loop, void *arg);
 
 /* Creates a server on loop; it does not listen yet. options are copied; NULL: all defaults. Returns 0; JD_EINVAL (an option
  * out of range or in conflict with another, or listen is not an endpoint: the log says what is allowed);
- * JD_ENOMEM; JD_EPERM (wrong thread); JD_ECANCELED (the loop is being destroyed); JD_ENOTSUP (reuse_port or user_timeout_ms on
- * Windows). Must be called in the loop's thread. */
+ * JD_ENOMEM; JD_EPERM (wrong thread); JD_ECANCELED (the loop is being destroyed). Must be called in the loop's thread. */
 JD_API int jd_tcp_server_create(jd_tcp_server **server, jd_event_loop *loop, const jd_tcp_server_options *options);
 
 /* Stops the server at once (jd_tcp_server_stop with drain_ms 0) and frees it later; the connections' down callbacks are
@@ -267,8 +266,9 @@ JD_API int jd_tcp_server_listen_text(jd_tcp_server *server, const char *text);
  * Options and callbacks stay, and so does paused accepting; the io threads are new; the statistics go on.
  *
  * Returns 0; JD_EPERM (wrong thread); JD_EALREADY (it is started, stopping or being destroyed); JD_EINVAL (no endpoint);
- * the errors of jd_tcp_server_listen, jd_tcp_server_listen_text and jd_event_loop_create; JD_EAGAIN (a thread could not be
- * created). After an error about an endpoint, *failed (failed may be NULL) is that endpoint; it is unchanged after others.
+ * JD_ENOTSUP (on Windows: a Unix-domain endpoint; reuse_port or user_timeout_ms, which the log names); the errors of
+ * jd_tcp_server_listen, jd_tcp_server_listen_text and jd_event_loop_create; JD_EAGAIN (a thread could not be created). After an
+ * error about an endpoint, *failed (failed may be NULL) is that endpoint; it is unchanged after others.
  * After an error it may be called again. Must be called in the loop's thread. */
 JD_API int jd_tcp_server_start(jd_tcp_server *server, jd_endpoint *failed);
 

@@ -29,12 +29,14 @@ unsigned handle_count(void)
     unsigned count = 0, unused = 0;
 
     for (uintptr_t number = HANDLE_STEP; unused < UNUSED_IN_A_ROW; number += HANDLE_STEP) {
-        if (!NT_SUCCESS(NtQueryObject((HANDLE)number, ObjectTypeInformation, &information, sizeof(information), NULL))) {
+        if (!NT_SUCCESS(
+                NtQueryObject((HANDLE)number, ObjectTypeInformation, &information, sizeof(information), NULL))) {
             unused++;
             continue;
         }
         unused = 0;
-        count += is_called(&information.type.TypeName, L"File") || is_called(&information.type.TypeName, L"IoCompletion");
+        count +=
+            is_called(&information.type.TypeName, L"File") || is_called(&information.type.TypeName, L"IoCompletion");
     }
     return count;
 }

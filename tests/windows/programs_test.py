@@ -274,12 +274,18 @@ def a_wrong_option_is_one_line_and_status_2():
     assert status == 2 and "iocp" in line, line
     status, line = refused("jd-echo", "--processes", "2", "--listen", "127.0.0.1:7")
     assert status == 2 and "fork" in line, line
+    assert refused("jd-echo", "--reuse-port") == (2, "jd-echo: --reuse-port: this system has no SO_REUSEPORT; see jd-echo --help")
 
 
 @tap.test
 def an_engine_that_is_not_built_in_is_one_line():
     status, line = refused("jd-echo", "--engine", "io_uring")
     assert status == 1 and line == "jd-echo: engine io_uring is not available: not built in", (status, line)
+
+
+@tap.test
+def a_unix_domain_endpoint_is_refused_in_one_line():
+    assert refused("jd-echo", "--listen", "unix:/tmp/jd") == (1, "jd-echo: unix:/tmp/jd: not supported by this engine or system")
 
 
 @tap.test
