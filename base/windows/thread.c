@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <windows.h>
 
-enum { NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000, NS_PER_FILE_TIME = 100 };
 
 /* ---- threads ---- */
 
@@ -99,14 +99,31 @@ unsigned thread_processor_count(void)
     return (unsigned)__builtin_popcountll(of_process);
 }
 
+/* The thread's id. */
 int64_t thread_cpu_clock(void)
 {
-    return 0;
+    return GetCurrentThreadId();
 }
 
+static uint64_t file_time_ns(FILETIME time)
+{
+    return (((uint64_t)time.dwHighDateTime << 32) + time.dwLowDateTime) * NS_PER_FILE_TIME;
+}
+
+/* The system may have given the id of a thread that has ended to another process's. */
 uint64_t thread_cpu_ns(int64_t clock)
 {
-    return 0;
+    HANDLE thread = clock != 0 ? OpenThread(THREAD_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)clock) : NULL;
+    FILETIME start, end, in_kernel, in_program;
+    uint64_t ns = 0;
+
+    if (thread == NULL)
+        return 0;
+    if (GetProcessIdOfThread(thread) == GetCurrentProcessId() &&
+        GetThreadTimes(thread, &start, &end, &in_kernel, &in_program))
+        ns = file_time_ns(in_kernel) + file_time_ns(in_program);
+    CloseHandle(thread);
+    return ns;
 }
 
 void thread_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
