@@ -1,5 +1,5 @@
 /* Catching signals, and on Windows the console's events: Ctrl-C is SIGINT, Ctrl-Break SIGBREAK, and the end of the
- * console, the session or the system SIGTERM. */
+ * console or of the system SIGTERM. The end of a session (a log-off) is none: services are told of every user's. */
 #ifndef BASE_PLATFORM_SIGNAL_CATCH_H
 #define BASE_PLATFORM_SIGNAL_CATCH_H
 
@@ -10,6 +10,13 @@
 typedef int signal_before;
 #else
 typedef struct sigaction signal_before;
+#endif
+
+/* The signals that ask a program to end, for an initializer. */
+#ifdef SIGBREAK
+#define SIGNALS_TO_END SIGINT, SIGTERM, SIGBREAK
+#else
+#define SIGNALS_TO_END SIGINT, SIGTERM
 #endif
 
 /* From now on the signal invokes handler, with the signal's number: in a signal handler in which all signals are blocked,

@@ -6,7 +6,6 @@
 #include <windows.h>
 
 static _Atomic(void (*)(int)) handlers[NSIG];
-static unsigned caught; /* how many signals have a handler */
 
 /* 0: none. A service gets CTRL_LOGOFF_EVENT when any user logs off (HandlerRoutine), so that is none. */
 static int signal_of_event(DWORD event)
@@ -25,7 +24,7 @@ static int signal_of_event(DWORD event)
 }
 
 /* In a thread of the system's. When it returns after one of the events that end the process, the process ends at once: so
- * it waits, and the process ends when main returns, or some seconds later (HandlerRoutine). */
+ * it waits, and the process ends when main returns, or some seconds later (HandlerRoutine). FALSE: as if it were not there. */
 static BOOL WINAPI on_event(DWORD event)
 {
     int number = signal_of_event(event);
@@ -44,16 +43,29 @@ static bool is_catchable(int number)
     return number == SIGINT || number == SIGBREAK || number == SIGTERM;
 }
 
+/* Once and for good: the system holds a lock while on_event runs, and waits, which SetConsoleCtrlHandler takes. So the code must
+ * stay where it is, also if it is in a DLL. */
+static bool handle_events(void)
+{
+    static bool handled;
+    HMODULE module;
+
+    if (!handled)
+        handled = GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                                     (LPCWSTR)(const void *)&handled, &module) &&
+                  SetConsoleCtrlHandler(on_event, TRUE);
+    return handled;
+}
+
 int signal_catch(int number, void (*handler)(int number), signal_before *before)
 {
     if (!is_catchable(number))
         return JD_EINVAL;
     atomic_store(&handlers[number], handler);
-    if (caught == 0 && !SetConsoleCtrlHandler(on_event, TRUE)) {
+    if (!handle_events()) {
         atomic_store(&handlers[number], NULL);
         return JD_ENOMEM;
     }
-    caught++;
     *before = number;
     return 0;
 }
@@ -61,6 +73,4 @@ int signal_catch(int number, void (*handler)(int number), signal_before *before)
 void signal_release(int number, const signal_before *before)
 {
     atomic_store(&handlers[number], NULL);
-    if (--caught == 0)
-        SetConsoleCtrlHandler(on_event, FALSE);
 }

@@ -273,7 +273,8 @@ typedef struct jd_event_loop_statistics {
     uint64_t connection_bytes; /* now: memory of connections */
 
     /* CPU time of the loop's thread in nanoseconds, since the thread's start, also outside the loop and in the kernel. Its growth
-     * by the time that passes is the share of a core that the loop uses. 0 before the first run, and on Windows. */
+     * by the time that passes is the share of a core that the loop uses. 0 before the first run. On Windows it is counted in
+     * ticks of about 16 ms. */
     uint64_t cpu_ns;
 
     /* With the option measure, in nanoseconds; else 0. Of several loops together, the two maxima are those of all. */

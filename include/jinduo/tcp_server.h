@@ -303,12 +303,12 @@ JD_API int jd_tcp_server_stop(jd_tcp_server *server, uint64_t drain_ms, jd_done_
 /* A server's whole service in one call. It
  * - starts the server, unless it is started; a failed start is logged with its endpoint and the reason;
  * - runs the server's loop, with everything else that is on it;
- * - at SIGINT or SIGTERM stops the server, as jd_tcp_server_stop with drain_ms (milliseconds; 0: at once); a signal during
- *   a drain ends the drain at once;
+ * - at SIGINT or SIGTERM, on Windows also SIGBREAK (Ctrl-Break), stops the server, as jd_tcp_server_stop with drain_ms
+ *   (milliseconds; 0: at once); a signal during a drain ends the drain at once;
  * - returns when the server has stopped.
  *
  * It also returns when something else has stopped or destroyed the server (jd_tcp_server_stop and jd_tcp_server_destroy in a
- * callback or another thread), and, with the server as it is, after jd_event_loop_quit. The process's handlers of both
+ * callback or another thread), and, with the server as it is, after jd_event_loop_quit. The process's handlers of these
  * signals are replaced meanwhile (jd_event_loop_watch_signal); a signal that the loop watches already keeps its callback.
  *
  * Returns 0; JD_EPERM (wrong thread); JD_EBUSY (inside one of the loop's callbacks, or another loop watches one of the

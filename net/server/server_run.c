@@ -1,12 +1,12 @@
 /* jd_tcp_server_run: a server's service from start to stop, with the signals that end it. */
 #include "base/log.h"
+#include "base/platform/signal_catch.h"
 #include "net/loop/signal_watch.h"
 #include "net/server/server.h"
 
 #include <jinduo/error.h>
-#include <signal.h>
 
-static const int end_signals[] = { SIGINT, SIGTERM };
+static const int end_signals[] = { SIGNALS_TO_END };
 
 enum { END_SIGNALS = sizeof(end_signals) / sizeof(end_signals[0]) };
 
@@ -90,7 +90,7 @@ int jd_tcp_server_run(jd_tcp_server *server, uint64_t drain_ms)
     if (result == 0)
         result = run_serve(&run);
     else
-        log_message(JD_LOG_ERROR, "%s: cannot watch SIGINT and SIGTERM: %s", server->profile->name,
+        log_message(JD_LOG_ERROR, "%s: cannot watch the signals that end it: %s", server->profile->name,
                     jd_strerror(result));
     run_unwatch_signals(loop);
     return result;
