@@ -23,7 +23,10 @@
  *
  * Handles: sockets, blocking or not, and files. They stay the caller's. A send and a receive on one socket do not wait for
  * each other. Two sends, or two receives, in flight on one socket may complete in any order, and each may transfer a part:
- * submit the next one when the last has completed. */
+ * submit the next one when the last has completed.
+ *
+ * On Windows all operations on a handle are those of one loop, for the handle's life: the first operation binds the handle to
+ * its loop's port, and operations of another loop complete only while the first loop runs. */
 #ifndef JINDUO_PROACTOR_H
 #define JINDUO_PROACTOR_H
 

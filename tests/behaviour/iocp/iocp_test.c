@@ -1,33 +1,43 @@
 /* What is different on Windows' engine (docs/engines.md), its watches, its table of operations, and the memory that a message takes. */
 #include "base/platform/clock.h"
 #include "net/connection/tcp_connection.h"
-#include "tests/behaviour/harness.h"
+#include "tests/behaviour/client/client_fixture.h"
 #include "tests/behaviour/iocp/the_calls.h"
 #include "tests/support/checking_memory.h"
 
 #include <jinduo/error.h>
 #include <jinduo/jinduo.h>
 #include <jinduo/proactor.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 const char *const suite_name = "iocp";
 
 /* ---- what the system has not ---- */
 
-static int listen_result(const char *endpoint, bool reuse_port)
+static int start_result(const jd_tcp_server_options *options)
 {
-    const jd_tcp_server_options options = { .listen = endpoint, .reuse_port = reuse_port };
     jd_tcp_server *server;
     int result;
 
-    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, &options), 0);
+    ck_assert_int_eq(jd_tcp_server_create(&server, the_loop, options), 0);
     result = jd_tcp_server_start(server, NULL);
     jd_tcp_server_destroy(server, NULL, NULL);
     return result;
 }
 
+static int listen_result(const char *endpoint, bool reuse_port)
+{
+    return start_result(&(jd_tcp_server_options){ .listen = endpoint, .reuse_port = reuse_port });
+}
+
 START_TEST(unix_domain_endpoints_are_not_supported)
 {
+    const jd_tcp_server_options with_owner = {
+        .listen = "unix:/tmp/jinduo-test", .unix_mode = 0600, .unix_uid = 1, .unix_gid = 1
+    };
+
+    ck_assert_int_eq(start_result(&with_owner), JD_ENOTSUP);
     ck_assert_int_eq(listen_result("unix:@jinduo-test", false), JD_ENOTSUP);
     ck_assert_int_eq(listen_result("unix:/tmp/jinduo-test", false), JD_ENOTSUP);
 }
@@ -36,6 +46,62 @@ END_TEST
 START_TEST(reuse_port_is_not_supported)
 {
     ck_assert_int_eq(listen_result("127.0.0.1:0", true), JD_ENOTSUP);
+}
+END_TEST
+
+START_TEST(user_timeout_ms_is_not_supported)
+{
+    ck_assert_int_eq(start_result(&(jd_tcp_server_options){ .listen = "127.0.0.1:0", .user_timeout_ms = 1000 }),
+                     JD_ENOTSUP);
+    serve(&(struct service){ .on_message = echo });
+    start_client(&(struct client_use){ .options.user_timeout_ms = 1000 });
+    PUMP_UNTIL(reports_noted() == 1);
+    ck_assert_int_eq(noted_report(0)->report.error, JD_ENOTSUP);
+}
+END_TEST
+
+/* Before Windows 10, 1709, and with Wine there is no such option. */
+static void expect_the_count(jd_tcp_connection *connection, void *arg)
+{
+    jd_socket handle;
+    int on = 0, count = 0, length = sizeof(on);
+
+    ck_assert_int_eq(jd_tcp_connection_native_handle(connection, &handle), 0);
+    ck_assert_int_eq(getsockopt((SOCKET)handle, SOL_SOCKET, SO_KEEPALIVE, (char *)&on, &length), 0);
+    ck_assert_int_ne(on, 0);
+    length = sizeof(count);
+    if (getsockopt((SOCKET)handle, IPPROTO_TCP, TCP_KEEPCNT, (char *)&count, &length) == 0)
+        ck_assert_int_eq(count, 3);
+    else
+        ck_assert_int_eq(WSAGetLastError(), WSAENOPROTOOPT);
+}
+
+START_TEST(keepalive_count_is_set_or_the_systems)
+{
+    serve(&(struct service){ .options = { .keepalive = true, .keepalive_idle_s = 40, .keepalive_count = 3 },
+                             .on_up = expect_the_count });
+
+    client_connect_up();
+}
+END_TEST
+
+/* A system without the option refuses it. */
+static int fast_open(jd_socket handle, jd_socket_moment moment, const jd_endpoint *endpoint, void *arg)
+{
+    int on = 1;
+
+    setsockopt((SOCKET)handle, IPPROTO_TCP, TCP_FASTOPEN, (const char *)&on, sizeof(on));
+    return 0;
+}
+
+START_TEST(connections_come_up_before_their_first_bytes)
+{
+    serve(&(struct service){ .options.socket_hook = fast_open });
+
+    start_client(&(struct client_use){ .options.socket_hook = fast_open });
+
+    PUMP_UNTIL(clients_up() == 1 && connections_up() == 2);
+    ck_assert_uint_eq(statistics().bytes_received, 0);
 }
 END_TEST
 
@@ -339,6 +405,9 @@ void suite_add_tests(Suite *suite)
 
     tcase_add_test(tests, unix_domain_endpoints_are_not_supported);
     tcase_add_test(tests, reuse_port_is_not_supported);
+    tcase_add_test(tests, user_timeout_ms_is_not_supported);
+    tcase_add_test(tests, keepalive_count_is_set_or_the_systems);
+    tcase_add_test(tests, connections_come_up_before_their_first_bytes);
     tcase_add_test(tests, channels_and_a_pollable_descriptor_are_not_supported);
     tcase_add_test(tests, only_iocp_is_built_in_and_the_default);
     tcase_add_test(tests, a_port_in_use_is_not_taken_over);
