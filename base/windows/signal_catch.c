@@ -43,17 +43,14 @@ static bool is_catchable(int number)
     return number == SIGINT || number == SIGBREAK || number == SIGTERM;
 }
 
-/* Once and for good: the system holds a lock while on_event runs, and waits, which SetConsoleCtrlHandler takes. So the code must
- * stay where it is, also if it is in a DLL. */
+/* Once and for good: while on_event runs, and waits, the system holds a lock that SetConsoleCtrlHandler takes. A DLL stays
+ * loaded (windows_calls.c). */
 static bool handle_events(void)
 {
     static bool handled;
-    HMODULE module;
 
     if (!handled)
-        handled = GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
-                                     (LPCWSTR)(const void *)&handled, &module) &&
-                  SetConsoleCtrlHandler(on_event, TRUE);
+        handled = SetConsoleCtrlHandler(on_event, TRUE);
     return handled;
 }
 

@@ -45,7 +45,8 @@ static int find_functions(struct windows_calls *calls)
     return error;
 }
 
-/* Threads that look up names may still be running when the program unloads the library (FreeLibrary). */
+/* Threads that look up names may still be running when the program unloads the library (FreeLibrary), and the console's
+ * handler is never taken back (signal_catch.c). */
 static void stay_loaded(void)
 {
     HMODULE module;
