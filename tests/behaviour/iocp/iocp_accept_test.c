@@ -180,6 +180,42 @@ START_TEST(a_programs_own_multishot_accept_goes_on_behind_such_a_connection)
 }
 END_TEST
 
+static unsigned ended, closed;
+
+static void note_ended(jd_operation *operation, int64_t result, void *arg)
+{
+    ck_assert_int_eq(result, JD_ECANCELED);
+    ended++;
+}
+
+static void note_closed(jd_operation *operation, int64_t result, void *arg)
+{
+    ck_assert_int_eq(result, 0);
+    closed++;
+}
+
+START_TEST(a_listener_is_closed_with_all_accepts_posted)
+{
+    enum { ACCEPTS_DEFAULT = 32 };
+    static jd_operation accept, close;
+    unsigned before = open_descriptors();
+    jd_endpoint endpoint;
+    jd_handle listener;
+    ck_assert_int_eq(jd_endpoint_parse(&endpoint, own_tcp_endpoint(0), NULL), 0);
+    ck_assert_int_eq(jd_socket_listen(&listener, &endpoint, NULL), 0);
+    calls_watch();
+    ck_assert_int_eq(jd_async_accept_multishot(the_loop, &accept, listener, note_ended, NULL), 0);
+    pump_turns(2);
+    ck_assert_uint_eq(calls_of(CALL_ACCEPT), ACCEPTS_DEFAULT);
+
+    ck_assert_int_eq(jd_async_close(the_loop, &close, listener, note_closed, NULL), 0);
+    PUMP_UNTIL(closed == 1);
+
+    ck_assert_uint_eq(ended, 1);
+    ck_assert_uint_eq(open_descriptors(), before);
+}
+END_TEST
+
 START_TEST(an_accept_that_the_system_refuses_for_a_connection_leaves_no_place_empty)
 {
     enum { AHEAD = 4, REFUSALS = 2 };
@@ -217,6 +253,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_loop_test(tests, a_connection_that_fails_before_it_is_accepted_does_not_disturb_the_next, 0, STATUSES);
     tcase_add_test(tests, any_number_of_resets_in_a_row_is_no_failure_of_the_listener);
     tcase_add_loop_test(tests, a_programs_own_multishot_accept_goes_on_behind_such_a_connection, 0, STATUSES);
+    tcase_add_test(tests, a_listener_is_closed_with_all_accepts_posted);
     tcase_add_test(tests, an_accept_that_the_system_refuses_for_a_connection_leaves_no_place_empty);
     tcase_add_test(tests, a_backlog_of_any_length_is_taken);
 }
