@@ -8,6 +8,7 @@
 #include <jinduo/error.h>
 #include <jinduo/proactor.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -178,31 +179,39 @@ START_TEST(an_operation_that_completes_with_an_error_ends_at_most_its_connection
 }
 END_TEST
 
-static bool has_run;
+enum { WAKEUPS = 5, REFUSALS = 3 };
 
-static void run(void *arg)
+static atomic_uint tasks_run;
+
+static void run_a_task(void *arg)
 {
-    has_run = true;
+    tasks_run++;
 }
 
-static void *queue_a_task(void *loop)
+/* Each while the loop sleeps, or is about to. */
+static void *wake_again_and_again(void *arg)
 {
-    jd_event_loop_queue_in_loop(loop, run, NULL);
+    for (unsigned i = 0; i < WAKEUPS; i++) {
+        calls_fail(CALL_POST, 1, REFUSALS, ERROR_NO_SYSTEM_RESOURCES);
+        jd_event_loop_queue_in_loop(the_loop, run_a_task, NULL);
+        while (tasks_run == i)
+            Sleep(1);
+    }
+    jd_event_loop_quit(the_loop);
     return NULL;
 }
 
 START_TEST(a_wakeup_that_the_system_refuses_for_want_of_memory_is_not_lost)
 {
-    enum { REFUSALS = 3 };
-    pthread_t other;
+    pthread_t waker;
     calls_watch();
-    calls_fail(CALL_POST, 1, REFUSALS, ERROR_NO_SYSTEM_RESOURCES);
 
-    ck_assert_int_eq(pthread_create(&other, NULL, queue_a_task, the_loop), 0);
-    PUMP_UNTIL(has_run);
-    pthread_join(other, NULL);
+    ck_assert_int_eq(pthread_create(&waker, NULL, wake_again_and_again, NULL), 0);
+    ck_assert_int_eq(jd_event_loop_run(the_loop), 0);
+    pthread_join(waker, NULL);
 
-    ck_assert_uint_le(calls_struck(), REFUSALS);
+    ck_assert_uint_gt(calls_struck(), REFUSALS);
+    ck_assert_uint_eq(tasks_run, WAKEUPS);
 }
 END_TEST
 

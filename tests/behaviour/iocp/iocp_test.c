@@ -312,12 +312,15 @@ START_TEST(more_operations_than_the_table_is_made_for_are_found_again)
     serve(&(struct service){ 0 });
     for (int i = 0; i < TABLE_SOCKETS; i++)
         sockets[i] = (jd_socket)connect_a_socket();
+    PUMP_UNTIL(connections_up() == TABLE_SOCKETS);
+    pump_until_quiet();
+    calls_watch();
 
     for (int i = 0; i < TABLE_OPERATIONS; i++)
         ck_assert_int_eq(
             jd_async_receive(the_loop, &operations[i], sockets[i % TABLE_SOCKETS], &byte, 1, 0, note_cancelled, NULL),
             0);
-    pump_turns(1);
+    PUMP_UNTIL(calls_of(CALL_RECEIVE) == TABLE_OPERATIONS);
     for (int i = 0; i < TABLE_OPERATIONS; i++)
         ck_assert_int_eq(jd_operation_cancel(&operations[i]), 0);
 
