@@ -98,7 +98,8 @@ class Combination:
 
     @property
     def command_line(self):
-        return ("--engine", self.engine, *ALWAYS.get(self.server, ()), *ENDS_IDLE.get((self.server, self.engine), ()), *(SERVERS[self.server][1] | WITHOUT_COPY)[self.options])
+        always = (*ALWAYS.get(self.server, ()), *ENDS_IDLE.get((self.server, self.engine), ()))
+        return ("--engine", self.engine, *always, *(SERVERS[self.server][1] | WITHOUT_COPY)[self.options])
 
     def __str__(self):
         return f"{self.server} {self.engine} {self.options}"

@@ -10,8 +10,7 @@
 
 enum {
     ADDRESS_BYTES = sizeof(struct sockaddr_storage) + 16, /* AcceptEx: 16 bytes more than the address */
-    REFUSALS_MAX =
-        128, /* in a row, of connections by codes that are not known for it; more are the listener's failure */
+    REFUSALS_MAX = 128, /* in a row, by unexpected codes; more are the listener's failure */
 };
 
 /* One AcceptEx. */

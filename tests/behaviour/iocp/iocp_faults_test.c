@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <jinduo/error.h>
 #include <jinduo/proactor.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -176,42 +174,6 @@ START_TEST(an_operation_that_completes_with_an_error_ends_at_most_its_connection
 {
     fault_index = _i;
     sweep(fail_an_operation);
-}
-END_TEST
-
-enum { WAKEUPS = 5, REFUSALS = 3 };
-
-static atomic_uint tasks_run;
-
-static void run_a_task(void *arg)
-{
-    tasks_run++;
-}
-
-/* Each while the loop sleeps, or is about to. */
-static void *wake_again_and_again(void *arg)
-{
-    for (unsigned i = 0; i < WAKEUPS; i++) {
-        calls_fail(CALL_POST, 1, REFUSALS, ERROR_NO_SYSTEM_RESOURCES);
-        jd_event_loop_queue_in_loop(the_loop, run_a_task, NULL);
-        while (tasks_run == i)
-            Sleep(1);
-    }
-    jd_event_loop_quit(the_loop);
-    return NULL;
-}
-
-START_TEST(a_wakeup_that_the_system_refuses_for_want_of_memory_is_not_lost)
-{
-    pthread_t waker;
-    calls_watch();
-
-    ck_assert_int_eq(pthread_create(&waker, NULL, wake_again_and_again, NULL), 0);
-    ck_assert_int_eq(jd_event_loop_run(the_loop), 0);
-    pthread_join(waker, NULL);
-
-    ck_assert_uint_gt(calls_struck(), REFUSALS);
-    ck_assert_uint_eq(tasks_run, WAKEUPS);
 }
 END_TEST
 
@@ -488,7 +450,6 @@ void suite_add_tests(Suite *suite)
     tcase_add_checked_fixture(tests, NULL, restore_calls);
     tcase_add_loop_test(tests, a_call_that_fails_ends_at_most_its_connection, 0, CALL_FAULTS);
     tcase_add_loop_test(tests, an_operation_that_completes_with_an_error_ends_at_most_its_connection, 0, STATUS_FAULTS);
-    tcase_add_test(tests, a_wakeup_that_the_system_refuses_for_want_of_memory_is_not_lost);
     tcase_add_test(tests, a_cancelled_send_that_sent_a_part_is_continued_behind_that_part);
     tcase_add_test(tests, a_reset_with_a_receive_and_a_send_in_flight_is_one_end_with_its_error);
     tcase_add_test(tests, a_loop_is_destroyed_with_accepts_receives_and_sends_in_flight);

@@ -9,6 +9,8 @@
 #include <jinduo/jinduo.h>
 #include <jinduo/proactor.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 const char *const suite_name = "iocp";
@@ -330,6 +332,42 @@ START_TEST(more_operations_than_the_table_is_made_for_are_found_again)
 }
 END_TEST
 
+enum { WAKEUPS = 5, REFUSALS = 3 };
+
+static atomic_uint tasks_run;
+
+static void run_a_task(void *arg)
+{
+    tasks_run++;
+}
+
+/* Each while the loop sleeps, or is about to. */
+static void *wake_again_and_again(void *arg)
+{
+    for (unsigned i = 0; i < WAKEUPS; i++) {
+        calls_fail(CALL_POST, 1, REFUSALS, ERROR_NO_SYSTEM_RESOURCES);
+        jd_event_loop_queue_in_loop(the_loop, run_a_task, NULL);
+        while (tasks_run == i)
+            Sleep(1);
+    }
+    jd_event_loop_quit(the_loop);
+    return NULL;
+}
+
+START_TEST(a_wakeup_that_the_system_refuses_for_want_of_memory_is_not_lost)
+{
+    pthread_t waker;
+    calls_watch();
+
+    ck_assert_int_eq(pthread_create(&waker, NULL, wake_again_and_again, NULL), 0);
+    ck_assert_int_eq(jd_event_loop_run(the_loop), 0);
+    pthread_join(waker, NULL);
+
+    ck_assert_uint_gt(calls_struck(), REFUSALS);
+    ck_assert_uint_eq(tasks_run, WAKEUPS);
+}
+END_TEST
+
 /* ---- memory and calls ---- */
 
 enum { WARM_UP = 20, MESSAGES = 50 };
@@ -420,6 +458,7 @@ void suite_add_tests(Suite *suite)
     tcase_add_test(tests, a_timer_is_never_early);
     tcase_add_test(tests, a_watch_of_a_paused_connection_does_not_wait_ahead_of_its_receive);
     tcase_add_test(tests, more_operations_than_the_table_is_made_for_are_found_again);
+    tcase_add_test(tests, a_wakeup_that_the_system_refuses_for_want_of_memory_is_not_lost);
     tcase_add_test(tests, after_the_first_messages_a_message_allocates_nothing);
     tcase_add_test(tests, an_echoed_message_costs_three_calls_one_packet_and_a_share_of_a_wait);
     tcase_add_test(tests, an_idle_connection_takes_232_bytes);
